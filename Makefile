@@ -1,0 +1,61 @@
+# Two commands are all the set-up there is: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# A torch that has a CPU build; an unpinned one may bring gigabytes of CUDA libraries.
+TORCH  ?= torch==2.13.0
+JOBS   ?= 2
+DEMO   ?= demo-output
+
+.PHONY: help demo test test-all check format index docs bench clean
+help:
+	@echo "make demo      set up $(VENV) and run the main job on real weights into $(DEMO)/"
+	@echo "make test      set up $(VENV), then ruff, mypy and the tests"
+	@echo "make test-all  the same, and every model's forward pass"
+	@echo "make check     ruff, mypy, generated files up to date"
+	@echo "make format    format and fix what ruff can"
+	@echo "make index     rebuild core/index.json from the registry rows"
+	@echo "make docs      rebuild the generated pages in docs/"
+	@echo "make bench     print timing ratios measured in one run"
+	@echo "make clean     remove the environment and build products"
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[test]"
+	@touch $@
+
+demo: $(VENV)/.ready
+	@DEMO="$(DEMO)" BIN="$(BIN)" sh docs/demo.sh
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS) -m "not full"
+
+test-all: check
+	$(BIN)/python -m pytest -n $(JOBS)
+
+# mypy cannot follow setuptools' editable finder, so it reads the folders through a tree of links.
+build/typing/zoo:
+	@mkdir -p $@
+	@for f in zoo/*.py zoo/py.typed; do ln -sf "$(CURDIR)/$$f" $@/; done
+	@for d in cli core models weights_cache; do ln -sfn "$(CURDIR)/$$d" $@/$$d; done
+
+check: $(VENV)/.ready build/typing/zoo
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+index: $(VENV)/.ready
+	$(BIN)/python -m zoo.core.build_index
+
+docs: $(VENV)/.ready
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.ready
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf $(VENV) build demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache

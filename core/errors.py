@@ -1,0 +1,79 @@
+"""Errors that a person can act on: one sentence, a hint, an exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a shell script can branch on. Part of the public interface: values never change meaning."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    PARTIAL = 3
+    INVALID_INPUT = 4
+    NOT_FOUND = 5
+    CANNOT_WRITE = 6
+    HANGUP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ZooError(Exception):
+    """Base of every error that zoo raises on purpose.
+
+    Args:
+        message: one sentence that says what was expected and what was found.
+        hint: what to do about it, with the command where there is one.
+        path: the file it is about, for machine-readable output.
+    """
+
+    exit_code = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str = "", path: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(ZooError, ValueError):
+    """The request itself makes no sense, whatever the files hold."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PartialError(ZooError):
+    """Some items failed; the rest is done and on disk."""
+
+    exit_code = ExitCode.PARTIAL
+
+
+class InvalidInputError(ZooError, ValueError):
+    """A file is corrupt, unsafe, or does not match what it is used for."""
+
+    exit_code = ExitCode.INVALID_INPUT
+
+
+class NotFoundError(ZooError, LookupError):
+    """A model, tag, file or remote resource is not there (or the network is not)."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class UnknownModelError(NotFoundError, RuntimeError):
+    """No model of that name (a RuntimeError too, as timm raises one)."""
+
+
+class DuplicateModelError(ZooError, ValueError):
+    """A model of that name is registered already."""
+
+
+class CannotWriteError(ZooError):
+    """The output could not be written; what was there before is untouched."""
+
+    exit_code = ExitCode.CANNOT_WRITE

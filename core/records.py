@@ -1,0 +1,183 @@
+"""The facts of models and weights as typed, immutable rows. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+UNTRAINED = "untrained"
+"""Tag of a default config that has no published weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What distinguishes one variant of a family from another; the model class is built from it.
+
+    A family subclasses this with its own fields and says which class of `zoo.models.<family>` builds it. A field
+    typed as a plain value can be overridden by name in `create_model`.
+    """
+
+    model_class: ClassVar[str]
+    classifier: ClassVar[str] = "head"
+    total_stride: ClassVar[int] = 32
+
+    pruned: bool = False
+    """Channel counts come from core/configs/pruned.json instead of the formula."""
+
+    @property
+    def first_conv(self) -> str | tuple[str, ...]:
+        """Module path of the layer (or layers) that reads the image."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One pretrained tag, as it is written in a family's WEIGHTS table: only what differs from the common case.
+
+    `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the hub does not have it.
+    `package` is `<import name>:<file>` of an installed Python package that ships the checkpoint.
+    """
+
+    url: str = ""
+    hub_id: str | None = None
+    hub_file: str = ""
+    package: str = ""
+    key_layout: str = ""
+    sha256: str = ""
+    input_size: int | tuple[int, int, int] = 224
+    test_input_size: int | tuple[int, int, int] | None = None
+    min_input_size: int | tuple[int, int, int] | None = None
+    fixed_input_size: bool = False
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    test_crop_pct: float | None = None
+    crop_mode: str = "center"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    num_classes: int = 1000
+    pool_size: tuple[int, int] | None = None
+    first_conv: str | tuple[str, ...] | None = None
+    classifier: str | None = None
+    license: str | None = "apache-2.0"
+    origin_url: str = ""
+    paper_ids: str = ""
+    paper_name: str = ""
+    notes: tuple[str, ...] = ()
+    custom_load: bool | str = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedCfg(Mapping[str, Any]):
+    """The default config of one `name.tag`: where its weights are and how its input is prepared.
+
+    Reads as a mapping too (`cfg["mean"]`), with the key names of timm's `pretrained_cfg`. Sizes are
+    (channels, height, width) in pixels; mean and std are per channel on a 0..1 scale.
+    """
+
+    architecture: str = ""
+    tag: str = ""
+    url: str = ""
+    file: str = ""
+    hf_hub_id: str = ""
+    hf_hub_filename: str = ""
+    package: str = ""
+    key_layout: str = ""
+    sha256: str = ""
+    custom_load: bool | str = False
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    test_input_size: tuple[int, int, int] | None = None
+    min_input_size: tuple[int, int, int] | None = None
+    fixed_input_size: bool = False
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    test_crop_pct: float | None = None
+    crop_mode: str = "center"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    num_classes: int = 1000
+    pool_size: tuple[int, int] | None = None
+    first_conv: str | tuple[str, ...] | None = None
+    classifier: str | tuple[str, ...] | None = None
+    license: str | None = None
+    origin_url: str = ""
+    paper_ids: str = ""
+    paper_name: str = ""
+    notes: tuple[str, ...] = ()
+    state_dict: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._names():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
+    @property
+    def name(self) -> str:
+        """`architecture.tag`, or the architecture alone where there is no tag."""
+        return f"{self.architecture}.{self.tag}" if self.tag else self.architecture
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether this config names any source of weights."""
+        return bool(self.file or self.package or self.hf_hub_id or self.url or self.state_dict is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict that the caller may change."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state_dict"}
+        if self.state_dict is not None:
+            values["state_dict"] = self.state_dict
+        return values
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> PretrainedCfg:
+        """Read a config that a person or a `config.json` wrote; lists become tuples, unknown keys are ignored."""
+        known = {}
+        for f in fields(cls):
+            if f.name in values and values[f.name] is not None:
+                value = values[f.name]
+                known[f.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class FeatureLevel:
+    """One scale at which features can be read: module path, channel count and stride against the input."""
+
+    module: str
+    channels: int
+    reduction: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is measured of one architecture, kept in core/index.json.
+
+    `macs` are multiply-accumulates of one image at `input_size` (channels, height, width); `tags` are the published
+    ones, the default first.
+    """
+
+    name: str
+    family: str
+    params: int
+    macs: int | None
+    input_size: tuple[int, int, int]
+    num_features: int
+    levels: tuple[FeatureLevel, ...]
+    tags: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,385 @@
+"""Which models there are, and what is known of them without building one. Standard library only.
+
+Names and measured facts come from `core/index.json`, which `make index` writes from the rows of `core/configs/`;
+specs and default configs come from the rows themselves, one family's file at a time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import pkgutil
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
+from zoo.core.records import UNTRAINED, FeatureLevel, ModelFacts, PretrainedCfg, Spec, Weights
+
+Entrypoint = Callable[..., Any]
+Patterns = str | Sequence[str]
+
+INDEX_PATH = Path(__file__).with_name("index.json")
+
+_user_models: dict[str, Entrypoint] = {}
+_user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
+
+
+# ---------------------------------------------------------------- rows
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Every family: one per file in core/configs."""
+    package = import_module("zoo.core.configs")
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
+
+
+@cache
+def _index() -> dict[str, dict[str, Any]]:
+    try:
+        return json.loads(INDEX_PATH.read_text())["models"]  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return {}
+
+
+@cache
+def variants(family: str) -> Mapping[str, Spec]:
+    """The rows of one family: name -> spec."""
+    return import_module(f"zoo.core.configs.{family}").VARIANTS  # type: ignore[no-any-return]
+
+
+@cache
+def _weights_by_name(family: str) -> dict[str, dict[str, Weights]]:
+    rows: dict[str, dict[str, Weights]] = {}
+    for full_name, row in import_module(f"zoo.core.configs.{family}").WEIGHTS.items():
+        name, tag = split_model_name_tag(full_name)
+        rows.setdefault(name, {})[tag] = row
+    return rows
+
+
+def _family_of(name: str) -> str | None:
+    entry = _index().get(name)
+    if entry is not None:
+        return str(entry["family"])
+    # Not in the index: a row added since `make index`, or no such model.
+    return next((family for family in families() if name in variants(family)), None)
+
+
+def find_spec(name: str) -> tuple[str, Spec]:
+    """Family and spec of an architecture (aliases already resolved). Raises UnknownModelError."""
+    family = _family_of(name)
+    if family is None or name not in variants(family):
+        raise unknown_model(name)
+    return family, variants(family)[name]
+
+
+def facts(name: str) -> ModelFacts:
+    """What was measured of a built-in architecture. Raises UnknownModelError."""
+    entry = _index().get(name)
+    if entry is None:
+        raise unknown_model(name)
+    return ModelFacts(
+        name=name,
+        family=entry["family"],
+        params=entry["params"],
+        macs=entry["macs"],
+        input_size=tuple(entry["input_size"]),
+        num_features=entry["num_features"],
+        levels=tuple(FeatureLevel(*level) for level in entry["levels"]),
+        tags=tuple(entry["tags"]),
+    )
+
+
+# ---------------------------------------------------------------- names
+
+
+def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
+    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag the second is `no_tag`."""
+    name, _, tag = model_name.partition(".")
+    return name, tag or no_tag
+
+
+def resolve_name(model_name: str) -> tuple[str, str]:
+    """Architecture and tag of a name as a person gives it; an old name warns and becomes its successor.
+
+    Raises UnknownModelError with the nearest names.
+    """
+    name, tag = split_model_name_tag(model_name)
+    if name in _user_models or _family_of(name):
+        return name, tag
+    # One import of a small table, only where the name is not a current one.
+    from zoo.core.aliases import ALIASES
+
+    if model_name in ALIASES:
+        successor = ALIASES[model_name]
+        name, tag = split_model_name_tag(successor)
+        if _family_of(name):
+            warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=3)
+            return name, tag
+    raise unknown_model(model_name)
+
+
+def unknown_model(name: str) -> UnknownModelError:
+    """The error for a name that nothing answers to, with the nearest names."""
+    base = split_model_name_tag(name)[0]
+    near = difflib.get_close_matches(base, [*_index(), *_user_models], n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
+    return UnknownModelError(f"No model is called {base!r}.", hint=hint)
+
+
+def natural_key(name: str) -> list[int | str]:
+    """Sort key that puts resnet18 before resnet101."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+
+
+def _as_patterns(patterns: Patterns) -> list[str]:
+    found = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in found:
+        # fnmatch takes an unclosed bracket literally, which no model name holds: it is a typing error.
+        if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
+            raise UsageError(f"The pattern {pattern!r} opens a bracket and does not close it.", hint="Close it with ']'.")
+    return [p for p in found if p]
+
+
+def _matches(full_name: str, patterns: Iterable[str]) -> bool:
+    """A pattern with a dot is for `name.tag`; one without is for the architecture."""
+    base = full_name.partition(".")[0]
+    return any(fnmatchcase(full_name if "." in p else base, p) for p in patterns)
+
+
+def list_models(
+    filter: Patterns = "",
+    module: str | Sequence[str] = "",
+    pretrained: bool = False,
+    exclude_filters: Patterns = "",
+    name_matches_cfg: bool = False,
+    include_tags: bool | None = None,
+) -> list[str]:
+    """Names of models, in natural order.
+
+    Args:
+        filter: shell wildcard(s); a name that matches any is kept. One with a dot matches `name.tag`, another the
+            architecture alone.
+        module: family name(s), e.g. `"resnet"`.
+        pretrained: only names with published weights.
+        exclude_filters: wildcard(s) to leave out.
+        name_matches_cfg: only names that have a default config of their own (a user's model may have none).
+        include_tags: `name.tag` for each published tag instead of the bare name; as `pretrained` where not given.
+
+    Raises:
+        UsageError: a pattern with an unclosed bracket.
+    """
+    tagged = pretrained if include_tags is None else include_tags
+    wanted, unwanted = _as_patterns(filter), _as_patterns(exclude_filters)
+    modules = {module} if isinstance(module, str) and module else set(module or ())
+    names = []
+    for name, family, tags in _all_models():
+        if (modules and family not in modules) or (pretrained and not tags):
+            continue
+        if name_matches_cfg and name in _user_models and name not in _user_cfgs:
+            continue
+        for full_name in [f"{name}.{tag}" for tag in tags] or [name] if tagged else [name]:
+            if wanted and not _matches(full_name, wanted):
+                continue
+            if not _matches(full_name, unwanted):
+                names.append(full_name)
+    return sorted(names, key=natural_key)
+
+
+def _all_models() -> Iterable[tuple[str, str, Sequence[str]]]:
+    for name, entry in _index().items():
+        yield name, entry["family"], entry["tags"]
+    for name, fn in _user_models.items():
+        tags = [tag for tag, cfg in _user_cfgs.get(name, {}).items() if tag and cfg.has_weights]
+        yield name, fn.__module__.rpartition(".")[2], tags
+
+
+def list_pretrained(filter: Patterns = "", exclude_filters: Patterns = "") -> list[str]:
+    """`name.tag` of every model with published weights."""
+    return list_models(filter=filter, pretrained=True, exclude_filters=exclude_filters, include_tags=True)
+
+
+def list_modules() -> list[str]:
+    """The families, built-in and the user's."""
+    return sorted({*families(), *(fn.__module__.rpartition(".")[2] for fn in _user_models.values())})
+
+
+def is_model(model_name: str) -> bool:
+    """Whether `create_model` knows this name (its tag is not looked at; old names count)."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            resolve_name(model_name)
+    except UnknownModelError:
+        return False
+    return True
+
+
+def is_model_in_modules(model_name: str, module_names: Iterable[str]) -> bool:
+    """Whether the model belongs to one of the families."""
+    name = split_model_name_tag(model_name)[0]
+    if name in _user_models:
+        return _user_models[name].__module__.rpartition(".")[2] in set(module_names)
+    return _family_of(name) in set(module_names)
+
+
+def is_model_pretrained(model_name: str) -> bool:
+    """Whether there are published weights for this name, or for this `name.tag`."""
+    name, tag = split_model_name_tag(model_name)
+    return any(n == name and (tag in tags if tag else bool(tags)) for n, _, tags in _all_models())
+
+
+# ---------------------------------------------------------------- default configs
+
+
+def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of one architecture by tag, the default first. Raises UnknownModelError."""
+    name, _ = resolve_name(model_name)
+    if name in _user_models:
+        return dict(_user_cfgs.get(name, {}))
+    family, spec = find_spec(name)
+    rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
+    return {tag: _compose(name, tag, spec, row) for tag, row in rows.items()}
+
+
+def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
+    """Add to a row what follows from it: hub id, pool size, stem and head names."""
+    input_size = _image_size(row.input_size)
+    stride = spec.total_stride
+    derived_hub_id = "" if tag == UNTRAINED else f"timm/{name}.{tag}"
+    return PretrainedCfg(
+        architecture=name,
+        tag=tag,
+        url=row.url,
+        hf_hub_id=derived_hub_id if row.hub_id is None else row.hub_id,
+        hf_hub_filename=row.hub_file,
+        package=row.package,
+        key_layout=row.key_layout,
+        sha256=row.sha256,
+        custom_load=row.custom_load,
+        input_size=input_size,
+        test_input_size=row.test_input_size and _image_size(row.test_input_size),
+        min_input_size=row.min_input_size and _image_size(row.min_input_size),
+        fixed_input_size=row.fixed_input_size,
+        interpolation=row.interpolation,
+        crop_pct=row.crop_pct,
+        test_crop_pct=row.test_crop_pct,
+        crop_mode=row.crop_mode,
+        mean=row.mean,
+        std=row.std,
+        num_classes=row.num_classes,
+        pool_size=row.pool_size or (-(-input_size[1] // stride), -(-input_size[2] // stride)),
+        first_conv=row.first_conv or spec.first_conv,
+        classifier=row.classifier or spec.classifier,
+        license=row.license,
+        origin_url=row.origin_url,
+        paper_ids=row.paper_ids,
+        paper_name=row.paper_name,
+        notes=row.notes,
+    )
+
+
+def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    return (3, size, size) if isinstance(size, int) else size
+
+
+def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> PretrainedCfg | None:
+    """Default config of `name` (its default tag) or `name.tag`.
+
+    Raises:
+        UnknownModelError: no such model (with `allow_unregistered`, None is returned instead).
+        NotFoundError: the model has no such tag; the message lists those it has.
+    """
+    try:
+        name, tag = resolve_name(model_name)
+    except UnknownModelError:
+        if allow_unregistered:
+            return None
+        raise
+    cfgs = get_arch_pretrained_cfgs(name)
+    if not tag:
+        return next(iter(cfgs.values()), None)
+    if tag not in cfgs:
+        known = ", ".join(t for t in cfgs if t != UNTRAINED) or "none"
+        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=f"See `zoo info {name}`.")
+    return cfgs[tag]
+
+
+def get_pretrained_cfg_value(model_name: str, cfg_key: str) -> Any | None:
+    """One value of a default config, None where the model or the key is unknown."""
+    cfg = get_pretrained_cfg(model_name)
+    return cfg.get(cfg_key) if cfg is not None else None
+
+
+# ---------------------------------------------------------------- entrypoints
+
+
+def register_model(fn: Entrypoint) -> Entrypoint:
+    """Decorator: make a function of the user's own available to `create_model` under the function's name.
+
+    The function takes `pretrained` and the keywords given to `create_model`. A name that exists raises
+    DuplicateModelError and leaves the registry as it was.
+    """
+    name = fn.__name__
+    if name in _user_models or _family_of(name):
+        raise DuplicateModelError(
+            f"A model called {name!r} is registered already.", hint="Give the function another name."
+        )
+    _user_models[name] = fn
+    return fn
+
+
+def user_model(name: str) -> Entrypoint | None:
+    """The function that the user registered under this name, if any."""
+    return _user_models.get(name)
+
+
+def model_entrypoint(model_name: str, module_filter: str | None = None) -> Entrypoint:
+    """The function that builds a model, as `zoo.models.<family>.<name>`. Raises UnknownModelError."""
+    name, _ = resolve_name(model_name)
+    if module_filter and not is_model_in_modules(name, [module_filter]):
+        raise UnknownModelError(f"No model called {name!r} in the family {module_filter!r}.", hint=f"See `zoo info {name}`.")
+    return _user_models.get(name) or _builtin_entrypoint(name)
+
+
+@cache
+def _builtin_entrypoint(name: str) -> Entrypoint:
+    family, _ = find_spec(name)
+
+    def build(pretrained: bool = False, **overrides: Any) -> Any:
+        # By name at call time: this module stays free of torch.
+        return import_module("zoo.core.build").create_model(name, pretrained=pretrained, **overrides)
+
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = f"zoo.models.{family}"
+    build.__doc__ = f"Build {name}; takes the keywords of `zoo.create_model`."
+    return build
+
+
+def family_attributes(family: str) -> Callable[[str], Any]:
+    """The module-level `__getattr__` of a family: its constructor functions and `default_cfgs`, made on demand."""
+
+    def module_getattr(attribute: str) -> Any:
+        if attribute == "default_cfgs":
+            return default_cfgs(family)
+        if attribute in variants(family):
+            return _builtin_entrypoint(attribute)
+        raise AttributeError(f"module 'zoo.models.{family}' has no attribute {attribute!r}")
+
+    return module_getattr
+
+
+@cache
+def default_cfgs(family: str) -> dict[str, dict[str, Any]]:
+    """Default configs of a family as plain dicts, under `name` (the default tag) and under `name.tag`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in variants(family):
+        for tag, cfg in get_arch_pretrained_cfgs(name).items():
+            found.setdefault(name, cfg.to_dict())
+            found[f"{name}.{tag}"] = cfg.to_dict()
+    return found

@@ -1,0 +1,1 @@
+"""One file per family of nn.Modules; attribute names are the keys of published checkpoints."""

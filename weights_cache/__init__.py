@@ -1,0 +1,1 @@
+"""From a default config to a weight file on disk: locate, download, verify, read."""
