@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -69,6 +69,10 @@ class Weights:
     paper_name: str = ""
     notes: tuple[str, ...] = ()
     custom_load: bool | str = False
+
+    def but(self, **changes: Any) -> Weights:
+        """This row with some fields changed: how a table writes what its rows share once."""
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)

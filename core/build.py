@@ -1,0 +1,209 @@
+"""From a name to a model."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from zoo.core import registry
+from zoo.core.adapt import adapt_channel_values
+from zoo.core.errors import NotFoundError, UsageError
+from zoo.core.features import FeatureHookNet, FeatureListNet
+from zoo.core.load import load_checkpoint, load_pretrained, materialize
+from zoo.core.records import PretrainedCfg, Spec
+from zoo.models.base import ImageModel
+
+FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
+
+
+def create_model(
+    model_name: str,
+    pretrained: bool = False,
+    pretrained_cfg: str | Mapping[str, Any] | None = None,
+    pretrained_cfg_overlay: Mapping[str, Any] | None = None,
+    checkpoint_path: str | Path | None = None,
+    *,
+    in_chans: int | None = None,
+    num_classes: int | None = None,
+    features_only: bool = False,
+    out_indices: int | Sequence[int] | None = None,
+    feature_cls: str = "list",
+    allow_missing: Sequence[str] = (),
+    seed: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    **overrides: Any,
+) -> Any:
+    """Build a model by name, with random or pretrained weights.
+
+    Args:
+        model_name: `name` or `name.tag`; an old name warns.
+        pretrained: load the default config's weights, adapted to `in_chans` and, where `num_classes` differs from
+            theirs, with a new classifier.
+        pretrained_cfg: another tag, or a config of the caller's own.
+        pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
+        checkpoint_path: a file to load instead; it is adapted to `in_chans` too.
+        in_chans: channels of the image (default: the config's).
+        num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
+        features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
+            end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
+        allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
+        seed: of the random initial weights; None leaves torch's generator as it is.
+        overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
+            of the family's spec; None means the default.
+
+    Raises:
+        UnknownModelError: no such model. NotFoundError: no such tag, or no weights to be had.
+        TypeError: an unknown keyword; the message names the nearest one.
+        InvalidInputError: the weights do not fit the model.
+    """
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    name, tag = registry.resolve_name(model_name)
+    user_model = registry.user_model(name)
+    if user_model is not None:
+        given = {"in_chans": in_chans, "num_classes": num_classes, "out_indices": out_indices, **overrides}
+        if features_only:
+            given["features_only"] = True
+        model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
+        if checkpoint_path is not None:
+            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing)
+        return model
+
+    cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
+    channels = cfg.input_size[0] if in_chans is None else in_chans
+    classes = cfg.num_classes if num_classes is None else num_classes
+    with torch.device("meta"):
+        model = _construct(name, {"in_chans": channels, "num_classes": classes, **overrides})
+    model.pretrained_cfg = adapted_cfg(cfg, channels).to_dict()
+
+    if dtype is not None:
+        model.to(dtype)
+    if seed is not None:
+        torch.manual_seed(seed)
+    if checkpoint_path is not None:
+        load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, new_classifier=num_classes is not None)
+    elif pretrained:
+        if not cfg.has_weights:
+            raise _no_weights(cfg)
+        load_pretrained(model, cfg, allow_missing=allow_missing)
+    else:
+        materialize(model)
+    if device is not None:
+        model.to(device)
+    if features_only:
+        if feature_cls not in FEATURE_CLASSES:
+            raise UsageError(f"feature_cls must be 'list' or 'hook', found {feature_cls!r}.")
+        return FEATURE_CLASSES[feature_cls](model, out_indices)
+    return model
+
+
+def _resolve_cfg(
+    name: str, tag: str, given: str | Mapping[str, Any] | None, overlay: Mapping[str, Any] | None
+) -> PretrainedCfg:
+    if isinstance(given, PretrainedCfg):
+        cfg = given
+    elif isinstance(given, Mapping):
+        cfg = PretrainedCfg.from_mapping({"architecture": name, **given})
+    else:
+        found = registry.get_pretrained_cfg(f"{name}.{given or tag}".rstrip("."), allow_unregistered=False)
+        assert found is not None  # built-in models have at least one config
+        cfg = found
+    if overlay:
+        known = {f.name for f in fields(PretrainedCfg)}
+        for key in overlay:
+            if key not in known:
+                raise TypeError(f"A pretrained config has no entry {key!r}{_nearest(key, known)}")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
+        cfg = replace(cfg, **{k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
+    return cfg
+
+
+def _no_weights(cfg: PretrainedCfg) -> NotFoundError:
+    tagged = registry.list_pretrained(cfg.architecture)
+    hint = f"Tags with weights: {', '.join(tagged)}." if tagged else "Give a file with --weights or checkpoint_path."
+    return NotFoundError(f"{cfg.name} has no published weights.", hint=hint)
+
+
+def adapted_cfg(cfg: PretrainedCfg, in_chans: int) -> PretrainedCfg:
+    """The config that describes a model of this many channels: input size, mean and std follow the filters."""
+    if cfg.input_size[0] == in_chans and len(cfg.mean) == in_chans:
+        return cfg
+
+    def sized(size: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        return size and (in_chans, *size[1:])
+
+    return replace(
+        cfg,
+        input_size=(in_chans, *cfg.input_size[1:]),
+        test_input_size=sized(cfg.test_input_size),
+        min_input_size=sized(cfg.min_input_size),
+        mean=adapt_channel_values(cfg.mean, in_chans),
+        std=adapt_channel_values(cfg.std, in_chans),
+    )
+
+
+def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
+    family, spec = registry.find_spec(name)
+    model_class: type[ImageModel] = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
+    parameters = set(inspect.signature(model_class.__init__).parameters) - {"self", "block", "layers", "spec_fields"}
+    spec_fields = {f.name for f in fields(spec)} - {"pruned"}
+    for key in arguments:
+        if key not in parameters | spec_fields:
+            raise TypeError(f"{name} has no option {key!r}{_nearest(key, parameters | spec_fields)}")
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields}
+    changed: Spec = replace(spec, **changes)
+    model = model_class(changed, **{k: v for k, v in arguments.items() if k not in spec_fields})  # type: ignore[misc]
+    if spec.pruned:
+        resize_channels(model, _pruned_channels()[name])
+    return model
+
+
+def _nearest(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}."
+
+
+@cache
+def _pruned_channels() -> dict[str, dict[str, list[int]]]:
+    path = Path(__file__).with_name("configs") / "pruned.json"
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
+    """Give convolutions, batch norms and linear layers the channel counts of a pruned network.
+
+    Args:
+        model: on the meta device; its layers are replaced, not sliced.
+        channels: module path -> [in, out] of a convolution or linear layer, [channels] of a norm.
+    """
+    for path, counts in channels.items():
+        module = model.get_submodule(path)
+        if isinstance(module, nn.Conv2d):
+            module.in_channels, module.out_channels = counts[0], counts[1]
+            module.groups = module.groups if module.groups == 1 else counts[0]
+            module.weight = nn.Parameter(
+                module.weight.new_empty((counts[1], counts[0] // module.groups, *module.kernel_size))
+            )
+            if module.bias is not None:
+                module.bias = nn.Parameter(module.bias.new_empty(counts[1]))
+        elif isinstance(module, nn.Linear):
+            module.in_features = counts[0]
+            module.weight = nn.Parameter(module.weight.new_empty((module.out_features, counts[0])))
+        elif isinstance(module, nn.BatchNorm2d):
+            module.num_features = counts[0]
+            for name, value in [*module._parameters.items(), *module._buffers.items()]:
+                if value is not None and value.ndim:
+                    empty = value.new_empty(counts[0])
+                    setattr(module, name, nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty)
+        else:
+            raise UsageError(f"{path} is a {type(module).__name__}, which pruning does not know.")

@@ -1,0 +1,162 @@
+"""Multi-scale features: what a model's levels are, and a model that returns their maps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.models.base import ImageModel, resolve_indices
+
+
+class FeatureInfo:
+    """The levels of a model (`num_chs`, `reduction` against the input, `module` path) and which were asked for."""
+
+    def __init__(self, feature_info: Sequence[dict[str, Any]], out_indices: int | Sequence[int] | None = None) -> None:
+        self.info = [dict(level, index=i) for i, level in enumerate(feature_info)]
+        self.out_indices = tuple(resolve_indices(len(self.info), out_indices))
+
+    def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
+        """Values of `key`: of the levels asked for (None), of one level, or of several."""
+        if idx is None:
+            return [self.info[i][key] for i in self.out_indices]
+        return self.info[idx][key] if isinstance(idx, int) else [self.info[i][key] for i in idx]
+
+    def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """The levels as dicts, restricted to `keys` where given."""
+        levels = [self.info[i] for i in (self.out_indices if idx is None else idx)]
+        return [{k: level[k] for k in keys} if keys else dict(level) for level in levels]
+
+    def channels(self, idx: int | Sequence[int] | None = None) -> Any:
+        return self.get("num_chs", idx)
+
+    def reduction(self, idx: int | Sequence[int] | None = None) -> Any:
+        return self.get("reduction", idx)
+
+    def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        return self.get("module", idx)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        return self.info[item]
+
+    def __len__(self) -> int:
+        return len(self.info)
+
+    def __repr__(self) -> str:
+        return f"FeatureInfo({self.info}, out_indices={self.out_indices})"
+
+
+class FeatureNet(nn.Module):
+    """A model turned into one that returns feature maps. It *is* the model's class too, so keys and modules stay.
+
+    `FeatureListNet(model, ...)` gives a new model that shares the given one's weights and leaves it as it was.
+    """
+
+    feature_info: FeatureInfo
+    _model_class: type[ImageModel]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: `__new__` hands over a finished model."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ARG002
+        # The combined class is made on demand, so a pickle names its two parts instead.
+        return _new_feature_net, (_kind(type(self)), self._model_class), self.__dict__
+
+
+def _kind(net_class: type) -> type[FeatureNet]:
+    return next(base for base in (FeatureListNet, FeatureHookNet) if issubclass(net_class, base))
+
+
+@cache
+def _combined(kind: type[FeatureNet], model_class: type[ImageModel]) -> type[FeatureNet]:
+    return type(kind.__name__, (kind, model_class), {"_model_class": model_class, "__module__": kind.__module__})
+
+
+def _new_feature_net(kind: type[FeatureNet], model_class: type[ImageModel]) -> FeatureNet:
+    return nn.Module.__new__(_combined(kind, model_class))
+
+
+def _share(kind: type[FeatureNet], model: nn.Module) -> Any:
+    """A feature net of this kind over the model's own weights."""
+    if not isinstance(model, ImageModel):
+        raise UsageError(f"Feature extraction needs one of zoo's models, found a {type(model).__name__}.")
+    net = _new_feature_net(kind, type(model))
+    net.__dict__.update(_copy_module(model).__dict__)
+    return net
+
+
+def _copy_module(module: nn.Module) -> nn.Module:
+    """A copy with its own module tree and the same parameters."""
+    twin = copy.copy(module)
+    for key, value in module.__dict__.items():
+        if isinstance(value, dict):  # parameters, buffers, hooks
+            twin.__dict__[key] = copy.copy(value)
+    twin.__dict__["_modules"] = {n: m if m is None else _copy_module(m) for n, m in module._modules.items()}
+    return twin
+
+
+class FeatureListNet(FeatureNet):
+    """Image (N, C, H, W) -> list of maps (N, channels, H / reduction, W / reduction), finest first.
+
+    Only what the levels at `out_indices` need is kept and run.
+    """
+
+    def __new__(cls, model: nn.Module, out_indices: int | Sequence[int] | None = None) -> FeatureListNet:
+        net = _share(FeatureListNet, model)
+        net.feature_info = FeatureInfo(net.feature_info, out_indices)
+        net.prune_intermediate_layers(net.feature_info.out_indices)
+        return net  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        indices = self.feature_info.out_indices
+        return self.forward_intermediates(x, indices, stop_early=True, intermediates_only=True)  # type: ignore[operator, no-any-return]
+
+
+class FeatureHookNet(FeatureNet):
+    """Outputs of any modules by name, read with forward hooks: image -> list of tensors in the order of the names.
+
+    Args:
+        model: one of zoo's models.
+        out_indices: levels of `feature_info`; ignored where `modules` is given.
+        modules: module paths, e.g. `["layer1.0.conv1", "layer3"]`.
+    """
+
+    hooked: tuple[str, ...]
+
+    def __new__(
+        cls,
+        model: nn.Module,
+        out_indices: int | Sequence[int] | None = None,
+        modules: Sequence[str] | None = None,
+    ) -> FeatureHookNet:
+        net = _share(FeatureHookNet, model)
+        net.feature_info = FeatureInfo(net.feature_info, None if modules else out_indices)
+        net.hooked = tuple(modules or net.feature_info.module_name())
+        known = dict(net.named_modules())
+        for name in net.hooked:
+            if name not in known:
+                raise UsageError(f"{type(model).__name__} has no module {name!r} to read features from.")
+        return net  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        outputs: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+                # Later layers may work in place on what is passed to them.
+                outputs[name] = output.clone()
+
+            return hook
+
+        handles = [self.get_submodule(name).register_forward_hook(keep(name)) for name in self.hooked]
+        try:
+            self.forward_features(x)  # type: ignore[operator]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [outputs[name] for name in self.hooked]

@@ -1,0 +1,252 @@
+"""Weights into a model: adapted where asked, and never with anything lost or left random quietly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core import registry
+from zoo.core.adapt import adapt_input
+from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.records import PretrainedCfg
+from zoo.models.base import ImageModel
+from zoo.weights_cache.download import fetch
+from zoo.weights_cache.layouts import to_timm
+from zoo.weights_cache.read import read_state_dict
+
+StateDict = MutableMapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor of a checkpoint.
+
+    `adapted` are input layers refitted to the model's channels, `dropped` were in the file and have no place,
+    `initialised` were not and hold their initial values.
+    """
+
+    source: str
+    loaded: int
+    adapted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    initialised: tuple[str, ...] = ()
+
+
+def load_pretrained(
+    model: nn.Module,
+    pretrained_cfg: Mapping[str, Any] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    filter_fn: Any = None,
+    strict: bool = True,
+    *,
+    allow_missing: Sequence[str] = (),
+) -> LoadReport:
+    """Load the weights that a default config names into a model.
+
+    The input layer is adapted to the model's channels; where the config's number of classes is not the model's, the
+    classifier keeps its initial values.
+
+    Args:
+        model: one of zoo's models.
+        pretrained_cfg: default: the model's own.
+        num_classes, in_chans: the model's, checked where given.
+        filter_fn: `filter_fn(state_dict, model) -> state_dict`, applied first.
+        strict: an entry without a counterpart on either side is an error.
+        allow_missing: wildcards of keys that the weights may lack.
+
+    Raises:
+        NotFoundError: the config names no weights, or they cannot be had.
+        InvalidInputError: they do not fit.
+    """
+    given = getattr(model, "pretrained_cfg", {}) if pretrained_cfg is None else pretrained_cfg
+    cfg = given if isinstance(given, PretrainedCfg) else PretrainedCfg.from_mapping(given)
+    if not cfg.has_weights:
+        raise NotFoundError(f"The config of {cfg.name or type(model).__name__} names no weights.")
+    for label, wanted, found in (
+        ("num_classes", num_classes, getattr(model, "num_classes", None)),
+        ("in_chans", in_chans, getattr(model, "in_chans", None)),
+    ):
+        if wanted is not None and found is not None and wanted != found:
+            raise InvalidInputError(f"{label} is {wanted}, but the model was built with {found}.")
+    if cfg.state_dict is not None:
+        source, state_dict = "state dict in memory", dict(cfg.state_dict)
+    else:
+        weight_file = fetch(cfg)
+        source, state_dict = str(weight_file.path), read_state_dict(weight_file.path)
+        if cfg.key_layout:
+            state_dict = to_timm(cfg.key_layout, state_dict, model.state_dict())
+    if filter_fn is not None:
+        state_dict = filter_fn(state_dict, model)
+    new_classifier = cfg.num_classes != getattr(model, "num_classes", cfg.num_classes)
+    return _load(model, state_dict, source, cfg, strict, allow_missing, new_classifier)
+
+
+def load_checkpoint(
+    model: nn.Module,
+    checkpoint_path: str | Path,
+    use_ema: bool = True,
+    strict: bool = True,
+    *,
+    allow_missing: Sequence[str] = (),
+    new_classifier: bool = False,
+) -> LoadReport:
+    """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
+
+    Args:
+        model: one of zoo's models, or any module (then nothing is adapted).
+        checkpoint_path: safetensors, or a torch file that holds tensors only.
+        use_ema: prefer averaged weights where the file has both.
+        strict, allow_missing: as in `load_pretrained`.
+        new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
+    """
+    state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
+    given = getattr(model, "pretrained_cfg", None) or {}
+    cfg = PretrainedCfg.from_mapping(given)
+    return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier)
+
+
+def _load(
+    model: nn.Module,
+    state_dict: StateDict,
+    source: str,
+    cfg: PretrainedCfg,
+    strict: bool,
+    allow_missing: Sequence[str],
+    new_classifier: bool,
+) -> LoadReport:
+    wanted = model.state_dict()
+    state_dict = _repair_keys(model, state_dict)
+    adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
+    dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
+    shapes = [
+        f"{key}: expected {tuple(wanted[key].shape)}, found {tuple(value.shape)}"
+        for key, value in state_dict.items()
+        if key in wanted and wanted[key].shape != value.shape
+    ]
+    missing = [key for key in wanted if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in wanted]
+    # A head that was dropped on request may stay new; a batch counter starts at zero without harm.
+    excused = [*allow_missing, "*num_batches_tracked", *dropped]
+    unexplained = [key for key in missing if not any(fnmatchcase(key, p) for p in excused)]
+    if shapes or (strict and (unexplained or unexpected)):
+        raise _mismatch(source, model, shapes, unexplained, unexpected)
+
+    for key in unexpected:
+        del state_dict[key]
+    for key, value in state_dict.items():
+        if value.dtype != wanted[key].dtype:
+            state_dict[key] = value.to(wanted[key].dtype)
+    if any(t.is_meta for t in wanted.values()):
+        model.load_state_dict(state_dict, strict=False, assign=True)
+        materialize(model)
+    else:
+        model.load_state_dict(state_dict, strict=False)
+    report = LoadReport(
+        source=source,
+        loaded=len(state_dict),
+        adapted=tuple(adapted),
+        dropped=(*dropped, *unexpected),
+        initialised=tuple(key for key in missing if not key.endswith("num_batches_tracked")),
+    )
+    if isinstance(model, ImageModel):
+        model.load_report = report
+    return report
+
+
+def _mismatch(
+    source: str, model: nn.Module, shapes: list[str], missing: list[str], unexpected: list[str]
+) -> InvalidInputError:
+    def some(label: str, keys: list[str]) -> str:
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        return f"{len(keys)} {label} ({', '.join(keys[:3])}{more})"
+
+    parts = [some(label, keys) for label, keys in (
+        ("of another shape", shapes), ("missing", missing), ("unknown", unexpected)
+    ) if keys]  # fmt: skip
+    return InvalidInputError(
+        f"{source} does not fit {type(model).__name__}: {'; '.join(parts)}.",
+        hint="Name what may be missing with allow_missing, or build the model that the file was made for.",
+        path=source,
+    )
+
+
+def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
+    """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
+    repair = getattr(import_module(type(model).__module__), "repair_keys", None)
+    return repair(state_dict, model) if callable(repair) else dict(state_dict)
+
+
+def _adapt_input_layers(
+    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg
+) -> list[str]:
+    layers = cfg.first_conv or ()
+    adapted = []
+    for layer in (layers,) if isinstance(layers, str) else layers:
+        key = f"{layer}.weight"
+        if key not in state_dict or key not in wanted:
+            continue
+        weight, in_chans = state_dict[key], wanted[key].shape[1]
+        if weight.ndim != wanted[key].ndim or weight.shape[1] == in_chans:
+            continue
+        fitted = adapt_input(weight.float().numpy(), in_chans)
+        state_dict[key] = torch.from_numpy(fitted).to(weight.dtype)
+        adapted.append(key)
+    return adapted
+
+
+def _drop_classifier(
+    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], new_classifier: bool
+) -> list[str]:
+    if not isinstance(model, ImageModel):
+        return []
+    keys = [key for key in state_dict if key.startswith(f"{model.classifier_path}.")]
+    fits = all(key in wanted and wanted[key].shape == state_dict[key].shape for key in keys)
+    if fits or not (new_classifier or model.num_classes == 0):
+        return []
+    for key in keys:
+        del state_dict[key]
+    return keys
+
+
+@torch.no_grad()
+def materialize(model: nn.Module) -> None:
+    """Give memory and initial values to every tensor that is still on the meta device; the others keep theirs."""
+    fresh = isinstance(model, ImageModel) and all(p.is_meta for p in model.parameters())
+    for name, module in reversed(list(model.named_modules())):
+        loaded = _allocate(module)
+        if loaded is None or fresh:
+            continue
+        if isinstance(model, ImageModel):
+            model.init_module(name, module)
+        for tensor, value in loaded:
+            tensor.copy_(value)
+    if fresh:
+        model.init_weights()
+
+
+def _allocate(module: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
+    """Replace the module's own meta tensors; returns its other ones with a copy of each, None where it had none."""
+    own = [*module._parameters.items(), *module._buffers.items()]
+    if not any(value is not None and value.is_meta for _, value in own):
+        return None
+    kept = []
+    for key, value in own:
+        if value is None:
+            continue
+        if not value.is_meta:
+            kept.append((value, value.detach().clone()))
+        elif isinstance(value, nn.Parameter):
+            empty = torch.empty_like(value, device="cpu")
+            module._parameters[key] = nn.Parameter(empty, requires_grad=value.requires_grad)
+        else:
+            module._buffers[key] = torch.zeros_like(value, device="cpu")
+    return kept

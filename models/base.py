@@ -1,0 +1,217 @@
+"""What every image model answers to. A family names its steps, its head and its features; the rest is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from zoo.core.errors import UsageError
+from zoo.models.layers.pool import GlobalPool
+
+Step = Callable[[Tensor], Tensor]
+FeatureDict = dict[str, Any]
+
+
+def resolve_indices(num_levels: int, indices: int | Sequence[int] | None) -> list[int]:
+    """Feature indices as non-negative numbers: None is all, an int the last n, negative ones count from the end.
+
+    Raises UsageError for an index outside the model's levels.
+    """
+    if indices is None:
+        return list(range(num_levels))
+    if isinstance(indices, int):
+        indices = range(num_levels - indices, num_levels) if 0 < indices <= num_levels else [num_levels + indices]
+    resolved = [i + num_levels if i < 0 else i for i in indices]
+    if not resolved or any(not 0 <= i < num_levels for i in resolved):
+        raise UsageError(
+            f"Feature indices must lie in 0..{num_levels - 1} (or -{num_levels}..-1), found {list(indices)}.",
+            hint="`zoo info NAME` lists a model's levels.",
+        )
+    return resolved
+
+
+def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
+    """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
+    after: list[tuple[nn.Module, str]] = []
+    parent = model
+    for part in path.split("."):
+        names = list(parent._modules)
+        after += [(parent, name) for name in names[names.index(part) + 1 :]]
+        parent = parent.get_submodule(part)
+    return after
+
+
+class ImageModel(nn.Module):
+    """Base of all families: image (N, C, H, W) -> logits (N, num_classes).
+
+    A family's constructor takes its spec and these keywords, and sets `num_features` (channels that reach the head)
+    and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module` and
+    `make_head`.
+    """
+
+    classifier_path = "fc"
+    feature_info: list[FeatureDict]
+    pretrained_cfg: dict[str, Any]
+    num_features: int
+    head_hidden_size: int
+
+    def __init__(self, *, in_chans: int = 3, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        if in_chans < 1:
+            raise UsageError(f"in_chans must be 1 or more, found {in_chans}.")
+        if num_classes < 0:
+            raise UsageError(f"num_classes must be 0 (no classifier) or more, found {num_classes}.")
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self.pretrained_cfg = {}
+        self._last_step: str | None = None
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """The older name of `pretrained_cfg`."""
+        return self.pretrained_cfg
+
+    @default_cfg.setter
+    def default_cfg(self, cfg: dict[str, Any]) -> None:
+        self.pretrained_cfg = cfg
+
+    # ------------------------------------------------------------ what a family gives
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        """The trunk in order: (module path whose output it is, function). Features are read between steps."""
+        raise NotImplementedError
+
+    def finish(self, x: Tensor) -> Tensor:
+        """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
+        return x
+
+    def init_module(self, name: str, module: nn.Module) -> None:  # noqa: ARG002 - families decide by name
+        """Give one module its initial weights."""
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
+
+    # ------------------------------------------------------------ forward
+
+    def _kept_steps(self) -> Iterator[tuple[str, Step]]:
+        for name, step in self.steps():
+            yield name, step
+            if name == self._last_step:
+                return
+
+    def _run(self, step: Step, x: Tensor) -> Tensor:
+        if not (self.grad_checkpointing and torch.is_grad_enabled()):
+            return step(x)
+        for part in step if isinstance(step, nn.Sequential) else [step]:
+            x = checkpoint(part, x, use_reentrant=False)
+        return x
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Image -> the map or tokens that the head reads."""
+        for _, step in self._kept_steps():
+            x = self._run(step, x)
+        return x if self._last_step else self.finish(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool, drop out, classify; `pre_logits` stops before the classifier."""
+        x = self.global_pool(x)
+        if self.drop_rate:
+            x = F.dropout(x, self.drop_rate, self.training)
+        return x if pre_logits else self.get_classifier()(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The feature maps at `indices` (None: all; n: the last n; a list, negative ones from the end).
+
+        Returns `(output of the trunk, maps)`, or the maps alone with `intermediates_only`. `stop_early` runs no step
+        past the last map asked for.
+        """
+        if output_fmt != "NCHW":
+            raise UsageError(f"Feature maps of {type(self).__name__} are NCHW, {output_fmt!r} was asked for.")
+        if norm:
+            raise UsageError(f"{type(self).__name__} has no final norm to apply to its feature maps.")
+        wanted = {self.feature_info[i]["module"] for i in resolve_indices(len(self.feature_info), indices)}
+        maps: list[Tensor] = []
+        for name, step in self._kept_steps():
+            x = self._run(step, x)
+            if name in wanted:
+                maps.append(x)
+            if stop_early and len(maps) == len(wanted):
+                break
+        if intermediates_only:
+            return maps
+        return x if stop_early or self._last_step else self.finish(x), maps
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | Sequence[int] | None = 1,
+        prune_norm: bool = False,  # noqa: ARG002 - part of the published signature; norms after the trunk always go
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Remove the modules that no feature at `indices` needs; the trunk then ends at the last of them.
+
+        Returns the indices as non-negative numbers.
+        """
+        kept = resolve_indices(len(self.feature_info), indices)
+        self._last_step = self.feature_info[max(kept)]["module"]
+        removed = modules_after(self, self._last_step)
+        head = {"global_pool", self.classifier_path.partition(".")[0]}
+        for parent, name in removed:
+            if prune_head or parent is not self or name not in head:
+                delattr(parent, name)
+        return kept
+
+    # ------------------------------------------------------------ head
+
+    def make_head(self, global_pool: str) -> None:
+        """Create pooling and classifier for `num_classes`; 0 classes leave an identity."""
+        if not global_pool and self.num_classes:
+            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+        self.global_pool = GlobalPool(global_pool)
+        self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
+        head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+        self.set_submodule(self.classifier_path, head)
+
+    def get_classifier(self) -> nn.Module:
+        return self.get_submodule(self.classifier_path)
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the classifier by a new one, freshly initialised (None keeps the pooling)."""
+        self.num_classes = num_classes
+        like = next(self.parameters())
+        self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
+        classifier = self.get_classifier().to(device=like.device, dtype=like.dtype).train(self.training)
+        if not like.is_meta:
+            with torch.no_grad():
+                self.init_module(self.classifier_path, classifier)
+
+    # ------------------------------------------------------------ training
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in training: recompute each block's activations in the backward pass."""
+        self.grad_checkpointing = enable
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Give every parameter and statistic its initial value, parts before the whole they belong to."""
+        for name, module in reversed(list(self.named_modules())):
+            if module is not self:
+                self.init_module(name, module)

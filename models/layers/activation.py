@@ -1,0 +1,34 @@
+"""Activations by the names that specs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn as nn
+
+from zoo.core.errors import UsageError
+
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "hard_sigmoid": nn.Hardsigmoid,
+    "hard_swish": nn.Hardswish,
+    "identity": nn.Identity,
+    "leaky_relu": nn.LeakyReLU,
+    "mish": nn.Mish,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+_NOT_IN_PLACE = {"gelu", "gelu_tanh", "identity", "sigmoid", "tanh"}
+
+
+def make_activation(name: str, inplace: bool = True) -> nn.Module:
+    """A new activation; in place where it can be, as the input is not needed after it."""
+    if name not in ACTIVATIONS:
+        raise UsageError(f"An activation must be one of {', '.join(ACTIVATIONS)}, found {name!r}.")
+    return ACTIVATIONS[name]() if name in _NOT_IN_PLACE else ACTIVATIONS[name](inplace=inplace)

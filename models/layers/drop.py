@@ -1,0 +1,58 @@
+"""Regularisers that are active in training only."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv:1603.09382): drop a residual branch per sample, scale the kept ones by 1/keep."""
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.drop_prob):
+            return x
+        keep = 1.0 - self.drop_prob
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+        return x * (mask / keep if keep > 0 else mask)
+
+    def extra_repr(self) -> str:
+        return f"{self.drop_prob:.3f}"
+
+
+def make_drop_path(rate: float) -> nn.Module:
+    return DropPath(rate) if rate > 0 else nn.Identity()
+
+
+def drop_path_schedule(rate: float, num_blocks: int) -> list[float]:
+    """Rates that grow linearly from 0 at the first block to `rate` at the last."""
+    return [rate * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
+
+
+class DropBlock2d(nn.Module):
+    """DropBlock (arXiv:1810.12890): zero square patches of a map, scale the rest to keep the sum.
+
+    `gamma_scale` multiplies the paper's seed rate.
+    """
+
+    def __init__(self, drop_prob: float, block_size: int, gamma_scale: float = 1.0) -> None:
+        super().__init__()
+        self.drop_prob, self.block_size, self.gamma_scale = drop_prob, block_size, gamma_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.drop_prob):
+            return x
+        height, width = x.shape[-2:]
+        size = min(self.block_size, height, width)
+        valid = (height - size + 1) * (width - size + 1)
+        gamma = self.gamma_scale * self.drop_prob * height * width / size**2 / valid
+        seeds = torch.empty_like(x).bernoulli_(min(gamma, 1.0))
+        dropped = F.max_pool2d(seeds, size, stride=1, padding=size // 2)[..., :height, :width]
+        kept = 1 - dropped
+        return x * kept * (kept.numel() / kept.sum().clamp(min=1))

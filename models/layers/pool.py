@@ -1,0 +1,66 @@
+"""Pooling over the image plane."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+
+POOL_TYPES = ("", "avg", "max", "avgmax", "catavgmax")
+
+
+class GlobalPool(nn.Module):
+    """(N, C, H, W) -> (N, C), or (N, 2C) for `catavgmax`; the empty type is the identity.
+
+    `avgmax` is the mean of the average and the maximum, `catavgmax` puts the two side by side. The `fast` prefix of
+    older configs is accepted and changes nothing.
+    """
+
+    def __init__(self, pool_type: str = "avg") -> None:
+        super().__init__()
+        self.pool_type = pool_type.removeprefix("fast") if pool_type else ""
+        if self.pool_type not in POOL_TYPES:
+            raise UsageError(f"global_pool must be one of {', '.join(map(repr, POOL_TYPES))}, found {pool_type!r}.")
+
+    @property
+    def feature_multiplier(self) -> int:
+        return 2 if self.pool_type == "catavgmax" else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.pool_type:
+            return x
+        if self.pool_type == "avg":
+            return x.mean((2, 3))
+        if self.pool_type == "max":
+            return x.amax((2, 3))
+        average, maximum = x.mean((2, 3)), x.amax((2, 3))
+        return 0.5 * (average + maximum) if self.pool_type == "avgmax" else torch.cat([average, maximum], 1)
+
+    def extra_repr(self) -> str:
+        return repr(self.pool_type)
+
+
+class BlurPool2d(nn.Module):
+    """Anti-aliased downsampling: a binomial filter on reflected borders, then every `stride`-th pixel.
+
+    Zhang, Making Convolutional Networks Shift-Invariant Again (arXiv:1904.11486).
+    """
+
+    def __init__(self, channels: int, stride: int = 2) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, stride
+        row = torch.tensor([1.0, 2.0, 1.0], device="cpu") / 4  # a constant: real also where the model is on meta
+        self.register_buffer("filt", row.outer(row).repeat(channels, 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=self.stride, groups=self.channels)
+
+
+class AvgPool2dSame(nn.Module):
+    """2x2 average that keeps the size: the right and bottom border are padded with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride=1)
