@@ -63,7 +63,7 @@ class FeatureNet(nn.Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: `__new__` hands over a finished model."""
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ARG002
+    def __reduce_ex__(self, protocol: Any) -> Any:
         # The combined class is made on demand, so a pickle names its two parts instead.
         return _new_feature_net, (_kind(type(self)), self._model_class), self.__dict__
 

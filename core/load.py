@@ -13,7 +13,6 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core import registry
 from zoo.core.adapt import adapt_input
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.records import PretrainedCfg

@@ -143,7 +143,9 @@ def _as_patterns(patterns: Patterns) -> list[str]:
     for pattern in found:
         # fnmatch takes an unclosed bracket literally, which no model name holds: it is a typing error.
         if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
-            raise UsageError(f"The pattern {pattern!r} opens a bracket and does not close it.", hint="Close it with ']'.")
+            raise UsageError(
+                f"The pattern {pattern!r} opens a bracket and does not close it.", hint="Close it with ']'."
+            )
     return [p for p in found if p]
 
 
@@ -343,7 +345,9 @@ def model_entrypoint(model_name: str, module_filter: str | None = None) -> Entry
     """The function that builds a model, as `zoo.models.<family>.<name>`. Raises UnknownModelError."""
     name, _ = resolve_name(model_name)
     if module_filter and not is_model_in_modules(name, [module_filter]):
-        raise UnknownModelError(f"No model called {name!r} in the family {module_filter!r}.", hint=f"See `zoo info {name}`.")
+        raise UnknownModelError(
+            f"No model called {name!r} in the family {module_filter!r}.", hint=f"See `zoo info {name}`."
+        )
     return _user_models.get(name) or _builtin_entrypoint(name)
 
 

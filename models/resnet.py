@@ -176,7 +176,13 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {b.name: b for b in (Ba
 
 
 def make_downsample(
-    spec: ResNetSpec, norm: NormFactory, in_channels: int, channels: int, stride: int, dilation: int, first_dilation: int
+    spec: ResNetSpec,
+    norm: NormFactory,
+    in_channels: int,
+    channels: int,
+    stride: int,
+    dilation: int,
+    first_dilation: int,
 ) -> nn.Sequential:
     """The projection of a shortcut: a strided convolution, or (D) a 2x2 average and a 1x1 convolution."""
     unchanged_size = stride == 1 and dilation == 1
@@ -275,9 +281,7 @@ class ResNet(ImageModel):
             return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool2d(width))
         return nn.MaxPool2d(3, stride=2, padding=1)
 
-    def _make_stages(
-        self, spec: ResNetSpec, output_stride: int, drop_path_rate: float, drop_block_rate: float
-    ) -> None:
+    def _make_stages(self, spec: ResNetSpec, output_stride: int, drop_path_rate: float, drop_block_rate: float) -> None:
         norm = norm_factory(spec.norm_layer)
         in_channels = self.feature_info[0]["num_chs"]
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.layers)))

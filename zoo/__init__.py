@@ -55,7 +55,7 @@ _HOME = {
     "register_model": "core.registry",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 - names, all of them strings
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,216 @@
+"""A weight file fitted to other input channels, as a stream: no torch, and only the changed tensors in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.core.adapt import adapt_channel_values, adapt_input
+from zoo.core.atomic_output import atomic_output, check_target
+from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
+from zoo.core.float_bytes import from_float32, to_float32
+from zoo.core.records import PretrainedCfg
+from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
+
+METADATA_KEY = "zoo"
+SCHEMA_VERSION = 1
+
+Action = Literal["copy", "adapt", "drop"]
+
+
+@dataclass(frozen=True)
+class TensorChange:
+    """What happens to one tensor of the source; `new_shape` is empty where it is dropped."""
+
+    name: str
+    action: Action
+    shape: tuple[int, ...]
+    new_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """What was done, or with a dry run would be: one entry a tensor, in the order of the file."""
+
+    source: str
+    output: str
+    from_chans: int
+    in_chans: int
+    num_classes: int
+    method: str
+    changes: tuple[TensorChange, ...]
+    nbytes: int
+    status: Literal["planned", "written", "unchanged"]
+
+    def counts(self) -> dict[str, int]:
+        """How many tensors were copied, adapted and dropped."""
+        return {a: sum(c.action == a for c in self.changes) for a in ("copy", "adapt", "drop")}
+
+
+def adapt_file(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    cfg: PretrainedCfg,
+    *,
+    in_chans: int,
+    num_classes: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> AdaptReport:
+    """Write a safetensors file whose input layers read `in_chans` channels; every other tensor keeps its bytes.
+
+    Args:
+        source: a safetensors file of the architecture that `cfg` describes.
+        output: the file to write; it carries its configuration in its metadata.
+        cfg: names the input layers and the classifier, and the preprocessing that is adapted with them.
+        in_chans: channels of the new input layer.
+        num_classes: another number than the source's drops the classifier, which is then made anew on loading.
+        force: replace an existing file with other content.
+        dry_run: only say what would be done.
+
+    Raises:
+        UsageError: a number that makes no sense. InvalidInputError: the source is corrupt or has no such layer.
+        NotFoundError: no such source. CannotWriteError: nothing was written.
+    """
+    with open_safetensors(source) as file:
+        report = adapt_tensors(
+            file.tensors.values(),
+            output,
+            cfg,
+            source=os.fspath(source),
+            source_metadata=file.metadata,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            force=force,
+            dry_run=dry_run,
+        )
+        file.require_unchanged()
+    return report
+
+
+def adapt_tensors(
+    tensors: Iterable[StoredTensor],
+    output: str | os.PathLike[str],
+    cfg: PretrainedCfg,
+    *,
+    source: str,
+    source_metadata: Mapping[str, str],
+    in_chans: int,
+    num_classes: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> AdaptReport:
+    """As `adapt_file`, from tensors that may lie in memory (a converted .pth file)."""
+    if in_chans < 1:
+        raise UsageError(f"--in-chans must be 1 or more, found {in_chans}.")
+    if num_classes is not None and num_classes < 0:
+        raise UsageError(f"--num-classes must be 0 (no classifier) or more, found {num_classes}.")
+    target = check_target(output)
+    stored = {tensor.name: tensor for tensor in tensors}
+    inputs = _input_layers(stored, cfg, source)
+    from_chans = inputs[0].shape[1]
+    source_classes = _num_classes(stored, cfg)
+    classes = source_classes if num_classes is None else num_classes
+    head = _paths(cfg.classifier) if classes != source_classes else []
+
+    input_names = {tensor.name for tensor in inputs}
+    written, changes = [], []
+    for tensor in stored.values():
+        action, new = _change(tensor, tensor.name in input_names, head, in_chans)
+        changes.append(TensorChange(tensor.name, action, tensor.shape, new.shape if new else ()))
+        if new:
+            written.append(new)
+    metadata = {**source_metadata, "format": "pt", METADATA_KEY: _configuration(cfg, in_chans, from_chans, classes)}
+    header, _ = layout(written, metadata)
+    nbytes = len(header) + sum(tensor.nbytes for tensor in written)
+
+    status: Literal["planned", "written", "unchanged"] = "planned"
+    if not dry_run:
+        _refuse_other_size(target, nbytes, force)
+        with atomic_output(output, force=force) as file:
+            write_safetensors(file, written, metadata)
+        status = "unchanged" if file.unchanged else "written"
+    return AdaptReport(
+        source=source,
+        output=os.fspath(output),
+        from_chans=from_chans,
+        in_chans=in_chans,
+        num_classes=classes,
+        method=_method(from_chans, in_chans),
+        changes=tuple(changes),
+        nbytes=nbytes,
+        status=status,
+    )
+
+
+def _paths(names: str | Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> list[StoredTensor]:
+    names = [f"{path}.weight" for path in _paths(cfg.first_conv)]
+    missing = [name for name in names if name not in stored]
+    if missing or not names:
+        found = ", ".join(list(stored)[:3]) or "no tensors"
+        raise InvalidInputError(
+            f"{source} has no {missing[0] if missing else 'input layer'}, which {cfg.architecture} reads its image"
+            f" with; it begins with {found}.",
+            hint="Name the architecture that the file was made for.",
+            path=source,
+        )
+    return [stored[name] for name in names]
+
+
+def _num_classes(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> int:
+    for path in _paths(cfg.classifier):
+        weight = stored.get(f"{path}.weight")
+        if weight is not None and weight.shape:
+            return weight.shape[0]
+    return 0
+
+
+def _change(
+    tensor: StoredTensor, is_input: bool, head: Sequence[str], in_chans: int
+) -> tuple[Action, StoredTensor | None]:
+    if any(tensor.name.startswith(f"{path}.") for path in head):
+        return "drop", None
+    if not is_input or (len(tensor.shape) > 1 and tensor.shape[1] == in_chans):
+        return "copy", tensor
+    fitted = adapt_input(to_float32(tensor.read(), tensor.dtype, tensor.shape), in_chans)
+    return "adapt", StoredTensor(tensor.name, tensor.dtype, fitted.shape, from_float32(fitted, tensor.dtype))
+
+
+def _method(from_chans: int, in_chans: int) -> str:
+    return "none" if in_chans == from_chans else "sum" if in_chans == 1 else "repeat"
+
+
+def _configuration(cfg: PretrainedCfg, in_chans: int, from_chans: int, num_classes: int) -> str:
+    """What a later reader needs to use the file without flags, as sorted JSON."""
+    values: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "architecture": cfg.architecture,
+        "tag": cfg.tag,
+        "in_chans": in_chans,
+        "num_classes": num_classes,
+        "input_size": [in_chans, *cfg.input_size[1:]],
+        "mean": adapt_channel_values(cfg.mean, in_chans),
+        "std": adapt_channel_values(cfg.std, in_chans),
+        "interpolation": cfg.interpolation,
+        "crop_pct": cfg.crop_pct,
+        "crop_mode": cfg.crop_mode,
+        "first_conv": cfg.first_conv,
+        "classifier": cfg.classifier,
+        "adapted": {"from_chans": from_chans, "method": _method(from_chans, in_chans)},
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def _refuse_other_size(target: str, nbytes: int, force: bool) -> None:
+    """Before a long copy: a file of another size cannot turn out to be identical."""
+    if not force and os.path.exists(target) and os.path.getsize(target) != nbytes:
+        raise CannotWriteError(
+            f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+        )

@@ -1,0 +1,63 @@
+"""Make core/index.json from the registry rows: the facts that take a model to measure.
+
+python -m zoo.core.build_index            write it
+python -m zoo.core.build_index --check    say whether it is up to date
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.core import registry
+from zoo.core.build import create_model
+from zoo.core.records import UNTRAINED
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Facts of one architecture, measured on the meta device: nothing is allocated.
+
+    `macs` are the multiply-accumulates of one image at the default input size.
+    """
+    cfgs = registry.get_arch_pretrained_cfgs(name)
+    cfg = next(iter(cfgs.values()))
+    model = create_model(name, device="meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, *cfg.input_size, device="meta"))
+    return {
+        "family": registry.find_spec(name)[0],
+        "params": sum(p.numel() for p in model.parameters()),
+        "macs": counter.get_total_flops() // 2,
+        "input_size": cfg.input_size,
+        "num_features": model.num_features,
+        "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
+        "tags": [tag for tag in cfgs if tag != UNTRAINED],
+    }
+
+
+def render(models: dict[str, dict[str, Any]]) -> str:
+    """One line a model, so that a change of one is a change of one line."""
+    rows = (f"{json.dumps(name)}: {json.dumps(models[name], separators=(',', ':'))}" for name in sorted(models))
+    return '{"schema_version": 1, "models": {\n' + ",\n".join(rows) + "\n}}\n"
+
+
+def build() -> str:
+    """The whole index as text."""
+    names = [name for family in registry.families() for name in registry.variants(family)]
+    return render({name: measure(name) for name in names})
+
+
+def main() -> int:
+    text = build()
+    if "--check" in sys.argv[1:]:
+        return int(not registry.INDEX_PATH.exists() or registry.INDEX_PATH.read_text() != text)
+    registry.INDEX_PATH.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

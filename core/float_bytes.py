@@ -1,0 +1,41 @@
+"""Stored floating-point bytes as float32 arrays and back, without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+
+
+def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Decode little-endian values of a safetensors dtype (F16, BF16, F32, F64).
+
+    Raises InvalidInputError for a dtype that holds no ordinary floats.
+    """
+    import numpy as np
+
+    if dtype == "BF16":
+        # bfloat16 is the upper half of a float32.
+        bits = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(shape)
+    if dtype not in _NUMPY:
+        raise InvalidInputError(f"An input layer must hold floating-point numbers, found {dtype}.")
+    return np.frombuffer(data, _NUMPY[dtype]).astype(np.float32).reshape(shape)
+
+
+def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
+    """Encode as the safetensors dtype, rounded to nearest even; the inverse of `to_float32`."""
+    import numpy as np
+
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values, "<f4").view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        # Rounding must not turn a NaN into an infinity.
+        return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
+    return values.astype(_NUMPY[dtype]).tobytes()

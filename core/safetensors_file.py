@@ -1,0 +1,313 @@
+"""The safetensors format, read with suspicion and written as a stream. Standard library only.
+
+Format: 8 bytes little-endian header length, a JSON object name -> {dtype, shape, data_offsets}, the tensors' bytes
+(https://github.com/huggingface/safetensors#format). Stricter than the library where it is lax: duplicate names are an
+error, and so is a header over `max_header` bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from zoo.core.atomic_output import OutputFile
+from zoo.core.errors import InvalidInputError, NotFoundError
+
+DTYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+MAX_HEADER = 25_000_000
+MAX_RANK = 64
+_COPY_CHUNK = 1 << 26
+
+
+@dataclass(frozen=True)
+class Region:
+    """`length` bytes at `offset` of an open file."""
+
+    fd: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor: safetensors dtype name, shape, and where its bytes are (a file, or memory)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: Region | bytes | memoryview
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.length if isinstance(self.data, Region) else len(self.data)
+
+    def read(self) -> bytes | memoryview:
+        """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
+        if not isinstance(self.data, Region):
+            return self.data
+        parts, offset, end = [], self.data.offset, self.data.offset + self.data.length
+        while offset < end:
+            part = os.pread(self.data.fd, min(end - offset, _COPY_CHUNK), offset)
+            if not part:
+                raise InvalidInputError(f"The weight file became shorter while {self.name!r} was read.")
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class SafetensorsFile:
+    """An open, checked file: its tensors in the order of their bytes, and its metadata."""
+
+    path: str
+    fd: int
+    size: int
+    tensors: dict[str, StoredTensor]
+    metadata: dict[str, str]
+    _stamp: tuple[int, int]
+
+    def require_unchanged(self) -> None:
+        """Raises InvalidInputError where somebody wrote to the file since it was opened."""
+        if _stamp(os.fstat(self.fd)) != self._stamp:
+            raise InvalidInputError(f"{self.path} was changed while it was read.", hint="Run again.", path=self.path)
+
+
+def _stamp(info: os.stat_result) -> tuple[int, int]:
+    return info.st_size, info.st_mtime_ns
+
+
+# ---------------------------------------------------------------- reading
+
+
+@contextmanager
+def open_safetensors(path: str | os.PathLike[str], max_header: int = MAX_HEADER) -> Iterator[SafetensorsFile]:
+    """Open a file and check its whole header; the tensors' bytes are not read.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is not a sound safetensors file; the message says what it is instead, where known.
+    """
+    given = os.fspath(path)
+    fd = _open_regular(given)
+    try:
+        info = os.fstat(fd)
+        tensors, metadata = _read_header(given, fd, info.st_size, max_header)
+        yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, _stamp(info))
+    finally:
+        os.close(fd)
+
+
+def _open_regular(path: str) -> int:
+    try:
+        # O_NONBLOCK: a FIFO without a writer must not hang the open.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no file {path}.", path=path) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotFoundError(f"{path} cannot be opened: {reason}.", path=path) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidInputError(f"{path} is not a regular file.", path=path)
+    return fd
+
+
+def sniff(head: bytes) -> str:
+    """What a file is, from its first bytes: "" where nothing is recognised."""
+    text = head[:200].lstrip().lower()
+    signatures = (
+        (b"version https://git-lfs", "a Git LFS pointer"),
+        (b"<!doctype", "an HTML page"),
+        (b"<html", "an HTML page"),
+        (b"pk\x03\x04", "a torch or zip file"),
+        (b"\x80\x02", "a pickle"),
+        (b"\x80\x03", "a pickle"),
+        (b"\x80\x04", "a pickle"),
+        (b"\x80\x05", "a pickle"),
+        (b"gguf", "a GGUF file"),
+        (b"\x89hdf", "an HDF5 file"),
+        (b"\x93numpy", "a NumPy file"),
+    )
+    return next((kind for magic, kind in signatures if text.startswith(magic)), "")
+
+
+_ADVICE = {
+    "a Git LFS pointer": "Fetch the real file: git lfs pull.",
+    "an HTML page": "The download was an error page: download again.",
+    "a torch or zip file": "Give it the ending .pth, so that it is read as one.",
+    "a pickle": "Give it the ending .pth, so that it is read as one.",
+}
+
+
+def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    def invalid(what: str, hint: str = "") -> InvalidInputError:
+        return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
+
+    head = os.pread(fd, 256, 0)
+    kind = sniff(head)
+    if kind:
+        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=_ADVICE.get(kind, ""), path=path)
+    if size < 8:
+        raise invalid(f"expected at least 8 bytes, found {size}", "Download it again.")
+    length = int.from_bytes(head[:8], "little")
+    if length > size - 8:
+        raise invalid(f"its header should take {length} bytes, the file has {size - 8}", "Download it again.")
+    if length > max_header:
+        raise invalid(f"its header takes {length} bytes, over the limit of {max_header}")
+    raw = os.pread(fd, length, 8)
+    try:
+        entries = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"its header is not the expected JSON ({str(error)[:80]})") from None
+    if not isinstance(entries, dict):
+        raise invalid("its header is not a JSON object")
+    metadata = entries.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise invalid("its metadata is not a table of strings")
+
+    data_start = 8 + length
+    found = []
+    for name, entry in entries.items():
+        problem = _entry_problem(name, entry)
+        if problem:
+            raise invalid(f"tensor {name[:80]!r} {problem}")
+        begin, end = entry["data_offsets"]
+        found.append((begin, end, name, entry["dtype"], tuple(entry["shape"])))
+    found.sort()
+    expected, before = 0, ""
+    for begin, end, name, *_ in found:
+        if begin != expected:
+            what = "overlaps" if begin < expected else "leaves a gap after"
+            raise invalid(f"tensor {name[:80]!r} {what} {before[:80]!r}")
+        expected, before = end, name
+    if data_start + expected != size:
+        raise invalid(
+            f"its tensors end at byte {data_start + expected}, the file at {size}",
+            "Download it again." if size < data_start + expected else "",
+        )
+    tensors = {
+        name: StoredTensor(name, dtype, shape, Region(fd, data_start + begin, end - begin))
+        for begin, end, name, dtype, shape in found
+    }
+    return tensors, metadata
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"duplicate name {twice[:60]!r}")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _entry_problem(name: str, entry: Any) -> str:
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= set(entry):
+        return "lacks dtype, shape or data_offsets"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "has a name that is not Unicode text"
+    shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        return f"has the unknown dtype {str(dtype)[:40]!r}"
+    if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
+        return f"has a shape that is not a list of up to {MAX_RANK} sizes"
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        return "has offsets that are not two byte positions"
+    bits = prod(shape) * DTYPE_BITS[dtype]
+    if bits % 8 or offsets[1] - offsets[0] != bits // 8:
+        return f"holds {offsets[1] - offsets[0]} bytes, where {dtype} {shape} needs {bits / 8:g}"
+    return ""
+
+
+# ---------------------------------------------------------------- writing
+
+
+def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
+    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given."""
+    ordered = sorted(tensors, key=lambda t: -DTYPE_BITS[t.dtype])
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    offset = 0
+    for tensor in ordered:
+        end = offset + tensor.nbytes
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, ordered
+
+
+def write_safetensors(output: OutputFile, tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> None:
+    """Write a whole file. Bytes that lie in other files are copied by the kernel, neighbours in one go.
+
+    Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
+    """
+    header, ordered = layout(tensors, metadata)
+    output.write(header)
+    for data in _merged(tensor.data for tensor in ordered):
+        if isinstance(data, Region):
+            _copy(data, output)
+        else:
+            output.write(data)
+
+
+def _merged(pieces: Iterable[Region | bytes | memoryview]) -> Iterator[Region | bytes | memoryview]:
+    pending: Region | None = None
+    for piece in pieces:
+        if isinstance(piece, Region) and pending is not None:
+            if piece.fd == pending.fd and piece.offset == pending.offset + pending.length:
+                pending = Region(pending.fd, pending.offset, pending.length + piece.length)
+                continue
+        if pending is not None:
+            yield pending
+            pending = None
+        if isinstance(piece, Region):
+            pending = piece
+        else:
+            yield piece
+    if pending is not None:
+        yield pending
+
+
+def _copy(region: Region, output: OutputFile) -> None:
+    offset, end = region.offset, region.offset + region.length
+    by_kernel = hasattr(os, "copy_file_range")
+    while offset < end:
+        count = min(end - offset, _COPY_CHUNK)
+        if by_kernel:
+            try:
+                copied = os.copy_file_range(region.fd, output.fd, count, offset)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+                by_kernel = False
+                continue
+        else:
+            data = os.pread(region.fd, min(count, 1 << 22), offset)
+            output.write(data)
+            copied = len(data)
+        if not copied:
+            raise InvalidInputError("The weight file became shorter while it was copied.", hint="Run again.")
+        offset += copied
