@@ -1,9 +1,8 @@
-"""The list of commands. To add one: a module in `zoo.cli.commands` and a line in COMMANDS."""
+"""The list of commands. To add one: a module in `zoo.cli.commands` and a line below."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -11,11 +10,6 @@ import typer
 from zoo.cli import errors, output
 from zoo.cli.commands.info import info
 from zoo.cli.commands.list import list_models
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "list": list_models,
-    "info": info,
-}
 
 EXIT_CODES = """\b
 Exit codes:
@@ -62,10 +56,13 @@ def zoo(
     """
 
 
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+# A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
+app.command("list", context_settings={"allow_extra_args": True})(list_models)
+app.command("info")(info)
 
 
 def main() -> NoReturn:
     """Entry point of the console script `zoo`."""
+    output.prepare_streams()
+    errors.stop_on_signals()
     sys.exit(errors.run(app, sys.argv[1:]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,17 +44,6 @@ def run(app: Callable[..., Any], args: Sequence[str]) -> int:
     flags = args[: args.index("--")] if "--" in args else args
     # Before they are parsed: a usage error obeys them too.
     output.configure(json="--json" in flags, quiet="--quiet" in flags, verbose="--verbose" in flags)
-    output.prepare_streams()
-    _stop_on_signals()
-    try:
-        return _run(app, args)
-    finally:
-        for stream in (sys.__stdout__, sys.__stderr__):
-            if stream is not None and output.is_broken(stream):
-                output.discard(stream)
-
-
-def _run(app: Callable[..., Any], args: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -63,7 +51,7 @@ def _run(app: Callable[..., Any], args: Sequence[str]) -> int:
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
             # Typer ends the run so. A reader that has had enough (`| head -1`) is no failure.
-            if output.is_broken(sys.__stdout__):
+            if output.reader_is_gone():
                 return ExitCode.DONE
             return _report(stop.__context__)
         code = stop.code if isinstance(stop.code, int) else ExitCode.UNEXPECTED
@@ -118,8 +106,8 @@ def describe(error: Exception) -> Failure:
 def _describe_usage(error: typer.TyperException) -> Failure:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "zoo"
-    # Typer lists choices over several lines.
-    message = " ".join(error.format_message().split())
+    # Typer lists choices over several lines, and pydantic says twice that a value is wrong.
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")
     return Failure(ExitCode.USAGE, message, f"`{command} --help` shows the options and an example.")
 
 
@@ -144,7 +132,7 @@ def _show_warning(message: Warning | str, *_details: Any, **_more: Any) -> None:
     output.note(" ".join(str(message).split()))
 
 
-def _stop_on_signals() -> None:
+def stop_on_signals() -> None:
     """Turn SIGTERM and SIGHUP into SystemExit, so that temporary files are removed on the way out."""
 
     def stop(number: int, _frame: object) -> NoReturn:

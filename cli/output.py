@@ -11,11 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.core.errors import CannotWriteError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SCHEMA_VERSION = 1
 """Of every `--json` document; raised when a key changes its meaning or goes away."""
@@ -62,29 +65,32 @@ def lines(texts: Iterable[str]) -> None:
         _write_result("\n".join(found))
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = (), header: bool = True
-) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = ()) -> None:
     """Draw a table on the terminal.
 
     Args:
         columns: the headings.
-        rows: one text per column; too narrow a terminal cuts them with an ellipsis.
+        rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
         right: headings of the columns that are aligned to the right.
-        header: whether the headings are drawn.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawing = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    drawing = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
-        drawing.add_column(heading, justify=justify, overflow="ellipsis", no_wrap=True)
+        drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
     for row in rows:
         # Text, not str: rich reads markup in a str.
         drawing.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(drawing)
+    _console().print(drawing)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    # rich takes NO_COLOR literally and keeps bold.
+    return Console(stderr=stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def _write_result(text: str) -> None:
@@ -129,14 +135,12 @@ def _write_message(kind: str, text: str) -> None:
 
 
 def _write_stderr(text: str) -> None:
-    # Without a stderr there is nobody to tell, and the exit code still speaks.
+    # Where nobody can be told, the exit code still speaks.
     if sys.stderr is None:
         return
-    try:
+    with suppress(OSError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-    except OSError:
-        discard(sys.stderr)
 
 
 @contextmanager
@@ -165,11 +169,10 @@ def _ignore(_steps: int) -> None:
 
 @contextmanager
 def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
         task = bar.add_task(printable(label), total=total)
         yield lambda steps: bar.advance(task, steps)
 
@@ -198,10 +201,11 @@ def printable(text: str) -> str:
 
 
 def count(number: int) -> str:
-    """A count as a person reads it: 21797672 is `21.8M`."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}" if number < 100 * size else f"{number / size:.0f}{unit}"
+    """A count as a person reads it, to three digits: 21797672 is `21.8M`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        # 999.5 and more of the smaller unit would be told as 1e+03.
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:.0f}{unit}"
     return str(number)
 
 
@@ -218,18 +222,12 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def is_broken(stream: TextIO | None) -> bool:
-    """Whether what was written to the stream cannot reach anyone."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except OSError:
-        return True
-    return False
+def reader_is_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    import select
 
-
-def discard(stream: TextIO) -> None:
-    """Send what the stream still holds to the null device: the interpreter flushes it once more at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
+    if sys.__stdout__ is None:
+        return False
+    poll = select.poll()
+    poll.register(sys.__stdout__.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

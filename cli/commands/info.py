@@ -11,7 +11,7 @@ from zoo.core.records import UNTRAINED, ModelFacts, PretrainedCfg
 
 
 def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show a model's default config, size, feature levels and published tags.
+    """Show a model's size, default config, feature levels and tags.
 
     \b
     Examples:
@@ -100,8 +100,8 @@ def _draw(document: dict[str, Any]) -> None:
     for key in ("params", "macs"):
         if document[key] is not None:
             values[key] += f" ({output.count(document[key])})"
-    output.table(("key", "value"), values.items(), header=False)
-    output.lines([""])
+    # Lines, not a table: the terminal wraps a long URL so that it can still be copied.
+    output.lines([*(f"{key:<16} {value}" for key, value in values.items()), ""])
     levels = [list(map(_as_text, level.values())) for level in document["feature_levels"]]
     output.table(("level", "channels", "reduction", "module"), levels, right=("level", "channels", "reduction"))
     if document["tags"]:

@@ -16,7 +16,7 @@ Sort = Literal["name", "params", "macs"]
 
 
 def list_models(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
+    context: typer.Context,
     patterns: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,8 +52,8 @@ def list_models(
       zoo list --pretrained --filter '*.a1_in1k'
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    if words:
-        raise _stray_words(words)
+    if context.args:
+        raise _stray_words(context.args)
     names = registry.list_models(patterns or "", family, pretrained=pretrained, exclude_filters=excludes or "")
     if not names:
         raise _nothing_found(patterns or [], family, pretrained)
