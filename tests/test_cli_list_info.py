@@ -140,6 +140,19 @@ def test_list_refuses_with_a_sentence_and_a_hint(zoo: Zoo, options: list[str], c
     assert hint in advice
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (["lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
+        ([], "Missing command.", "zoo --help"),
+        (["info"], "Missing argument 'NAME'.", "zoo info --help"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(zoo: Zoo, words: list[str], sentence: str, hint: str):
+    expected = f"zoo: error: {sentence}\nzoo: hint: `{hint}` shows the options and an example.\n"
+    assert zoo(*words) == (2, "", expected)
+
+
 # ---------------------------------------------------------------- info
 
 

@@ -98,7 +98,7 @@ def _as_lines(document: dict[str, Any]) -> list[str]:
 def _draw(document: dict[str, Any]) -> None:
     values = _values(document)
     for key in ("params", "macs"):
-        if document[key] is not None:
+        if document[key] is not None and document[key] >= 1000:
             values[key] += f" ({output.count(document[key])})"
     # Lines, not a table: the terminal wraps a long URL so that it can still be copied.
     output.lines([*(f"{key:<16} {value}" for key, value in values.items()), ""])
