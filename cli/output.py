@@ -123,7 +123,7 @@ def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "
         _write_stderr(json.dumps({"error": error | ({"traceback": traceback} if traceback else {})}))
         return
     if traceback:
-        _write_stderr(traceback.rstrip())
+        _write_stderr("\n".join(printable(line) for line in traceback.splitlines()))
     _write_message("error", message)
     if hint:
         _write_message("hint", hint)
@@ -172,7 +172,8 @@ def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], Non
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
+    # rich would send what is printed on stdout meanwhile to stderr.
+    with Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(printable(label), total=total)
         yield lambda steps: bar.advance(task, steps)
 

@@ -59,6 +59,7 @@ def network():
 def work():
     with output.progress(3, "Reading [red]images") as advance:
         advance(2)
+        output.lines(["result"])
 
 @app.command()
 def odd():
@@ -157,6 +158,10 @@ def test_verbose_shows_the_traceback(run_raising: Callable):
     assert err.startswith("Traceback")
     assert "zoo: error: Unexpected ValueError: boom" in err
     assert "Traceback" in json.loads(run_raising(ValueError("boom"), "--verbose", "--json")[2])["error"]["traceback"]
+
+
+def test_a_traceback_is_escaped_too(run_raising: Callable):
+    assert "\x1b" not in run_raising(ValueError("a\x1b[31m"), "--verbose")[2]
 
 
 def test_zoo_debug_is_verbose(run_raising: Callable, monkeypatch: pytest.MonkeyPatch):
@@ -320,13 +325,13 @@ def test_progress_is_a_bar_on_a_terminal_that_can_draw_one(term: str, drawn: boo
     with suppress(OSError):  # nothing was written
         written = os.read(master, 65536)
     os.close(master)
-    assert (run.returncode, run.stdout) == (0, b"")
+    assert (run.returncode, run.stdout) == (0, b"result\n")
     assert (b"Reading [red]images" in written) is drawn
 
 
 def test_progress_in_a_pipe_is_silent():
     run = subprocess.run(program("work"), capture_output=True)
-    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"result\n", b"")
 
 
 def test_a_number_is_told_as_a_person_reads_it():
