@@ -1,0 +1,110 @@
+"""`zoo info`: what is known of one model, without building it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.cli import output
+from zoo.cli.options import Json, ModelName, Quiet, Verbose
+from zoo.core import registry
+from zoo.core.records import UNTRAINED, ModelFacts, PretrainedCfg
+
+
+def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Show a model's size, default config, feature levels and tags.
+
+    \b
+    Examples:
+      zoo info resnet34
+      zoo info resnet34.a1_in1k --json
+    """
+    output.configure(json=json, quiet=quiet, verbose=verbose)
+    architecture, tag = registry.resolve_name(name)
+    cfgs = registry.get_arch_pretrained_cfgs(architecture)
+    cfg = registry.get_pretrained_cfg(f"{architecture}.{tag}") if tag else next(iter(cfgs.values()))
+    assert cfg is not None
+    document = _describe(registry.facts(architecture), cfg, cfgs)
+
+    if json:
+        output.document(document)
+    elif output.on_terminal():
+        _draw(document)
+    else:
+        output.lines(_as_lines(document))
+
+
+def _describe(facts: ModelFacts, cfg: PretrainedCfg, cfgs: dict[str, PretrainedCfg]) -> dict[str, Any]:
+    """The document of `zoo info --json`; the other forms are drawn from it."""
+    from zoo.weights_cache.locate import is_cached
+
+    default_cfg = cfg.to_dict()
+    default_cfg.pop("state_dict", None)
+    tags = [
+        {"tag": tag, "license": one.license, "source": _source(one), "cached": is_cached(one)}
+        for tag, one in cfgs.items()
+        if tag != UNTRAINED
+    ]
+    return {
+        "name": cfg.name if cfg.tag != UNTRAINED else facts.name,
+        "family": facts.family,
+        "params": facts.params,
+        "macs": facts.macs,
+        "num_features": facts.num_features,
+        "cached": is_cached(cfg) if cfg.has_weights else None,
+        "default_cfg": default_cfg,
+        "feature_levels": [
+            {"index": i, "channels": level.channels, "reduction": level.reduction, "module": level.module}
+            for i, level in enumerate(facts.levels)
+        ],
+        "tags": tags,
+    }
+
+
+def _source(cfg: PretrainedCfg) -> str:
+    """Where the weights come from, in one text."""
+    if cfg.package:
+        return f"package:{cfg.package}"
+    if cfg.hf_hub_id:
+        return f"hf-hub:{cfg.hf_hub_id}"
+    return cfg.url or cfg.file
+
+
+def _values(document: dict[str, Any]) -> dict[str, str]:
+    """The single values of the document as text, those of the default config that say something included."""
+    single = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
+    stated = {key: value for key, value in document["default_cfg"].items() if value not in (None, "", (), False)}
+    return {key: _as_text(value) for key, value in (single | stated).items()}
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _as_lines(document: dict[str, Any]) -> list[str]:
+    lines = [f"{key}: {value}" for key, value in _values(document).items()]
+    for level in document["feature_levels"]:
+        lines.append("feature_level: " + " ".join(f"{key}={value}" for key, value in level.items()))
+    for tag in document["tags"]:
+        lines.append(
+            "tag: " + " ".join([tag["tag"], *(f"{k}={_as_text(tag[k])}" for k in ("license", "source", "cached"))])
+        )
+    return lines
+
+
+def _draw(document: dict[str, Any]) -> None:
+    values = _values(document)
+    for key in ("params", "macs"):
+        if document[key] is not None and document[key] >= 1000:
+            values[key] += f" ({output.count(document[key])})"
+    # Lines, not a table: the terminal wraps a long URL so that it can still be copied.
+    output.lines([*(f"{key:<16} {value}" for key, value in values.items()), ""])
+    levels = [list(map(_as_text, level.values())) for level in document["feature_levels"]]
+    output.table(("level", "channels", "reduction", "module"), levels, right=("level", "channels", "reduction"))
+    if document["tags"]:
+        output.lines([""])
+        tags = [list(map(_as_text, tag.values())) for tag in document["tags"]]
+        output.table(("tag", "license", "source", "cached"), tags)

@@ -1,0 +1,144 @@
+"""Every way a run can end, as one sentence on stderr, a hint, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import typer
+
+from zoo.cli import output
+from zoo.core.errors import ExitCode, ZooError
+
+_STOPPED = {
+    ExitCode.HANGUP: "The terminal was closed.",
+    ExitCode.INTERRUPTED: "Interrupted.",
+    ExitCode.TERMINATED: "Terminated.",
+}
+
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is told of a run that failed."""
+
+    code: ExitCode
+    message: str
+    hint: str = ""
+    path: str = ""
+
+
+def run(app: Callable[..., Any], args: Sequence[str]) -> int:
+    """Run the command line and return its exit code; every failure has been reported when this returns.
+
+    Args:
+        app: the Typer application.
+        args: the words after `zoo`.
+    """
+    flags = args[: args.index("--")] if "--" in args else args
+    # Before they are parsed: a usage error obeys them too.
+    output.configure(json="--json" in flags, quiet="--quiet" in flags, verbose="--verbose" in flags)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(args=args, prog_name="zoo", standalone_mode=False) or ExitCode.DONE
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            # Typer ends the run so. A reader that has had enough (`| head -1`) is no failure.
+            if output.reader_is_gone():
+                return ExitCode.DONE
+            return _report(stop.__context__)
+        code = stop.code if isinstance(stop.code, int) else ExitCode.UNEXPECTED
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except Exception as error:
+        return _report(error)
+    if code in _STOPPED:
+        output.failure(code=code, name=ExitCode(code).name.lower(), message=_STOPPED[ExitCode(code)])
+    return int(code)
+
+
+def _report(error: Exception) -> int:
+    failure = describe(error)
+    trace = ""
+    if output.settings.verbose:
+        import traceback
+
+        trace = "".join(traceback.format_exception(error))
+    output.failure(
+        code=failure.code,
+        name=failure.code.name.lower(),
+        message=failure.message,
+        hint=failure.hint,
+        path=failure.path,
+        traceback=trace,
+    )
+    return failure.code
+
+
+def describe(error: Exception) -> Failure:
+    """The sentence, hint and exit code of an exception."""
+    if isinstance(error, ZooError):
+        return Failure(error.exit_code, error.message, error.hint, error.path)
+    if isinstance(error, typer.TyperException):
+        return _describe_usage(error)
+    if isinstance(error, typer.Abort):
+        return Failure(ExitCode.INTERRUPTED, "Interrupted.")
+    if isinstance(error, OSError):
+        return _describe_os_error(error)
+    if isinstance(error, MemoryError):
+        return Failure(
+            ExitCode.UNEXPECTED, "There is not enough memory for this.", "Close other programs, or do less at once."
+        )
+    return Failure(
+        ExitCode.UNEXPECTED,
+        f"Unexpected {type(error).__name__}: {error}",
+        "This is a fault in zoo. The same command with --verbose shows where it happened.",
+    )
+
+
+def _describe_usage(error: typer.TyperException) -> Failure:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "zoo"
+    # Typer lists choices over several lines, and pydantic says twice that a value is wrong.
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")
+    return Failure(ExitCode.USAGE, message, f"`{command} --help` shows the options and an example.")
+
+
+def _describe_os_error(error: OSError) -> Failure:
+    reason = error.strerror or str(error)
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if error.errno in _WRITE_ERRORS:
+        subject = path or "The output"
+        return Failure(
+            ExitCode.CANNOT_WRITE, f"{subject} could not be written: {reason}.", "Choose another place.", path
+        )
+    if isinstance(error, ConnectionError | TimeoutError):
+        return Failure(
+            ExitCode.NOT_FOUND, f"The network did not answer: {reason}.", "Try again, or work with a local file."
+        )
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Failure(ExitCode.NOT_FOUND, f"{path or 'A file'} was not found: {reason}.", "Check the path.", path)
+    return Failure(ExitCode.INVALID_INPUT, f"{path or 'A file'} could not be used: {reason}.", "Check the path.", path)
+
+
+def _show_warning(message: Warning | str, *_details: Any, **_more: Any) -> None:
+    output.note(" ".join(str(message).split()))
+
+
+def stop_on_signals() -> None:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that temporary files are removed on the way out."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # An ignored signal stays so: that is how nohup works.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)

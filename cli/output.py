@@ -1,0 +1,234 @@
+"""The only module that prints: results on stdout, everything else on stderr.
+
+What came from a file or a server is printed with its control characters escaped, so that a tensor name can neither
+move the cursor nor forge a line. `rich` is imported only to draw on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo.core.errors import CannotWriteError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA_VERSION = 1
+"""Of every `--json` document; raised when a key changes its meaning or goes away."""
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the flags that every command has ask for."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+settings = Settings()
+
+
+def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    """Set how this run prints; a command calls it first. ZOO_DEBUG in the environment is `--verbose`."""
+    global settings
+    settings = Settings(json=json, quiet=quiet, verbose=verbose or bool(os.environ.get("ZOO_DEBUG")))
+
+
+# ---------------------------------------------------------------- results, on stdout
+
+
+def on_terminal() -> bool:
+    """Whether a person reads stdout: then a table is drawn, else plain lines are written."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def document(values: Mapping[str, Any]) -> None:
+    """Print the one JSON document of a `--json` run, with `schema_version` first."""
+    # ASCII only: the escapes of JSON keep control and direction characters off the terminal.
+    _write_result(json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=2))
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print one line per text."""
+    found = [printable(text) for text in texts]
+    if found:
+        _write_result("\n".join(found))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = ()) -> None:
+    """Draw a table on the terminal.
+
+    Args:
+        columns: the headings.
+        rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
+        right: headings of the columns that are aligned to the right.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    drawing = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in columns:
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
+    for row in rows:
+        # Text, not str: rich reads markup in a str.
+        drawing.add_row(*(Text(printable(cell)) for cell in row))
+    _console().print(drawing)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    # rich takes NO_COLOR literally and keeps bold.
+    return Console(stderr=stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+
+
+def _write_result(text: str) -> None:
+    if sys.stdout is None:
+        raise CannotWriteError("Standard output is closed.", hint="Redirect it to a file, or to /dev/null.")
+    sys.stdout.write(text + "\n")
+    # Now, while a full disk can still be reported.
+    sys.stdout.flush()
+
+
+# ---------------------------------------------------------------- everything else, on stderr
+
+
+def note(text: str) -> None:
+    """Tell something that the result does not depend on; `--quiet` leaves it out."""
+    if not settings.quiet:
+        _write_message("note", text)
+
+
+def detail(text: str) -> None:
+    """Tell what only a person who looks for a fault wants to know: shown with `--verbose`."""
+    if settings.verbose:
+        _write_message("detail", text)
+
+
+def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "", traceback: str = "") -> None:
+    """Report why the run failed: a sentence and a hint, or one line of JSON under `--json`."""
+    if settings.json:
+        error = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
+        _write_stderr(json.dumps({"error": error | ({"traceback": traceback} if traceback else {})}))
+        return
+    if traceback:
+        _write_stderr("\n".join(printable(line) for line in traceback.splitlines()))
+    _write_message("error", message)
+    if hint:
+        _write_message("hint", hint)
+
+
+def _write_message(kind: str, text: str) -> None:
+    # Under --json every line of stderr is a document, so that a program can read them all.
+    _write_stderr(json.dumps({kind: text}) if settings.json else f"zoo: {kind}: {printable(text)}")
+
+
+def _write_stderr(text: str) -> None:
+    # Where nobody can be told, the exit code still speaks.
+    if sys.stderr is None:
+        return
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    """Show how far a long job is: a bar where stderr is a terminal, else a line every 30 seconds.
+
+    Args:
+        total: how many steps there are, None where that is unknown.
+        label: what is being done, e.g. `"Reading images"`.
+
+    Yields:
+        `advance(steps)`, to be called as steps are done.
+    """
+    if settings.quiet or settings.json or sys.stderr is None:
+        yield _ignore
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _progress_bar(total, label) as advance:
+            yield advance
+    else:
+        yield _progress_lines(total, label)
+
+
+def _ignore(_steps: int) -> None:
+    """Progress that nobody wants to see."""
+
+
+@contextmanager
+def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # rich would send what is printed on stdout meanwhile to stderr.
+    with Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(printable(label), total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+def _progress_lines(total: int | None, label: str) -> Callable[[int], None]:
+    done, last = 0, time.monotonic()
+
+    def advance(steps: int) -> None:
+        nonlocal done, last
+        done += steps
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            _write_message("progress", f"{label}: {done}" + ("" if total is None else f" of {total}"))
+
+    return advance
+
+
+# ---------------------------------------------------------------- text and streams
+
+
+def printable(text: str) -> str:
+    r"""`text` with everything that a terminal would act on escaped: `\x1b`, `\u202e`, `\n`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def count(number: int) -> str:
+    """A count as a person reads it, to three digits: 21797672 is `21.8M`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        # 999.5 and more of the smaller unit would be told as 1e+03.
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:.0f}{unit}"
+    return str(number)
+
+
+def prepare_streams() -> None:
+    """Make printing safe whatever the run was started with: closed streams, a locale without Unicode."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Else the next file opened takes the number, and a stray message ends up inside it.
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def reader_is_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    import select
+
+    if sys.__stdout__ is None:
+        return False
+    poll = select.poll()
+    poll.register(sys.__stdout__.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -1,0 +1,275 @@
+"""`zoo list`, `zoo info`, completion and start-up, run as a user runs them over a made-up registry."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import toy_registry
+
+from zoo.cli import errors
+from zoo.cli.app import app
+
+TOY = Path(__file__).with_name("toy_registry.py")
+HEAVY = ("torch", "numpy", "rich", "PIL", "huggingface_hub", "safetensors")
+
+
+class Run(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Zoo = Callable[..., Run]
+
+
+@pytest.fixture
+def zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:
+    """Run `zoo <words>` in this process, with stdout and stderr in pipes."""
+    toy_registry.install(monkeypatch.setattr)
+
+    def run(*words: str) -> Run:
+        return Run(errors.run(app, words), *capsys.readouterr())
+
+    return run
+
+
+def zoo_on_terminal(*words: str, columns: int = 100, **env: str) -> str:
+    """What `zoo` writes to a terminal of that width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    unset = {"NO_COLOR", "COLUMNS", "FORCE_COLOR"}
+    clean = {key: value for key, value in os.environ.items() if key not in unset} | {"TERM": "xterm"}
+    with subprocess.Popen([sys.executable, str(TOY), *words], stdout=slave, stderr=slave, env=clean | env) as process:
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:  # Linux reports the end of a terminal so
+                break
+            if not chunk:
+                break
+            written += chunk
+    os.close(master)
+    assert process.returncode == 0, written
+    return written.decode().replace("\r\n", "\n")
+
+
+# ---------------------------------------------------------------- list
+
+
+def test_list_in_a_pipe_is_one_name_a_line_in_natural_order(zoo: Zoo):
+    run = zoo("list")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "toynet_2\ntoynet_10\ntoynet_raw\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--filter", "*_1*"], ["toynet_10"]),
+        (["-f", "*_2", "-f", "*raw"], ["toynet_2", "toynet_raw"]),
+        (["--exclude", "*_2", "--exclude", "*_10"], ["toynet_raw"]),
+        (["--family", "toynet", "--sort", "params"], ["toynet_raw", "toynet_10", "toynet_2"]),
+        (["--sort", "macs"], ["toynet_2", "toynet_10", "toynet_raw"]),
+        (["--pretrained"], ["toynet_2.a_in1k", "toynet_2.b_in1k", "toynet_10.a_in1k"]),
+        (["--pretrained", "--filter", "*.a_in1k", "--exclude", "toynet_2"], ["toynet_10.a_in1k"]),
+    ],
+)
+def test_list_options(zoo: Zoo, options: list[str], expected: list[str]):
+    assert zoo("list", *options).stdout.split() == expected
+
+
+def test_list_json_is_one_document_with_the_facts(zoo: Zoo):
+    document = json.loads(zoo("list", "--pretrained", "--filter", "*_10", "--json").stdout)
+    assert document["schema_version"] == 1
+    (model,) = document["models"]
+    assert (model["name"], model["architecture"], model["tag"]) == ("toynet_10.a_in1k", "toynet_10", "a_in1k")
+    assert (model["params"], model["macs"], model["input_size"]) == (1_000_000, 4_100_000_000, [3, 224, 224])
+    assert model["levels"][2] == {"module": "stages.1", "channels": 32, "reduction": 8}
+
+
+def test_list_on_a_terminal_is_a_table():
+    heading, first, second, third = zoo_on_terminal("list", NO_COLOR="1").splitlines()
+    assert heading.split() == ["name", "params", "MACs", "input", "stage", "channels"]
+    assert first.split() == ["toynet_2", "2M", "900", "3x224x224", "8", "16", "32"]
+    assert second.split()[:3] == ["toynet_10", "1M", "4.1G"]
+    assert third.split()[:3] == ["toynet_raw", "3k", "?"]
+
+
+def test_a_narrow_terminal_never_cuts_a_name():
+    written = zoo_on_terminal("list", "--pretrained", columns=30, NO_COLOR="1")
+    assert "toynet_10.a_in1k" in written
+
+
+@pytest.mark.parametrize(("env", "styled"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_table_is_styled_only_where_wanted(env: dict[str, str], styled: bool):
+    assert ("\x1b[" in zoo_on_terminal("list", **env)) is styled
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence", "hint"),
+    [
+        (["-f", "toynte_2"], 5, "No model matches 'toynte_2'.", "Did you mean toynet_2"),
+        (["-f", "toynet"], 5, "No model matches 'toynet'.", "--filter '*toynet*'"),
+        (["-f", "*raw", "--pretrained"], 5, "No model with published weights matches '*raw'.", "zoo list"),
+        (["--family", "toynte"], 5, "No family is called 'toynte'.", "Did you mean toynet?"),
+        (["-f", "toy[net"], 2, "'toy[net' opens a bracket", "']'"),
+        (["--filter", "toy.txt", "toys.txt", "toy.md"], 2, "2 unexpected words", "--filter 'resnet*', in quotes"),
+        (["toy*"], 2, "1 unexpected word after the options, first 'toy*'", "in quotes"),
+        (["--sort", "speed"], 2, "Invalid value for '--sort': 'speed' is not one of", "zoo list --help"),
+    ],
+)
+def test_list_refuses_with_a_sentence_and_a_hint(zoo: Zoo, options: list[str], code: int, sentence: str, hint: str):
+    run = zoo("list", *options)
+    assert (run.returncode, run.stdout) == (code, "")
+    error, advice = run.stderr.splitlines()
+    assert error.startswith("zoo: error: ")
+    assert sentence in error
+    assert advice.startswith("zoo: hint: ")
+    assert hint in advice
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (["lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
+        ([], "Missing command.", "zoo --help"),
+        (["info"], "Missing argument 'NAME'.", "zoo info --help"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(zoo: Zoo, words: list[str], sentence: str, hint: str):
+    expected = f"zoo: error: {sentence}\nzoo: hint: `{hint}` shows the options and an example.\n"
+    assert zoo(*words) == (2, "", expected)
+
+
+# ---------------------------------------------------------------- info
+
+
+def test_info_json_has_the_default_config_size_levels_and_tags(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    document = json.loads(zoo("info", "toynet_2", "--json").stdout)
+    assert (document["name"], document["params"], document["macs"]) == ("toynet_2.a_in1k", 2_000_000, 900)
+    config = document["default_cfg"]
+    assert config["url"] == "https://example.org/two.pth"
+    assert config["input_size"] == [3, 192, 192]
+    assert config["pool_size"] == [6, 6]  # 192 / 32
+    assert (config["first_conv"], config["classifier"], config["crop_pct"]) == ("stem.conv", "head", 0.95)
+    assert config["mean"] == [0.485, 0.456, 0.406]  # ImageNet's, the default of the row
+    assert document["feature_levels"][1] == {"index": 1, "channels": 16, "reduction": 4, "module": "stages.0"}
+    assert document["tags"] == [
+        {"tag": "a_in1k", "license": "mit", "source": "hf-hub:timm/toynet_2.a_in1k", "cached": False},
+        {"tag": "b_in1k", "license": "apache-2.0", "source": "hf-hub:someone/else", "cached": False},
+    ]
+
+
+def test_info_takes_a_tag(zoo: Zoo):
+    document = json.loads(zoo("info", "toynet_2.b_in1k", "--json").stdout)
+    assert (document["name"], document["default_cfg"]["hf_hub_id"]) == ("toynet_2.b_in1k", "someone/else")
+
+
+def test_info_sees_weights_in_the_hub_cache(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--timm--toynet_2.a_in1k"
+    commit = "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "model.safetensors").write_bytes(b"weights")
+    document = json.loads(zoo("info", "toynet_2", "--json").stdout)
+    assert [tag["cached"] for tag in document["tags"]] == [True, False]
+
+
+def test_info_in_a_pipe_is_plain_lines(zoo: Zoo):
+    lines = zoo("info", "toynet_10").stdout.splitlines()
+    assert "params: 1000000" in lines
+    assert "mean: 0.485 0.456 0.406" in lines
+    assert "feature_level: index=2 channels=32 reduction=8 module=stages.1" in lines
+    assert "tag: a_in1k license=unknown source=package:toy_package:weights.pth cached=no" in lines
+
+
+def test_info_of_a_model_without_weights(zoo: Zoo):
+    document = json.loads(zoo("info", "toynet_raw", "--json").stdout)
+    assert (document["name"], document["macs"], document["tags"]) == ("toynet_raw", None, [])
+    assert document["cached"] is None
+
+
+def test_info_on_a_terminal_keeps_a_long_value_whole():
+    written = zoo_on_terminal("info", "toynet_2", columns=60, NO_COLOR="1")
+    assert "https://example.org/two.pth" in written
+    assert "2000000 (2M)" in written
+    assert "hf-hub:someone/else" in written
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "hint"),
+    [
+        ("toynet_3", "No model is called 'toynet_3'.", "Did you mean toynet_2"),
+        ("toynet_2.c_in1k", "toynet_2 has no tag 'c_in1k'; its tags are: a_in1k, b_in1k.", "zoo info toynet_2"),
+    ],
+)
+def test_info_of_an_unknown_name(zoo: Zoo, name: str, sentence: str, hint: str):
+    run = zoo("info", name)
+    assert (run.returncode, run.stdout) == (5, "")
+    assert sentence in run.stderr
+    assert hint in run.stderr
+
+
+# ---------------------------------------------------------------- completion and start-up
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("zoo info toynet_1", {"toynet_10"}),
+        ("zoo info toynet_2.", {"toynet_2.a_in1k", "toynet_2.b_in1k"}),
+        ("zoo list --family t", {"toynet"}),
+        ("zoo list --sort p", {"params"}),
+        ("zoo l", {"list"}),
+    ],
+)
+def test_bash_completion(typed: str, expected: set[str]):
+    words = str(len(typed.split()) - 1)
+    env = os.environ | {"_ZOO_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": words}
+    run = subprocess.run([sys.executable, str(TOY)], capture_output=True, text=True, env=env)
+    assert set(run.stdout.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (["--help"], {}),
+        (["--version"], {}),
+        (["list"], {}),
+        (["list", "--json"], {}),
+        (["info", "toynet_2"], {}),
+        ([], {"_ZOO_COMPLETE": "complete_bash", "COMP_WORDS": "zoo info toy", "COMP_CWORD": "2"}),
+    ],
+)
+def test_nothing_heavy_is_imported(words: list[str], env: dict[str, str]):
+    program = (
+        "import sys, toy_registry\n"
+        "from zoo.cli.app import main\n"
+        "toy_registry.install()\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    sys.stderr.write(' '.join(sorted(set({HEAVY!r}) & set(sys.modules))))\n"
+    )
+    # -c puts the working directory on the path: there toy_registry is, and no folder of the project.
+    command = [sys.executable, "-c", program, *words]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=TOY.parent, env=os.environ | env)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout != ""

@@ -1,0 +1,69 @@
+"""A registry of three made-up models, for tests of the command line that do not depend on the real one.
+
+Run as a program it is `zoo` over that registry: `python toy_registry.py list`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar
+
+from zoo.core import registry
+from zoo.core.records import Spec, Weights
+
+LEVELS = [["stem", 8, 2], ["stages.0", 16, 4], ["stages.1", 32, 8]]
+
+
+def _entry(params: int, macs: int | None, tags: list[str]) -> dict[str, object]:
+    return {
+        "family": "toynet",
+        "params": params,
+        "macs": macs,
+        "input_size": [3, 224, 224],
+        "num_features": 32,
+        "levels": LEVELS,
+        "tags": tags,
+    }
+
+
+INDEX = {
+    "toynet_2": _entry(2_000_000, 900, ["a_in1k", "b_in1k"]),
+    "toynet_10": _entry(1_000_000, 4_100_000_000, ["a_in1k"]),
+    "toynet_raw": _entry(3_000, None, []),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToySpec(Spec):
+    model_class: ClassVar[str] = "ToyNet"
+
+    @property
+    def first_conv(self) -> str:
+        return "stem.conv"
+
+
+WEIGHTS = {
+    "toynet_2.a_in1k": Weights(url="https://example.org/two.pth", license="mit", crop_pct=0.95, input_size=192),
+    "toynet_2.b_in1k": Weights(hub_id="someone/else"),
+    "toynet_10.a_in1k": Weights(package="toy_package:weights.pth", hub_id="", license=None),
+}
+
+
+def install(replace: Callable[[object, str, object], None] = setattr) -> None:
+    """Make this the registry of the running process; a test gives `monkeypatch.setattr`, which undoes it."""
+    configs = ModuleType("zoo.core.configs.toynet")
+    configs.VARIANTS = {name: ToySpec() for name in INDEX}  # type: ignore[attr-defined]
+    configs.WEIGHTS = WEIGHTS  # type: ignore[attr-defined]
+    sys.modules[configs.__name__] = configs
+    replace(registry, "_index", lambda: INDEX)
+    replace(registry, "families", lambda: ("toynet",))
+
+
+if __name__ == "__main__":
+    from zoo.cli.app import main
+
+    install()
+    main()
