@@ -8,6 +8,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from zoo.cli import errors, output
+from zoo.cli.commands.adapt_weights import adapt_weights
+from zoo.cli.commands.create import create
 from zoo.cli.commands.info import info
 from zoo.cli.commands.list import list_models
 
@@ -59,6 +61,8 @@ def zoo(
 # A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
 app.command("list", context_settings={"allow_extra_args": True})(list_models)
 app.command("info")(info)
+app.command("create")(create)
+app.command("adapt-weights")(adapt_weights)
 
 
 def main() -> NoReturn:

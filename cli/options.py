@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from zoo.core.errors import UsageError
+from zoo.core.records import PretrainedCfg
 
 
 def complete_model_name(incomplete: str) -> list[str]:
@@ -27,3 +31,39 @@ ModelName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes and no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Tell more, and show where an error happened.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file with other content.")]
+InChans = Annotated[int | None, typer.Option("--in-chans", metavar="N", help="Channels of the images, 1 or more.")]
+NumClasses = Annotated[
+    int | None, typer.Option("--num-classes", metavar="K", help="Outputs of the classifier; 0 leaves it out.")
+]
+OutIndices = Annotated[
+    str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="A weight file instead of the published one.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The safetensors file to write.")]
+OptionalOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the weights as a safetensors file.")
+]
+
+
+def parse_indices(text: str) -> list[int] | None:
+    """`"2,3,-1"` as numbers; None where nothing was given. Raises UsageError."""
+    if not text:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--out-indices takes numbers with commas between them, found {text!r}.", hint="For example: 2,3,4"
+        ) from None
+
+
+def pretrained_cfg(name: str) -> PretrainedCfg:
+    """The default config of `name` or `name.tag`. Raises NotFoundError."""
+    from zoo.core.registry import get_pretrained_cfg
+
+    cfg = get_pretrained_cfg(name, allow_unregistered=False)
+    assert cfg is not None  # only a user's model has none, and a command line has no such models
+    return cfg

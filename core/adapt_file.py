@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from zoo.core.adapt import adapt_channel_values, adapt_input
+from zoo.core.adapt import adapt_input
 from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.float_bytes import from_float32, to_float32
 from zoo.core.records import PretrainedCfg
 from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
-
-METADATA_KEY = "zoo"
-SCHEMA_VERSION = 1
+from zoo.core.weight_metadata import weight_metadata
 
 Action = Literal["copy", "adapt", "drop"]
 
@@ -104,10 +101,7 @@ def adapt_tensors(
     dry_run: bool = False,
 ) -> AdaptReport:
     """As `adapt_file`, from tensors that may lie in memory (a converted .pth file)."""
-    if in_chans < 1:
-        raise UsageError(f"--in-chans must be 1 or more, found {in_chans}.")
-    if num_classes is not None and num_classes < 0:
-        raise UsageError(f"--num-classes must be 0 (no classifier) or more, found {num_classes}.")
+    check_request(in_chans, num_classes)
     target = check_target(output)
     stored = {tensor.name: tensor for tensor in tensors}
     inputs = _input_layers(stored, cfg, source)
@@ -123,7 +117,14 @@ def adapt_tensors(
         changes.append(TensorChange(tensor.name, action, tensor.shape, new.shape if new else ()))
         if new:
             written.append(new)
-    metadata = {**source_metadata, "format": "pt", METADATA_KEY: _configuration(cfg, in_chans, from_chans, classes)}
+    method = _method(from_chans, in_chans)
+    metadata = weight_metadata(
+        cfg,
+        in_chans=in_chans,
+        num_classes=0 if head else classes,
+        origin={"adapted_from": from_chans, "method": method},
+        kept=source_metadata,
+    )
     header, _ = layout(written, metadata)
     nbytes = len(header) + sum(tensor.nbytes for tensor in written)
 
@@ -139,11 +140,19 @@ def adapt_tensors(
         from_chans=from_chans,
         in_chans=in_chans,
         num_classes=classes,
-        method=_method(from_chans, in_chans),
+        method=method,
         changes=tuple(changes),
         nbytes=nbytes,
         status=status,
     )
+
+
+def check_request(in_chans: int, num_classes: int | None) -> None:
+    """Raises UsageError for numbers that no file could satisfy."""
+    if in_chans < 1:
+        raise UsageError(f"The number of input channels must be 1 or more, found {in_chans}.")
+    if num_classes is not None and num_classes < 0:
+        raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
 
 
 def _paths(names: str | Sequence[str] | None) -> list[str]:
@@ -185,27 +194,6 @@ def _change(
 
 def _method(from_chans: int, in_chans: int) -> str:
     return "none" if in_chans == from_chans else "sum" if in_chans == 1 else "repeat"
-
-
-def _configuration(cfg: PretrainedCfg, in_chans: int, from_chans: int, num_classes: int) -> str:
-    """What a later reader needs to use the file without flags, as sorted JSON."""
-    values: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "architecture": cfg.architecture,
-        "tag": cfg.tag,
-        "in_chans": in_chans,
-        "num_classes": num_classes,
-        "input_size": [in_chans, *cfg.input_size[1:]],
-        "mean": adapt_channel_values(cfg.mean, in_chans),
-        "std": adapt_channel_values(cfg.std, in_chans),
-        "interpolation": cfg.interpolation,
-        "crop_pct": cfg.crop_pct,
-        "crop_mode": cfg.crop_mode,
-        "first_conv": cfg.first_conv,
-        "classifier": cfg.classifier,
-        "adapted": {"from_chans": from_chans, "method": _method(from_chans, in_chans)},
-    }
-    return json.dumps(values, sort_keys=True)
 
 
 def _refuse_other_size(target: str, nbytes: int, force: bool) -> None:

@@ -8,6 +8,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from zoo.core.errors import CannotWriteError
@@ -102,7 +103,7 @@ def _in_hub_cache(target: str) -> bool:
     parts = Path(target).parts
     return any(
         part.startswith(("models--", "datasets--")) and following in ("blobs", "snapshots", "refs")
-        for part, following in zip(parts, parts[1:], strict=False)
+        for part, following in pairwise(parts)
     )
 
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn as nn
 
 from zoo.core import registry
-from zoo.core.adapt import adapt_channel_values
-from zoo.core.errors import NotFoundError, UsageError
+from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.records import PretrainedCfg, Spec
+from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
 from zoo.models.base import ImageModel
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
@@ -80,6 +80,9 @@ def create_model(
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
+    weights_path = checkpoint_path or (cfg.file if pretrained else "")
+    if weights_path:
+        cfg = configured(cfg, file_configuration(weights_path))
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
     with torch.device("meta"):
@@ -93,10 +96,9 @@ def create_model(
     if checkpoint_path is not None:
         load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, new_classifier=num_classes is not None)
     elif pretrained:
-        if not cfg.has_weights:
-            raise _no_weights(cfg)
+        registry.require_weights(cfg)
         load_pretrained(model, cfg, allow_missing=allow_missing)
-    else:
+    elif torch.device(device or "cpu").type != "meta":
         materialize(model)
     if device is not None:
         model.to(device)
@@ -128,30 +130,6 @@ def _resolve_cfg(
     return cfg
 
 
-def _no_weights(cfg: PretrainedCfg) -> NotFoundError:
-    tagged = registry.list_pretrained(cfg.architecture)
-    hint = f"Tags with weights: {', '.join(tagged)}." if tagged else "Give a file with --weights or checkpoint_path."
-    return NotFoundError(f"{cfg.name} has no published weights.", hint=hint)
-
-
-def adapted_cfg(cfg: PretrainedCfg, in_chans: int) -> PretrainedCfg:
-    """The config that describes a model of this many channels: input size, mean and std follow the filters."""
-    if cfg.input_size[0] == in_chans and len(cfg.mean) == in_chans:
-        return cfg
-
-    def sized(size: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        return size and (in_chans, *size[1:])
-
-    return replace(
-        cfg,
-        input_size=(in_chans, *cfg.input_size[1:]),
-        test_input_size=sized(cfg.test_input_size),
-        min_input_size=sized(cfg.min_input_size),
-        mean=adapt_channel_values(cfg.mean, in_chans),
-        std=adapt_channel_values(cfg.std, in_chans),
-    )
-
-
 def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
     family, spec = registry.find_spec(name)
     model_class: type[ImageModel] = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
@@ -165,6 +143,7 @@ def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
     model = model_class(changed, **{k: v for k, v in arguments.items() if k not in spec_fields})  # type: ignore[misc]
     if spec.pruned:
         resize_channels(model, _pruned_channels()[name])
+        _remeasure_features(model)
     return model
 
 
@@ -184,7 +163,8 @@ def resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
 
     Args:
         model: on the meta device; its layers are replaced, not sliced.
-        channels: module path -> [in, out] of a convolution or linear layer, [channels] of a norm.
+        channels: module path -> [in, out] of a convolution or linear layer, [channels] of a norm. A layer that the
+            model was built without (its classifier) is passed over.
     """
     for path, counts in channels.items():
         module = model.get_submodule(path)
@@ -205,5 +185,14 @@ def resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> 
                 if value is not None and value.ndim:
                     empty = value.new_empty(counts[0])
                     setattr(module, name, nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty)
-        else:
+        elif not isinstance(module, nn.Identity):
             raise UsageError(f"{path} is a {type(module).__name__}, which pruning does not know.")
+
+
+def _remeasure_features(model: ImageModel) -> None:
+    """Channel counts of the levels and of the head's input, from a run on the meta device."""
+    trunk, maps = model.forward_intermediates(torch.empty(1, model.in_chans, 64, 64))
+    for level, feature_map in zip(model.feature_info, maps, strict=True):
+        level["num_chs"] = feature_map.shape[1]
+    model.num_features = trunk.shape[1]
+    model.head_hidden_size = model.num_features * model.global_pool.feature_multiplier

@@ -124,7 +124,7 @@ def _load(
 ) -> LoadReport:
     wanted = model.state_dict()
     state_dict = _repair_keys(model, state_dict)
-    adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
+    adapted = _adapt_input_layers(state_dict, wanted, cfg)
     dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
     shapes = [
         f"{key}: expected {tuple(wanted[key].shape)}, found {tuple(value.shape)}"
@@ -135,6 +135,8 @@ def _load(
     unexpected = [key for key in state_dict if key not in wanted]
     # A head that was dropped on request may stay new; a batch counter starts at zero without harm.
     excused = [*allow_missing, "*num_batches_tracked", *dropped]
+    if new_classifier and not _classifier_keys(model, state_dict):
+        excused += _classifier_keys(model, wanted)
     unexplained = [key for key in missing if not any(fnmatchcase(key, p) for p in excused)]
     if shapes or (strict and (unexplained or unexpected)):
         raise _mismatch(source, model, shapes, unexplained, unexpected)
@@ -184,9 +186,7 @@ def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
     return repair(state_dict, model) if callable(repair) else dict(state_dict)
 
 
-def _adapt_input_layers(
-    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg
-) -> list[str]:
+def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
     layers = cfg.first_conv or ()
     adapted = []
     for layer in (layers,) if isinstance(layers, str) else layers:
@@ -202,14 +202,18 @@ def _adapt_input_layers(
     return adapted
 
 
+def _classifier_keys(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+    if not isinstance(model, ImageModel):
+        return []
+    return [key for key in state_dict if key.startswith(f"{model.classifier_path}.")]
+
+
 def _drop_classifier(
     model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], new_classifier: bool
 ) -> list[str]:
-    if not isinstance(model, ImageModel):
-        return []
-    keys = [key for key in state_dict if key.startswith(f"{model.classifier_path}.")]
+    keys = _classifier_keys(model, state_dict)
     fits = all(key in wanted and wanted[key].shape == state_dict[key].shape for key in keys)
-    if fits or not (new_classifier or model.num_classes == 0):
+    if fits or not (new_classifier or getattr(model, "num_classes", None) == 0):
         return []
     for key in keys:
         del state_dict[key]

@@ -286,6 +286,16 @@ def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
     )
 
 
+def require_weights(cfg: PretrainedCfg) -> None:
+    """Raises NotFoundError, with the tags that do, where a config names no weights."""
+    if cfg.has_weights:
+        return
+    tagged = list_pretrained(cfg.architecture)
+    hint = f"Tags that have: {', '.join(tagged)}." if tagged else "Give a weight file of your own."
+    name = cfg.architecture if cfg.tag == UNTRAINED else cfg.name
+    raise NotFoundError(f"{name} has no published weights.", hint=hint)
+
+
 def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]:
     return (3, size, size) if isinstance(size, int) else size
 

@@ -276,17 +276,17 @@ def write_safetensors(output: OutputFile, tensors: Iterable[StoredTensor], metad
 def _merged(pieces: Iterable[Region | bytes | memoryview]) -> Iterator[Region | bytes | memoryview]:
     pending: Region | None = None
     for piece in pieces:
-        if isinstance(piece, Region) and pending is not None:
-            if piece.fd == pending.fd and piece.offset == pending.offset + pending.length:
-                pending = Region(pending.fd, pending.offset, pending.length + piece.length)
-                continue
-        if pending is not None:
-            yield pending
+        if not isinstance(piece, Region):
+            if pending is not None:
+                yield pending
             pending = None
-        if isinstance(piece, Region):
-            pending = piece
-        else:
             yield piece
+        elif pending is not None and (piece.fd, piece.offset) == (pending.fd, pending.offset + pending.length):
+            pending = Region(pending.fd, pending.offset, pending.length + piece.length)
+        else:
+            if pending is not None:
+                yield pending
+            pending = piece
     if pending is not None:
         yield pending
 

@@ -176,15 +176,10 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {b.name: b for b in (Ba
 
 
 def make_downsample(
-    spec: ResNetSpec,
-    norm: NormFactory,
-    in_channels: int,
-    channels: int,
-    stride: int,
-    dilation: int,
-    first_dilation: int,
+    spec: ResNetSpec, in_channels: int, channels: int, stride: int, dilation: int, first_dilation: int
 ) -> nn.Sequential:
     """The projection of a shortcut: a strided convolution, or (D) a 2x2 average and a 1x1 convolution."""
+    norm = norm_factory(spec.norm_layer)
     unchanged_size = stride == 1 and dilation == 1
     if spec.avg_down:
         if unchanged_size:
@@ -282,7 +277,6 @@ class ResNet(ImageModel):
         return nn.MaxPool2d(3, stride=2, padding=1)
 
     def _make_stages(self, spec: ResNetSpec, output_stride: int, drop_path_rate: float, drop_block_rate: float) -> None:
-        norm = norm_factory(spec.norm_layer)
         in_channels = self.feature_info[0]["num_chs"]
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.layers)))
         reduction, dilation, first_dilation = 4, 1, 1
@@ -297,9 +291,7 @@ class ResNet(ImageModel):
             for position in range(num_blocks):
                 downsample = None
                 if position == 0 and (stride != 1 or in_channels != out_channels):
-                    downsample = make_downsample(
-                        spec, norm, in_channels, out_channels, stride, dilation, first_dilation
-                    )
+                    downsample = make_downsample(spec, in_channels, out_channels, stride, dilation, first_dilation)
                 blocks.append(
                     make_block(
                         spec,

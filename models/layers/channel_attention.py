@@ -11,7 +11,7 @@ from zoo.models.layers.activation import make_activation
 
 
 def make_divisible(value: float, divisor: int = 8, round_limit: float = 0.9) -> int:
-    """Nearest multiple of `divisor`, at least `divisor`; one step up where it would fall below `round_limit * value`."""
+    """Nearest multiple of `divisor`, at least one; a step up where it would fall below `round_limit * value`."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < round_limit * value else rounded
 

@@ -1,0 +1,137 @@
+"""`zoo create`: a model by name, and its weights as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli import output
+from zoo.cli.options import (
+    Force,
+    InChans,
+    Json,
+    ModelName,
+    NumClasses,
+    OptionalOutput,
+    OutIndices,
+    Quiet,
+    Verbose,
+    Weights,
+    parse_indices,
+    pretrained_cfg,
+)
+from zoo.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
+
+
+def create(
+    name: ModelName,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Load the published weights.")] = False,
+    weights: Weights = None,
+    in_chans: InChans = None,
+    num_classes: NumClasses = None,
+    features_only: Annotated[bool, typer.Option("--features-only", help="Keep the trunk that gives maps.")] = False,
+    out_indices: OutIndices = "",
+    seed: Annotated[int, typer.Option(metavar="S", help="Of every weight that is not loaded.")] = 0,
+    target: OptionalOutput = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Build a model with random or pretrained weights, and write them with -o.
+
+    Without -o it tells what would be built: a check that a name, its options and a weight file go together. Random
+    weights follow from --seed alone, so the same command writes the same bytes.
+
+    \b
+    Examples:
+      zoo create resnet34 --num-classes 10 -o r34.safetensors
+      zoo create resnet34 --weights r34_25ch.safetensors --features-only --out-indices 2,3,4
+    """
+    output.configure(json=json, quiet=quiet, verbose=verbose)
+    if pretrained and weights is not None:
+        raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
+    if out_indices and not features_only:
+        raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
+    cfg = pretrained_cfg(name)
+    if target is not None:
+        from zoo.core.atomic_output import check_target
+
+        check_target(target)
+    if pretrained:
+        from zoo.core.registry import require_weights
+
+        require_weights(cfg)
+
+    from zoo.core.build import create_model
+
+    model = create_model(
+        name,
+        pretrained=pretrained,
+        checkpoint_path=weights,
+        in_chans=in_chans,
+        num_classes=num_classes,
+        features_only=features_only,
+        out_indices=parse_indices(out_indices),
+        seed=seed,
+    )
+    report = getattr(model, "load_report", None)
+    if report is not None and report.initialised:
+        output.note(f"{', '.join(report.initialised)}: not in the weights, initialised with seed {seed}.")
+    document = _describe(cfg, model, seed)
+    if target is not None:
+        document["output"] = str(target)
+        document["status"] = _save(model, target, document["weights"], force)
+    if json:
+        output.document(document)
+    else:
+        output.lines(_as_lines(document))
+
+
+def _describe(cfg: PretrainedCfg, model: Any, seed: int) -> dict[str, Any]:
+    report = getattr(model, "load_report", None)
+    document: dict[str, Any] = {
+        "architecture": cfg.architecture,
+        "params": sum(p.numel() for p in model.parameters()),
+        "in_chans": model.in_chans,
+        "num_classes": model.num_classes,
+        "input_size": model.pretrained_cfg["input_size"],
+        "weights": {"random_seed": seed} if report is None else {"source": report.source},
+    }
+    if report is not None:
+        document["weights"] |= {"loaded": report.loaded, "adapted": report.adapted, "dropped": report.dropped}
+        document["weights"] |= {"initialised": report.initialised}
+    if hasattr(model.feature_info, "out_indices"):
+        document["feature_levels"] = model.feature_info.get_dicts(("index", "module", "num_chs", "reduction"))
+    return document
+
+
+def _save(model: Any, target: Path, weights: dict[str, Any], force: bool) -> str:
+    from zoo.core.records import PretrainedCfg
+    from zoo.core.save import save_model
+
+    # The path of the source is this machine's business; the file must be the same on another.
+    origin = {key: value for key, value in weights.items() if key in ("random_seed", "adapted", "initialised")}
+    cfg = PretrainedCfg.from_mapping(model.pretrained_cfg)
+    return "written" if save_model(model, cfg, target, origin=origin, force=force) else "unchanged"
+
+
+def _as_lines(document: dict[str, Any]) -> list[str]:
+    weights = document["weights"]
+    origin = f"random, seed {weights['random_seed']}" if "random_seed" in weights else f"from {weights['source']}"
+    lines = [
+        f"{document['architecture']}: {output.count(document['params'])} parameters, {document['in_chans']} channels,"
+        f" {document['num_classes']} classes, weights {origin}"
+    ]
+    for key in ("adapted", "dropped", "initialised"):
+        lines += [f"  {tensor}: {key}" for tensor in weights.get(key, ())]
+    for level in document.get("feature_levels", ()):
+        lines.append(f"  level {level['index']}: {level['num_chs']} channels at 1/{level['reduction']}, {level['module']}")
+    if "output" in document:
+        lines.append(f"  {document['output']}: {document['status']}")
+    return lines

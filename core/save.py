@@ -1,0 +1,71 @@
+"""Torch tensors as the stored tensors that zoo writes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.core.atomic_output import atomic_output
+from zoo.core.errors import InvalidInputError
+from zoo.core.records import PretrainedCfg
+from zoo.core.safetensors_file import StoredTensor, write_safetensors
+from zoo.core.weight_metadata import weight_metadata
+
+DTYPE_NAMES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.int32: "I32",
+    torch.int64: "I64",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+}
+
+
+def stored_tensors(state_dict: Mapping[str, Tensor]) -> list[StoredTensor]:
+    """Each tensor's values, densely laid out, as bytes (shared with the tensor where it is dense already).
+
+    Raises InvalidInputError for a dtype that the format or zoo has no name for.
+    """
+    if sys.byteorder != "little":
+        raise InvalidInputError("Weight files are little-endian; this machine is not, which zoo does not support.")
+    return [_stored(name, tensor) for name, tensor in state_dict.items()]
+
+
+def _stored(name: str, tensor: Tensor) -> StoredTensor:
+    if tensor.dtype not in DTYPE_NAMES:
+        raise InvalidInputError(f"Tensor {name!r} has the dtype {tensor.dtype}, which zoo does not write.")
+    # A lazy conjugate or negative is a flag on the tensor that its bytes do not show.
+    dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    data = memoryview(dense.reshape(-1).view(torch.uint8).numpy()) if dense.numel() else b""
+    return StoredTensor(name, DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), data)
+
+
+def save_model(
+    model: Any, cfg: PretrainedCfg, output: str | os.PathLike[str], *, origin: Mapping[str, Any], force: bool = False
+) -> bool:
+    """Write a model's state dict as safetensors with its configuration; False where the file was equal already.
+
+    Args:
+        model: has `in_chans` and `num_classes`.
+        cfg: the config it was built from.
+        output: the file.
+        origin: how the weights came to be, kept in the metadata.
+        force: replace an existing file with other content.
+
+    Raises CannotWriteError; nothing is then changed.
+    """
+    metadata = weight_metadata(
+        cfg, in_chans=model.in_chans, num_classes=model.num_classes, origin=origin, kept={}
+    )
+    with atomic_output(output, force=force) as file:
+        write_safetensors(file, stored_tensors(model.state_dict()), metadata)
+    return not file.unchanged
