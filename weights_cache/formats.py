@@ -8,7 +8,7 @@ import struct
 import zipfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 
@@ -40,7 +40,7 @@ def sniff(path: Path) -> Format:
     # A pickle of protocol 2 and above; torch's own begins so.
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return Format.TORCH_LEGACY
-    _refuse(path, head, size)
+    raise _not_weights(path, head, size)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _damaged(path: Path, what: str) -> InvalidInputError:
     )
 
 
-def _refuse(path: Path, head: bytes, size: int) -> NoReturn:
+def _not_weights(path: Path, head: bytes, size: int) -> InvalidInputError:
     text = head.lstrip().lower()
     if size == 0:
         what, hint = "an empty file", "Download or copy it again."
@@ -112,7 +112,7 @@ def _refuse(path: Path, head: bytes, size: int) -> NoReturn:
         what, hint = "a GGUF file", "Use the safetensors file it was made from."
     else:
         what, hint = "something else", "Download or copy it again."
-    raise InvalidInputError(
+    return InvalidInputError(
         f"{path} should be a safetensors file or a torch checkpoint, found {what}.", hint=hint, path=str(path)
     )
 

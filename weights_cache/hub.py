@@ -44,9 +44,7 @@ def _download(source: HubFile, *, progress: bool) -> Path:
         except Exception as error:
             if not _is_missing_entry(error):
                 raise _failure(source, filename, error) from error
-    raise NotFoundError(
-        f"{source} has no file {' or '.join(source.filenames)}.", hint="Check the name, or use --weights."
-    )
+    raise NotFoundError(f"There is no {' or '.join(source.filenames)} in {source}.", hint="Check the name.")
 
 
 def _download_one(source: HubFile, filename: str, *, progress: bool) -> Path:
@@ -151,13 +149,15 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
         )
     if "Timeout" in name:
         return NotFoundError(f"{_endpoint()} did not answer in time for {wanted}.", hint="Check the network.")
-    return NotFoundError(f"{wanted} could not be downloaded from {_endpoint()} ({name}).", hint="Check the network.")
+    why = "broke off" if name == "OSError" else f"failed ({name})"
+    return NotFoundError(f"The download of {wanted} from {_endpoint()} {why}.", hint="Check the network, then retry.")
 
 
 @contextmanager
 def _library_output(progress: bool) -> Iterator[None]:
     """Let huggingface_hub draw and log on stderr only where a progress bar is wanted."""
-    from huggingface_hub.utils import logging, tqdm
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if progress:
         yield
@@ -165,12 +165,12 @@ def _library_output(progress: bool) -> Iterator[None]:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     # With this variable the user has decided, and the library warns whoever tries to.
-    mute = "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not tqdm.are_progress_bars_disabled()
+    mute = "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not are_progress_bars_disabled()
     if mute:
-        tqdm.disable_progress_bars()
+        disable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if mute:
-            tqdm.enable_progress_bars()
+            enable_progress_bars()
