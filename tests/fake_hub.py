@@ -98,10 +98,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             if send is not None:
                 send(body)
 
-        def do_HEAD(self) -> None:  # noqa: N802 - the name http.server looks for
+        def do_HEAD(self) -> None:
             self._reply(None)
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self._reply(self.wfile.write)
 
     return Handler

@@ -75,9 +75,9 @@ def test_a_package_converts_to_the_keys_and_shapes_of_the_architecture(variant, 
     assert file.sha256 is not None  # the name ends in the first eight digits, which were checked
     theirs = read_state_dict(file.path)
     expected = lite_shapes(variant)
-    found = to_timm(theirs, file.key_layout, expected)
+    found = to_timm(file.key_layout, theirs, expected)
     assert {key: tuple(tensor.shape) for key, tensor in found.items()} == expected
-    assert from_timm(found, file.key_layout) == theirs
+    assert from_timm(file.key_layout, found) == theirs
     # The order of computation is the order in both, so equal shapes cannot hide two blocks that changed places.
     assert list(found) == list(expected)
     assert all(a is b for a, b in zip(theirs.values(), found.values(), strict=True))
@@ -87,10 +87,10 @@ def test_a_package_converts_to_the_keys_and_shapes_of_the_architecture(variant, 
 @pytest.mark.parametrize("variant", WIDTH_DEPTH)
 def test_there_and_back_is_the_identity(variant, squeeze_excite):
     timm = lite_shapes(variant, squeeze_excite)
-    theirs = from_timm(timm, "efficientnet_pytorch")
+    theirs = from_timm("efficientnet_pytorch", timm)
     assert len(theirs) == len(timm)
-    assert to_timm(theirs, "efficientnet_pytorch", timm) == timm
-    assert from_timm(to_timm(theirs, "efficientnet_pytorch", timm), "efficientnet_pytorch") == theirs
+    assert to_timm("efficientnet_pytorch", theirs, timm) == timm
+    assert from_timm("efficientnet_pytorch", to_timm("efficientnet_pytorch", theirs, timm)) == theirs
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -116,18 +116,18 @@ def test_ten_blocks_in_a_stage_are_counted_as_numbers():
 def test_another_head_in_the_target_does_not_matter():
     timm = lite_shapes(0)
     headless = [key for key in timm if not key.startswith("classifier")]
-    assert to_timm(from_timm(timm, "efficientnet_pytorch"), "efficientnet_pytorch", headless) == timm
+    assert to_timm("efficientnet_pytorch", from_timm("efficientnet_pytorch", timm), headless) == timm
 
 
 def test_a_deeper_checkpoint_does_not_fit():
-    deeper = from_timm(lite_shapes(1), "efficientnet_pytorch")
+    deeper = from_timm("efficientnet_pytorch", lite_shapes(1))
     with pytest.raises(InvalidInputError, match=r"keys are not in the layout .* the first is '_blocks\.1[0-9]"):
-        to_timm(deeper, "efficientnet_pytorch", lite_shapes(0))
+        to_timm("efficientnet_pytorch", deeper, lite_shapes(0))
 
 
 def test_keys_that_are_timms_already_do_not_fit():
     with pytest.raises(InvalidInputError, match=r"'conv_stem\.weight'"):
-        to_timm(lite_shapes(0), "efficientnet_pytorch", lite_shapes(0))
+        to_timm("efficientnet_pytorch", lite_shapes(0), lite_shapes(0))
 
 
 def test_a_block_the_layout_does_not_know():
@@ -137,4 +137,4 @@ def test_a_block_the_layout_does_not_know():
 
 def test_an_unknown_layout():
     with pytest.raises(UsageError, match="there are: efficientnet_pytorch"):
-        to_timm({}, "keras", [])
+        to_timm("keras", {}, [])

@@ -53,6 +53,14 @@ class TestFormats:
         assert sniff(path) is Format.TORCH_LEGACY
         assert_is_state(read_state_dict(path))
 
+    @pytest.mark.parametrize("save", [save_file, torch.save])
+    def test_writing_to_a_mapped_tensor_leaves_the_file_alone(self, tmp_path, save):
+        path = tmp_path / "w.bin"
+        save(STATE, path)
+        before = path.read_bytes()
+        read_state_dict(path)["fc.weight"].zero_()
+        assert path.read_bytes() == before
+
     def test_metadata_is_empty_where_there_is_none(self, tmp_path):
         save_file(STATE, tmp_path / "w")
         assert read_metadata(tmp_path / "w") == {}
@@ -197,6 +205,7 @@ class TestPickle:
         with pytest.raises(InvalidInputError, match="torch cannot read it"):
             read_state_dict(tmp_path / "w")
 
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_torchscript_is_refused(self, tmp_path):
         torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "w"))
         with pytest.raises(InvalidInputError):
@@ -210,6 +219,13 @@ class TestUnwrap:
 
     def test_wrapped_twice(self):
         assert_is_state(clean_state_dict({"model": {"state_dict": STATE}}))
+
+    def test_a_checkpoint_that_contains_itself(self, tmp_path):
+        endless: dict[str, object] = {}
+        endless["model"] = endless
+        torch.save(endless, tmp_path / "w")
+        with pytest.raises(InvalidInputError, match="found no tensor"):
+            read_state_dict(tmp_path / "w")
 
     def test_averaged_weights_are_preferred_unless_told_otherwise(self):
         average = {"fc.weight": WEIGHT + 1}

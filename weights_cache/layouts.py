@@ -67,12 +67,12 @@ EFFICIENTNET_PYTORCH = KeyLayout(
 LAYOUTS: Mapping[str, KeyLayout] = {"efficientnet_pytorch": EFFICIENTNET_PYTORCH}
 
 
-def to_timm(state: Mapping[str, T], layout: str, timm_keys: Iterable[str]) -> dict[str, T]:
+def to_timm(layout: str, state: Mapping[str, T], timm_keys: Iterable[str]) -> dict[str, T]:
     """Rename the keys of a state dict of another layout to timm's; values and order stay.
 
     Args:
-        state: their key -> anything.
         layout: a name in LAYOUTS.
+        state: their key -> anything.
         timm_keys: keys of the model it is for, which tell how many blocks each stage has.
 
     Raises:
@@ -82,7 +82,7 @@ def to_timm(state: Mapping[str, T], layout: str, timm_keys: Iterable[str]) -> di
     return _rename(state, module_names(layout, timm_keys), f"the layout {layout} of this model")
 
 
-def from_timm(state: Mapping[str, T], layout: str) -> dict[str, T]:
+def from_timm(layout: str, state: Mapping[str, T]) -> dict[str, T]:
     """Rename timm's keys to those of another layout: the inverse of `to_timm`, with the same errors."""
     modules = module_names(layout, state)
     return _rename(state, {timm: theirs for theirs, timm in modules.items()}, f"what {layout} has names for")

@@ -17,6 +17,8 @@ from zoo.weights_cache.formats import Format, read_header, require_stored, sniff
 
 _EMA_WRAPPERS = ("state_dict_ema", "model_ema")
 _WRAPPERS = ("state_dict", "model")
+_MAX_NESTING = 4
+"""A pickle can hold a dictionary that contains itself."""
 _PREFIXES = ("module.", "_orig_mod.")
 """Put before every key by DistributedDataParallel and by torch.compile."""
 
@@ -73,7 +75,9 @@ def clean_state_dict(checkpoint: Any, *, use_ema: bool = True, path: Path | None
 
 def _unwrap(checkpoint: Any, use_ema: bool) -> Mapping[Any, Any]:
     wrappers = (*_EMA_WRAPPERS, *_WRAPPERS) if use_ema else _WRAPPERS
-    while isinstance(checkpoint, Mapping):
+    for _ in range(_MAX_NESTING):
+        if not isinstance(checkpoint, Mapping):
+            break
         inner = next((checkpoint[key] for key in wrappers if isinstance(checkpoint.get(key), Mapping)), None)
         if inner is None:
             return checkpoint
@@ -111,8 +115,11 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
         require_stored(path)
     try:
         # A Namespace holds the training arguments in many checkpoints and runs nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with torch.serialization.safe_globals([argparse.Namespace]), open(path, "rb") as file:
+            # By path only where it is mapped: torch takes the name's word for a safetensors file.
+            if mapped and path.suffix != ".safetensors":
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused is None:
