@@ -1,6 +1,7 @@
 """Weight files are told apart by their bytes, read without running anything, and unwrapped."""
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -184,6 +185,16 @@ class TestPickle:
         (tmp_path / "w").write_bytes(whole[: int(len(whole) * keep)])
         with pytest.raises(InvalidInputError):
             read_state_dict(tmp_path / "w")
+
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_damaged_bytes_are_an_error_of_the_input_or_go_unnoticed(self, tmp_path, zipped):
+        buffer = io.BytesIO()
+        torch.save(STATE, buffer, _use_new_zipfile_serialization=zipped)
+        whole, path = buffer.getvalue(), tmp_path / "w"
+        for position in range(0, len(whole), 5):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :])
+            with contextlib.suppress(InvalidInputError):
+                read_state_dict(path)
 
     def test_a_compressed_archive_is_refused_unread(self, tmp_path):
         torch.save({"w": torch.zeros(10**6)}, tmp_path / "w.pth")

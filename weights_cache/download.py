@@ -12,7 +12,6 @@ from zoo.core.records import PretrainedCfg
 from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.hub import hub_download
 from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, locate
-from zoo.weights_cache.url import url_download
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,9 @@ def fetch(cfg: PretrainedCfg, *, offline: bool = False, progress: bool | None = 
             if cfg.sha256:
                 verify(path, cfg.sha256, advice="The repository has changed since the checksum was taken.")
         case UrlFile():
+            # Python's HTTP client takes 30 ms to import and no other source needs it.
+            from zoo.weights_cache.url import url_download
+
             path, digest = url_download(source, sha256=cfg.sha256)
         case PackageFile():
             path, digest = source.path, None

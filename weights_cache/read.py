@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,13 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
     if mapped:
         require_stored(path)
     try:
-        # A Namespace holds the training arguments in many checkpoints and runs nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]), open(path, "rb") as file:
+        # torch warns of what it then refuses. A Namespace holds the training arguments of many checkpoints.
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
             # By path only where it is mapped: torch takes the name's word for a safetensors file.
             if mapped and path.suffix != ".safetensors":
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return torch.load(file, map_location="cpu", weights_only=True)
+            with open(path, "rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if refused is None:
@@ -129,8 +131,8 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
             hint="Where it was made, save `model.state_dict()` alone, best as safetensors.",
             path=str(path),
         ) from error
-    # torch lets whatever its own parser trips over escape.
-    except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, OSError) as error:
+    # Damaged bytes get as far as torch's assertions; none of that may look like a fault of ours.
+    except Exception as error:
         raise _unreadable(path) from error
 
 
