@@ -105,6 +105,7 @@ def test_blocks_are_numbered_through_the_stages():
     assert names["_blocks.1._expand_conv"] == "blocks.1.0.conv_pw"
     assert names["_blocks.15._project_conv"] == "blocks.6.0.conv_pwl"
     assert "_blocks.16._project_conv" not in names
+    assert module_names("efficientnet_pytorch", reversed(lite_shapes(0))) == names
 
 
 def test_ten_blocks_in_a_stage_are_counted_as_numbers():

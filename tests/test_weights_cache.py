@@ -1,11 +1,14 @@
 """Where weights are found, how they are fetched, and what is refused on the way."""
 
 import hashlib
+import io
 import os
 import socket
 import subprocess
 import sys
 import threading
+import urllib.request
+from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from zoo.core.records import PretrainedCfg
 from zoo.weights_cache import checksum
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.locate import InMemory, LocalFile, PackageFile, UrlFile, is_cached, locate
+from zoo.weights_cache.url import SafeRedirect
 
 BODY = b"weights " * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -276,9 +280,39 @@ class TestHub:
         with pytest.raises(CannotWriteError, match="could not be stored"):
             fetch(HUB)
 
-    def test_the_library_is_silent_away_from_a_terminal(self, hub, capfd):
-        fetch(HUB, progress=False)
-        assert capfd.readouterr() == ("", "")
+    @pytest.mark.parametrize("progress", [False, True])
+    def test_the_library_draws_and_logs_only_where_a_bar_is_wanted(self, hub, monkeypatch, progress):
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils import are_progress_bars_disabled, logging
+
+        def state() -> tuple[bool, bool]:
+            return are_progress_bars_disabled(), logging.get_verbosity() == logging.ERROR
+
+        seen = []
+
+        def watched(*args: object, **options: object) -> str:
+            seen.append(state())
+            return hf_hub_download(*args, **options)
+
+        before = state()
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", watched)
+        fetch(HUB, progress=progress)
+        assert seen == [(not progress, not progress)]
+        assert state() == before
+
+    def test_a_cached_link_to_something_that_is_not_named_after_a_hash(self, hub, tmp_path):
+        snapshot = fetch(HUB).path
+        blob_of(tmp_path).rename(blob_of(tmp_path, "planted"))
+        snapshot.unlink()
+        snapshot.symlink_to("../../blobs/planted")
+        with pytest.raises(InvalidInputError, match="not named after a hash"):
+            fetch(HUB)
+
+    def test_a_cache_without_links_is_read_as_it_is(self, hub, tmp_path):
+        snapshot = fetch(HUB).path
+        snapshot.unlink()
+        blob_of(tmp_path).rename(snapshot)
+        assert (fetch(HUB).path, fetch(HUB).sha256) == (snapshot, None)
 
 
 class TestUrl:
@@ -362,6 +396,11 @@ class TestUrl:
         hub.redirects[self.NAME] = "http://example.org/net.pth"
         with pytest.raises(InvalidInputError, match="https only"):
             fetch(self.url_cfg(hub))
+
+    def test_a_redirect_from_https_cannot_lead_into_this_machine(self):
+        request = urllib.request.Request("https://example.org/net.pth")
+        with pytest.raises(InvalidInputError, match="https only"):
+            SafeRedirect().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "http://127.0.0.1/net.pth")
 
 
 class TestFile:

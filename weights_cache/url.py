@@ -82,7 +82,7 @@ def _copy(source: UrlFile, response: HTTPResponse, file: IO[bytes]) -> str:
 def _open_url(source: UrlFile) -> HTTPResponse:
     request = urllib.request.Request(source.url, headers={"User-Agent": "zoo"})
     try:
-        response: HTTPResponse = urllib.request.build_opener(_SafeRedirect).open(request, timeout=_TIMEOUT)
+        response: HTTPResponse = urllib.request.build_opener(SafeRedirect).open(request, timeout=_TIMEOUT)
     except ZooError:
         raise
     except (OSError, HTTPException, ValueError) as error:
@@ -122,7 +122,9 @@ def _require_safe(url: str, *, redirected_from: str = "") -> None:
     raise InvalidInputError(f"Weights are downloaded over https only, found a URL with {parts.scheme or 'no scheme'}.")
 
 
-class _SafeRedirect(urllib.request.HTTPRedirectHandler):
+class SafeRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to https, or from this machine to itself."""
+
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
