@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.weights_cache.formats import Format, sniff
 from zoo.weights_cache.read import clean_state_dict, read_metadata, read_state_dict
 
 WEIGHT = torch.arange(6, dtype=torch.float32).reshape(2, 3)
@@ -36,7 +35,6 @@ class TestFormats:
     def test_safetensors(self, tmp_path):
         path = tmp_path / "w.pth"
         save_file(STATE, path, metadata={"format": "pt"})
-        assert sniff(path) is Format.SAFETENSORS
         found = read_state_dict(path)
         assert set(found) == set(STATE)
         assert torch.equal(found["fc.weight"], WEIGHT)
@@ -45,13 +43,11 @@ class TestFormats:
     def test_torch_zip(self, tmp_path):
         path = tmp_path / "w.safetensors"
         torch.save(STATE, path)
-        assert sniff(path) is Format.TORCH_ZIP
         assert_is_state(read_state_dict(path))
 
     def test_torch_legacy(self, tmp_path):
         path = tmp_path / "w.safetensors"
         torch.save(STATE, path, _use_new_zipfile_serialization=False)
-        assert sniff(path) is Format.TORCH_LEGACY
         assert_is_state(read_state_dict(path))
 
     @pytest.mark.parametrize("save", [save_file, torch.save])
@@ -68,30 +64,34 @@ class TestFormats:
 
     def test_metadata_of_a_pickle_is_refused(self, tmp_path):
         torch.save(STATE, tmp_path / "w")
-        with pytest.raises(InvalidInputError, match="should be a safetensors file, found a torch zip archive"):
+        with pytest.raises(InvalidInputError, match="a torch or zip file, not a safetensors file"):
             read_metadata(tmp_path / "w")
 
     def test_a_missing_file(self, tmp_path):
-        with pytest.raises(NotFoundError, match="cannot be read"):
+        with pytest.raises(NotFoundError, match="There is no file"):
             read_state_dict(tmp_path / "none")
 
     @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
     def test_a_folder_or_a_pipe_is_refused_at_once(self, tmp_path, make):
         make(tmp_path / "w")
-        with pytest.raises(InvalidInputError, match="folder, pipe or device"):
+        with pytest.raises(InvalidInputError, match="not a regular file"):
             read_state_dict(tmp_path / "w")
 
     @pytest.mark.parametrize(
         ("content", "what", "hint"),
         [
-            (b"", "an empty file", "again"),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git-lfs pointer", "git lfs pull"),
-            (b"<!DOCTYPE html><html><title>404</title>", "a web page", "the file itself"),
-            (b"\n <html>", "a web page", "the file itself"),
-            (b"GGUF" + bytes(60), "a GGUF file", "safetensors"),
-            (b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file", "Keras"),
-            (bytes(100), "something else", "again"),
-            (b"short", "something else", "again"),
+            (b"", "expected at least 8 bytes, found 0", "again"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+                "a Git LFS pointer",
+                "git lfs pull",
+            ),
+            (b"<!DOCTYPE html><html><title>404</title>", "an HTML page", "download again"),
+            (b"\n <html>", "an HTML page", "download again"),
+            (b"GGUF" + bytes(60), "a GGUF file", ""),
+            (b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file", ""),
+            (bytes(100), "not the expected JSON", ""),
+            (b"neither one nor the other", "its header should take", "again"),
         ],
     )
     def test_what_is_no_weight_file_is_named(self, tmp_path, content, what, hint):
@@ -110,37 +110,43 @@ class TestFormats:
 
 
 class TestSafetensors:
+    def test_a_header_whose_length_reads_as_the_start_of_a_pickle(self, tmp_path):
+        entry = '{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
+        for length in (640, 896, 1152, 1408):  # little-endian 80 02, 80 03, 80 04, 80 05
+            write_safetensors(tmp_path / "w", entry.ljust(length), b"\7")
+            assert read_state_dict(tmp_path / "w")["w"].tolist() == [7]
+
     @pytest.mark.parametrize("lost", [1, 20, 100])
     def test_truncated(self, tmp_path, lost):
         path = tmp_path / "w.safetensors"
         save_file(STATE, path)
         whole = path.read_bytes()
         path.write_bytes(whole[:-lost])
-        with pytest.raises(InvalidInputError, match="no whole safetensors file"):
+        with pytest.raises(InvalidInputError, match="not a sound safetensors file"):
             read_state_dict(path)
 
     def test_a_header_longer_than_the_file(self, tmp_path):
         path = tmp_path / "w"
         path.write_bytes(struct.pack("<Q", 10**6) + b"{}")
-        with pytest.raises(InvalidInputError, match="end at byte 1000008 and the file has 10"):
+        with pytest.raises(InvalidInputError, match="should take 1000000 bytes, the file has 2"):
             read_state_dict(path)
 
     def test_an_absurd_header_length_is_not_allocated(self, tmp_path):
         path = tmp_path / "w"
         path.write_bytes(struct.pack("<Q", 2**64 - 1) + b"{}")
-        with pytest.raises(InvalidInputError, match="announces a header of 18446744073709551615 bytes"):
+        with pytest.raises(InvalidInputError, match="should take 18446744073709551615 bytes"):
             read_state_dict(path)
 
     def test_a_repeated_tensor_name(self, tmp_path):
         entry = json.dumps({"dtype": "U8", "shape": [1], "data_offsets": [0, 1]})
         write_safetensors(tmp_path / "w", f'{{"a": {entry}, "a": {entry}}}', b"\0")
-        with pytest.raises(InvalidInputError, match="a name occurs twice"):
+        with pytest.raises(InvalidInputError, match="duplicate name 'a'"):
             read_state_dict(tmp_path / "w")
 
     @pytest.mark.parametrize("header", ["{not json", "{" * 100_000, '{"\ud83d"}'.encode("utf-8", "ignore").decode()])
     def test_a_header_that_is_no_json(self, tmp_path, header):
         write_safetensors(tmp_path / "w", header)
-        with pytest.raises(InvalidInputError, match="no whole safetensors file"):
+        with pytest.raises(InvalidInputError, match="not a sound safetensors file"):
             read_state_dict(tmp_path / "w")
 
 

@@ -12,7 +12,6 @@ from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, 
 from zoo.weights_cache.checksum import verify
 from zoo.weights_cache.locate import COMMIT, HubFile, hub_cache
 
-_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIMEOUT = 10.0
 _PUBLIC_HUB = "https://huggingface.co"
@@ -97,7 +96,8 @@ def _verify_blob(source: HubFile, path: Path) -> str | None:
 
 
 def _is_blob_name(name: str) -> bool:
-    return bool(_SHA256.fullmatch(name) or _GIT_SHA1.fullmatch(name))
+    """Whether this is a sha256 (an LFS file) or a git hash, of the form that a commit has."""
+    return bool(_SHA256.fullmatch(name) or COMMIT.fullmatch(name))
 
 
 def _endpoint() -> str:

@@ -6,6 +6,7 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from zoo.core.errors import InvalidInputError
-from zoo.weights_cache.formats import Format, read_header, require_stored, sniff
+from zoo.core.safetensors_file import open_safetensors, sniff
 
 _EMA_WRAPPERS = ("state_dict_ema", "model_ema")
 _WRAPPERS = ("state_dict", "model")
@@ -38,19 +39,21 @@ def read_state_dict(path: str | Path, *, use_ema: bool = True) -> dict[str, torc
         InvalidInputError: damaged, another format, a pickle that calls for more than tensors, or no tensors in it.
     """
     path = Path(path)
-    found = sniff(path)
-    if found is Format.SAFETENSORS:
-        return clean_state_dict(_read_safetensors(path), use_ema=use_ema, path=path)
-    checkpoint = _read_torch(path, mapped=found is Format.TORCH_ZIP)
+    match _kind(path):
+        case "a torch or zip file":
+            _require_stored(path)
+            checkpoint = _read_torch(path, mapped=True)
+        case "a pickle":
+            checkpoint = _read_torch(path, mapped=False)
+        case _:
+            checkpoint = _read_safetensors(path)
     return clean_state_dict(checkpoint, use_ema=use_ema, path=path)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a safetensors file; empty where it has none. Raises as `read_state_dict`."""
-    metadata = read_header(Path(path)).get("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise InvalidInputError(f"{path} has metadata that is not text.", path=str(path))
-    return metadata
+    with open_safetensors(path) as file:
+        return file.metadata
 
 
 def clean_state_dict(checkpoint: Any, *, use_ema: bool = True, path: Path | None = None) -> dict[str, torch.Tensor]:
@@ -100,20 +103,49 @@ def _require_dense(where: str, name: str, value: torch.Tensor) -> None:
         raise InvalidInputError(f"{where}: tensor {name!r} of shape {tuple(value.shape)} is larger than its data.")
 
 
+def _kind(path: Path) -> str:
+    """What the first bytes say. For anything but a regular file '', and opening it as safetensors tells the rest."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if head[257:262] == b"ustar":
+        raise InvalidInputError(
+            f"{path} should be a weight file, found a tar archive.",
+            hint="Unpack it; one that torch wrote before version 0.4 has to be saved again with a current torch.",
+            path=str(path),
+        )
+    return sniff(head)
+
+
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    read_header(path)  # stricter than the library: repeated names
+    with open_safetensors(path):  # stricter than the library, which takes the last of two equal names
+        pass
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise InvalidInputError(
-            f"{path} is no whole safetensors file: {error}.", hint="Download or copy it again.", path=str(path)
+            f"{path} is not a sound safetensors file: {error}.", hint="Download or copy it again.", path=str(path)
         ) from error
 
 
+def _require_stored(path: Path) -> None:
+    """Refuse an archive with compressed entries: torch writes none, and a small one can fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = next((i.filename for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED), None)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise _unreadable(path) from error
+    if packed is not None:
+        raise InvalidInputError(
+            f"{path} should be a torch archive, found the compressed entry {packed!r}.",
+            hint="Unpack it if it is an ordinary zip file, and use what is inside.",
+            path=str(path),
+        )
+
+
 def _read_torch(path: Path, *, mapped: bool) -> Any:
-    if mapped:
-        require_stored(path)
     try:
         # torch warns of what it then refuses. A Namespace holds the training arguments of many checkpoints.
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):

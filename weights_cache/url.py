@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import ssl
 import urllib.error
 import urllib.request
@@ -13,7 +11,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, ZooError
+from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
+from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
 from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.locate import UrlFile
 
@@ -41,41 +40,31 @@ def url_download(source: UrlFile, *, sha256: str) -> tuple[Path, str | None]:
 
 def _download(source: UrlFile, target: Path, expected: str) -> None:
     _require_safe(source.url)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
-    try:
-        with _open_url(source) as response:
+    with _open_url(source) as response:
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Opened exclusively, so that nothing planted under this name is followed; the umask decides the mode.
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                digest = _copy(source, response, file)
-        if not digest.startswith(expected.lower()):
-            raise InvalidInputError(
-                f"{source} should have a sha256 that begins with {expected[:16]}, found {digest[:16]}.",
-                hint="The download is damaged or the file was replaced; try again, or ask its publisher.",
-            )
-        os.replace(temporary, target)
-        _fsync(target.parent)
-    except OSError as error:
-        raise CannotWriteError(
-            f"{target} could not be written: {error.strerror or error}.",
-            hint="Free space there, or point TORCH_HOME at a folder that can be written.",
-            path=str(target),
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        # Replaces only what another process has put there meanwhile, which should be the same.
+        with atomic_output(target, force=True) as output:
+            digest = _copy(source, response, output)
+            if not digest.startswith(expected.lower()):
+                raise InvalidInputError(
+                    f"{source} should have a sha256 that begins with {expected[:16]}, found {digest[:16]}.",
+                    hint="The download is damaged or the file was replaced; try again, or ask its publisher.",
+                )
 
 
-def _copy(source: UrlFile, response: HTTPResponse, file: IO[bytes]) -> str:
+def _copy(source: UrlFile, response: HTTPResponse, output: OutputFile) -> str:
     """Write the body to disk and return its sha256."""
     digest, size = hashlib.sha256(), 0
     while chunk := _read(source, response):
         digest.update(chunk)
-        size += file.write(chunk)
+        output.write(chunk)
+        size += len(chunk)
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and size != int(length):
         raise NotFoundError(f"{source} broke off after {size} of {length} bytes.", hint="Try again.")
-    file.flush()
-    os.fsync(file.fileno())
     return digest.hexdigest()
 
 
@@ -130,11 +119,3 @@ class SafeRedirect(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         _require_safe(newurl, redirected_from=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _fsync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
