@@ -1,15 +1,85 @@
+"""From a config to a verified weight file on disk."""
+
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.records import PretrainedCfg
+from zoo.weights_cache.checksum import hash_in_name, verify
+from zoo.weights_cache.hub import hub_download
+from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, locate
 
 
 @dataclass(frozen=True)
 class WeightFile:
+    """A weight file that is on disk, and what is known of it.
+
+    `source` says in words where it comes from; `key_layout` is the layout of its keys ('' where they are timm's);
+    `sha256` is the digest it was checked against, None where its source publishes none.
+    """
+
     path: Path
+    source: str
+    key_layout: str = ""
+    sha256: str | None = None
 
 
-def fetch(cfg: PretrainedCfg, *, offline: bool = False) -> WeightFile:
-    return WeightFile(Path(cfg.file))
+def fetch(cfg: PretrainedCfg, *, offline: bool = False, progress: bool | None = None) -> WeightFile:
+    """Bring the weights of a config to disk, where they are not yet, and check them.
+
+    Args:
+        cfg: names the source; see `locate` for the precedence. One with a `state_dict` has no file.
+        offline: make no request (HF_HUB_OFFLINE says the same).
+        progress: let huggingface_hub draw a bar on stderr; by default where stderr is a terminal.
+
+    Raises:
+        NotFoundError: no source, not there, offline and not cached, or the network fails.
+        InvalidInputError: the content is not what its checksum says.
+        CannotWriteError: the cache folder cannot be written.
+    """
+    source = locate(cfg)
+    if isinstance(source, HubFile | UrlFile) and (offline or _is_offline()) and source.cached() is None:
+        raise _not_cached(cfg, source)
+    digest: str | None
+    match source:
+        case InMemory():
+            raise UsageError("The weights of this config are a state dict in memory; there is no file to fetch.")
+        case HubFile():
+            shown = sys.stderr.isatty() if progress is None else progress
+            path, digest = hub_download(source, progress=shown)
+            if cfg.sha256:
+                verify(path, cfg.sha256, advice="The repository has changed since the checksum was taken.")
+        case UrlFile():
+            # Python's HTTP client takes 30 ms to import and no other source needs it.
+            from zoo.weights_cache.url import url_download
+
+            path, digest = url_download(source, sha256=cfg.sha256)
+        case PackageFile():
+            path, digest = source.path, None
+            if expected := cfg.sha256 or hash_in_name(path.name):
+                digest = verify(path, expected, advice=f"Install {source.package} again.")
+        case LocalFile():
+            path, digest = source.path, None
+            if cfg.sha256:
+                digest = verify(path, cfg.sha256, advice="Fetch the file again.")
+    return WeightFile(path, str(source), cfg.key_layout, digest)
+
+
+def _not_cached(cfg: PretrainedCfg, source: HubFile | UrlFile) -> NotFoundError:
+    if isinstance(source, HubFile):
+        wanted = f"{source.filenames[0]} of {source} is not in the cache {hub_cache()}"
+    else:
+        wanted = f"{source} is not on this machine as {source.path}"
+    return NotFoundError(
+        f"{wanted}, and zoo was told to stay offline.",
+        hint=f"Run `HF_HUB_OFFLINE=0 zoo create {cfg.name or 'NAME'} --pretrained` once with a network.",
+    )
+
+
+def _is_offline() -> bool:
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in ("1", "ON", "YES", "TRUE")

@@ -1,0 +1,75 @@
+"""Check a file against the sha256 it is published under, once: what was checked is remembered by size and time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+
+from zoo.core.errors import InvalidInputError
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
+
+
+def hash_in_name(filename: str) -> str:
+    """The sha256 prefix that torch.hub's naming puts before the extension (`resnet34-43635321.pth`), or ''."""
+    found = _HASH_IN_NAME.search(filename)
+    return found[1] if found else ""
+
+
+def verify(path: Path, expected: str, *, advice: str) -> str:
+    """Check that the sha256 of a file begins with `expected`; returns the whole digest in lower-case hex.
+
+    A file that has not changed since the last check (same real path, size and modification time) is not read again.
+
+    Raises:
+        InvalidInputError: another digest; `advice` says what to do about it.
+    """
+    real, stat = os.path.realpath(path), os.stat(path)
+    stamps = _read_stamps()
+    stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    known = stamps.get(real)
+    if isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
+        digest = str(known["sha256"])
+    else:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected.lower()):
+        raise InvalidInputError(
+            f"{path} is damaged: its sha256 should begin with {expected[:16]}, found {digest[:16]}.",
+            hint=advice,
+            path=str(path),
+        )
+    if known != stamp | {"sha256": digest}:
+        _write_stamps(stamps | {real: stamp | {"sha256": digest}})
+    return digest
+
+
+def _stamp_file() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state) / "zoo" / "verified.json"
+
+
+def _read_stamps() -> dict[str, object]:
+    try:
+        stamps = json.loads(_stamp_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
+
+
+def _write_stamps(stamps: dict[str, object]) -> None:
+    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe."""
+    target = _stamp_file()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    with contextlib.suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(stamps, indent=1, sort_keys=True))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)

