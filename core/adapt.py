@@ -36,7 +36,8 @@ def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float3
     if in_chans == source:
         return weight
     if in_chans == 1:
-        return weight.sum(axis=1, keepdims=True, dtype=weight.dtype)
+        total: NDArray[np.float32] = weight.sum(axis=1, keepdims=True, dtype=weight.dtype)
+        return total
     repeated = weight.take([i % source for i in range(in_chans)], axis=1)
     repeated *= weight.dtype.type(source / in_chans)
     return repeated

@@ -8,7 +8,7 @@ from zoo.core.adapt_file import AdaptReport, adapt_file, adapt_tensors, check_re
 from zoo.core.atomic_output import check_target
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
-from zoo.core.weight_format import Format, sniff
+from zoo.core.safetensors_file import is_torch_file
 from zoo.weights_cache.download import fetch
 
 
@@ -31,7 +31,7 @@ def adapt_weights(
     check_target(output)
     require_weights(cfg)
     source = fetch(cfg)
-    if sniff(source.path) is Format.SAFETENSORS and not cfg.key_layout:
+    if not is_torch_file(source.path):
         return adapt_file(
             source.path, output, cfg, in_chans=in_chans, num_classes=num_classes, force=force, dry_run=dry_run
         )

@@ -19,7 +19,7 @@ from zoo.core import registry
 from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
-from zoo.core.records import PretrainedCfg, Spec
+from zoo.core.records import PretrainedCfg
 from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
 from zoo.models.base import ImageModel
 
@@ -125,22 +125,24 @@ def _resolve_cfg(
         for key in overlay:
             if key not in known:
                 raise TypeError(f"A pretrained config has no entry {key!r}{_nearest(key, known)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
         cfg = replace(cfg, **{k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
     return cfg
 
 
 def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
     family, spec = registry.find_spec(name)
-    model_class: type[ImageModel] = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
+    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     parameters = set(inspect.signature(model_class.__init__).parameters) - {"self", "block", "layers", "spec_fields"}
     spec_fields = {f.name for f in fields(spec)} - {"pruned"}
     for key in arguments:
         if key not in parameters | spec_fields:
             raise TypeError(f"{name} has no option {key!r}{_nearest(key, parameters | spec_fields)}")
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields}
-    changed: Spec = replace(spec, **changes)
-    model = model_class(changed, **{k: v for k, v in arguments.items() if k not in spec_fields})  # type: ignore[misc]
+    changes: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields
+    }
+    given = {k: v for k, v in arguments.items() if k not in spec_fields}
+    model: ImageModel = model_class(replace(spec, **changes), **given)
     if spec.pruned:
         resize_channels(model, _pruned_channels()[name])
         _remeasure_features(model)

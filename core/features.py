@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import torch.nn as nn
@@ -72,9 +71,15 @@ def _kind(net_class: type) -> type[FeatureNet]:
     return next(base for base in (FeatureListNet, FeatureHookNet) if issubclass(net_class, base))
 
 
-@cache
+_combined_classes: dict[tuple[type[FeatureNet], type[ImageModel]], type[FeatureNet]] = {}
+
+
 def _combined(kind: type[FeatureNet], model_class: type[ImageModel]) -> type[FeatureNet]:
-    return type(kind.__name__, (kind, model_class), {"_model_class": model_class, "__module__": kind.__module__})
+    pair = kind, model_class
+    if pair not in _combined_classes:
+        members = {"_model_class": model_class, "__module__": kind.__module__}
+        _combined_classes[pair] = type(kind.__name__, pair, members)
+    return _combined_classes[pair]
 
 
 def _new_feature_net(kind: type[FeatureNet], model_class: type[ImageModel]) -> FeatureNet:

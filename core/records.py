@@ -149,7 +149,7 @@ class PretrainedCfg(Mapping[str, Any]):
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> PretrainedCfg:
         """Read a config that a person or a `config.json` wrote; lists become tuples, unknown keys are ignored."""
-        known = {}
+        known: dict[str, Any] = {}
         for f in fields(cls):
             if f.name in values and values[f.name] is not None:
                 value = values[f.name]

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 from zoo.core.records import UNTRAINED, FeatureLevel, ModelFacts, PretrainedCfg, Spec, Weights
@@ -265,8 +265,8 @@ def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
         sha256=row.sha256,
         custom_load=row.custom_load,
         input_size=input_size,
-        test_input_size=row.test_input_size and _image_size(row.test_input_size),
-        min_input_size=row.min_input_size and _image_size(row.min_input_size),
+        test_input_size=_image_size(row.test_input_size),
+        min_input_size=_image_size(row.min_input_size),
         fixed_input_size=row.fixed_input_size,
         interpolation=row.interpolation,
         crop_pct=row.crop_pct,
@@ -296,7 +296,11 @@ def require_weights(cfg: PretrainedCfg) -> None:
     raise NotFoundError(f"{name} has no published weights.", hint=hint)
 
 
-def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]:
+@overload
+def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]: ...
+@overload
+def _image_size(size: None) -> None: ...
+def _image_size(size: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
     return (3, size, size) if isinstance(size, int) else size
 
 

@@ -146,6 +146,15 @@ def sniff(head: bytes) -> str:
     return next((kind for magic, kind in signatures if text.startswith(magic)), "")
 
 
+def is_torch_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's first bytes are those of a torch checkpoint; False too where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return sniff(file.read(16)) in ("a torch or zip file", "a pickle")
+    except OSError:
+        return False
+
+
 _ADVICE = {
     "a Git LFS pointer": "Fetch the real file: git lfs pull.",
     "an HTML page": "The download was an error page: download again.",

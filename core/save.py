@@ -45,7 +45,7 @@ def _stored(name: str, tensor: Tensor) -> StoredTensor:
         raise InvalidInputError(f"Tensor {name!r} has the dtype {tensor.dtype}, which zoo does not write.")
     # A lazy conjugate or negative is a flag on the tensor that its bytes do not show.
     dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    data = memoryview(dense.reshape(-1).view(torch.uint8).numpy()) if dense.numel() else b""
+    data = dense.reshape(-1).view(torch.uint8).numpy().data if dense.numel() else b""
     return StoredTensor(name, DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), data)
 
 
@@ -63,9 +63,7 @@ def save_model(
 
     Raises CannotWriteError; nothing is then changed.
     """
-    metadata = weight_metadata(
-        cfg, in_chans=model.in_chans, num_classes=model.num_classes, origin=origin, kept={}
-    )
+    metadata = weight_metadata(cfg, in_chans=model.in_chans, num_classes=model.num_classes, origin=origin, kept={})
     with atomic_output(output, force=force) as file:
         write_safetensors(file, stored_tensors(model.state_dict()), metadata)
     return not file.unchanged

@@ -92,7 +92,9 @@ def file_configuration(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     """A config with what a file says of itself put over it."""
-    known = {k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in (*_CARRIED, *_PER_CHANNEL)}
+    known: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in (*_CARRIED, *_PER_CHANNEL)
+    }
     return replace(cfg, **known)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn as nn
@@ -58,8 +58,13 @@ class ImageModel(nn.Module):
     classifier_path = "fc"
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
+    load_report: Any
     num_features: int
     head_hidden_size: int
+
+    if TYPE_CHECKING:
+        # Stages are registered by name, so their types are not known here.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, *, in_chans: int = 3, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
         super().__init__()

@@ -50,6 +50,7 @@ class ResidualBlock(nn.Module):
 
     expansion: ClassVar[int]
     name: ClassVar[str]
+    last_norm_weight: Tensor
 
     def __init__(
         self, spec: ResNetSpec, channels: int, stride: int, dilation: int, first_dilation: int, drop_path: float
@@ -115,8 +116,8 @@ class BasicBlock(ResidualBlock):
         self.close(spec, downsample)
 
     @property
-    def last_norm(self) -> nn.Module:
-        return self.bn2
+    def last_norm_weight(self) -> Tensor:
+        return self.bn2.weight
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -161,8 +162,8 @@ class Bottleneck(ResidualBlock):
         self.close(spec, downsample)
 
     @property
-    def last_norm(self) -> nn.Module:
-        return self.bn3
+    def last_norm_weight(self) -> Tensor:
+        return self.bn3.weight
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -266,7 +267,7 @@ class ResNet(ImageModel):
     @staticmethod
     def _make_stem_pool(spec: ResNetSpec, norm: NormFactory, width: int) -> nn.Module:
         if spec.replace_stem_pool:
-            parts = [conv3x3(width, width, stride=1 if spec.aa_layer else 2)]
+            parts: list[nn.Module] = [conv3x3(width, width, stride=1 if spec.aa_layer else 2)]
             if spec.aa_layer:
                 parts.append(antialiased_stride(spec.aa_layer, width, 2))
             return nn.Sequential(*parts, norm(width), make_activation(spec.act_layer))
@@ -325,7 +326,7 @@ class ResNet(ImageModel):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, ResidualBlock) and self.spec.zero_init_last:
             # Each branch starts as zero, so the network as the identity (arXiv:1706.02677, section 5.1).
-            nn.init.zeros_(module.last_norm.weight)
+            nn.init.zeros_(module.last_norm_weight)
 
 
 def _drop_block(stage: int, rate: float) -> nn.Module:

@@ -124,14 +124,15 @@ def _save(model: Any, target: Path, weights: dict[str, Any], force: bool) -> str
 def _as_lines(document: dict[str, Any]) -> list[str]:
     weights = document["weights"]
     origin = f"random, seed {weights['random_seed']}" if "random_seed" in weights else f"from {weights['source']}"
-    lines = [
-        f"{document['architecture']}: {output.count(document['params'])} parameters, {document['in_chans']} channels,"
-        f" {document['num_classes']} classes, weights {origin}"
-    ]
+    params, channels, classes = output.count(document["params"]), document["in_chans"], document["num_classes"]
+    head = f"{document['architecture']}: {params} parameters, {channels} channels, {classes} classes, weights {origin}"
+    lines = [head]
     for key in ("adapted", "dropped", "initialised"):
         lines += [f"  {tensor}: {key}" for tensor in weights.get(key, ())]
     for level in document.get("feature_levels", ()):
-        lines.append(f"  level {level['index']}: {level['num_chs']} channels at 1/{level['reduction']}, {level['module']}")
+        lines.append(
+            f"  level {level['index']}: {level['num_chs']} channels at 1/{level['reduction']}, {level['module']}"
+        )
     if "output" in document:
         lines.append(f"  {document['output']}: {document['status']}")
     return lines

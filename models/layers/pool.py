@@ -49,6 +49,8 @@ class BlurPool2d(nn.Module):
     Zhang, Making Convolutional Networks Shift-Invariant Again (arXiv:1904.11486).
     """
 
+    filt: Tensor
+
     def __init__(self, channels: int, stride: int = 2) -> None:
         super().__init__()
         self.channels, self.stride = channels, stride
