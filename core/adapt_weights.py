@@ -31,7 +31,7 @@ def adapt_weights(
     check_target(output)
     require_weights(cfg)
     source = fetch(cfg)
-    if not is_torch_file(source.path):
+    if not cfg.key_layout and not is_torch_file(source.path):
         return adapt_file(
             source.path, output, cfg, in_chans=in_chans, num_classes=num_classes, force=force, dry_run=dry_run
         )

@@ -126,7 +126,9 @@ def _resolve_cfg(
             if key not in known:
                 raise TypeError(f"A pretrained config has no entry {key!r}{_nearest(key, known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
-        cfg = replace(cfg, **{k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
+        if isinstance(values.get("file"), Path):
+            values["file"] = str(values["file"])
+        cfg = replace(cfg, **values)
     return cfg
 
 

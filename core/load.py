@@ -19,7 +19,7 @@ from zoo.core.records import PretrainedCfg
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.layouts import to_timm
-from zoo.weights_cache.read import read_state_dict
+from zoo.weights_cache.read import clean_state_dict, read_state_dict
 
 StateDict = MutableMapping[str, Tensor]
 
@@ -77,7 +77,7 @@ def load_pretrained(
         if wanted is not None and found is not None and wanted != found:
             raise InvalidInputError(f"{label} is {wanted}, but the model was built with {found}.")
     if cfg.state_dict is not None:
-        source, state_dict = "state dict in memory", dict(cfg.state_dict)
+        source, state_dict = "state dict in memory", clean_state_dict(cfg.state_dict)
     else:
         weight_file = fetch(cfg)
         source, state_dict = str(weight_file.path), read_state_dict(weight_file.path)
@@ -232,7 +232,7 @@ def materialize(model: nn.Module) -> None:
             model.init_module(name, module)
         for tensor, value in loaded:
             tensor.copy_(value)
-    if fresh:
+    if isinstance(model, ImageModel) and fresh:
         model.init_weights()
 
 

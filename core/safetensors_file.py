@@ -148,6 +148,8 @@ def sniff(head: bytes) -> str:
 
 def is_torch_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file's first bytes are those of a torch checkpoint; False too where it cannot be read."""
+    if not os.path.isfile(path):  # opening a FIFO would wait for a writer
+        return False
     try:
         with open(path, "rb") as file:
             return sniff(file.read(16)) in ("a torch or zip file", "a pickle")

@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
 
     expansion: ClassVar[int]
     name: ClassVar[str]
-    last_norm_weight: Tensor
+    last_norm: ClassVar[str]
 
     def __init__(
         self, spec: ResNetSpec, channels: int, stride: int, dilation: int, first_dilation: int, drop_path: float
@@ -87,6 +87,7 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
     name = "basic"
+    last_norm = "bn2"
 
     def __init__(
         self,
@@ -115,10 +116,6 @@ class BasicBlock(ResidualBlock):
         self.act2 = self.act()
         self.close(spec, downsample)
 
-    @property
-    def last_norm_weight(self) -> Tensor:
-        return self.bn2.weight
-
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
         x = self.aa(self.act1(self.drop_block(self.bn1(self.conv1(x)))))
@@ -131,6 +128,7 @@ class Bottleneck(ResidualBlock):
 
     expansion = 4
     name = "bottleneck"
+    last_norm = "bn3"
 
     def __init__(
         self,
@@ -160,10 +158,6 @@ class Bottleneck(ResidualBlock):
         self.bn3 = self.norm(self.out_channels)
         self.act3 = self.act()
         self.close(spec, downsample)
-
-    @property
-    def last_norm_weight(self) -> Tensor:
-        return self.bn3.weight
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -326,7 +320,7 @@ class ResNet(ImageModel):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, ResidualBlock) and self.spec.zero_init_last:
             # Each branch starts as zero, so the network as the identity (arXiv:1706.02677, section 5.1).
-            nn.init.zeros_(module.last_norm_weight)
+            nn.init.zeros_(module.get_parameter(f"{module.last_norm}.weight"))
 
 
 def _drop_block(stage: int, rate: float) -> nn.Module:

@@ -1,0 +1,98 @@
+"""Write tests/golden/<family>.json.gz: what timm, an independent implementation, says of each architecture.
+
+    pip install timm==1.0.31 torchvision pyyaml
+    python -m tests.golden.make_golden resnet efficientnet
+
+The tests compare zoo with these files and need no timm.
+"""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.golden.fill import fill_, image, summary
+
+HERE = Path(__file__).parent
+CFG_KEYS = (
+    "url", "hf_hub_id", "input_size", "test_input_size", "min_input_size", "fixed_input_size", "interpolation",
+    "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv", "classifier",
+    "license", "origin_url", "paper_ids", "paper_name",
+)  # fmt: skip
+LARGE = 300_000_000
+"""Parameters above which no output is recorded: float64 copies would not fit a small machine."""
+
+
+def state_keys(name, **options):
+    with torch.device("meta"):
+        model = timm.create_model(name, **options)
+    return {k: [list(v.shape), str(v.dtype).removeprefix("torch.")] for k, v in model.state_dict().items()}
+
+
+def changed(keys, other):
+    return {k: shape for k, (shape, dtype) in other.items() if keys.get(k) != [shape, dtype]}
+
+
+def default_cfgs(name):
+    return {
+        tag: {k: v for k, v in ((k, getattr(cfg, k)) for k in CFG_KEYS) if v not in (None, "")}
+        for tag, cfg in timm.models.get_arch_pretrained_cfgs(name).items()
+    }
+
+
+def outputs(name, size):
+    model = fill_(timm.create_model(name).eval())
+    x = image(size)
+    with torch.inference_mode():
+        found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
+        state = model.state_dict()
+        trunk = timm.create_model(name, features_only=True).eval().double()
+        trunk.load_state_dict({k: state[k] for k in trunk.state_dict()})
+        found["maps"] = [summary(m) for m in trunk(x)]
+    return found
+
+
+def facts(name):
+    with torch.device("meta"):
+        model = timm.create_model(name).eval()
+        features = timm.create_model(name, features_only=True).feature_info
+    cfg = model.pretrained_cfg
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, *cfg["input_size"], device="meta"))
+    keys = {k: [list(v.shape), str(v.dtype).removeprefix("torch.")] for k, v in model.state_dict().items()}
+    params = sum(p.numel() for p in model.parameters())
+    return {
+        "keys": keys,
+        "params": params,
+        "flops": counter.get_total_flops(),
+        "num_features": model.num_features,
+        "features": {
+            "module": features.module_name(),
+            "channels": features.channels(),
+            "reduction": features.reduction(),
+        },
+        "in_chans_5": changed(keys, state_keys(name, in_chans=5)),
+        "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
+        "cfgs": default_cfgs(name),
+        "outputs": outputs(name, [3, 64, 64]) if params < LARGE else None,
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    for family in sys.argv[1:]:
+        rows = {}
+        for name in timm.list_models(module=family):
+            rows[name] = facts(name)
+            sys.stderr.write(f"{name}\n")
+        text = json.dumps(rows, separators=(",", ":"), sort_keys=True)
+        with open(HERE / f"{family}.json.gz", "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            packed.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()
