@@ -1,7 +1,7 @@
 """Write tests/golden/<family>.json.gz: what timm, an independent implementation, says of each architecture.
 
     pip install timm==1.0.31 torchvision pyyaml
-    python -m tests.golden.make_golden resnet efficientnet
+    PYTHONPATH=tests python -m golden.make_golden resnet efficientnet
 
 The tests compare zoo with these files and need no timm.
 """
@@ -15,7 +15,7 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.golden.fill import fill_, image, summary
+from golden.fill import fill_, image, summary
 
 HERE = Path(__file__).parent
 CFG_KEYS = (

@@ -1,0 +1,255 @@
+"""Every architecture against timm's facts: keys, shapes, options, outputs. A new row is tested without an edit here."""
+
+import pytest
+import torch
+
+import zoo
+from golden import all_names, golden, smallest
+from golden.fill import fill_, image, summary
+from zoo.core import registry
+from zoo.core.errors import UsageError
+
+TOLERANCE = 1e-9
+SMALL = 9_000_000
+"""Parameters up to which the forward pass belongs to the quick run."""
+
+
+def forward_cases():
+    for family, name in all_names():
+        facts = golden(family).get(name, {})
+        if facts.get("outputs"):
+            marks = () if facts["params"] <= SMALL else pytest.mark.full
+            yield pytest.param(name, facts["outputs"], marks=marks, id=name)
+
+
+def shapes(name, **options):
+    model = zoo.create_model(name, device="meta", **options)
+    return {key: [list(t.shape), str(t.dtype).removeprefix("torch.")] for key, t in model.state_dict().items()}
+
+
+def assert_equal_summary(found, expected, what):
+    assert found["shape"] == expected["shape"], what
+    scale = max(expected["absmax"], 1e-12)
+    assert abs(found["mean"] - expected["mean"]) <= TOLERANCE * scale, what
+    assert found["sample"] == pytest.approx(expected["sample"], abs=TOLERANCE * scale), what
+
+
+@pytest.mark.parametrize(("family", "name"), all_names())
+def test_state_dict(family, name):
+    expected = golden(family)[name]
+    keys = shapes(name)
+    assert keys == expected["keys"]
+    for option, changed in (({"in_chans": 5}, "in_chans_5"), ({"num_classes": 17}, "num_classes_17")):
+        other = shapes(name, **option)
+        assert {key: value[0] for key, value in other.items() if keys.get(key) != value} == expected[changed]
+
+
+@pytest.mark.parametrize(("name", "expected"), forward_cases())
+def test_outputs(name, expected):
+    model = fill_(zoo.create_model(name, seed=0).eval())
+    x = image(expected["input_size"])
+    with torch.inference_mode():
+        trunk, maps = model.forward_intermediates(x)
+        logits = model(x)
+    assert_equal_summary(summary(logits), expected["logits"], "logits")
+    assert_equal_summary(summary(trunk), expected["trunk"], "trunk")
+    for level, (found, wanted) in enumerate(zip(maps, expected["maps"], strict=True)):
+        assert_equal_summary(summary(found), wanted, f"level {level}")
+
+
+@pytest.fixture(params=registry.families())
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def model(family):
+    return zoo.create_model(smallest(family), seed=0)
+
+
+def batch(model, size=64):
+    return torch.randn(2, model.in_chans, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_initial_value_is_set(family):
+    """Memory that torch.empty leaves as it is would show as NaN."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        model = zoo.create_model(smallest(family))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(t.isfinite().all() for t in model.state_dict().values())
+    assert all(t.isfinite().all() for t in model.buffers())
+
+
+def test_one_seed_gives_one_model(family):
+    first, second = (zoo.create_model(smallest(family), seed=3).state_dict() for _ in range(2))
+    other = zoo.create_model(smallest(family), seed=4).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_every_parameter_gets_a_finite_gradient(model):
+    model.train()
+    model(batch(model)).square().sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+
+
+def test_checkpointing_changes_no_gradient(model):
+    x = batch(model)
+    gradients = []
+    for enable in (False, True):
+        model.zero_grad()
+        model.eval().set_grad_checkpointing(enable)
+        model(x).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-4) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("in_chans", [1, 4, 25])
+def test_input_channels(family, in_chans):
+    model = zoo.create_model(smallest(family), in_chans=in_chans, num_classes=3).eval()
+    assert model(batch(model)).shape == (2, 3)
+    assert model.pretrained_cfg["input_size"][0] == len(model.pretrained_cfg["mean"]) == in_chans
+
+
+def test_head_options(family, model):
+    name, width = smallest(family), model.num_features
+    model.eval()
+    assert zoo.create_model(name, num_classes=0).eval()(batch(model)).shape == (2, width)
+    assert zoo.create_model(name, num_classes=5, global_pool="catavgmax").fc if family == "resnet" else True
+    model.reset_classifier(7)
+    assert model(batch(model)).shape == (2, 7)
+    model.reset_classifier(0, "")
+    assert model(batch(model)).shape[:2] == (2, width)
+    assert model(batch(model)).ndim == 4
+    with pytest.raises(UsageError, match="num_classes=0"):
+        model.reset_classifier(7, "")
+
+
+@pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "catavgmax"])
+def test_pooling(family, pool):
+    model = zoo.create_model(smallest(family), global_pool=pool, num_classes=4, seed=0).eval()
+    with torch.inference_mode():
+        trunk = model.forward_features(batch(model))
+        pooled = model.forward_head(trunk, pre_logits=True)
+        assert model(batch(model)).shape == (2, 4)
+    average, maximum = trunk.flatten(2).mean(2), trunk.flatten(2).max(2).values
+    expected = {
+        "avg": average,
+        "max": maximum,
+        "avgmax": (average + maximum) / 2,
+        "catavgmax": torch.cat([average, maximum], 1),
+    }
+    if pooled.shape == expected[pool].shape:  # a family may have a layer between pooling and classifier
+        assert torch.allclose(pooled, expected[pool], atol=1e-5)
+
+
+class TestFeatures:
+    def test_maps_are_those_of_the_whole_model(self, model):
+        model.eval()
+        x = batch(model)
+        with torch.inference_mode():
+            _, maps = model.forward_intermediates(x)
+            for indices in ([0], [1, 3], [-1], [-2, -1]):
+                net = zoo.FeatureListNet(model, indices)
+                found = net(x)
+                assert all(torch.equal(f, maps[i]) for f, i in zip(found, indices, strict=True))
+                assert [m.shape[1] for m in found] == net.feature_info.channels()
+                assert [64 // m.shape[2] for m in found] == net.feature_info.reduction()
+
+    def test_only_what_is_needed_is_kept(self, model):
+        shallow = zoo.FeatureListNet(model, [1])
+        kept = sum(p.numel() for p in shallow.parameters())
+        assert kept < sum(p.numel() for p in zoo.FeatureListNet(model, [-1]).parameters())
+        assert set(shallow.state_dict()) < set(model.state_dict())
+
+    def test_the_given_model_stays_as_it_was(self, model):
+        before = list(model.state_dict())
+        zoo.FeatureListNet(model, [0])
+        assert list(model.state_dict()) == before
+        assert model.eval()(batch(model)).shape[1] == model.num_classes
+
+    def test_hooks_give_the_same_maps(self, model):
+        model.eval()
+        x = batch(model)
+        with torch.inference_mode():
+            by_list, by_hook = zoo.FeatureListNet(model)(x), zoo.FeatureHookNet(model)(x)
+        assert [tuple(m.shape) for m in by_list] == [tuple(m.shape) for m in by_hook]
+        assert not any(m._forward_hooks for m in model.modules())
+
+    def test_copies_and_pickles(self, model):
+        import copy
+        import pickle
+
+        net = zoo.FeatureListNet(model.eval(), [1, 2])
+        x = batch(model)
+        with torch.inference_mode():
+            expected = net(x)
+            for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+                assert isinstance(twin, zoo.FeatureListNet)
+                assert all(torch.equal(a, b) for a, b in zip(twin(x), expected, strict=True))
+
+    @pytest.mark.parametrize("indices", [[9], [-9], []])
+    def test_a_level_that_is_not_there(self, model, indices):
+        with pytest.raises(UsageError, match="indices"):
+            zoo.FeatureListNet(model, indices)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_output_stride(family, stride):
+    name = smallest(family)
+    model = zoo.create_model(name, output_stride=stride, features_only=True).eval()
+    maps = model(batch(model))
+    assert model.feature_info.reduction()[-1] == stride
+    assert [64 // m.shape[2] for m in maps] == model.feature_info.reduction()
+    # Dilation keeps the weights' shapes, so the published checkpoints still load.
+    assert {
+        k: t.shape for k, t in zoo.create_model(name, output_stride=stride, device="meta").state_dict().items()
+    } == {k: t.shape for k, t in zoo.create_model(name, device="meta").state_dict().items()}
+
+
+def test_exports_without_graph_breaks(model):
+    model.eval()
+    x = batch(model)
+    program = torch.export.export(model, (x,))
+    assert torch.allclose(program.module()(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(model, dtype):
+    with torch.inference_mode():
+        expected = model.eval()(batch(model))
+        found = model.to(dtype)(batch(model).to(dtype))
+    assert found.dtype == dtype
+    assert (found.float() - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+def test_channels_last(model):
+    with torch.inference_mode():
+        expected = model.eval()(batch(model))
+        found = model.to(memory_format=torch.channels_last)(batch(model).contiguous(memory_format=torch.channels_last))
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+class TestOptions:
+    def test_an_unknown_one_names_the_nearest(self):
+        with pytest.raises(TypeError, match="num_classes"):
+            zoo.create_model("test_resnet", num_class=3)
+
+    def test_a_field_of_the_spec_can_be_overridden(self):
+        assert isinstance(zoo.create_model("test_resnet", act_layer="silu").act1, torch.nn.SiLU)
+
+    @pytest.mark.parametrize("options", [{"in_chans": 0}, {"in_chans": -3}, {"num_classes": -1}, {"output_stride": 7}])
+    def test_impossible_values(self, options):
+        with pytest.raises(UsageError):
+            zoo.create_model("test_resnet", **options)
+
+    def test_the_class_takes_blocks_and_layers(self):
+        from zoo.models.resnet import BasicBlock, ResNet
+
+        model = ResNet(BasicBlock, layers=[1, 1, 1, 1], in_chans=2, num_classes=3)
+        assert model(torch.randn(1, 2, 64, 64)).shape == (1, 3)
+        with pytest.raises(TypeError, match="stem_widht"):
+            ResNet(BasicBlock, layers=[1, 1, 1, 1], stem_widht=32)

