@@ -24,8 +24,8 @@ Pixels = Image.Image | NDArray[np.float32]
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
-MAX_PIXELS = 2**27
-"""Pixels above which an image counts as a decompression bomb (134 megapixels, 400 MB as RGB)."""
+MAX_PIXELS = 2**30 // 12
+"""Above it an image counts as a decompression bomb: 89 megapixels, where Pillow begins to warn."""
 
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
