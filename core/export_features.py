@@ -85,6 +85,19 @@ class ExportReport:
     nonfinite_images: int
     changed: bool
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `--json`."""
+        return {
+            "out": str(self.out_dir),
+            "images": self.images,
+            "shards": self.shards,
+            "changed": self.changed,
+            "nonfinite_values": self.nonfinite_values,
+            "nonfinite_images": self.nonfinite_images,
+            "levels": [asdict(level) for level in self.levels],
+            "failed": [asdict(failed) for failed in self.failed],
+        }
+
 
 def export_features(
     model: FeatureModel,
@@ -112,7 +125,7 @@ def export_features(
         on_progress: called with the number of inputs done since the last call.
 
     Raises:
-        UsageError: a size below 1.
+        UsageError: a size below 1, or feature levels that do not ascend.
         InvalidInputError: photographs do not have the channels that the model reads.
         CannotWriteError: `out_dir` cannot be written or holds something else. Complete shards stay, nothing half.
     """
@@ -142,11 +155,16 @@ def measure_levels(model: FeatureModel, preprocess: Preprocess) -> tuple[Exporte
     """The maps that the model gives for one image, from running it on zeros.
 
     Module and stride come from the model's `feature_info`; a model without one gets "level0", "level1"...
+
+    Raises:
+        UsageError: the levels do not ascend. The maps come finest first, so their names could not be told.
     """
     height, width = preprocess.size
     maps = model(torch.zeros(1, preprocess.in_chans, height, width))
     info = getattr(model, "feature_info", None)
-    indices = range(len(maps)) if info is None else info.out_indices
+    indices = list(range(len(maps)) if info is None else info.out_indices)
+    if indices != sorted(set(indices)):
+        raise UsageError(f"Feature levels must be in ascending order, each once, not {indices}.")
     modules = [f"level{i}" for i in indices] if info is None else info.module_name()
     strides = [round(height / m.shape[2]) for m in maps] if info is None else info.reduction()
     return tuple(
@@ -306,6 +324,9 @@ class _Export:
 
 def _count_nonfinite(maps: Sequence[torch.Tensor]) -> list[int]:
     """NaN and infinite values per image, over all levels."""
+    # A finite sum proves finite summands, in a fraction of the time that counting takes.
+    if all(m.sum().isfinite() for m in maps):
+        return [0] * len(maps[0])
     counts = torch.stack([(~m.isfinite()).flatten(1).sum(1) for m in maps]).sum(0)
     return [int(count) for count in counts]
 

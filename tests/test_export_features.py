@@ -164,6 +164,15 @@ def test_module_names_and_strides_come_from_feature_info(photos: Path, tmp_path:
     }
 
 
+def test_levels_out_of_order_are_refused(photos: Path, tmp_path: Path) -> None:
+    model = TwoLevels()
+    for indices in ((3, 1), (1, 1)):
+        model.feature_info = type("Info", (), {"out_indices": indices})()  # type: ignore[assignment]
+        with pytest.raises(UsageError, match="ascending"):
+            export_features(model, PREPROCESS, find_inputs([photos]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_same_input_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     first, second = export(photos, tmp_path / "a"), export(photos, tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
@@ -280,6 +289,16 @@ def test_a_failing_model_leaves_only_whole_files(photos: Path, tmp_path: Path) -
     export(photos, tmp_path / "out", batch_size=3)
     export(photos, tmp_path / "fresh", batch_size=3)
     assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupted_run_tidies_up(photos: Path, tmp_path: Path, stop: BaseException) -> None:
+    def interrupt(done: int) -> None:
+        raise stop
+
+    with pytest.raises(type(stop)):
+        export(photos, tmp_path / "out", on_progress=interrupt)
+    assert os.listdir(tmp_path / "out") == ["config.json"]
 
 
 KILLED = """
