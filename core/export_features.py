@@ -10,7 +10,6 @@ A shard covers a fixed slice of the inputs, so the layout depends neither on the
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import warnings
@@ -24,15 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.feature_folder import MANIFEST, FeatureFolder, shard_name
+from zoo.core.feature_folder import FeatureFolder, shard_name
 from zoo.core.images import ImageInput, read_image
 from zoo.core.preprocess import Preprocess
+from zoo.core.safetensors_file import StoredTensor
 
 SCHEMA_VERSION = 1
 SHARD_BYTES = 64 * 2**20
@@ -134,7 +133,7 @@ def export_features(
     if preprocess.in_chans not in (1, 3):
         raise InvalidInputError(
             f"The model reads {preprocess.in_chans} channels, a photograph has 3 (or 1 as grey).",
-            hint="Use --in-chans 3 or --in-chans 1.",
+            hint="Choose weights for 3 channels, or for 1.",
         )
     if isinstance(model, torch.nn.Module):
         model.eval()
@@ -238,11 +237,14 @@ class _Shard:
             stored[rows] = computed.float().cpu().numpy()
         self.rows = rows.stop
 
-    def to_bytes(self) -> bytes:
-        tensors: dict[str, NDArray[Any]] = {"index": self.index[: self.rows]}
-        tensors |= {module: values[: self.rows] for module, values in self.maps.items()}
-        # One metadata entry: with several, their order in the file would vary from run to run.
-        return safetensors.numpy.save(tensors, metadata={"format": "pt"})
+    def tensors(self) -> Iterator[StoredTensor]:
+        yield _stored("index", "I64", self.index[: self.rows])
+        for module, values in self.maps.items():
+            yield _stored(module, "F32", values[: self.rows])
+
+
+def _stored(name: str, dtype: str, values: NDArray[Any]) -> StoredTensor:
+    return StoredTensor(name, dtype, values.shape, values.reshape(-1).view(np.uint8).data)
 
 
 class _Export:
@@ -270,17 +272,16 @@ class _Export:
         batch_size: int,
         on_progress: Callable[[int], None] | None,
     ) -> None:
-        with self.folder.new_file(MANIFEST) as write_manifest:
+        with self.folder.manifest() as manifest:
             for number, positions in enumerate(_slices(range(len(self.inputs)), images_per_shard)):
                 shard = _Shard(number, len(positions), self.levels)
                 for batch in _slices(positions, batch_size):
                     for line in self._export_batch(shard, batch, list(islice(decoded, len(batch)))):
-                        write_manifest(json.dumps(line).encode() + b"\n")
+                        manifest.append(line)
                     if on_progress is not None:
                         on_progress(len(batch))
                 if shard.rows:
-                    with self.folder.new_file(shard.name) as write_shard:
-                        write_shard(shard.to_bytes())
+                    self.folder.write_shard(shard.name, shard.tensors())
                     self.shards += 1
 
     def _export_batch(self, shard: _Shard, batch: range, images: Sequence[Decoded]) -> list[dict[str, Any]]:

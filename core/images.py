@@ -111,7 +111,7 @@ def read_image(path: str | Path, in_chans: int = 3) -> Pixels:
     if in_chans not in (1, 3):
         raise InvalidInputError(
             f"The model reads {in_chans} channels, a photograph has 3 (or 1 as grey).",
-            hint="Use --in-chans 3 or --in-chans 1.",
+            hint="Choose weights for 3 channels, or for 1.",
             path=str(path),
         )
     try:

@@ -82,16 +82,20 @@ class Preprocess:
         Raises:
             InvalidInputError: mean and std are for another number of channels, or a value makes no sense.
         """
-        input_size = (test and cfg.get("test_input_size")) or cfg.get("input_size") or (3, 224, 224)
-        crop_pct = (test and cfg.get("test_crop_pct")) or cfg.get("crop_pct") or 0.875
-        return cls(
-            size=(int(input_size[-2]), int(input_size[-1])),
-            interpolation=cfg.get("interpolation") or "bicubic",
-            crop_pct=float(crop_pct),
-            crop_mode=cfg.get("crop_mode") or "center",
-            mean=_for_channels("mean", cfg.get("mean") or IMAGENET_MEAN, in_chans),
-            std=_for_channels("std", cfg.get("std") or IMAGENET_STD, in_chans),
-        )
+        try:
+            input_size = (test and cfg.get("test_input_size")) or cfg.get("input_size") or (3, 224, 224)
+            return cls(
+                size=(int(input_size[-2]), int(input_size[-1])),
+                interpolation=cfg.get("interpolation") or "bicubic",
+                crop_pct=float((test and cfg.get("test_crop_pct")) or cfg.get("crop_pct") or 0.875),
+                crop_mode=cfg.get("crop_mode") or "center",
+                mean=_for_channels("mean", cfg.get("mean") or IMAGENET_MEAN, in_chans),
+                std=_for_channels("std", cfg.get("std") or IMAGENET_STD, in_chans),
+            )
+        except InvalidInputError:
+            raise
+        except (TypeError, ValueError, IndexError) as error:  # a weight file may carry any JSON
+            raise InvalidInputError(f"The config does not describe an input: {error}.") from error
 
     @property
     def in_chans(self) -> int:

@@ -17,6 +17,7 @@ import torch
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
+from zoo.core.adapt_file import adapt_file
 from zoo.core.images import read_image
 from zoo.core.preprocess import Preprocess
 
@@ -93,6 +94,27 @@ def test_grey_input(export: Callable[..., Run], tmp_path: Path) -> None:
     assert preprocessing["mean"] == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
 
 
+def test_an_adapted_file_needs_no_flags(weights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cfg = zoo.PretrainedCfg(architecture="resnet18", first_conv="conv1", classifier="fc", mean=(0.1, 0.2, 0.6))
+    grey = tmp_path / "grey.safetensors"
+    adapt_file(weights, grey, cfg, in_chans=1, num_classes=0)
+    words = ["export-features", "resnet18", str(DATA), "--weights", str(grey), "-o", str(tmp_path / "out")]
+    assert errors.run(app, words) == 0, capsys.readouterr().err
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["model"]["in_chans"] == 1
+    assert config["preprocessing"]["mean"] == pytest.approx([0.3])
+
+
+def test_a_forged_configuration_is_refused(weights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = {"schema_version": 1, "in_chans": 3, "num_classes": 1000, "mean": ["high"] * 3}
+    forged = tmp_path / "forged.safetensors"
+    tensors = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file(tensors, forged, metadata={"zoo": json.dumps(config)})
+    words = ["export-features", "resnet18", str(DATA), "--weights", str(forged), "-o", str(tmp_path / "out")]
+    assert errors.run(app, words) == 4
+    assert "config does not describe an input" in capsys.readouterr().err
+
+
 def test_a_bad_image_is_told_and_the_rest_exported(export: Callable[..., Run], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     run = export(DATA, tmp_path / "bad.jpg", "--out-indices", "4", "--json")
@@ -114,7 +136,7 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--out-indices", "two"], 2, "whole numbers"),
+        (["--out-indices", "two"], 2, "numbers with commas"),
         (["--out-indices", "2,9"], 2, "0..4"),
         (["--out-indices", "4,2"], 2, "ascending"),
         (["--batch-size", "0"], 2, "1 or more"),

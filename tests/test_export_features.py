@@ -245,7 +245,7 @@ def test_a_photograph_that_changed_needs_force(photos: Path, tmp_path: Path) -> 
     export(photos, tmp_path / "out")
     before = content(tmp_path / "out")
     Image.new("RGB", (60, 40), "red").save(photos / "01.png")
-    with pytest.raises(CannotWriteError, match=r"features-00000\.safetensors exists with other content"):
+    with pytest.raises(CannotWriteError, match=r"features-00000\.safetensors exists and holds something else"):
         export(photos, tmp_path / "out")
     assert content(tmp_path / "out") == before
     assert export(photos, tmp_path / "out", force=True).changed

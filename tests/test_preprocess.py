@@ -124,6 +124,8 @@ def test_test_size_is_used_on_request_only() -> None:
         {"input_size": (3, 0, 224)},
         {"std": (0.0, 0.2, 0.2)},
         {"mean": (float("nan"), 0.2, 0.2)},
+        {"mean": "red"},
+        {"interpolation": ["bicubic"]},
     ],
     ids=lambda cfg: next(iter(cfg)),
 )

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, ModelName, Quiet, Verbose
+from zoo.cli.options import (
+    Force,
+    InChans,
+    Json,
+    ModelName,
+    OutIndices,
+    Quiet,
+    Verbose,
+    Weights,
+    parse_indices,
+    pretrained_cfg,
+)
 from zoo.core import registry
-from zoo.core.errors import InvalidInputError, PartialError, UsageError
+from zoo.core.errors import InvalidInputError, PartialError
 
 if TYPE_CHECKING:
     from zoo.core.export_features import ExportReport
@@ -21,37 +32,35 @@ FAILURES_TOLD = 10
 def export_features(
     name: ModelName,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Photographs, or folders of them.")],
-    out: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
-    out_indices: Annotated[
-        str, typer.Option(metavar="I,J,...", help="Feature levels, see `zoo info NAME`; all if not given.")
-    ] = "",
-    weights: Annotated[str, typer.Option(metavar="FILE", help="Weight file instead of the published one.")] = "",
-    in_chans: Annotated[
-        int | None, typer.Option(metavar="N", help="Input channels of the model: 3, or 1 to read grey.")
-    ] = None,
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
+    out_indices: OutIndices = "",
+    weights: Weights = None,
+    in_chans: InChans = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")] = 32,
     images_per_shard: Annotated[
         int | None, typer.Option(metavar="N", help="Images per safetensors file; as many as make 64 MiB if not given.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export in the folder.")] = False,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Write a model's feature maps of photographs to a folder.
 
-    Images are prepared as the weights expect. FOLDER gets safetensors shards, manifest.jsonl (one line per image:
-    shard and row, or why it failed) and config.json. Images that cannot be read are listed and passed over; the exit
-    code is then 3.
+    Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets safetensors
+    shards, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
+    be read are listed and passed over; the exit code is then 3.
 
     \b
     Examples:
       zoo export-features resnet34 photos/ --out-indices 2,3,4 -o features/
-      zoo export-features resnet34 a.jpg b.png --weights grey.safetensors --in-chans 1 -o features/
+      zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    levels = _parse_indices(out_indices)
-    registry.resolve_name(name)  # before the seconds that torch takes to import
+    levels = parse_indices(out_indices)
+    cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
+    if weights is None:
+        registry.require_weights(cfg)
 
     from zoo.core.build import create_model
     from zoo.core.export_features import export_features as export
@@ -60,22 +69,21 @@ def export_features(
 
     inputs = find_inputs(images)
     model = create_model(
-        name,
-        pretrained=not weights,
-        checkpoint_path=weights or None,
+        cfg.name,
+        pretrained=weights is None,
+        checkpoint_path=weights,
         in_chans=in_chans,
         num_classes=0,
         features_only=True,
         out_indices=levels,
     )
-    cfg = getattr(model, "pretrained_cfg", None) or {}
     with output.progress(len(inputs), "Exporting features") as advance:
         report = export(
             model,
-            Preprocess.from_cfg(cfg, in_chans=getattr(model, "in_chans", in_chans or 3)),
+            Preprocess.from_cfg(model.pretrained_cfg, in_chans=model.in_chans),
             inputs,
             out,
-            model_facts=_model_facts(name, cfg, weights),
+            model_facts=_model_facts(model.pretrained_cfg, weights),
             batch_size=batch_size,
             images_per_shard=images_per_shard,
             force=force,
@@ -84,30 +92,18 @@ def export_features(
     _tell(report)
 
 
-def _parse_indices(text: str) -> list[int] | None:
-    if not text:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"--out-indices takes whole numbers with commas between them, not {text!r}.",
-            hint="E.g. --out-indices 2,3,4.",
-        ) from None
-
-
-def _model_facts(name: str, cfg: dict[str, Any], weights: str) -> dict[str, Any]:
+def _model_facts(cfg: dict[str, Any], weights: Path | None) -> dict[str, Any]:
     """What identifies the model in `config.json`."""
-    if weights:
+    if weights is not None:
         import hashlib
 
-        with Path(weights).open("rb") as file:
+        with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        source = {"source": f"file:{Path(weights).name}", "sha256": digest}
+        source = {"source": f"file:{weights.name}", "sha256": digest}
     else:
-        places = (("package", cfg.get("package")), ("hf-hub", cfg.get("hf_hub_id")), ("url", cfg.get("url")))
+        places = (("package", cfg["package"]), ("hf-hub", cfg["hf_hub_id"]), ("url", cfg["url"]))
         source = {"source": next((f"{kind}:{place}" for kind, place in places if place), "")}
-    return {"architecture": cfg.get("architecture") or name, "tag": cfg.get("tag", ""), "weights": source}
+    return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": source}
 
 
 def _tell(report: ExportReport) -> None:
