@@ -10,6 +10,7 @@ import typer
 from zoo.cli import errors, output
 from zoo.cli.commands.adapt_weights import adapt_weights
 from zoo.cli.commands.create import create
+from zoo.cli.commands.export_features import export_features
 from zoo.cli.commands.info import info
 from zoo.cli.commands.list import list_models
 
@@ -63,6 +64,7 @@ app.command("list", context_settings={"allow_extra_args": True})(list_models)
 app.command("info")(info)
 app.command("create")(create)
 app.command("adapt-weights")(adapt_weights)
+app.command("export-features")(export_features)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,343 @@
+"""Exported features against a plain loop, and what becomes of bad images, interruptions and earlier exports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from PIL import Image
+
+from zoo.core import export_features as module
+from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
+from zoo.core.export_features import ExportReport, export_features
+from zoo.core.images import find_inputs
+from zoo.core.preprocess import Preprocess
+
+PREPROCESS = Preprocess(size=(32, 48), crop_pct=1.0)
+
+
+class TwoLevels(torch.nn.Module):
+    """Maps of stride 2 and 8."""
+
+    def __init__(self, in_chans: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.stem = torch.nn.Conv2d(in_chans, 4, 3, stride=2, padding=1)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.stage = torch.nn.Conv2d(4, 6, 5, stride=4, padding=2)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x = self.norm(self.stem(x)).relu()
+        return [x, self.stage(x)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eleven good images and, among them, three that are none."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    for i in range(11):
+        pixels = noise.integers(0, 256, (40 + i, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / ("more" if i % 3 == 0 else ".") / f"{i:02}.png")
+    (folder / "00bad.jpg").write_bytes(b"no image")
+    (folder / "05cut.png").write_bytes((folder / "05.png").read_bytes()[:2000])
+    (folder / "zero.png").write_bytes(b"")
+    return folder
+
+
+BAD = ["00bad.jpg", "05cut.png", "zero.png"]
+
+
+def export(photos: Path, out: Path, **options: Any) -> ExportReport:
+    options = {"images_per_shard": 5, **options}
+    return export_features(TwoLevels(), PREPROCESS, find_inputs([photos]), out, **options)
+
+
+def read_manifest(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def read_maps(out: Path) -> dict[str, list[np.ndarray]]:
+    """id -> maps, found through the manifest."""
+    shards = {path.name: safetensors.numpy.load_file(path) for path in out.glob("*.safetensors")}
+    found = {}
+    for position, line in enumerate(read_manifest(out)):
+        if line["status"] == "ok":
+            shard = shards[line["shard"]]
+            assert shard["index"][line["row"]] == position
+            found[line["id"]] = [shard[level["module"]][line["row"]] for level in line["levels"]]
+    return found
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_features_equal_a_plain_loop(photos: Path, tmp_path: Path, batch_size: int) -> None:
+    export(photos, tmp_path / "out", batch_size=batch_size)
+    found = read_maps(tmp_path / "out")
+    model = TwoLevels().eval()
+    good = sorted(p for p in photos.rglob("*.png") if p.name not in BAD)
+    assert sorted(found) == sorted(p.relative_to(photos).as_posix() for p in good)
+    for path in good:
+        with torch.no_grad():
+            expected = model(PREPROCESS(Image.open(path))[None])
+        for got, wanted in zip(found[path.relative_to(photos).as_posix()], expected, strict=True):
+            np.testing.assert_allclose(got, wanted[0].numpy(), atol=1e-5)
+
+
+def test_the_layout_does_not_depend_on_the_batch_size(photos: Path, tmp_path: Path) -> None:
+    for batch_size in (1, 7):
+        export(photos, tmp_path / str(batch_size), batch_size=batch_size)
+    assert read_manifest(tmp_path / "1") == read_manifest(tmp_path / "7")
+    assert (tmp_path / "1" / "config.json").read_bytes() == (tmp_path / "7" / "config.json").read_bytes()
+
+
+def test_the_manifest_lists_every_input_in_order(photos: Path, tmp_path: Path) -> None:
+    report = export(photos, tmp_path / "out")
+    lines = read_manifest(tmp_path / "out")
+    assert [line["id"] for line in lines] == sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.*g"))
+    assert [line["source"] for line in lines] == [(photos / line["id"]).as_posix() for line in lines]
+    failed = {line["id"]: line["error"] for line in lines if line["status"] == "error"}
+    assert sorted(failed) == BAD
+    assert {f.id: f.error for f in report.failed} == failed
+    assert all(name in error for name, error in failed.items())
+    assert (report.images, report.shards) == (11, 3)
+    # 14 inputs in slices of 5; rows count the good images of a slice.
+    places = [(line["shard"], line["row"]) for line in lines if line["status"] == "ok"]
+    assert [p for p in places if p[0] == "features-00000.safetensors"] == [
+        ("features-00000.safetensors", row) for row in range(4)
+    ]
+
+
+def test_levels_give_shape_and_stride(photos: Path, tmp_path: Path) -> None:
+    export(photos, tmp_path / "out")
+    line = next(line for line in read_manifest(tmp_path / "out") if line["status"] == "ok")
+    assert line["levels"] == [
+        {"module": "level0", "shape": [4, 16, 24], "channels": 4, "stride": 2},
+        {"module": "level1", "shape": [6, 4, 6], "channels": 6, "stride": 8},
+    ]
+
+
+def test_config_says_how_it_was_made(photos: Path, tmp_path: Path) -> None:
+    export(photos, tmp_path / "out", model_facts={"architecture": "toy", "tag": "t"})
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["model"] == {"architecture": "toy", "tag": "t", "in_chans": 3}
+    assert config["preprocessing"]["size"] == [32, 48]
+    assert config["inputs"]["count"] == 14
+
+
+def test_module_names_and_strides_come_from_feature_info(photos: Path, tmp_path: Path) -> None:
+    class Info:
+        out_indices = (1, 3)
+
+        def module_name(self) -> list[str]:
+            return ["layer1", "layer3"]
+
+        def reduction(self) -> list[int]:
+            return [2, 8]
+
+    model = TwoLevels()
+    model.feature_info = Info()  # type: ignore[assignment]
+    report = export_features(model, PREPROCESS, find_inputs([photos]), tmp_path / "out")
+    assert [(m.index, m.module, m.stride) for m in report.levels] == [
+        (1, "layer1", 2),
+        (3, "layer3", 8),
+    ]
+    stored = safetensors.numpy.load_file(tmp_path / "out" / "features-00000.safetensors")
+    assert {name: values.shape for name, values in stored.items()} == {
+        "index": (11,),
+        "layer1": (11, 4, 16, 24),
+        "layer3": (11, 6, 4, 6),
+    }
+
+
+def test_levels_out_of_order_are_refused(photos: Path, tmp_path: Path) -> None:
+    model = TwoLevels()
+    for indices in ((3, 1), (1, 1)):
+        model.feature_info = type("Info", (), {"out_indices": indices})()  # type: ignore[assignment]
+        with pytest.raises(UsageError, match="ascending"):
+            export_features(model, PREPROCESS, find_inputs([photos]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_input_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+    first, second = export(photos, tmp_path / "a"), export(photos, tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert first.changed
+    assert second.changed
+
+
+def test_grey_images_for_a_model_of_one_channel(photos: Path, tmp_path: Path) -> None:
+    preprocess = Preprocess.from_cfg({"input_size": (3, 32, 32)}, in_chans=1)
+    report = export_features(TwoLevels(in_chans=1), preprocess, find_inputs([photos]), tmp_path / "out")
+    assert report.images == 11
+
+
+def test_not_a_number_is_counted_and_reported(photos: Path, tmp_path: Path) -> None:
+    def broken(batch: torch.Tensor) -> Sequence[torch.Tensor]:
+        maps = batch[:, :1, ::8, ::8].clone()
+        maps[batch.amax(dim=(1, 2, 3)) > 0, :, 0, :2] = torch.tensor([float("nan"), float("inf")])
+        return [maps]
+
+    report = export_features(broken, PREPROCESS, find_inputs([photos]), tmp_path / "out")
+    assert (report.nonfinite_images, report.nonfinite_values) == (11, 22)
+    assert {line.get("nonfinite") for line in read_manifest(tmp_path / "out") if line["status"] == "ok"} == {2}
+
+
+def test_images_per_shard_follow_from_their_size(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bytes_per_image = 4 * (4 * 16 * 24 + 6 * 4 * 6)
+    monkeypatch.setattr(module, "SHARD_BYTES", 4 * bytes_per_image + 1)
+    report = export(photos, tmp_path / "out", images_per_shard=None)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["images_per_shard"] == 4
+    assert report.shards == 4
+
+
+def test_when_no_image_can_be_read_the_manifest_still_says_so(photos: Path, tmp_path: Path) -> None:
+    inputs = [item for item in find_inputs([photos]) if item.id in BAD]
+    report = export_features(TwoLevels(), PREPROCESS, inputs, tmp_path / "out")
+    assert (report.images, len(report.failed), report.shards) == (0, 3, 0)
+    assert sorted(content(tmp_path / "out")) == ["config.json", "manifest.jsonl"]
+
+
+def test_progress_adds_up(photos: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    export(photos, tmp_path / "out", batch_size=3, on_progress=done.append)
+    assert sum(done) == 14
+    assert len(done) == 6  # slices of 5, 5 and 4 in batches of 3
+
+
+# ---------------------------------------------------------------- the output folder
+
+
+def test_a_second_run_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    export(photos, tmp_path / "out")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert not export(photos, tmp_path / "out").changed
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_another_export_needs_force(photos: Path, tmp_path: Path) -> None:
+    export(photos, tmp_path / "out", images_per_shard=2)
+    before = content(tmp_path / "out")
+    with pytest.raises(CannotWriteError, match="another export") as raised:
+        export(photos, tmp_path / "out", images_per_shard=9)
+    assert "--force" in raised.value.hint
+    assert content(tmp_path / "out") == before
+    export(photos, tmp_path / "out", images_per_shard=9, force=True)
+    export(photos, tmp_path / "fresh", images_per_shard=9)
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+def test_a_photograph_that_changed_needs_force(photos: Path, tmp_path: Path) -> None:
+    export(photos, tmp_path / "out")
+    before = content(tmp_path / "out")
+    Image.new("RGB", (60, 40), "red").save(photos / "01.png")
+    with pytest.raises(CannotWriteError, match=r"features-00000\.safetensors exists and holds something else"):
+        export(photos, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+    assert export(photos, tmp_path / "out", force=True).changed
+
+
+def test_files_of_others_are_never_removed(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(CannotWriteError, match=r"thesis\.tex"):
+        export(photos, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+    export(photos, tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_output_that_is_a_file_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(CannotWriteError):
+        export(photos, tmp_path / "out", force=True)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_failing_model_leaves_only_whole_files(photos: Path, tmp_path: Path) -> None:
+    model = TwoLevels()
+    calls = 0
+
+    def fails_later(batch: torch.Tensor) -> Sequence[torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # zeros, then two batches of the first shard
+            raise RuntimeError("out of luck")
+        maps: list[torch.Tensor] = model.eval()(batch)
+        return maps
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        export_features(
+            fails_later, PREPROCESS, find_inputs([photos]), tmp_path / "out", images_per_shard=5, batch_size=3
+        )
+    assert sorted(content(tmp_path / "out")) == ["config.json", "features-00000.safetensors"]
+
+    export(photos, tmp_path / "out", batch_size=3)
+    export(photos, tmp_path / "fresh", batch_size=3)
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupted_run_tidies_up(photos: Path, tmp_path: Path, stop: BaseException) -> None:
+    def interrupt(done: int) -> None:
+        raise stop
+
+    with pytest.raises(type(stop)):
+        export(photos, tmp_path / "out", on_progress=interrupt)
+    assert os.listdir(tmp_path / "out") == ["config.json"]
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+sys.path.insert(0, {tests!r})
+import test_export_features as t
+from pathlib import Path
+def kill_in_second_shard(done):
+    global total
+    total += done
+    if total > 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+total = 0
+t.export(Path({photos!r}), Path({out!r}), batch_size=2, on_progress=kill_in_second_shard)
+"""
+
+
+def test_a_killed_run_leaves_no_half_file_and_is_completed_by_the_next(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = KILLED.format(path=sys.path, tests=str(Path(__file__).parent), photos=str(photos), out=str(out))
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == -signal.SIGKILL
+    assert sorted(n for n in os.listdir(out) if not n.startswith(".")) == ["config.json", "features-00000.safetensors"]
+    safetensors.numpy.load_file(out / "features-00000.safetensors")
+
+    export(photos, out, batch_size=2)
+    export(photos, tmp_path / "fresh", batch_size=2)
+    assert content(out) == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("option", ["batch_size", "images_per_shard"])
+def test_sizes_below_one_are_refused(photos: Path, tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError):
+        export(photos, tmp_path / "out", **{option: 0})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_25_channels_is_refused_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
+    preprocess = Preprocess(mean=(0.5,) * 25, std=(0.5,) * 25)
+    with pytest.raises(InvalidInputError, match=r"25 channels.* has 3"):
+        export_features(TwoLevels(25), preprocess, find_inputs([photos]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
