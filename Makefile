@@ -24,19 +24,25 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[test]"
 	@touch $@
 
+MODEL := tf_efficientnet_lite0.pypi_in1k
+
 demo: $(VENV)/.ready
-	@DEMO="$(DEMO)" BIN="$(BIN)" sh docs/demo.sh
+	@mkdir -p $(DEMO)
+	$(BIN)/zoo adapt-weights $(MODEL) --in-chans 25 -o $(DEMO)/lite0_25ch.safetensors
+	$(BIN)/zoo create $(MODEL) --weights $(DEMO)/lite0_25ch.safetensors --features-only --out-indices 2,3,4
+	$(BIN)/zoo export-features $(MODEL) tests/data --out-indices 2,3,4 -o $(DEMO)/features
+	@echo "The adapted weights and the features of two photographs are in $(DEMO)/"
 
 test: check
-	$(BIN)/python -m pytest -n $(JOBS) -m "not full"
+	$(BIN)/python -P -m pytest -n $(JOBS) -m "not full"
 
 test-all: check
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -P -m pytest -n $(JOBS)
 
 # mypy cannot follow setuptools' editable finder, so it reads the folders through a tree of links.
 build/typing/zoo:
 	@mkdir -p $@
-	@for f in zoo/*.py zoo/py.typed; do ln -sf "$(CURDIR)/$$f" $@/; done
+	@for f in zoo/*.py zoo/py.typed; do ln -sf "$(CURDIR)/$$f" $@/; done  # linked one by one: zoo/ itself has no rooms
 	@for d in cli core models weights_cache; do ln -sfn "$(CURDIR)/$$d" $@/$$d; done
 
 check: $(VENV)/.ready build/typing/zoo
@@ -52,10 +58,11 @@ index: $(VENV)/.ready
 	$(BIN)/python -m zoo.core.build_index
 
 docs: $(VENV)/.ready
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -P docs/generate.py
 
 bench: $(VENV)/.ready
-	$(BIN)/python bench/run.py
+	$(BIN)/python -P bench/startup.py
+	$(BIN)/python -P bench/weights.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache

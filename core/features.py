@@ -18,7 +18,8 @@ class FeatureInfo:
 
     def __init__(self, feature_info: Sequence[dict[str, Any]], out_indices: int | Sequence[int] | None = None) -> None:
         self.info = [dict(level, index=i) for i, level in enumerate(feature_info)]
-        self.out_indices = tuple(resolve_indices(len(self.info), out_indices))
+        # A network gives its maps in one order, finest first.
+        self.out_indices = tuple(sorted(set(resolve_indices(len(self.info), out_indices))))
 
     def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
         """Values of `key`: of the levels asked for (None), of one level, or of several."""

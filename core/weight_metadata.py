@@ -73,9 +73,28 @@ def stated_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
         return {}
-    sizes = (values.get("in_chans"), values.get("num_classes"))
-    sound = all(type(size) is int and size >= 0 for size in sizes) and values["in_chans"] > 0
-    return values if sound else {}
+    return values if _is_sound(values) else {}
+
+
+def _is_sound(values: dict[str, Any]) -> bool:
+    """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
+
+    in_chans, classes = values.get("in_chans"), values.get("num_classes")
+    texts = ("architecture", "tag", "interpolation", "crop_mode")
+    return (
+        type(in_chans) is int
+        and type(classes) is int
+        and classes >= 0
+        and _are_positive(values.get("input_size"), 3, int)
+        and values["input_size"][0] == in_chans
+        and all(_are_positive(values.get(key), in_chans, (int, float)) for key in ("mean", "std"))
+        and all(isinstance(values.get(key, ""), str) for key in texts)
+        and isinstance(values.get("crop_pct", 1.0), int | float)
+    )
+
+
+def _are_positive(values: Any, count: int, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(v, kind) and v > 0 for v in values)
 
 
 def file_configuration(path: str | os.PathLike[str]) -> dict[str, Any]:

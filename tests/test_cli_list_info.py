@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import toy_registry
 
 from zoo.cli import errors
 from zoo.cli.app import app
+
+import toy_registry
 
 TOY = Path(__file__).with_name("toy_registry.py")
 HEAVY = ("torch", "numpy", "rich", "PIL", "huggingface_hub", "safetensors")

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import zoo
-from golden import all_names, golden, smallest
-from golden.fill import fill_, image, summary
 from zoo.core import registry
 from zoo.core.errors import UsageError
+
+from golden import all_names, golden, smallest
+from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-9
 SMALL = 9_000_000

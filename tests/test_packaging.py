@@ -33,7 +33,7 @@ def test_the_wheel_works(wheel, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "import zoo, zoo.core.registry as r;"
-        "assert zoo.__file__.startswith(sys.argv[1]) and r.__file__.startswith(sys.argv[1]), (zoo.__file__, r.__file__);"
+        "assert all(m.__file__.startswith(sys.argv[1]) for m in (zoo, r)), r.__file__;"
         "print(sum(p.numel() for p in zoo.create_model('resnet34').parameters()))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, tmp_path], check=True, capture_output=True, text=True)

@@ -12,7 +12,6 @@ from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
-from fake_hub import COMMIT, FakeHub, HubFile
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError
 from zoo.core.records import PretrainedCfg
@@ -20,6 +19,8 @@ from zoo.weights_cache import checksum
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.locate import InMemory, LocalFile, PackageFile, UrlFile, is_cached, locate
 from zoo.weights_cache.url import SafeRedirect
+
+from fake_hub import COMMIT, FakeHub, HubFile
 
 BODY = b"weights " * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -71,7 +71,7 @@ def create(
     from zoo.core.build import create_model
 
     model = create_model(
-        name,
+        cfg.name,
         pretrained=pretrained,
         checkpoint_path=weights,
         in_chans=in_chans,
