@@ -94,7 +94,7 @@ def _is_sound(values: dict[str, Any]) -> bool:
 
 
 def _are_positive(values: Any, count: int, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(values, list) and len(values) == count and all(isinstance(v, kind) and v > 0 for v in values)
+    return isinstance(values, list) and len(values) == count and all(isinstance(v, kind) and v > 0 for v in values)  # type: ignore[operator]
 
 
 def file_configuration(path: str | os.PathLike[str]) -> dict[str, Any]:
