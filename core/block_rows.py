@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
+from zoo.core.errors import UsageError
+
 Kernel = int | tuple[int, ...]
 """Size of a square kernel; several sizes share the channels between them (MixConv, arXiv:1907.09595)."""
 
@@ -104,6 +106,8 @@ def scale_repeats(repeats: Sequence[int], depth: float, rounding: str = "ceil") 
     The stage's sum is scaled (`rounding` "ceil" as in arXiv:1905.11946, or "round") and shared out in proportion from
     the last row on, so that what is left over goes to later rows.
     """
+    if rounding not in ("ceil", "round"):
+        raise UsageError(f"depth_trunc must be 'ceil' or 'round', found {rounding!r}.")
     left = sum(repeats)
     scaled_left = max(1, round(left * depth)) if rounding == "round" else ceil(left * depth)
     scaled = []
@@ -137,7 +141,7 @@ def scale_stages(
     """
     depths = [float(depth)] * len(stages) if isinstance(depth, int | float) else list(depth)
     if len(depths) != len(stages):
-        raise ValueError(f"{len(stages)} stages need as many depth multipliers, found {len(depths)}.")
+        raise UsageError(f"{len(stages)} stages need as many depth multipliers, found {len(depths)}.")
     if keep_ends:
         depths[0] = depths[-1] = 1.0
 
@@ -163,8 +167,9 @@ def _fold_space_to_depth(stages: list[list[BlockRow]]) -> list[list[BlockRow]]:
     for index, blocks in enumerate(stages):
         first = blocks[0]
         if isinstance(first, DepthwiseConv) and first.space_to_depth:
-            folded = [replace(block, channels=4 * block.channels) for block in blocks]
-            stages[index] = [folded[0], *(replace(block, space_to_depth=False) for block in folded[1:])]
+            widths = [4 * block.channels for block in blocks]
+            rest = [replace(first, channels=width, stride=1, space_to_depth=False) for width in widths[1:]]
+            stages[index] = [replace(first, channels=widths[0]), *rest]
             after = stages[index + 1][0]
             assert isinstance(after, MBConv | FusedMBConv)  # what EfficientNet-X and -H have
             stages[index + 1][0] = replace(after, stride=1, expand=after.expand / 4)

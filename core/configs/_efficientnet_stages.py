@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zoo.core.block_rows import Conv, DepthwiseConv, FusedMBConv, MBConv, Stage
 
 Stages = tuple[Stage, ...]
@@ -196,8 +198,8 @@ SPNASNET: Stages = (
 
 # MixNet-S and -M (arXiv:1907.09595, figure 6). A pair of 1x1 kernels splits the channels into two groups.
 K35, K357, K3579, SPLIT = (3, 5), (3, 5, 7), (3, 5, 7, 9), (1, 1)
-BOTH_SPLIT = {"expand_kernel": SPLIT, "project_kernel": SPLIT}
-SWISH = {"act": "silu"}
+BOTH_SPLIT: dict[str, Any] = {"expand_kernel": SPLIT, "project_kernel": SPLIT}
+SWISH: dict[str, Any] = {"act": "silu"}
 MIXNET_S: Stages = (
     DepthwiseConv(repeat=1, kernel=3, stride=1, channels=16),
     (

@@ -151,11 +151,11 @@ def test(**fields: Any) -> EfficientNetSpec:
 
 
 # Weights converted from TensorFlow.
-TF = {"bn_eps": 1e-3, "pad_type": "same"}
+TF: dict[str, Any] = {"bn_eps": 1e-3, "pad_type": "same"}
 # Fixed width of stem and head, fixed depth of the outer stages.
-FIX_ENDS = {"fix_stem": True, "fix_first_last": True}
-V2_T = {"stem_size": 24, "scale_features": True, "channel_multiplier": 0.8, "depth_multiplier": 0.9}
-V2_RW = {"stem_size": 24, "scale_features": True, "num_features": 1792}
+FIX_ENDS: dict[str, Any] = {"fix_stem": True, "fix_first_last": True}
+V2_T: dict[str, Any] = {"stem_size": 24, "scale_features": True, "channel_multiplier": 0.8, "depth_multiplier": 0.9}
+V2_RW: dict[str, Any] = {"stem_size": 24, "scale_features": True, "num_features": 1792}
 
 VARIANTS = {
     "efficientnet_b0": b(1.0, 1.0),

@@ -23,6 +23,13 @@ from zoo.models.layers.norm_act import NormActFactory
 from zoo.models.layers.pool import BlurPool2d
 
 
+STYLE_CHOICES = {
+    "pad_type": ("", "same"),
+    "aa_layer": ("", "blur", "blurpc", "avg"),
+    "se_layer": ("se", "gc"),
+}
+
+
 @dataclass(frozen=True)
 class BlockStyle:
     """What all blocks of a network share.
@@ -36,6 +43,12 @@ class BlockStyle:
     pad_type: str = ""
     aa_layer: str = ""
     se_layer: str = "se"
+
+    def __post_init__(self) -> None:
+        for option, known in STYLE_CHOICES.items():
+            value = getattr(self, option)
+            if value not in known:
+                raise UsageError(f"{option} must be one of {', '.join(map(repr, known))}, found {value!r}.")
 
     def conv(
         self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -259,5 +272,7 @@ BLOCKS: dict[type[BlockRow], Callable[..., Block]] = {
 
 def make_block(style: BlockStyle, row: BlockRow, in_channels: int, *, dilation: int, drop_path: float) -> Block:
     """The block of a row; its stride is the row's."""
-    block = CondConvResidual if isinstance(row, MBConv) and row.experts else BLOCKS[type(row)]
+    block: Callable[..., Block] = BLOCKS[type(row)]
+    if isinstance(row, MBConv) and row.experts:
+        block = CondConvResidual
     return block(style, row, in_channels, dilation=dilation, drop_path=drop_path)
