@@ -22,7 +22,6 @@ from zoo.models.layers.mixed_conv import MixedConv2d
 from zoo.models.layers.norm_act import NormActFactory
 from zoo.models.layers.pool import BlurPool2d
 
-
 STYLE_CHOICES = {
     "pad_type": ("", "same"),
     "aa_layer": ("", "blur", "blurpc", "avg"),
