@@ -85,6 +85,8 @@ def create_model(
         cfg = configured(cfg, file_configuration(weights_path))
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
+    if pretrained:
+        overrides = {**dict(cfg.model_args), **overrides}
     with torch.device("meta"):
         model = _construct(name, {"in_chans": channels, "num_classes": classes, **overrides})
     model.pretrained_cfg = adapted_cfg(cfg, channels).to_dict()
@@ -135,7 +137,8 @@ def _resolve_cfg(
 def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
-    parameters = set(inspect.signature(model_class.__init__).parameters) - {"self", "block", "layers", "spec_fields"}
+    own = {"self", "spec", "block", "layers", "spec_fields"}
+    parameters = set(inspect.signature(model_class.__init__).parameters) - own
     spec_fields = {f.name for f in fields(spec)} - {"pruned"}
     for key in arguments:
         if key not in parameters | spec_fields:

@@ -40,7 +40,8 @@ class Weights:
     """One pretrained tag, as it is written in a family's WEIGHTS table: only what differs from the common case.
 
     `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the hub does not have it.
-    `package` is `<import name>:<file>` of an installed Python package that ships the checkpoint.
+    `package` is `<import name>:<file>` of an installed Python package that ships the checkpoint. `model_args` are the
+    spec fields, as (name, value), that these weights were trained with and the untrained model has otherwise.
     """
 
     url: str = ""
@@ -69,6 +70,7 @@ class Weights:
     paper_name: str = ""
     notes: tuple[str, ...] = ()
     custom_load: bool | str = False
+    model_args: tuple[tuple[str, Any], ...] = ()
 
     def but(self, **changes: Any) -> Weights:
         """This row with some fields changed: how a table writes what its rows share once."""
@@ -112,6 +114,7 @@ class PretrainedCfg(Mapping[str, Any]):
     paper_ids: str = ""
     paper_name: str = ""
     notes: tuple[str, ...] = ()
+    model_args: tuple[tuple[str, Any], ...] = ()
     state_dict: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, key: str) -> Any:

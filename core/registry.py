@@ -283,6 +283,7 @@ def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
         paper_ids=row.paper_ids,
         paper_name=row.paper_name,
         notes=row.notes,
+        model_args=row.model_args,
     )
 
 

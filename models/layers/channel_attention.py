@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from math import log2
 
 import torch.nn as nn
 from torch import Tensor
 
+from zoo.core.block_rows import make_divisible
 from zoo.models.layers.activation import make_activation
-
-
-def make_divisible(value: float, divisor: int = 8, round_limit: float = 0.9) -> int:
-    """Nearest multiple of `divisor`, at least one; a step up where it would fall below `round_limit * value`."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < round_limit * value else rounded
+from zoo.models.layers.norm import LayerNorm2d
 
 
 class SqueezeExcite(nn.Module):
@@ -29,6 +26,41 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)
         return x * self.fc2(self.act(self.fc1(pooled))).sigmoid()
+
+
+class MBConvSqueezeExcite(nn.Module):
+    """Squeeze-and-excitation inside MBConv, with the keys `conv_reduce`, `conv_expand` and a given hidden width."""
+
+    def __init__(self, channels: int, hidden: int, act: str) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(channels, hidden, 1)
+        self.act1 = make_activation(act)
+        self.conv_expand = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean((2, 3), keepdim=True)
+        return x * self.conv_expand(self.act1(self.conv_reduce(pooled))).sigmoid()
+
+
+class GlobalContext(nn.Module):
+    """GCNet's block (arXiv:1904.11492) that scales: the context is a softmax-weighted mean over all positions."""
+
+    def __init__(self, channels: int, hidden: int, act: str) -> None:
+        super().__init__()
+        self.conv_attn = nn.Conv2d(channels, 1, 1)
+        self.mlp_scale = nn.Sequential(
+            OrderedDict(
+                fc1=nn.Conv2d(channels, hidden, 1),
+                norm=LayerNorm2d(hidden),
+                act=make_activation(act),
+                fc2=nn.Conv2d(hidden, channels, 1),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.conv_attn(x).flatten(2).softmax(-1)
+        context = x.flatten(2) @ weights.transpose(1, 2)
+        return x * self.mlp_scale(context.unsqueeze(-1)).sigmoid()
 
 
 class EfficientChannelAttention(nn.Module):

@@ -6,10 +6,23 @@ from collections.abc import Callable
 from functools import partial
 
 import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from zoo.core.errors import UsageError
 
 NormFactory = Callable[[int], nn.Module]
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (N, C, H, W), each position by itself."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
 
 
 def _group_norm(channels: int, num_groups: int = 32) -> nn.Module:

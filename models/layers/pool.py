@@ -44,21 +44,24 @@ class GlobalPool(nn.Module):
 
 
 class BlurPool2d(nn.Module):
-    """Anti-aliased downsampling: a binomial filter on reflected borders, then every `stride`-th pixel.
+    """Anti-aliased downsampling: a binomial filter on padded borders, then every `stride`-th pixel.
+
+    `pad_mode` is "reflect" or "constant" (zeros).
 
     Zhang, Making Convolutional Networks Shift-Invariant Again (arXiv:1904.11486).
     """
 
     filt: Tensor
 
-    def __init__(self, channels: int, stride: int = 2) -> None:
+    def __init__(self, channels: int, stride: int = 2, pad_mode: str = "reflect") -> None:
         super().__init__()
-        self.channels, self.stride = channels, stride
+        self.channels, self.stride, self.pad_mode = channels, stride, pad_mode
         row = torch.tensor([1.0, 2.0, 1.0], device="cpu") / 4  # a constant: real also where the model is on meta
         self.register_buffer("filt", row.outer(row).repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=self.stride, groups=self.channels)
+        padded = F.pad(x, (1, 1, 1, 1), mode=self.pad_mode)
+        return F.conv2d(padded, self.filt, stride=self.stride, groups=self.channels)
 
 
 class AvgPool2dSame(nn.Module):

@@ -1,0 +1,277 @@
+"""Blocks of mobile networks, each built from its row of the table: MBConv and its relatives.
+
+Sandler et al., MobileNetV2 (arXiv:1801.04381); Tan and Le, EfficientNet (arXiv:1905.11946) and EfficientNetV2
+(arXiv:2104.00298); Yang et al., CondConv (arXiv:1904.04971).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.block_rows import BlockRow, Conv, DepthwiseConv, FusedMBConv, Kernel, MBConv, make_divisible
+from zoo.core.errors import UsageError
+from zoo.models.layers.channel_attention import GlobalContext, MBConvSqueezeExcite
+from zoo.models.layers.cond_conv import CondConv2d
+from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.mixed_conv import MixedConv2d
+from zoo.models.layers.norm_act import NormActFactory
+from zoo.models.layers.pool import BlurPool2d
+
+STYLE_CHOICES = {
+    "pad_type": ("", "same"),
+    "aa_layer": ("", "blur", "blurpc", "avg"),
+    "se_layer": ("se", "gc"),
+}
+
+
+@dataclass(frozen=True)
+class BlockStyle:
+    """What all blocks of a network share.
+
+    `norm_act` makes a norm with activation, `act` names that activation, `pad_type` is "" or "same", `aa_layer` is
+    "", "blur", "blurpc" (padded with zeros) or "avg", `se_layer` is "se" or "gc".
+    """
+
+    norm_act: NormActFactory
+    act: str
+    pad_type: str = ""
+    aa_layer: str = ""
+    se_layer: str = "se"
+
+    def __post_init__(self) -> None:
+        for option, known in STYLE_CHOICES.items():
+            value = getattr(self, option)
+            if value not in known:
+                raise UsageError(f"{option} must be one of {', '.join(map(repr, known))}, found {value!r}.")
+
+    def conv(
+        self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, dilation: int = 1, groups: int = 1
+    ) -> nn.Module:
+        """A convolution without bias; several kernel sizes share the channels."""
+        if isinstance(kernel, int):
+            return make_conv(
+                in_channels, channels, kernel, stride, dilation=dilation, groups=groups, pad_type=self.pad_type
+            )
+        if groups not in (1, in_channels):
+            raise UsageError("Mixed kernels are depthwise or in one group; this block has a group_size in between.")
+        return MixedConv2d(
+            in_channels, channels, kernel, stride, dilation=dilation, depthwise=groups > 1, pad_type=self.pad_type
+        )
+
+    def antialias(self, channels: int, stride: int) -> nn.Module:
+        """The downsampling that takes over a convolution's stride, or an identity."""
+        if stride == 1 or not self.aa_layer:
+            return nn.Identity()
+        if self.aa_layer == "avg":
+            return nn.AvgPool2d(stride)
+        return BlurPool2d(channels, stride, pad_mode="constant" if self.aa_layer == "blurpc" else "reflect")
+
+    def conv_stride(self, stride: int) -> int:
+        return 1 if self.aa_layer else stride
+
+    def attention(self, channels: int, ratio: float, act: str) -> nn.Module:
+        """Channel attention with a hidden width of `ratio * channels`; an identity where the ratio is 0."""
+        if not ratio:
+            return nn.Identity()
+        if self.se_layer == "gc":
+            return GlobalContext(channels, make_divisible(channels * ratio, 1, round_limit=0.0), act)
+        return MBConvSqueezeExcite(channels, round(channels * ratio), act)
+
+
+def groups_of(channels: int, group_size: int) -> int:
+    """Number of convolution groups: 1 for a group size of 0."""
+    if not group_size:
+        return 1
+    if channels % group_size:
+        raise UsageError(f"group_size {group_size} does not divide a block's {channels} channels.")
+    return channels // group_size
+
+
+class Block(nn.Module):
+    """What the blocks share: a residual connection where input and output have one shape."""
+
+    has_skip: bool
+    drop_path: nn.Module
+
+    def close(self, row: BlockRow, in_channels: int, drop_path: float) -> None:
+        self.out_channels = row.channels
+        self.has_skip = row.skip and row.stride == 1 and in_channels == row.channels
+        self.drop_path = make_drop_path(drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop_path(self.branch(x)) + x if self.has_skip else self.branch(x)
+
+
+class ConvBlock(Block):
+    """Convolution, norm, activation."""
+
+    def __init__(self, style: BlockStyle, row: Conv, in_channels: int, *, dilation: int, drop_path: float) -> None:
+        super().__init__()
+        stride, groups = style.conv_stride(row.stride), groups_of(in_channels, row.group_size)
+        self.conv = style.conv(in_channels, row.channels, row.kernel, stride, dilation, groups)
+        self.bn1 = style.norm_act(row.channels, act=row.act or style.act)
+        self.aa = style.antialias(row.channels, row.stride)
+        self.close(row, in_channels, drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        return self.aa(self.bn1(self.conv(x)))
+
+
+class DepthwiseSeparableConv(Block):
+    """Depthwise convolution, attention, pointwise convolution.
+
+    With `space_to_depth` a 2x2 convolution with stride 2 first turns the input into four times the channels, and the
+    depthwise kernel shrinks to cover what it covered before.
+    """
+
+    def __init__(
+        self, style: BlockStyle, row: DepthwiseConv, in_channels: int, *, dilation: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        act, width, kernel, pad_type = row.act or style.act, in_channels, row.kernel, style.pad_type
+        if row.space_to_depth:
+            assert isinstance(kernel, int)
+            width, kernel = 4 * in_channels, (kernel + 1) // 2
+            pad_type = "same" if kernel % 2 == 0 else pad_type  # an even kernel has no symmetric padding
+            self.conv_s2d = make_conv(in_channels, width, 2, stride=2, pad_type="same")
+            self.bn_s2d = style.norm_act(width)
+        self.space_to_depth = row.space_to_depth
+        groups = groups_of(width, row.group_size)
+        if isinstance(kernel, int):
+            stride = style.conv_stride(row.stride)
+            self.conv_dw: nn.Module = make_conv(
+                width, width, kernel, stride, dilation=dilation, groups=groups, pad_type=pad_type
+            )
+        else:
+            self.conv_dw = style.conv(width, width, kernel, style.conv_stride(row.stride), dilation, groups)
+        self.bn1 = style.norm_act(width, act=act)
+        self.aa = style.antialias(width, row.stride)
+        self.se = style.attention(width, row.se * in_channels / width, act)
+        self.conv_pw = style.conv(width, row.channels, 1)
+        self.bn2 = style.norm_act(row.channels, act=act if row.project_act else "identity")
+        self.close(row, in_channels, drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        if self.space_to_depth:
+            x = self.bn_s2d(self.conv_s2d(x))
+        x = self.se(self.aa(self.bn1(self.conv_dw(x))))
+        return self.bn2(self.conv_pw(x))
+
+
+class InvertedResidual(Block):
+    """MBConv: pointwise expansion, depthwise convolution, attention, pointwise projection without activation."""
+
+    def __init__(self, style: BlockStyle, row: MBConv, in_channels: int, *, dilation: int, drop_path: float) -> None:
+        super().__init__()
+        act, width = row.act or style.act, make_divisible(in_channels * row.expand)
+        self.conv_pw = self.make_conv(style, row, in_channels, width, row.expand_kernel)
+        self.bn1 = style.norm_act(width, act=act)
+        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+        self.conv_dw = self.make_conv(style, row, width, width, row.kernel, stride, dilation, groups)
+        self.bn2 = style.norm_act(width, act=act)
+        self.aa = style.antialias(width, row.stride)
+        self.se = style.attention(width, row.se / row.expand, act)
+        self.conv_pwl = self.make_conv(style, row, width, row.channels, row.project_kernel)
+        self.bn3 = style.norm_act(row.channels, act="identity")
+        self.close(row, in_channels, drop_path)
+
+    def make_conv(
+        self,
+        style: BlockStyle,
+        row: MBConv,  # noqa: ARG002 - the number of experts, in the subclass
+        in_channels: int,
+        channels: int,
+        kernel: Kernel,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> nn.Module:
+        return style.conv(in_channels, channels, kernel, stride, dilation, groups)
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv_pw(x))
+        x = self.se(self.aa(self.bn2(self.conv_dw(x))))
+        return self.bn3(self.conv_pwl(x))
+
+
+class CondConvResidual(InvertedResidual):
+    """MBConv whose three convolutions mix their kernels by one routing, computed from the block's input."""
+
+    def __init__(self, style: BlockStyle, row: MBConv, in_channels: int, *, dilation: int, drop_path: float) -> None:
+        super().__init__(style, row, in_channels, dilation=dilation, drop_path=drop_path)
+        self.routing_fn = nn.Linear(in_channels, row.experts)
+
+    def make_conv(
+        self,
+        style: BlockStyle,
+        row: MBConv,
+        in_channels: int,
+        channels: int,
+        kernel: Kernel,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> nn.Module:
+        assert isinstance(kernel, int)
+        return CondConv2d(
+            in_channels,
+            channels,
+            kernel,
+            stride,
+            experts=row.experts,
+            dilation=dilation,
+            groups=groups,
+            pad_type=style.pad_type,
+        )
+
+    def branch(self, x: Tensor) -> Tensor:
+        routing = self.routing_fn(x.mean((2, 3))).sigmoid()
+        x = self.bn1(self.conv_pw(x, routing))
+        x = self.se(self.aa(self.bn2(self.conv_dw(x, routing))))
+        return self.bn3(self.conv_pwl(x, routing))
+
+
+class EdgeResidual(Block):
+    """Fused MBConv: dense expansion, attention, pointwise projection without activation."""
+
+    def __init__(
+        self, style: BlockStyle, row: FusedMBConv, in_channels: int, *, dilation: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        act, width = row.act or style.act, make_divisible((row.expand_from or in_channels) * row.expand)
+        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+        self.conv_exp = style.conv(in_channels, width, row.kernel, stride, dilation, groups)
+        self.bn1 = style.norm_act(width, act=act)
+        self.aa = style.antialias(width, row.stride)
+        self.se = style.attention(width, row.se / row.expand, act)
+        self.conv_pwl = style.conv(width, row.channels, 1)
+        self.bn2 = style.norm_act(row.channels, act="identity")
+        self.close(row, in_channels, drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = self.se(self.aa(self.bn1(self.conv_exp(x))))
+        return self.bn2(self.conv_pwl(x))
+
+
+BLOCKS: dict[type[BlockRow], Callable[..., Block]] = {
+    Conv: ConvBlock,
+    DepthwiseConv: DepthwiseSeparableConv,
+    MBConv: InvertedResidual,
+    FusedMBConv: EdgeResidual,
+}
+
+
+def make_block(style: BlockStyle, row: BlockRow, in_channels: int, *, dilation: int, drop_path: float) -> Block:
+    """The block of a row; its stride is the row's."""
+    block: Callable[..., Block] = BLOCKS[type(row)]
+    if isinstance(row, MBConv) and row.experts:
+        block = CondConvResidual
+    return block(style, row, in_channels, dilation=dilation, drop_path=drop_path)

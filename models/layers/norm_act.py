@@ -1,0 +1,116 @@
+"""A normalisation and the activation after it as one module, so that its keys are those of the norm alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.models.layers.activation import make_activation
+from zoo.models.layers.norm import LayerNorm2d
+
+NormActFactory = Callable[..., nn.Module]
+
+
+class BatchNormAct2d(nn.BatchNorm2d):
+    def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+        self.act = make_activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class GroupNormAct(nn.GroupNorm):
+    """Groups of `group_size` channels, or 32 groups where that is 0."""
+
+    def __init__(self, channels: int, act: str, eps: float = 1e-5, group_size: int = 0) -> None:
+        super().__init__(num_groups(channels, group_size), channels, eps=eps)
+        self.act = make_activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class LayerNormAct2d(LayerNorm2d):
+    def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+        self.act = make_activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class EvoNormS0(nn.Module):
+    """EvoNorm-S0 (arXiv:2004.02967): `x * sigmoid(v x) / std of the group * weight + bias`.
+
+    It is its own activation. Without one (`act` "identity") only the scale and the shift are left.
+    """
+
+    def __init__(self, channels: int, act: str, eps: float = 1e-5, group_size: int = 0) -> None:
+        super().__init__()
+        self.num_groups, self.eps = num_groups(channels, group_size), eps
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.v = nn.Parameter(torch.empty(channels)) if act != "identity" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        if self.v is not None:
+            nn.init.ones_(self.v)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.v is not None:
+            # The variance of half-precision maps needs the range of float32 and no less than x's own precision.
+            wide = torch.promote_types(x.dtype, torch.float32)
+            groups = x.unflatten(1, (self.num_groups, -1))
+            var = groups.to(wide).var((2, 3, 4), correction=0, keepdim=True)
+            normed = groups / (var + self.eps).sqrt().to(x.dtype)
+            x = normed.flatten(1, 2) * (x * per_channel(self.v)).sigmoid()
+        return x * per_channel(self.weight) + per_channel(self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, num_groups={self.num_groups}, eps={self.eps}"
+
+
+def num_groups(channels: int, group_size: int) -> int:
+    """Groups of a norm; raises UsageError where the channels do not divide evenly."""
+    groups = channels // group_size if group_size else 32
+    if channels % groups or (group_size and channels % group_size):
+        wanted = f"groups of {group_size} channels" if group_size else "32 groups"
+        raise UsageError(f"The norm was asked for {wanted}, which {channels} channels cannot be split into.")
+    return groups
+
+
+def per_channel(values: Tensor) -> Tensor:
+    """(C,) -> (C, 1, 1), to broadcast over a map."""
+    return values.view(-1, 1, 1)
+
+
+NORM_ACTS: dict[str, type[nn.Module]] = {
+    "batchnorm": BatchNormAct2d,
+    "groupnorm": GroupNormAct,
+    "layernorm": LayerNormAct2d,
+    "evonorms0": EvoNormS0,
+}
+_GROUPED = {"groupnorm", "evonorms0"}
+
+
+def norm_act_factory(name: str, act: str, eps: float = 1e-5, group_size: int = 0) -> NormActFactory:
+    """channels -> norm followed by the activation `act`, or by the one that the call names ("identity" for none).
+
+    Args:
+        name: one of NORM_ACTS.
+        eps: added to the variance.
+        group_size: channels of a group of the norms that have groups; 0 is 32 groups.
+    """
+    if name not in NORM_ACTS:
+        raise UsageError(f"A norm must be one of {', '.join(NORM_ACTS)}, found {name!r}.")
+    options = {"group_size": group_size} if name in _GROUPED else {}
+    return partial(NORM_ACTS[name], act=act, eps=eps, **options)
