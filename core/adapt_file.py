@@ -9,9 +9,11 @@ from typing import Literal
 
 from zoo.core.adapt import adapt_input
 from zoo.core.atomic_output import atomic_output, check_target
-from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
+from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.float_bytes import from_float32, to_float32
-from zoo.core.records import PretrainedCfg
+from zoo.core.fingerprint import fingerprint
+from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.registry import facts, names_with_fingerprint
 from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
 from zoo.core.weight_metadata import weight_metadata
 
@@ -105,10 +107,11 @@ def adapt_tensors(
     target = check_target(output)
     stored = {tensor.name: tensor for tensor in tensors}
     inputs = _input_layers(stored, cfg, source)
+    _require_architecture(stored, cfg, source)
     from_chans = inputs[0].shape[1]
     source_classes = _num_classes(stored, cfg)
     classes = source_classes if num_classes is None else num_classes
-    head = _paths(cfg.classifier) if classes != source_classes else []
+    head = module_paths(cfg.classifier) if classes != source_classes else ()
 
     input_names = {tensor.name for tensor in inputs}
     written, changes = [], []
@@ -155,12 +158,8 @@ def check_request(in_chans: int, num_classes: int | None) -> None:
         raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
 
 
-def _paths(names: str | Sequence[str] | None) -> list[str]:
-    return [names] if isinstance(names, str) else list(names or ())
-
-
 def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> list[StoredTensor]:
-    names = [f"{path}.weight" for path in _paths(cfg.first_conv)]
+    names = [f"{path}.weight" for path in module_paths(cfg.first_conv)]
     missing = [name for name in names if name not in stored]
     if missing or not names:
         found = ", ".join(list(stored)[:3]) or "no tensors"
@@ -173,8 +172,25 @@ def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source
     return [stored[name] for name in names]
 
 
+def _require_architecture(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> None:
+    """Raises InvalidInputError where the tensors besides stem and head are not those of the architecture."""
+    try:
+        expected = facts(cfg.architecture).fingerprint
+    except UnknownModelError:
+        return
+    task_dependent = (*module_paths(cfg.first_conv), *module_paths(cfg.classifier))
+    found = fingerprint({name: tensor.shape for name, tensor in stored.items()}, task_dependent)
+    if found != expected:
+        fitting = names_with_fingerprint(found)
+        raise InvalidInputError(
+            f"{source} does not hold the tensors of {cfg.architecture}.",
+            hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+            path=source,
+        )
+
+
 def _num_classes(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> int:
-    for path in _paths(cfg.classifier):
+    for path in module_paths(cfg.classifier):
         weight = stored.get(f"{path}.weight")
         if weight is not None and weight.shape:
             return weight.shape[0]

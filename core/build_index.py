@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.core import registry
 from zoo.core.build import create_model
-from zoo.core.records import UNTRAINED
+from zoo.core.fingerprint import fingerprint
+from zoo.core.records import UNTRAINED, module_paths
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -35,6 +36,10 @@ def measure(name: str) -> dict[str, Any]:
         "input_size": cfg.input_size,
         "num_features": model.num_features,
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
+        "fingerprint": fingerprint(
+            {key: tensor.shape for key, tensor in model.state_dict().items()},
+            (*module_paths(cfg.first_conv), *module_paths(cfg.classifier)),
+        ),
         "tags": [tag for tag in cfgs if tag != UNTRAINED],
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.core.adapt import adapt_input
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.records import PretrainedCfg
+from zoo.core.records import PretrainedCfg, module_paths
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.layouts import to_timm
@@ -187,9 +187,8 @@ def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
 
 
 def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
-    layers = cfg.first_conv or ()
     adapted = []
-    for layer in (layers,) if isinstance(layers, str) else layers:
+    for layer in module_paths(cfg.first_conv):
         key = f"{layer}.weight"
         if key not in state_dict or key not in wanted:
             continue

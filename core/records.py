@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -75,6 +75,11 @@ class Weights:
     def but(self, **changes: Any) -> Weights:
         """This row with some fields changed: how a table writes what its rows share once."""
         return replace(self, **changes)
+
+
+def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
+    return (paths,) if isinstance(paths, str) else tuple(paths or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +179,7 @@ class ModelFacts:
     """What is measured of one architecture, kept in core/index.json.
 
     `macs` are multiply-accumulates of one image at `input_size` (channels, height, width); `tags` are the published
-    ones, the default first.
+    ones, the default first. `fingerprint` is the digest of the names and shapes of its tensors (core.fingerprint).
     """
 
     name: str
@@ -185,6 +190,7 @@ class ModelFacts:
     num_features: int
     levels: tuple[FeatureLevel, ...]
     tags: tuple[str, ...]
+    fingerprint: str
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

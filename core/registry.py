@@ -93,7 +93,13 @@ def facts(name: str) -> ModelFacts:
         num_features=entry["num_features"],
         levels=tuple(FeatureLevel(*level) for level in entry["levels"]),
         tags=tuple(entry["tags"]),
+        fingerprint=entry["fingerprint"],
     )
+
+
+def names_with_fingerprint(fingerprint: str) -> list[str]:
+    """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
+    return [name for name, entry in _index().items() if entry["fingerprint"] == fingerprint]
 
 
 # ---------------------------------------------------------------- names
