@@ -10,8 +10,8 @@ from typing import Literal
 from zoo.core.adapt import adapt_input
 from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
-from zoo.core.float_bytes import from_float32, to_float32
 from zoo.core.fingerprint import fingerprint
+from zoo.core.float_bytes import from_float32, to_float32
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts, names_with_fingerprint
 from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
