@@ -81,7 +81,8 @@ def bench_adapt(folder, nbytes, runs):
 def bench_create(folder, runs):
     weights = folder / "resnet34.safetensors"
     subprocess.run([*ZOO, "create", "resnet34", "--quiet", "--force", "-o", str(weights)], check=True, stdout=-3)
-    create = f"import zoo; zoo.create_model('resnet34', pretrained=True, pretrained_cfg_overlay={{'file': {str(weights)!r}}})"
+    overlay = f"pretrained_cfg_overlay={{'file': {str(weights)!r}}}"
+    create = f"import zoo; zoo.create_model('resnet34', pretrained=True, {overlay})"
     results = compare(
         {
             "import torch": [sys.executable, "-c", "import torch"],

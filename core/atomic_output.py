@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +40,7 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Itera
         CannotWriteError: for every reason that the file could not be written; the old content is then intact.
     """
     target = check_target(path)
-    name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    name = f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
     temporary = os.path.join(os.path.dirname(target), name)
     fd = -1
     try:

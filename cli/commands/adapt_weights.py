@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import output
 from zoo.cli.options import Force, Json, ModelName, NumClasses, Output, Quiet, Verbose, Weights, pretrained_cfg
-from zoo.core.adapt_file import AdaptReport, TensorChange
+
+if TYPE_CHECKING:
+    from zoo.core.adapt_file import AdaptReport, TensorChange
 
 
 def adapt_weights(
@@ -35,6 +36,8 @@ def adapt_weights(
       zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    from dataclasses import replace
+
     from zoo.core.adapt_weights import adapt_weights as adapt
 
     cfg = pretrained_cfg(name)
