@@ -140,7 +140,7 @@ def test_evonorm_s0():
     a, (weight, bias, v) = x.numpy(), (p.detach().numpy()[:, None, None] for p in (norm.weight, norm.bias, norm.v))
     std = np.sqrt(a.reshape(2, 2, -1).var(2) + 1e-5).repeat(3, axis=1)[..., None, None]
     expected = a / (1 + np.exp(-v * a)) / std * weight + bias
-    np.testing.assert_allclose(norm(x).detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(norm(x).detach().numpy(), expected, rtol=1e-6)  # statistics are float32
 
 
 def test_evonorm_without_activation_only_scales():
