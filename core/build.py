@@ -81,11 +81,11 @@ def create_model(
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
     weights_path = checkpoint_path or (cfg.file if pretrained else "")
-    if weights_path:
-        cfg = configured(cfg, file_configuration(weights_path))
+    stated = file_configuration(weights_path) if weights_path else {}
+    cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
-    if pretrained:
+    if pretrained or stated:
         overrides = {**dict(cfg.model_args), **overrides}
     with torch.device("meta"):
         model = _construct(name, {"in_chans": channels, "num_classes": classes, **overrides})

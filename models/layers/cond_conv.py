@@ -24,10 +24,10 @@ class CondConv2d(nn.Module):
         channels: int,
         kernel: int,
         stride: int = 1,
-        *,
-        experts: int,
         dilation: int = 1,
         groups: int = 1,
+        *,
+        experts: int,
         pad_type: str = "",
     ) -> None:
         super().__init__()

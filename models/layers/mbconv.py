@@ -7,7 +7,8 @@ Sandler et al., MobileNetV2 (arXiv:1801.04381); Tan and Le, EfficientNet (arXiv:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch.nn as nn
 from torch import Tensor
@@ -136,22 +137,17 @@ class DepthwiseSeparableConv(Block):
         self, style: BlockStyle, row: DepthwiseConv, in_channels: int, *, dilation: int, drop_path: float
     ) -> None:
         super().__init__()
-        act, width, kernel, pad_type = row.act or style.act, in_channels, row.kernel, style.pad_type
+        act, width, kernel, depthwise = row.act or style.act, in_channels, row.kernel, style
         if row.space_to_depth:
             assert isinstance(kernel, int)
             width, kernel = 4 * in_channels, (kernel + 1) // 2
-            pad_type = "same" if kernel % 2 == 0 else pad_type  # an even kernel has no symmetric padding
+            if kernel % 2 == 0:  # an even kernel has no symmetric padding
+                depthwise = replace(style, pad_type="same")
             self.conv_s2d = make_conv(in_channels, width, 2, stride=2, pad_type="same")
-            self.bn_s2d = style.norm_act(width)
+            self.bn_s2d = style.norm_act(width, act=act)
         self.space_to_depth = row.space_to_depth
-        groups = groups_of(width, row.group_size)
-        if isinstance(kernel, int):
-            stride = style.conv_stride(row.stride)
-            self.conv_dw: nn.Module = make_conv(
-                width, width, kernel, stride, dilation=dilation, groups=groups, pad_type=pad_type
-            )
-        else:
-            self.conv_dw = style.conv(width, width, kernel, style.conv_stride(row.stride), dilation, groups)
+        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+        self.conv_dw = depthwise.conv(width, width, kernel, stride, dilation, groups)
         self.bn1 = style.norm_act(width, act=act)
         self.aa = style.antialias(width, row.stride)
         self.se = style.attention(width, row.se * in_channels / width, act)
@@ -172,29 +168,21 @@ class InvertedResidual(Block):
     def __init__(self, style: BlockStyle, row: MBConv, in_channels: int, *, dilation: int, drop_path: float) -> None:
         super().__init__()
         act, width = row.act or style.act, make_divisible(in_channels * row.expand)
-        self.conv_pw = self.make_conv(style, row, in_channels, width, row.expand_kernel)
+        conv = self.conv_factory(style, row)
+        self.conv_pw = conv(in_channels, width, row.expand_kernel)
         self.bn1 = style.norm_act(width, act=act)
         stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
-        self.conv_dw = self.make_conv(style, row, width, width, row.kernel, stride, dilation, groups)
+        self.conv_dw = conv(width, width, row.kernel, stride, dilation, groups)
         self.bn2 = style.norm_act(width, act=act)
         self.aa = style.antialias(width, row.stride)
         self.se = style.attention(width, row.se / row.expand, act)
-        self.conv_pwl = self.make_conv(style, row, width, row.channels, row.project_kernel)
+        self.conv_pwl = conv(width, row.channels, row.project_kernel)
         self.bn3 = style.norm_act(row.channels, act="identity")
         self.close(row, in_channels, drop_path)
 
-    def make_conv(
-        self,
-        style: BlockStyle,
-        row: MBConv,  # noqa: ARG002 - the number of experts, in the subclass
-        in_channels: int,
-        channels: int,
-        kernel: Kernel,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-    ) -> nn.Module:
-        return style.conv(in_channels, channels, kernel, stride, dilation, groups)
+    def conv_factory(self, style: BlockStyle, row: MBConv) -> Callable[..., nn.Module]:  # noqa: ARG002 - CondConv's
+        """Makes a convolution from its channels, kernel, stride, dilation and groups."""
+        return style.conv
 
     def branch(self, x: Tensor) -> Tensor:
         x = self.bn1(self.conv_pw(x))
@@ -209,28 +197,8 @@ class CondConvResidual(InvertedResidual):
         super().__init__(style, row, in_channels, dilation=dilation, drop_path=drop_path)
         self.routing_fn = nn.Linear(in_channels, row.experts)
 
-    def make_conv(
-        self,
-        style: BlockStyle,
-        row: MBConv,
-        in_channels: int,
-        channels: int,
-        kernel: Kernel,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-    ) -> nn.Module:
-        assert isinstance(kernel, int)
-        return CondConv2d(
-            in_channels,
-            channels,
-            kernel,
-            stride,
-            experts=row.experts,
-            dilation=dilation,
-            groups=groups,
-            pad_type=style.pad_type,
-        )
+    def conv_factory(self, style: BlockStyle, row: MBConv) -> Callable[..., nn.Module]:
+        return partial(CondConv2d, experts=row.experts, pad_type=style.pad_type)
 
     def branch(self, x: Tensor) -> Tensor:
         routing = self.routing_fn(x.mean((2, 3))).sigmoid()

@@ -67,10 +67,9 @@ class EvoNormS0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.v is not None:
-            # The variance of half-precision maps needs the range of float32 and no less than x's own precision.
-            wide = torch.promote_types(x.dtype, torch.float32)
             groups = x.unflatten(1, (self.num_groups, -1))
-            var = groups.to(wide).var((2, 3, 4), correction=0, keepdim=True)
+            # In float32 whatever the maps are in: half precision has not the range, and the reference does so too.
+            var = groups.float().var((2, 3, 4), correction=0, keepdim=True)
             normed = groups / (var + self.eps).sqrt().to(x.dtype)
             x = normed.flatten(1, 2) * (x * per_channel(self.v)).sigmoid()
         return x * per_channel(self.weight) + per_channel(self.bias)
