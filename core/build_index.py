@@ -24,7 +24,7 @@ def measure(name: str) -> dict[str, Any]:
 
     `macs` are the multiply-accumulates of one image at the default input size.
     """
-    cfgs = registry.get_arch_pretrained_cfgs(name)
+    cfgs = registry.cfgs_by_tag(name)
     cfg = next(iter(cfgs.values()))
     model = create_model(name, device="meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -245,7 +245,7 @@ def is_model_pretrained(model_name: str) -> bool:
 # ---------------------------------------------------------------- default configs
 
 
-def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
+def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     """Default configs of one architecture by tag, the default first. Raises UnknownModelError."""
     name, _ = resolve_name(model_name)
     if name in _user_models:
@@ -253,6 +253,11 @@ def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
     family, spec = find_spec(name)
     rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
     return {tag: _compose(name, tag, spec, row) for tag, row in rows.items()}
+
+
+def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of one architecture under `name.tag`, the default first. Raises UnknownModelError."""
+    return {cfg.name: cfg for cfg in cfgs_by_tag(model_name).values()}
 
 
 def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
@@ -324,7 +329,7 @@ def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> Pret
         if allow_unregistered:
             return None
         raise
-    cfgs = get_arch_pretrained_cfgs(name)
+    cfgs = cfgs_by_tag(name)
     if not tag:
         return next(iter(cfgs.values()), None)
     if tag not in cfgs:
@@ -404,7 +409,7 @@ def default_cfgs(family: str) -> dict[str, dict[str, Any]]:
     """Default configs of a family as plain dicts, under `name` (the default tag) and under `name.tag`."""
     found: dict[str, dict[str, Any]] = {}
     for name in variants(family):
-        for tag, cfg in get_arch_pretrained_cfgs(name).items():
+        for tag, cfg in cfgs_by_tag(name).items():
             found.setdefault(name, cfg.to_dict())
             found[f"{name}.{tag}"] = cfg.to_dict()
     return found

@@ -24,8 +24,9 @@ def test_a_family_has_exactly_the_published_names(family):
 @pytest.mark.parametrize(("family", "name"), all_names())
 def test_default_configs_are_the_published_ones(family, name):
     expected = golden(family)[name]["cfgs"]
-    found = registry.get_arch_pretrained_cfgs(name)
-    assert [tag or UNTRAINED for tag in expected] == [tag for tag in found if tag not in OWN_TAGS]
+    found = registry.cfgs_by_tag(name)
+    assert {tag or UNTRAINED for tag in expected} == set(found) - OWN_TAGS
+    assert next(iter(found)) == (golden(family)[name]["default_tag"] or UNTRAINED)
     for tag, values in expected.items():
         composed = json.loads(json.dumps(found[tag or UNTRAINED].to_dict()))
         differing = {key: (value, composed[key]) for key, value in values.items() if composed[key] != value}
@@ -49,7 +50,7 @@ def test_the_index_tells_what_is_measured(family, name):
 def test_the_index_is_up_to_date_with_the_rows():
     assert set(registry._index()) == {name for _, name in all_names()}
     for _, name in all_names():
-        cfgs = registry.get_arch_pretrained_cfgs(name)
+        cfgs = registry.cfgs_by_tag(name)
         assert registry.facts(name).tags == tuple(tag for tag in cfgs if tag != UNTRAINED)
         assert registry.facts(name).input_size == next(iter(cfgs.values())).input_size
 
@@ -72,7 +73,7 @@ def test_aliases_name_existing_tags():
     for old, successor in ALIASES.items():
         name, tag = registry.split_model_name_tag(successor)
         if registry._family_of(name):
-            assert not tag or tag in registry.get_arch_pretrained_cfgs(name), old
+            assert not tag or tag in registry.cfgs_by_tag(name), old
 
 
 def test_unknown_names_suggest_the_nearest():

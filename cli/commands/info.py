@@ -20,7 +20,7 @@ def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Ver
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     architecture, tag = registry.resolve_name(name)
-    cfgs = registry.get_arch_pretrained_cfgs(architecture)
+    cfgs = registry.cfgs_by_tag(architecture)
     cfg = registry.get_pretrained_cfg(f"{architecture}.{tag}") if tag else next(iter(cfgs.values()))
     assert cfg is not None
     document = _describe(registry.facts(architecture), cfg, cfgs)

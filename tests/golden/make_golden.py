@@ -39,8 +39,8 @@ def changed(keys, other):
 
 def default_cfgs(name):
     return {
-        tag: {k: v for k, v in ((k, getattr(cfg, k)) for k in CFG_KEYS) if v not in (None, "")}
-        for tag, cfg in timm.models.get_arch_pretrained_cfgs(name).items()
+        full_name.partition(".")[2]: {k: v for k, v in ((k, getattr(cfg, k)) for k in CFG_KEYS) if v not in (None, "")}
+        for full_name, cfg in timm.models.get_arch_pretrained_cfgs(name).items()
     }
 
 
@@ -78,6 +78,7 @@ def facts(name):
         "in_chans_5": changed(keys, state_keys(name, in_chans=5)),
         "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
         "cfgs": default_cfgs(name),
+        "default_tag": cfg.get("tag", ""),
         "outputs": outputs(name, [3, 64, 64]) if params < LARGE else None,
     }
 
