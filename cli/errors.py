@@ -92,7 +92,8 @@ def describe(error: Exception) -> Failure:
         return Failure(ExitCode.INTERRUPTED, "Interrupted.")
     if isinstance(error, OSError):
         return _describe_os_error(error)
-    if isinstance(error, MemoryError):
+    # torch has no class of its own for it on a CPU.
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Failure(
             ExitCode.UNEXPECTED, "There is not enough memory for this.", "Close other programs, or do less at once."
         )

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MAX_CHANS = 1 << 16
+"""Far above any sensor's bands: a number with a few zeros too many must not fill the memory."""
+
+
+def check_in_chans(in_chans: int) -> None:
+    """Raises UsageError for a number of channels that no image has."""
+    if in_chans < 1:
+        raise UsageError(f"The number of input channels must be 1 or more, found {in_chans}.")
+    if in_chans > MAX_CHANS:
+        raise UsageError(f"The number of input channels must be {MAX_CHANS} or less, found {in_chans}.")
+
+
 def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float32]:
     """Weight of a convolution that reads `in_chans` channels instead of the C it was trained for.
 
@@ -23,12 +35,11 @@ def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float3
         in_chans: 1 or more; equal to C returns `weight` itself.
 
     Raises:
-        UsageError: in_chans below 1.
-        InvalidInputError: the weight has no channel axis.
+        UsageError: in_chans below 1 or above MAX_CHANS.
+        InvalidInputError: the weight has no channel axis, or no channel on it.
     """
-    if in_chans < 1:
-        raise UsageError(f"The number of input channels must be 1 or more, found {in_chans}.")
-    if weight.ndim < 3:
+    check_in_chans(in_chans)
+    if weight.ndim < 3 or weight.shape[1] == 0:
         raise InvalidInputError(
             f"An input layer's weight has the axes (out, in, kernel...), found the shape {tuple(weight.shape)}."
         )
@@ -38,7 +49,11 @@ def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float3
     if in_chans == 1:
         total: NDArray[np.float32] = weight.sum(axis=1, keepdims=True, dtype=weight.dtype)
         return total
-    repeated = weight.take([i % source for i in range(in_chans)], axis=1)
+    import numpy as np
+
+    repeated = np.empty((weight.shape[0], in_chans, *weight.shape[2:]), weight.dtype)
+    for start in range(0, in_chans, source):
+        repeated[:, start : start + source] = weight[:, : in_chans - start]
     repeated *= weight.dtype.type(source / in_chans)
     return repeated
 

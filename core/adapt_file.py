@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from zoo.core.adapt import adapt_input
+from zoo.core.adapt import adapt_input, check_in_chans
 from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.fingerprint import fingerprint
-from zoo.core.float_bytes import from_float32, to_float32
+from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, to_float32
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts, names_with_fingerprint
 from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
-from zoo.core.weight_metadata import weight_metadata
+from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata
 
 Action = Literal["copy", "adapt", "drop"]
 
@@ -75,7 +76,7 @@ def adapt_file(
         NotFoundError: no such source. CannotWriteError: nothing was written.
     """
     with open_safetensors(source) as file:
-        report = adapt_tensors(
+        return adapt_tensors(
             file.tensors.values(),
             output,
             cfg,
@@ -85,9 +86,8 @@ def adapt_file(
             num_classes=num_classes,
             force=force,
             dry_run=dry_run,
+            before_publishing=file.require_unchanged,
         )
-        file.require_unchanged()
-    return report
 
 
 def adapt_tensors(
@@ -101,10 +101,15 @@ def adapt_tensors(
     num_classes: int | None = None,
     force: bool = False,
     dry_run: bool = False,
+    before_publishing: Callable[[], None] | None = None,
 ) -> AdaptReport:
-    """As `adapt_file`, from tensors that may lie in memory (a converted .pth file)."""
+    """As `adapt_file`, from tensors that may lie in memory (a converted .pth file).
+
+    `before_publishing` is called when all is written and not yet in place; what it raises leaves nothing behind.
+    """
     check_request(in_chans, num_classes)
     target = check_target(output)
+    cfg = configured(cfg, _stated(source_metadata, cfg, source))
     stored = {tensor.name: tensor for tensor in tensors}
     inputs = _input_layers(stored, cfg, source)
     _require_architecture(stored, cfg, source)
@@ -136,6 +141,8 @@ def adapt_tensors(
         _refuse_other_size(target, nbytes, force)
         with atomic_output(output, force=force) as file:
             write_safetensors(file, written, metadata)
+            if before_publishing:
+                before_publishing()
         status = "unchanged" if file.unchanged else "written"
     return AdaptReport(
         source=source,
@@ -152,10 +159,22 @@ def adapt_tensors(
 
 def check_request(in_chans: int, num_classes: int | None) -> None:
     """Raises UsageError for numbers that no file could satisfy."""
-    if in_chans < 1:
-        raise UsageError(f"The number of input channels must be 1 or more, found {in_chans}.")
+    check_in_chans(in_chans)
     if num_classes is not None and num_classes < 0:
         raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
+
+
+def _stated(metadata: Mapping[str, str], cfg: PretrainedCfg, source: str) -> dict[str, Any]:
+    """What a file that zoo wrote says of itself: its mean and std may not be the default ones."""
+    stated = stated_configuration(metadata)
+    architecture = stated.get("architecture") or cfg.architecture
+    if architecture != cfg.architecture:
+        raise InvalidInputError(
+            f"{source} was made for {architecture}, not for {cfg.architecture}.",
+            hint=f"Say {architecture} instead of {cfg.architecture}.",
+            path=source,
+        )
+    return stated
 
 
 def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> list[StoredTensor]:
@@ -169,7 +188,16 @@ def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source
             hint="Name the architecture that the file was made for.",
             path=source,
         )
-    return [stored[name] for name in names]
+    layers = [stored[name] for name in names]
+    for layer in layers:
+        if layer.dtype not in FLOAT_DTYPES or len(layer.shape) < 3 or not layer.shape[1]:
+            raise InvalidInputError(
+                f"{source}: {layer.name} should hold floating-point numbers with the axes (out, in, kernel...), found"
+                f" {layer.dtype} {list(layer.shape)}.",
+                hint="Name the architecture that the file was made for.",
+                path=source,
+            )
+    return layers
 
 
 def _require_architecture(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> None:
@@ -202,10 +230,15 @@ def _change(
 ) -> tuple[Action, StoredTensor | None]:
     if any(tensor.name.startswith(f"{path}.") for path in head):
         return "drop", None
-    if not is_input or (len(tensor.shape) > 1 and tensor.shape[1] == in_chans):
+    if not is_input or tensor.shape[1] == in_chans:
         return "copy", tensor
+    import numpy as np
+
     fitted = adapt_input(to_float32(tensor.read(), tensor.dtype, tensor.shape), in_chans)
-    return "adapt", StoredTensor(tensor.name, tensor.dtype, fitted.shape, from_float32(fitted, tensor.dtype))
+    data = from_float32(fitted, tensor.dtype)
+    if not np.isfinite(to_float32(data, tensor.dtype, fitted.shape)).all():
+        warnings.warn(f"{tensor.name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
+    return "adapt", StoredTensor(tensor.name, tensor.dtype, fitted.shape, data)
 
 
 def _method(from_chans: int, in_chans: int) -> str:

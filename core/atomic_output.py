@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +14,15 @@ from pathlib import Path
 
 from zoo.core.errors import CannotWriteError
 
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".zoo-", ".tmp"
+_TEMPORARY = re.compile(r"\.zoo-[0-9a-f]{16}\.tmp")
 _COMPARE_CHUNK = 1 << 20
+_SHARED_BLOB = re.compile(r"/blobs/[0-9a-f]{2}/[0-9a-f]{40,64}$")
+_HINTS = {
+    errno.ENOSPC: "Free some space, or choose another place with -o.",
+    errno.EDQUOT: "Free some of your quota, or choose another place with -o.",
+    errno.EFBIG: "Raise the limit (ulimit -f), or choose a file system that takes files of this size.",
+    errno.ENAMETOOLONG: "Choose a shorter name with -o.",
+}
 
 
 class OutputFile:
@@ -40,13 +49,10 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Itera
         CannotWriteError: for every reason that the file could not be written; the old content is then intact.
     """
     target = check_target(path)
-    name = f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
-    temporary = os.path.join(os.path.dirname(target), name)
-    fd = -1
+    temporary, fd = "", -1
     try:
         _remove_stale(os.path.dirname(target))
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary, fd = _create_temporary(os.path.dirname(target))
         output = OutputFile(fd)
         yield output
         os.fsync(fd)
@@ -67,23 +73,31 @@ def check_target(path: str | os.PathLike[str]) -> str:
         target = os.path.realpath(given)
         parent = os.path.dirname(target)
         if os.path.islink(given) and not os.path.exists(target):
-            raise CannotWriteError(f"{given} is a link to a file that does not exist.", path=given)
-        if not os.path.isdir(parent):
             raise CannotWriteError(
-                f"The folder {parent} does not exist.", hint=f"Create it: mkdir -p {parent}", path=given
+                f"{given} is a link to a file that does not exist.", hint="Remove the link, or mend it.", path=given
             )
+        try:
+            os.stat(parent)
+        except FileNotFoundError:
+            import shlex
+
+            raise CannotWriteError(
+                f"The folder {parent} does not exist.", hint=f"Create it: mkdir -p {shlex.quote(parent)}", path=given
+            ) from None
         try:
             mode = os.stat(target).st_mode
         except FileNotFoundError:
             mode = stat.S_IFREG
     except OSError as error:
         raise cannot_write(path, error) from error
+    except ValueError:
+        raise CannotWriteError(f"{given!r} holds a NUL, which no file name can.", path=given) from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CannotWriteError(
             f"{given} is {kind}; the output must be a file.", hint="Name a file with -o.", path=given
         )
-    if _in_hub_cache(target):
+    if _in_hub_cache(target) or _in_hub_cache(os.path.abspath(given)):
         raise CannotWriteError(
             f"{given} lies in the Hugging Face cache, whose files are shared and named by their checksum.",
             hint="Choose a path outside the cache.",
@@ -95,15 +109,17 @@ def check_target(path: str | os.PathLike[str]) -> str:
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> CannotWriteError:
     """The operating system's reason as one sentence."""
     reason = error.strerror or str(error)
-    return CannotWriteError(f"{os.fspath(path)} could not be written: {reason}.", path=os.fspath(path))
+    hint = _HINTS.get(error.errno or 0, "Choose another place with -o.")
+    return CannotWriteError(f"{os.fspath(path)} could not be written: {reason}.", hint=hint, path=os.fspath(path))
 
 
 def _in_hub_cache(target: str) -> bool:
     parts = Path(target).parts
-    return any(
+    in_repository = any(
         part.startswith(("models--", "datasets--")) and following in ("blobs", "snapshots", "refs")
         for part, following in pairwise(parts)
     )
+    return in_repository or bool(_SHARED_BLOB.search(target))
 
 
 def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
@@ -121,11 +137,13 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
-    folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # The new content is in place; that the name survives a power cut is as much as the folder allows.
+    with suppress(OSError):
+        folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return False
 
 
@@ -141,10 +159,23 @@ def _equal_content(fd: int, target: str) -> bool:
     return True
 
 
+def _create_temporary(folder: str) -> tuple[str, int]:
+    """A new file, open and locked: the lock tells other runs that it is in use."""
+    while True:
+        path = os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)  # another run took it for stale in the moment before it was locked
+
+
 def _remove_stale(folder: str) -> None:
     """Remove what a killed process left behind: temporary files that nobody holds a lock on."""
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name.startswith(TEMPORARY_PREFIX) and e.name.endswith(TEMPORARY_SUFFIX)]
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable and not readable
+        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for name in names:
         path = os.path.join(folder, name)
         with suppress(OSError):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+FLOAT_DTYPES = ("BF16", *_NUMPY)
 
 
 def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -26,7 +27,8 @@ def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> 
         return bits.view(np.float32).reshape(shape)
     if dtype not in _NUMPY:
         raise InvalidInputError(f"An input layer must hold floating-point numbers, found {dtype}.")
-    return np.frombuffer(data, _NUMPY[dtype]).astype(np.float32).reshape(shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite, as in torch
+        return np.frombuffer(data, _NUMPY[dtype]).astype(np.float32).reshape(shape)
 
 
 def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
@@ -38,4 +40,5 @@ def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
         # Rounding must not turn a NaN into an infinity.
         return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
-    return values.astype(_NUMPY[dtype]).tobytes()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(_NUMPY[dtype]).tobytes()

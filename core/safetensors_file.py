@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -39,6 +39,7 @@ class Region:
     fd: int
     offset: int
     length: int
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class StoredTensor:
         while offset < end:
             part = os.pread(self.data.fd, min(end - offset, _COPY_CHUNK), offset)
             if not part:
-                raise InvalidInputError(f"The weight file became shorter while {self.name!r} was read.")
+                raise _became_shorter(self.data)
             parts.append(part)
             offset += len(part)
         return b"".join(parts)
@@ -82,7 +83,19 @@ class SafetensorsFile:
     def require_unchanged(self) -> None:
         """Raises InvalidInputError where somebody wrote to the file since it was opened."""
         if _stamp(os.fstat(self.fd)) != self._stamp:
-            raise InvalidInputError(f"{self.path} was changed while it was read.", hint="Run again.", path=self.path)
+            raise InvalidInputError(
+                f"{self.path} was changed while it was read.",
+                hint="Run again when nothing writes to it.",
+                path=self.path,
+            )
+
+
+def _became_shorter(region: Region) -> InvalidInputError:
+    return InvalidInputError(
+        f"{region.path or 'The weight file'} became shorter while it was read.",
+        hint="Run again when nothing writes to it.",
+        path=region.path,
+    )
 
 
 def _stamp(info: os.stat_result) -> tuple[int, int]:
@@ -188,7 +201,7 @@ def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[s
     if not isinstance(entries, dict):
         raise invalid("its header is not a JSON object")
     metadata = entries.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+    if not isinstance(metadata, dict) or not all(_is_text(text) for pair in metadata.items() for text in pair):
         raise invalid("its metadata is not a table of strings")
 
     data_start = 8 + length
@@ -212,7 +225,7 @@ def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[s
             "Download it again." if size < data_start + expected else "",
         )
     tensors = {
-        name: StoredTensor(name, dtype, shape, Region(fd, data_start + begin, end - begin))
+        name: StoredTensor(name, dtype, shape, Region(fd, data_start + begin, end - begin, path))
         for begin, end, name, dtype, shape in found
     }
     return tensors, metadata
@@ -235,12 +248,21 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
+def _is_text(value: Any) -> bool:
+    """Whether UTF-8 can write it: JSON's escapes can make half of a surrogate pair."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _entry_problem(name: str, entry: Any) -> str:
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= set(entry):
         return "lacks dtype, shape or data_offsets"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if not _is_text(name):
         return "has a name that is not Unicode text"
     shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
@@ -249,6 +271,8 @@ def _entry_problem(name: str, entry: Any) -> str:
         return f"has a shape that is not a list of up to {MAX_RANK} sizes"
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         return "has offsets that are not two byte positions"
+    if any(prod(shape[:i]) >= 1 << 63 for i in range(len(shape) + 1)):
+        return f"has the shape {shape}, which overflows a size"
     bits = prod(shape) * DTYPE_BITS[dtype]
     if bits % 8 or offsets[1] - offsets[0] != bits // 8:
         return f"holds {offsets[1] - offsets[0]} bytes, where {dtype} {shape} needs {bits / 8:g}"
@@ -259,8 +283,15 @@ def _entry_problem(name: str, entry: Any) -> str:
 
 
 def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
-    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given."""
+    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given.
+
+    Raises InvalidInputError for what no reader takes: a name that the format keeps for itself or that is no text, a
+    header over the limit.
+    """
     ordered = sorted(tensors, key=lambda t: -DTYPE_BITS[t.dtype])
+    for tensor in ordered:
+        if tensor.name == "__metadata__" or not _is_text(tensor.name):
+            raise InvalidInputError(f"A safetensors file cannot hold a tensor called {tensor.name[:80]!r}.")
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     offset = 0
     for tensor in ordered:
@@ -269,6 +300,8 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
     return len(text).to_bytes(8, "little") + text, ordered
 
 
@@ -295,7 +328,7 @@ def _merged(pieces: Iterable[Region | bytes | memoryview]) -> Iterator[Region | 
             pending = None
             yield piece
         elif pending is not None and (piece.fd, piece.offset) == (pending.fd, pending.offset + pending.length):
-            pending = Region(pending.fd, pending.offset, pending.length + piece.length)
+            pending = replace(pending, length=pending.length + piece.length)
         else:
             if pending is not None:
                 yield pending
@@ -322,5 +355,5 @@ def _copy(region: Region, output: OutputFile) -> None:
             output.write(data)
             copied = len(data)
         if not copied:
-            raise InvalidInputError("The weight file became shorter while it was copied.", hint="Run again.")
+            raise _became_shorter(region)
         offset += copied

@@ -63,7 +63,12 @@ def save_model(
 
     Raises CannotWriteError; nothing is then changed.
     """
-    metadata = weight_metadata(cfg, in_chans=model.in_chans, num_classes=model.num_classes, origin=origin, kept={})
+    tensors = stored_tensors(model.state_dict())
+    paths = (cfg.classifier,) if isinstance(cfg.classifier, str) else cfg.classifier or ()
+    # A net of feature maps knows how many classes its model has, and holds no classifier.
+    has_classifier = any(tensor.name.startswith(f"{path}.") for tensor in tensors for path in paths)
+    num_classes = model.num_classes if has_classifier else 0
+    metadata = weight_metadata(cfg, in_chans=model.in_chans, num_classes=num_classes, origin=origin, kept={})
     with atomic_output(output, force=force) as file:
-        write_safetensors(file, stored_tensors(model.state_dict()), metadata)
+        write_safetensors(file, tensors, metadata)
     return not file.unchanged

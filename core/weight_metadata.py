@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,25 +77,45 @@ def stated_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
     return values if _is_sound(values) else {}
 
 
-def _is_sound(values: dict[str, Any]) -> bool:
+def _is_sound(values: Mapping[str, Any]) -> bool:
     """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
-
-    in_chans, classes = values.get("in_chans"), values.get("num_classes")
-    texts = ("architecture", "tag", "interpolation", "crop_mode")
+    in_chans, classes, size = values.get("in_chans"), values.get("num_classes"), values.get("input_size")
+    texts = ("architecture", "tag", "interpolation", "crop_mode", "license")
+    ratios = (values.get("crop_pct", 1.0), values.get("test_crop_pct", 1.0))
+    layers = (values.get("first_conv", ""), values.get("classifier", ""))
     return (
-        type(in_chans) is int
+        _is_size(in_chans)
         and type(classes) is int
         and classes >= 0
-        and _are_positive(values.get("input_size"), 3, int)
-        and values["input_size"][0] == in_chans
-        and all(_are_positive(values.get(key), in_chans, (int, float)) for key in ("mean", "std"))
+        and _is_image_size(size, in_chans)
+        and _is_image_size(values.get("test_input_size", size), in_chans)
+        and _are_numbers(values.get("mean"), in_chans)
+        and _are_numbers(values.get("std"), in_chans)
+        and all(value > 0 for value in (*values["std"], *ratios) if _are_numbers([value], 1))
+        and _are_numbers(list(ratios), 2)
         and all(isinstance(values.get(key, ""), str) for key in texts)
-        and isinstance(values.get("crop_pct", 1.0), int | float)
+        and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
 
 
-def _are_positive(values: Any, count: int, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(values, list) and len(values) == count and all(isinstance(v, kind) and v > 0 for v in values)  # type: ignore[operator]
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value < 1 << 31
+
+
+def _is_image_size(value: Any, in_chans: int) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_size, value)) and value[0] == in_chans
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    )
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def file_configuration(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def create(
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
+    if not 0 <= seed < 1 << 64:
+        raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)
     if target is not None:
         from zoo.core.atomic_output import check_target
