@@ -195,14 +195,14 @@ def test_a_snapshot_link_is_refused_wherever_it_leads(tmp_path: Path):
 
 
 def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path):
-    with pytest.raises(CannotWriteError, match="The folder .*new one does not exist") as caught:
+    with pytest.raises(CannotWriteError, match=r"The folder .*new one does not exist") as caught:
         write(tmp_path / "new one" / "w")
     assert caught.value.hint == f"Create it: mkdir -p '{tmp_path}/new one'"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path):
     (tmp_path / "file").write_bytes(OLD)
-    with pytest.raises(CannotWriteError, match="Not a directory|does not exist"):
+    with pytest.raises(CannotWriteError, match=r"Not a directory|does not exist"):
         write(tmp_path / "file" / "w")
 
 
