@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,7 +79,8 @@ def stated_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _is_sound(values: Mapping[str, Any]) -> bool:
     """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
-    in_chans, classes, size = values.get("in_chans"), values.get("num_classes"), values.get("input_size")
+    in_chans: Any = values.get("in_chans")
+    classes, size = values.get("num_classes"), values.get("input_size")
     texts = ("architecture", "tag", "interpolation", "crop_mode", "license")
     ratios = (values.get("crop_pct", 1.0), values.get("test_crop_pct", 1.0))
     layers = (values.get("first_conv", ""), values.get("classifier", ""))
@@ -91,8 +92,8 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and _is_image_size(values.get("test_input_size", size), in_chans)
         and _are_numbers(values.get("mean"), in_chans)
         and _are_numbers(values.get("std"), in_chans)
-        and all(value > 0 for value in (*values["std"], *ratios) if _are_numbers([value], 1))
         and _are_numbers(list(ratios), 2)
+        and min(*values["std"], *ratios) > 0
         and all(isinstance(values.get(key, ""), str) for key in texts)
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )

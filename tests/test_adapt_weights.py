@@ -22,6 +22,10 @@ from zoo.cli.app import app
 from zoo.core.registry import get_pretrained_cfg
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
+STATED = {
+    "schema_version": 1, "architecture": MODEL, "tag": "mine", "in_chans": 3, "num_classes": 1000,
+    "input_size": [3, 96, 96], "mean": [0.0, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
+}  # fmt: skip
 
 
 class Run(NamedTuple):
@@ -136,12 +140,10 @@ def test_other_classes_drop_the_classifier_and_create_makes_one(adapt: Zoo, zoo:
 
 
 def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path, state_dict: dict[str, torch.Tensor]):
-    values = {"schema_version": 1, "architecture": MODEL, "in_chans": 3, "num_classes": 1000}
-    values |= {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 96, 96], "tag": "mine"}
-    save_file(state_dict, source, metadata={"zoo": json.dumps(values)})
+    save_file(state_dict, source, metadata={"zoo": json.dumps(STATED)})
     assert adapt(4).returncode == 0
     found = stated(Path("out.safetensors"))
-    assert (found["mean"], found["std"]) == ([0.1, 0.2, 0.3, 0.1], [0.4, 0.5, 0.6, 0.4])
+    assert (found["mean"], found["std"]) == ([0.0, 0.2, 0.3, 0.0], [0.4, 0.5, 0.6, 0.4])
     assert (found["input_size"], found["tag"]) == ([4, 96, 96], "mine")
 
 
@@ -151,6 +153,7 @@ def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path,
         {"mean": "abc"},
         {"mean": [1, 2]},
         {"std": [1, 2, float("nan")]},
+        {"std": [1, 2, 0]},
         {"input_size": [3]},
         {"input_size": [4, 96, 96]},
         {"in_chans": 0},
@@ -164,8 +167,7 @@ def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path,
 def test_a_statement_that_makes_no_sense_is_not_used(
     adapt: Zoo, source: Path, state_dict: dict[str, torch.Tensor], change: dict[str, Any]
 ):
-    values = {"schema_version": 1, "architecture": MODEL, "in_chans": 3, "num_classes": 1000, "tag": "mine"} | change
-    save_file(state_dict, source, metadata={"zoo": json.dumps(values)})
+    save_file(state_dict, source, metadata={"zoo": json.dumps(STATED | change)})
     assert adapt(4).returncode == 0
     cfg = get_pretrained_cfg(MODEL)
     assert cfg is not None
