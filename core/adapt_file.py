@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from zoo.core.adapt import adapt_input, check_in_chans
 from zoo.core.atomic_output import atomic_output, check_target
@@ -109,7 +109,7 @@ def adapt_tensors(
     """
     check_request(in_chans, num_classes)
     target = check_target(output)
-    cfg = configured(cfg, _stated(source_metadata, cfg, source))
+    cfg = configured(cfg, stated_configuration(source_metadata, cfg.architecture, source))
     stored = {tensor.name: tensor for tensor in tensors}
     inputs = _input_layers(stored, cfg, source)
     _require_architecture(stored, cfg, source)
@@ -162,19 +162,6 @@ def check_request(in_chans: int, num_classes: int | None) -> None:
     check_in_chans(in_chans)
     if num_classes is not None and num_classes < 0:
         raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
-
-
-def _stated(metadata: Mapping[str, str], cfg: PretrainedCfg, source: str) -> dict[str, Any]:
-    """What a file that zoo wrote says of itself: its mean and std may not be the default ones."""
-    stated = stated_configuration(metadata)
-    architecture = stated.get("architecture") or cfg.architecture
-    if architecture != cfg.architecture:
-        raise InvalidInputError(
-            f"{source} was made for {architecture}, not for {cfg.architecture}.",
-            hint=f"Say {architecture} instead of {cfg.architecture}.",
-            path=source,
-        )
-    return stated
 
 
 def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> list[StoredTensor]:

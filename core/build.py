@@ -22,6 +22,7 @@ from zoo.core.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.records import PretrainedCfg
 from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
 from zoo.models.base import ImageModel
+from zoo.weights_cache.locate import existing_weight_file
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
 
@@ -81,7 +82,10 @@ def create_model(
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
     weights_path = checkpoint_path or (cfg.file if pretrained else "")
-    stated = file_configuration(weights_path) if weights_path else {}
+    stated: Mapping[str, Any] = {}
+    if weights_path:
+        weights_path = existing_weight_file(Path(weights_path).expanduser())
+        stated = file_configuration(weights_path, name)
     cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
@@ -95,19 +99,32 @@ def create_model(
         model.to(dtype)
     if seed is not None:
         torch.manual_seed(seed)
-    if checkpoint_path is not None:
-        load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, new_classifier=num_classes is not None)
-    elif pretrained:
-        registry.require_weights(cfg)
-        load_pretrained(model, cfg, allow_missing=allow_missing)
-    elif torch.device(device or "cpu").type != "meta":
-        materialize(model)
-    if device is not None:
+    if features_only and feature_cls not in FEATURE_CLASSES:
+        raise UsageError(f"feature_cls must be 'list' or 'hook', found {feature_cls!r}.")
+    if not (pretrained or checkpoint_path):
+        if torch.device(device or "cpu").type != "meta":
+            materialize(model)
         model.to(device)
+        return FEATURE_CLASSES[feature_cls](model, out_indices) if features_only else model
+
+    # What the features do not need is cut off before loading: a file of the trunk alone is enough.
+    not_needed: set[str] = set()
     if features_only:
-        if feature_cls not in FEATURE_CLASSES:
-            raise UsageError(f"feature_cls must be 'list' or 'hook', found {feature_cls!r}.")
-        return FEATURE_CLASSES[feature_cls](model, out_indices)
+        whole = set(model.state_dict())
+        model = FEATURE_CLASSES[feature_cls](model, out_indices)
+        not_needed = whole - set(model.state_dict())
+    if checkpoint_path is not None:
+        load_checkpoint(
+            model,
+            weights_path,
+            allow_missing=allow_missing,
+            new_classifier=num_classes is not None,
+            not_needed=not_needed,
+        )
+    else:
+        registry.require_weights(cfg)
+        load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed)
+    model.to(device)
     return model
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -48,6 +48,7 @@ def load_pretrained(
     strict: bool = True,
     *,
     allow_missing: Sequence[str] = (),
+    not_needed: Collection[str] = (),
 ) -> LoadReport:
     """Load the weights that a default config names into a model.
 
@@ -61,6 +62,7 @@ def load_pretrained(
         filter_fn: `filter_fn(state_dict, model) -> state_dict`, applied first.
         strict: an entry without a counterpart on either side is an error.
         allow_missing: wildcards of keys that the weights may lack.
+        not_needed: keys of parts that were cut off the model; they are passed over.
 
     Raises:
         NotFoundError: the config names no weights, or they cannot be had.
@@ -86,7 +88,7 @@ def load_pretrained(
     if filter_fn is not None:
         state_dict = filter_fn(state_dict, model)
     new_classifier = cfg.num_classes != getattr(model, "num_classes", cfg.num_classes)
-    return _load(model, state_dict, source, cfg, strict, allow_missing, new_classifier)
+    return _load(model, state_dict, source, cfg, strict, allow_missing, new_classifier, not_needed)
 
 
 def load_checkpoint(
@@ -97,6 +99,7 @@ def load_checkpoint(
     *,
     allow_missing: Sequence[str] = (),
     new_classifier: bool = False,
+    not_needed: Collection[str] = (),
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
@@ -104,13 +107,13 @@ def load_checkpoint(
         model: one of zoo's models, or any module (then nothing is adapted).
         checkpoint_path: safetensors, or a torch file that holds tensors only.
         use_ema: prefer averaged weights where the file has both.
-        strict, allow_missing: as in `load_pretrained`.
+        strict, allow_missing, not_needed: as in `load_pretrained`.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
     """
     state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
     given = getattr(model, "pretrained_cfg", None) or {}
     cfg = PretrainedCfg.from_mapping(given)
-    return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier)
+    return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier, not_needed)
 
 
 def _load(
@@ -121,9 +124,10 @@ def _load(
     strict: bool,
     allow_missing: Sequence[str],
     new_classifier: bool,
+    not_needed: Collection[str],
 ) -> LoadReport:
     wanted = model.state_dict()
-    state_dict = _repair_keys(model, state_dict)
+    state_dict = {k: t for k, t in _repair_keys(model, state_dict).items() if k not in not_needed}
     adapted = _adapt_input_layers(state_dict, wanted, cfg)
     dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
     shapes = [
@@ -175,15 +179,18 @@ def _mismatch(
     ) if keys]  # fmt: skip
     return InvalidInputError(
         f"{source} does not fit {type(model).__name__}: {'; '.join(parts)}.",
-        hint="Name what may be missing with allow_missing, or build the model that the file was made for.",
+        hint="Build the model that the file was made for, or name what may be missing (allow_missing in the library).",
         path=source,
     )
 
 
 def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
     """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
-    repair = getattr(import_module(type(model).__module__), "repair_keys", None)
-    return repair(state_dict, model) if callable(repair) else dict(state_dict)
+    for model_class in type(model).__mro__:
+        if model_class.__module__.startswith("zoo.models."):
+            repair = getattr(import_module(model_class.__module__), "repair_keys", None)
+            return repair(state_dict, model) if callable(repair) else state_dict
+    return state_dict
 
 
 def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:

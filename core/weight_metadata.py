@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from zoo.core.adapt import adapt_channel_values
+from zoo.core.errors import InvalidInputError
 from zoo.core.records import PretrainedCfg
+from zoo.core.safetensors_file import is_torch_file, open_safetensors
 
 METADATA_KEY = "zoo"
 SCHEMA_VERSION = 1
@@ -66,15 +68,35 @@ def weight_metadata(
     return {**kept, "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
 
 
-def stated_configuration(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a file says of itself; empty where zoo did not write it, or where it says nothing usable."""
+def stated_configuration(metadata: Mapping[str, str], architecture: str, path: str) -> dict[str, Any]:
+    """What a weight file says of itself; empty where zoo did not write it.
+
+    Args:
+        metadata: the file's.
+        architecture: what it is about to be used as.
+        path: for the message.
+
+    Raises InvalidInputError where the statement is damaged, or is about another architecture.
+    """
+    if METADATA_KEY not in metadata:
+        return {}
     try:
-        values = json.loads(metadata.get(METADATA_KEY, "{}"))
+        values = json.loads(metadata[METADATA_KEY])
     except (ValueError, RecursionError):
-        return {}
-    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
-        return {}
-    return values if _is_sound(values) else {}
+        values = None
+    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION or not _is_sound(values):
+        raise InvalidInputError(
+            f"{path} states a configuration that does not describe a model's input, or that another version of zoo"
+            " wrote.",
+            hint="Write the file again with this zoo.",
+            path=path,
+        )
+    stated = values.get("architecture")
+    if stated and stated != architecture:
+        raise InvalidInputError(
+            f"{path} says that it holds {stated}, not {architecture}.", hint=f"Name {stated}.", path=path
+        )
+    return values
 
 
 def _is_sound(values: Mapping[str, Any]) -> bool:
@@ -119,16 +141,12 @@ def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def file_configuration(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """`stated_configuration` of a file; empty for a file that is not safetensors (which is read, or refused, later)."""
-    from zoo.core.errors import ZooError
-    from zoo.core.safetensors_file import open_safetensors
-
-    try:
-        with open_safetensors(path) as file:
-            return stated_configuration(file.metadata)
-    except ZooError:
+def file_configuration(path: str | os.PathLike[str], architecture: str) -> dict[str, Any]:
+    """`stated_configuration` of a file; empty for a torch checkpoint. Raises as `open_safetensors` too."""
+    if is_torch_file(path):
         return {}
+    with open_safetensors(path) as file:
+        return stated_configuration(file.metadata, architecture, os.fspath(path))
 
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:

@@ -112,7 +112,7 @@ def test_a_forged_configuration_is_refused(weights: Path, capsys: pytest.Capture
     safetensors.torch.save_file(tensors, forged, metadata={"zoo": json.dumps(config)})
     words = ["export-features", "resnet18", str(DATA), "--weights", str(forged), "-o", str(tmp_path / "out")]
     assert errors.run(app, words) == 4
-    assert "config does not describe an input" in capsys.readouterr().err
+    assert "does not describe a model's input" in capsys.readouterr().err
 
 
 def test_a_bad_image_is_told_and_the_rest_exported(export: Callable[..., Run], tmp_path: Path) -> None:
@@ -138,7 +138,6 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
     [
         (["--out-indices", "two"], 2, "numbers with commas"),
         (["--out-indices", "2,9"], 2, "0..4"),
-        (["--out-indices", "4,2"], 2, "ascending"),
         (["--batch-size", "0"], 2, "1 or more"),
         (["--in-chans", "25"], 4, "25 channels"),
         (["/nothing/here.jpg"], 5, "/nothing/here.jpg"),

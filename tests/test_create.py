@@ -168,12 +168,25 @@ def test_unknown_names(create: Zoo):
 
 
 def test_weights_that_are_missing_damaged_or_of_another_model(create: Zoo):
-    assert_refused(create("--weights", "none", "-o", "out"), 5, "There is no file none")
+    assert_refused(create("--weights", "none", "-o", "out"), 5, "There is no weight file none")
     Path("damaged").write_bytes(b"\1" * 99)
     assert_refused(create("--weights", "damaged", "-o", "out"), 4, "damaged is not a sound safetensors file")
     create("-o", "weights")
     run = create("--weights", "weights", "-o", "out", name="resnet18")
-    assert_refused(run, 4, "weights does not fit ResNet", "missing (conv1.weight")
+    assert_refused(run, 4, "weights says that it holds test_resnet, not resnet18")
+    save_file(create_model(MODEL, seed=0).state_dict(), "unlabelled")
+    run = create("--weights", "unlabelled", "-o", "out", name="resnet18")
+    assert_refused(run, 4, "unlabelled does not fit ResNet", "missing (conv1.weight")
+
+
+def test_a_file_of_the_trunk_alone_is_enough_for_the_trunk(create: Zoo):
+    trunk = ("--features-only", "--out-indices", "1,2")
+    create(*trunk, "--seed", "3", "-o", "trunk.safetensors")
+    assert create(*trunk, "--weights", "trunk.safetensors", "-o", "again.safetensors").returncode == 0
+    first, again = load_file("trunk.safetensors"), load_file("again.safetensors")
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert_refused(create("--weights", "trunk.safetensors", "-o", "whole"), 4, "missing")
 
 
 def test_a_tensor_that_is_missing_or_too_many_is_an_error(create: Zoo):

@@ -63,6 +63,15 @@ def test_another_number_of_classes_makes_a_new_classifier(path):
     assert model.fc.weight.isfinite().all()
 
 
+def test_features_need_the_trunk_alone(source, path, tmp_path):
+    whole = zoo.create_model(NAME, features_only=True, out_indices=[1, 2], checkpoint_path=path)
+    trunk = saved(tmp_path, whole.state_dict())
+    model = zoo.create_model(NAME, features_only=True, out_indices=[1, 2], checkpoint_path=trunk).eval()
+    expected = zoo.FeatureListNet(source.eval(), [1, 2])
+    x = torch.randn(1, 3, 64, 64)
+    assert all(torch.equal(a, b) for a, b in zip(model(x), expected(x), strict=True))
+
+
 def test_no_classifier_drops_the_files(path):
     model = zoo.create_model(NAME, checkpoint_path=path, num_classes=0)
     assert set(model.load_report.dropped) == {"fc.weight", "fc.bias"}

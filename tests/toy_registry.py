@@ -26,6 +26,7 @@ def _entry(params: int, macs: int | None, tags: list[str]) -> dict[str, object]:
         "num_features": 32,
         "levels": LEVELS,
         "tags": tags,
+        "fingerprint": "",
     }
 
 

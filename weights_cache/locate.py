@@ -124,7 +124,7 @@ def locate(cfg: PretrainedCfg) -> Source:
     if cfg.state_dict is not None:
         return InMemory(cfg.state_dict)
     if cfg.file:
-        return LocalFile(_existing_file(Path(cfg.file).expanduser()))
+        return LocalFile(existing_weight_file(Path(cfg.file).expanduser()))
     if cfg.package:
         return _package_file(cfg.package)
     if cfg.hf_hub_id:
@@ -171,7 +171,8 @@ def _environment(name: str) -> str:
     return os.path.expandvars(os.path.expanduser(os.environ.get(name, "")))
 
 
-def _existing_file(path: Path) -> Path:
+def existing_weight_file(path: Path) -> Path:
+    """The weight file at a path, which may be a folder that holds one. Raises NotFoundError."""
     if path.is_dir():
         found = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
         if found is None:
