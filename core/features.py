@@ -60,7 +60,7 @@ class FeatureNet(nn.Module):
     feature_info: FeatureInfo
     _model_class: type[ImageModel]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *_given: Any, **_options: Any) -> None:
         """Nothing to do: `__new__` hands over a finished model."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:

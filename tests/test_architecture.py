@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import zoo
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("cli", "core", "models", "weights_cache", "zoo")
 
@@ -82,6 +84,13 @@ def test_only_the_output_module_prints():
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("models")])
 def test_model_files_stay_short(module):
     assert len(MODULES[module].read_text().splitlines()) <= 600
+
+
+def test_type_checkers_see_the_names_that_zoo_answers():
+    tree = ast.parse(MODULES["zoo"].read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    declared = {f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
+    assert declared == {f"zoo.{home}.{name}" for name, home in zoo._HOME.items()}
 
 
 def test_importing_zoo_is_cheap_and_answers_names():

@@ -127,7 +127,8 @@ def _as_lines(document: dict[str, Any]) -> list[str]:
     weights = document["weights"]
     origin = f"random, seed {weights['random_seed']}" if "random_seed" in weights else f"from {weights['source']}"
     params, channels, classes = output.count(document["params"]), document["in_chans"], document["num_classes"]
-    head = f"{document['architecture']}: {params} parameters, {channels} channels, {classes} classes, weights {origin}"
+    end = "trunk only" if "feature_levels" in document else f"{classes} classes"
+    head = f"{document['architecture']}: {params} parameters, {channels} channels, {end}, weights {origin}"
     lines = [head]
     for key in ("adapted", "dropped", "initialised"):
         lines += [f"  {tensor}: {key}" for tensor in weights.get(key, ())]
