@@ -39,7 +39,6 @@ _HOME = {
     "PretrainedCfg": "core.records",
     "ZooError": "core.errors",
     "adapt_input": "core.adapt",
-    "adapt_input": "core.adapt",
     "create_model": "core.build",
     "get_arch_pretrained_cfgs": "core.registry",
     "get_pretrained_cfg": "core.registry",
