@@ -7,8 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import typer
 
@@ -24,8 +23,7 @@ _STOPPED = {
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF}
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """What is told of a run that failed."""
 
     code: ExitCode

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.core.errors import UsageError
-from zoo.core.records import PretrainedCfg
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
 
 
 def complete_model_name(incomplete: str) -> list[str]:

@@ -12,8 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.core.errors import CannotWriteError
 
@@ -26,8 +25,7 @@ SCHEMA_VERSION = 1
 SECONDS_BETWEEN_LINES = 30.0
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What the flags that every command has ask for."""
 
     json: bool = False

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from zoo.core.adapt import adapt_input, check_in_chans
@@ -15,7 +16,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, to_float32
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts, names_with_fingerprint
-from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, write_safetensors
+from zoo.core.safetensors_file import Computed, StoredTensor, layout, open_safetensors, write_safetensors
 from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata
 
 Action = Literal["copy", "adapt", "drop"]
@@ -219,13 +220,20 @@ def _change(
         return "drop", None
     if not is_input or tensor.shape[1] == in_chans:
         return "copy", tensor
+    shape = (tensor.shape[0], in_chans, *tensor.shape[2:])
+    nbytes = tensor.nbytes // tensor.shape[1] * in_chans
+    return "adapt", StoredTensor(tensor.name, tensor.dtype, shape, Computed(nbytes, partial(_fit, tensor, in_chans)))
+
+
+def _fit(tensor: StoredTensor, in_chans: int) -> bytes:
+    """The adapted values of an input layer as bytes of its own dtype."""
     import numpy as np
 
     fitted = adapt_input(to_float32(tensor.read(), tensor.dtype, tensor.shape), in_chans)
     data = from_float32(fitted, tensor.dtype)
     if not np.isfinite(to_float32(data, tensor.dtype, fitted.shape)).all():
         warnings.warn(f"{tensor.name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
-    return "adapt", StoredTensor(tensor.name, tensor.dtype, fitted.shape, data)
+    return data
 
 
 def _method(from_chans: int, in_chans: int) -> str:

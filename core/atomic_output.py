@@ -31,11 +31,30 @@ class OutputFile:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.unchanged = False
+        self._end = 0
 
     def write(self, data: bytes | memoryview) -> None:
+        """Write at the end of what `write` wrote before."""
+        self._end = self.write_at(data, self._end)
+
+    def write_at(self, data: bytes | memoryview, position: int) -> int:
+        """Write all of `data` at a position in bytes; returns the position after it."""
         view = memoryview(data).cast("B")
         while view:
-            view = view[os.write(self.fd, view) :]
+            written = os.pwrite(self.fd, view, position)
+            view, position = view[written:], position + written
+        return position
+
+    def reserve(self, length: int) -> None:
+        """Have the disk set aside `length` bytes: a full one says so now, and writing to it is faster."""
+        if length and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.fd, 0, length)
+
+    def start_writeback(self, position: int, length: int) -> None:
+        """Let the kernel begin to write these bytes to the disk, so that the sync at the end has little left to do."""
+        if hasattr(os, "posix_fadvise"):
+            # On dirty pages this advice starts writing them, and waits for nothing.
+            os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.core import registry
 from zoo.core.build import create_model
 from zoo.core.fingerprint import fingerprint
-from zoo.core.records import UNTRAINED, module_paths
+from zoo.core.records import module_paths
+from zoo.core.registry import UNTRAINED
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
-
-UNTRAINED = "untrained"
-"""Tag of a default config that has no published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,34 +160,3 @@ class PretrainedCfg(Mapping[str, Any]):
                 value = values[f.name]
                 known[f.name] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
-
-
-@dataclass(frozen=True)
-class FeatureLevel:
-    """One scale at which features can be read: module path, channel count and stride against the input."""
-
-    module: str
-    channels: int
-    reduction: int
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What is measured of one architecture, kept in core/index.json.
-
-    `macs` are multiply-accumulates of one image at `input_size` (channels, height, width); `tags` are the published
-    ones, the default first. `fingerprint` is the digest of the names and shapes of its tensors (core.fingerprint).
-    """
-
-    name: str
-    family: str
-    params: int
-    macs: int | None
-    input_size: tuple[int, int, int]
-    num_features: int
-    levels: tuple[FeatureLevel, ...]
-    tags: tuple[str, ...]
-    fingerprint: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)

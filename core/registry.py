@@ -16,13 +16,19 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
-from zoo.core.records import UNTRAINED, FeatureLevel, ModelFacts, PretrainedCfg, Spec, Weights
+from zoo.core.model_facts import FeatureLevel, ModelFacts
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg, Spec, Weights
 
 Entrypoint = Callable[..., Any]
 Patterns = str | Sequence[str]
+
+UNTRAINED = "untrained"
+"""Tag of a default config that has no published weights."""
 
 INDEX_PATH = Path(__file__).with_name("index.json")
 
@@ -250,6 +256,8 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     name, _ = resolve_name(model_name)
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
+    from zoo.core.records import Weights
+
     family, spec = find_spec(name)
     rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
     return {tag: _compose(name, tag, spec, row) for tag, row in rows.items()}
@@ -262,6 +270,8 @@ def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
 
 def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
     """Add to a row what follows from it: hub id, pool size, stem and head names."""
+    from zoo.core.records import PretrainedCfg
+
     input_size = _image_size(row.input_size)
     stride = spec.total_stride
     derived_hub_id = "" if tag == UNTRAINED else f"timm/{name}.{tag}"

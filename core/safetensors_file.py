@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -29,7 +29,8 @@ DTYPE_BITS = {
 }  # fmt: skip
 MAX_HEADER = 25_000_000
 MAX_RANK = 64
-_COPY_CHUNK = 1 << 26
+_COPY_CHUNK = 1 << 24
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class Region:
     length: int
     path: str = ""
 
+    def follows(self, other: Region) -> bool:
+        return (self.fd, self.offset) == (other.fd, other.offset + other.length)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """`length` bytes that `compute` gives when everything that can be copied has been."""
+
+    length: int
+    compute: Callable[[], bytes]
+
+
+Data = Region | Computed | bytes | memoryview
+
+
+def _length(data: Data) -> int:
+    return data.length if isinstance(data, Region | Computed) else len(data)
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -49,14 +68,16 @@ class StoredTensor:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    data: Region | bytes | memoryview
+    data: Data
 
     @property
     def nbytes(self) -> int:
-        return self.data.length if isinstance(self.data, Region) else len(self.data)
+        return _length(self.data)
 
     def read(self) -> bytes | memoryview:
         """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
+        if isinstance(self.data, Computed):
+            return self.data.compute()
         if not isinstance(self.data, Region):
             return self.data
         parts, offset, end = [], self.data.offset, self.data.offset + self.data.length
@@ -300,60 +321,78 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    text += b" " * _page_shift(ordered, 8 + len(text))
     if len(text) > MAX_HEADER:
         raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
     return len(text).to_bytes(8, "little") + text, ordered
 
 
+def _page_shift(ordered: list[StoredTensor], position: int) -> int:
+    """How far to move the data for its largest region to keep its place within a page: such copies are a third faster.
+
+    0 where that would not keep the data aligned to 8 bytes.
+    """
+    regions = [(data.length, data.offset - at) for at, data in _placed(ordered, position) if isinstance(data, Region)]
+    shift = max(regions)[1] % _PAGE if regions else 0
+    return shift if shift % 8 == 0 else 0
+
+
 def write_safetensors(output: OutputFile, tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Write a whole file. Bytes that lie in other files are copied by the kernel, neighbours in one go.
+    """Write a whole file. Bytes that lie in other files are copied first, by the kernel, neighbours in one go.
 
     Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
     """
     header, ordered = layout(tensors, metadata)
-    output.write(header)
-    for data in _merged(tensor.data for tensor in ordered):
+    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))
+    output.write_at(header, 0)
+    pieces = list(_placed(ordered, len(header)))
+    for position, data in pieces:
         if isinstance(data, Region):
-            _copy(data, output)
-        else:
-            output.write(data)
+            _copy(data, output, position)
+    for position, data in pieces:
+        if not isinstance(data, Region):
+            output.write_at(data.compute() if isinstance(data, Computed) else data, position)
 
 
-def _merged(pieces: Iterable[Region | bytes | memoryview]) -> Iterator[Region | bytes | memoryview]:
-    pending: Region | None = None
-    for piece in pieces:
-        if not isinstance(piece, Region):
-            if pending is not None:
-                yield pending
+def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
+    """Each tensor's data with its position in the file; neighbours of one source as one region."""
+    start, pending = position, None
+    for data in (tensor.data for tensor in ordered):
+        follows = isinstance(data, Region) and pending is not None and data.follows(pending)
+        if pending is not None and not follows:
+            yield start, pending
             pending = None
-            yield piece
-        elif pending is not None and (piece.fd, piece.offset) == (pending.fd, pending.offset + pending.length):
-            pending = replace(pending, length=pending.length + piece.length)
+        if not isinstance(data, Region):
+            yield position, data
+        elif pending is None:
+            start, pending = position, data
         else:
-            if pending is not None:
-                yield pending
-            pending = piece
+            pending = replace(pending, length=pending.length + data.length)
+        position += _length(data)
     if pending is not None:
-        yield pending
+        yield start, pending
 
 
-def _copy(region: Region, output: OutputFile) -> None:
+def _copy(region: Region, output: OutputFile, position: int) -> None:
     offset, end = region.offset, region.offset + region.length
     by_kernel = hasattr(os, "copy_file_range")
     while offset < end:
-        count = min(end - offset, _COPY_CHUNK)
+        # Chunks end at multiples of their size, which the page cache stores in large units.
+        count = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
         if by_kernel:
             try:
-                copied = os.copy_file_range(region.fd, output.fd, count, offset)
+                copied = os.copy_file_range(region.fd, output.fd, count, offset, position)
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
                     raise
                 by_kernel = False
                 continue
         else:
-            data = os.pread(region.fd, min(count, 1 << 22), offset)
-            output.write(data)
+            data = os.pread(region.fd, min(count, 1 << 20), offset)
+            output.write_at(data, position)
             copied = len(data)
         if not copied:
             raise _became_shorter(region)
+        output.start_writeback(position, copied)
         offset += copied
+        position += copied

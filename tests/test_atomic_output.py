@@ -249,7 +249,7 @@ except Exception as error:
     assert os.listdir(locked) == []
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename", "write"])
+@pytest.mark.parametrize("call", ["fsync", "rename", "pwrite"])
 def test_an_error_of_the_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str):
     path = tmp_path / "w"
     path.write_bytes(OLD)

@@ -8,7 +8,7 @@ import pytest
 import zoo
 from zoo.core import registry
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
-from zoo.core.records import UNTRAINED
+from zoo.core.registry import UNTRAINED
 
 from golden import all_names, golden
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
@@ -65,7 +64,7 @@ def _read_stamps() -> dict[str, object]:
 def _write_stamps(stamps: dict[str, object]) -> None:
     """Best effort: without a stamp the file is hashed again next time, which is slower and as safe."""
     target = _stamp_file()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     with contextlib.suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -10,7 +10,6 @@ from pathlib import Path
 from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.records import PretrainedCfg
 from zoo.weights_cache.checksum import hash_in_name, verify
-from zoo.weights_cache.hub import hub_download
 from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, locate
 
 
@@ -49,6 +48,8 @@ def fetch(cfg: PretrainedCfg, *, offline: bool = False, progress: bool | None = 
         case InMemory():
             raise UsageError("The weights of this config are a state dict in memory; there is no file to fetch.")
         case HubFile():
+            from zoo.weights_cache.hub import hub_download
+
             shown = sys.stderr.isatty() if progress is None else progress
             path, digest = hub_download(source, progress=shown)
             if cfg.sha256:

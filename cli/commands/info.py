@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.cli import output
 from zoo.cli.options import Json, ModelName, Quiet, Verbose
 from zoo.core import registry
-from zoo.core.records import UNTRAINED, ModelFacts, PretrainedCfg
+from zoo.core.model_facts import ModelFacts
+from zoo.core.registry import UNTRAINED
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
 
 
 def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:

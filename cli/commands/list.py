@@ -10,7 +10,7 @@ from zoo.cli import output
 from zoo.cli.options import Json, Quiet, Verbose, complete_family, complete_model_name
 from zoo.core import registry
 from zoo.core.errors import NotFoundError, UsageError
-from zoo.core.records import ModelFacts
+from zoo.core.model_facts import ModelFacts
 
 Sort = Literal["name", "params", "macs"]
 
