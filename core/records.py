@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
+from zoo.core.errors import UsageError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -23,8 +25,17 @@ class Spec:
     classifier: ClassVar[str] = "head"
     total_stride: ClassVar[int] = 32
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Field -> the texts that it may hold."""
+
     pruned: bool = False
     """Channel counts come from core/configs/pruned.json instead of the formula."""
+
+    def __post_init__(self) -> None:
+        for name, known in self.choices.items():
+            if getattr(self, name) not in known:
+                expected = ", ".join(map(repr, known))
+                raise UsageError(f"{name} must be one of {expected}, found {getattr(self, name)!r}.")
 
     @property
     def first_conv(self) -> str | tuple[str, ...]:

@@ -15,9 +15,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.configs.efficientnet import EfficientNetSpec
-from zoo.core.errors import UsageError
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import ImageModel, Step, check_output_stride
 from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.norm_act import norm_act_factory
 
@@ -49,8 +48,7 @@ class EfficientNet(ImageModel):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        if output_stride not in (8, 16, 32):
-            raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
+        check_output_stride(output_stride)
         self.spec = spec
         style = BlockStyle(
             norm_act_factory(spec.norm_layer, spec.act_layer, spec.bn_eps, spec.norm_group_size),

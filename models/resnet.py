@@ -7,6 +7,7 @@ Bag of Tricks: the C and D stems and shortcuts (arXiv:1812.01187); Bello et al.,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from zoo.core.configs.resnet import ResNetSpec
 from zoo.core.errors import UsageError
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import ImageModel, Step, check_output_stride
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
 from zoo.models.layers.drop import DropBlock2d, drop_path_schedule, make_drop_path
@@ -41,33 +42,48 @@ def make_attention(spec: ResNetSpec, channels: int) -> nn.Module | None:
     return EfficientChannelAttention(channels) if spec.attn_layer == "eca" else None
 
 
-class ResidualBlock(nn.Module):
-    """What basic and bottleneck blocks share: `act(x + shortcut(x))` with attention and stochastic depth on the branch.
+@dataclass(frozen=True)
+class BlockPlace:
+    """Where in the network a block stands: what distinguishes it from others of the same spec.
 
-    `first_dilation` is the dilation of the block's strided convolution: the stage before still sets it where
-    `output_stride` turned a stride into dilation.
+    `first_dilation` is the dilation of its strided convolution: that of the stage before, where `output_stride` turned
+    a stride into dilation. `drop_path` is the rate of stochastic depth, `downsample` the projection of the shortcut.
     """
+
+    in_channels: int
+    channels: int
+    stride: int
+    dilation: int
+    first_dilation: int
+    drop_path: float
+    drop_block: nn.Module
+    downsample: nn.Module | None
+
+
+class ResidualBlock(nn.Module):
+    """What basic and bottleneck blocks share: `act(x + shortcut(x))` with attention and stochastic depth."""
 
     expansion: ClassVar[int]
     name: ClassVar[str]
     last_norm: ClassVar[str]
 
-    def __init__(
-        self, spec: ResNetSpec, channels: int, stride: int, dilation: int, first_dilation: int, drop_path: float
-    ) -> None:
+    def __init__(self, spec: ResNetSpec, place: BlockPlace) -> None:
         super().__init__()
-        self.stride, self.dilation, self.first_dilation = stride, dilation, first_dilation
         self.norm = norm_factory(spec.norm_layer)
         self.act = partial(make_activation, spec.act_layer)
-        self.antialias = spec.aa_layer if stride == 2 or first_dilation != dilation else ""
-        self.out_channels = channels * self.expansion
-        self.drop_path_rate = drop_path
+        self.stride = place.stride
+        self.antialias = spec.aa_layer if place.stride == 2 or place.first_dilation != place.dilation else ""
+        self.out_channels = place.channels * self.expansion
 
-    def close(self, spec: ResNetSpec, downsample: nn.Module | None) -> None:
+    @property
+    def conv_stride(self) -> int:
+        return 1 if self.antialias else self.stride
+
+    def close(self, spec: ResNetSpec, place: BlockPlace) -> None:
         """Register the modules that follow the convolutions, in the order of the published keys."""
         self.se = make_attention(spec, self.out_channels)
-        self.downsample = downsample
-        self.drop_path = make_drop_path(self.drop_path_rate)
+        self.downsample = place.downsample
+        self.drop_path = make_drop_path(place.drop_path)
 
     def add_shortcut(self, x: Tensor, shortcut: Tensor) -> Tensor:
         if self.se is not None:
@@ -89,32 +105,20 @@ class BasicBlock(ResidualBlock):
     name = "basic"
     last_norm = "bn2"
 
-    def __init__(
-        self,
-        spec: ResNetSpec,
-        in_channels: int,
-        channels: int,
-        *,
-        stride: int,
-        dilation: int,
-        first_dilation: int,
-        drop_path: float,
-        drop_block: nn.Module,
-        downsample: nn.Module | None,
-    ) -> None:
-        super().__init__(spec, channels, stride, dilation, first_dilation, drop_path)
+    def __init__(self, spec: ResNetSpec, place: BlockPlace) -> None:
+        super().__init__(spec, place)
         if spec.cardinality != 1 or spec.base_width != 64:
             raise UsageError("A basic block has neither groups nor a base width: use bottleneck blocks for these.")
-        hidden = channels // spec.block_reduce_first
-        self.conv1 = conv3x3(in_channels, hidden, 1 if self.antialias else stride, first_dilation)
+        hidden = place.channels // spec.block_reduce_first
+        self.conv1 = conv3x3(place.in_channels, hidden, self.conv_stride, place.first_dilation)
         self.bn1 = self.norm(hidden)
-        self.drop_block = drop_block
+        self.drop_block = place.drop_block
         self.act1 = self.act()
         self.aa = self.antialiased(hidden)
-        self.conv2 = conv3x3(hidden, self.out_channels, 1, dilation)
+        self.conv2 = conv3x3(hidden, self.out_channels, 1, place.dilation)
         self.bn2 = self.norm(self.out_channels)
         self.act2 = self.act()
-        self.close(spec, downsample)
+        self.close(spec, place)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -130,34 +134,22 @@ class Bottleneck(ResidualBlock):
     name = "bottleneck"
     last_norm = "bn3"
 
-    def __init__(
-        self,
-        spec: ResNetSpec,
-        in_channels: int,
-        channels: int,
-        *,
-        stride: int,
-        dilation: int,
-        first_dilation: int,
-        drop_path: float,
-        drop_block: nn.Module,
-        downsample: nn.Module | None,
-    ) -> None:
-        super().__init__(spec, channels, stride, dilation, first_dilation, drop_path)
-        width = channels * spec.base_width // 64 * spec.cardinality
+    def __init__(self, spec: ResNetSpec, place: BlockPlace) -> None:
+        super().__init__(spec, place)
+        width = place.channels * spec.base_width // 64 * spec.cardinality
         hidden = width // spec.block_reduce_first
-        self.conv1 = nn.Conv2d(in_channels, hidden, 1, bias=False)
+        self.conv1 = nn.Conv2d(place.in_channels, hidden, 1, bias=False)
         self.bn1 = self.norm(hidden)
         self.act1 = self.act()
-        self.conv2 = conv3x3(hidden, width, 1 if self.antialias else stride, first_dilation, spec.cardinality)
+        self.conv2 = conv3x3(hidden, width, self.conv_stride, place.first_dilation, spec.cardinality)
         self.bn2 = self.norm(width)
-        self.drop_block = drop_block
+        self.drop_block = place.drop_block
         self.act2 = self.act()
         self.aa = self.antialiased(width)
         self.conv3 = nn.Conv2d(width, self.out_channels, 1, bias=False)
         self.bn3 = self.norm(self.out_channels)
         self.act3 = self.act()
-        self.close(spec, downsample)
+        self.close(spec, place)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
@@ -224,8 +216,7 @@ class ResNet(ImageModel):
         **spec_fields: Any,
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        if output_stride not in (8, 16, 32):
-            raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
+        check_output_stride(output_stride)
         if isinstance(block, ResNetSpec):
             spec = block
         else:
@@ -287,19 +278,17 @@ class ResNet(ImageModel):
                 downsample = None
                 if position == 0 and (stride != 1 or in_channels != out_channels):
                     downsample = make_downsample(spec, in_channels, out_channels, stride, dilation, first_dilation)
-                blocks.append(
-                    make_block(
-                        spec,
-                        in_channels,
-                        channels,
-                        stride=stride if position == 0 else 1,
-                        dilation=dilation,
-                        first_dilation=first_dilation,
-                        drop_path=next(rates),
-                        drop_block=_drop_block(index, drop_block_rate),
-                        downsample=downsample,
-                    )
+                place = BlockPlace(
+                    in_channels,
+                    channels,
+                    stride=stride if position == 0 else 1,
+                    dilation=dilation,
+                    first_dilation=first_dilation,
+                    drop_path=next(rates),
+                    drop_block=_drop_block(index, drop_block_rate),
+                    downsample=downsample,
                 )
+                blocks.append(make_block(spec, place))
                 in_channels, first_dilation = out_channels, dilation
             name = f"layer{index + 1}"
             self.add_module(name, nn.Sequential(*blocks))

@@ -45,7 +45,7 @@ def test_state_dict(family, name):
         assert {key: value[0] for key, value in other.items() if keys.get(key) != value} == expected[changed]
 
 
-@pytest.mark.parametrize(("name", "expected"), forward_cases())
+@pytest.mark.parametrize(("name", "expected"), list(forward_cases()))
 def test_outputs(name, expected):
     model = fill_(zoo.create_model(name, seed=0).eval())
     x = image(expected["input_size"])
@@ -119,7 +119,8 @@ def test_head_options(family, model):
     name, width = smallest(family), model.num_features
     model.eval()
     assert zoo.create_model(name, num_classes=0).eval()(batch(model)).shape == (2, width)
-    assert zoo.create_model(name, num_classes=5, global_pool="catavgmax").fc if family == "resnet" else True
+    wide = zoo.create_model(name, num_classes=5, global_pool="catavgmax").get_classifier()
+    assert wide.weight.shape == (5, 2 * width)
     model.reset_classifier(7)
     assert model(batch(model)).shape == (2, 7)
     model.reset_classifier(0, "")
@@ -242,7 +243,20 @@ class TestOptions:
     def test_a_field_of_the_spec_can_be_overridden(self):
         assert isinstance(zoo.create_model("test_resnet", act_layer="silu").act1, torch.nn.SiLU)
 
-    @pytest.mark.parametrize("options", [{"in_chans": 0}, {"in_chans": -3}, {"num_classes": -1}, {"output_stride": 7}])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"in_chans": 0},
+            {"in_chans": -3},
+            {"num_classes": -1},
+            {"output_stride": 7},
+            {"stem_type": "depe"},
+            {"aa_layer": "blurr"},
+            {"act_layer": "rleu"},
+            {"norm_layer": "batch"},
+            {"global_pool": "mean"},
+        ],
+    )
     def test_impossible_values(self, options):
         with pytest.raises(UsageError):
             zoo.create_model("test_resnet", **options)

@@ -30,6 +30,13 @@ class EfficientNetSpec(Spec):
     model_class: ClassVar[str] = "EfficientNet"
     classifier: ClassVar[str] = "classifier"
 
+    choices = {
+        "pad_type": ("", "same"),
+        "aa_layer": ("", "blur", "blurpc", "avg"),
+        "se_layer": ("se", "gc"),
+        "depth_trunc": ("ceil", "round"),
+    }
+
     stages: tuple[Stage, ...]
     channel_multiplier: float = 1.0
     depth_multiplier: float | tuple[float, ...] = 1.0

@@ -20,6 +20,12 @@ class ResNetSpec(Spec):
     model_class: ClassVar[str] = "ResNet"
     classifier: ClassVar[str] = "fc"
 
+    choices = {
+        "stem_type": ("", "deep", "deep_tiered"),
+        "aa_layer": ("", "blur", "avg"),
+        "attn_layer": ("", "se", "eca"),
+    }
+
     block: str | tuple[str, ...]
     layers: tuple[int, ...]
     channels: tuple[int, ...] = (64, 128, 256, 512)

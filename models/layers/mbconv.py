@@ -23,12 +23,6 @@ from zoo.models.layers.mixed_conv import MixedConv2d
 from zoo.models.layers.norm_act import NormActFactory
 from zoo.models.layers.pool import BlurPool2d
 
-STYLE_CHOICES = {
-    "pad_type": ("", "same"),
-    "aa_layer": ("", "blur", "blurpc", "avg"),
-    "se_layer": ("se", "gc"),
-}
-
 
 @dataclass(frozen=True)
 class BlockStyle:
@@ -43,12 +37,6 @@ class BlockStyle:
     pad_type: str = ""
     aa_layer: str = ""
     se_layer: str = "se"
-
-    def __post_init__(self) -> None:
-        for option, known in STYLE_CHOICES.items():
-            value = getattr(self, option)
-            if value not in known:
-                raise UsageError(f"{option} must be one of {', '.join(map(repr, known))}, found {value!r}.")
 
     def conv(
         self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, dilation: int = 1, groups: int = 1
