@@ -20,6 +20,7 @@ from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Step, check_output_stride
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
+from zoo.models.layers.conv_same import symmetric_padding
 from zoo.models.layers.drop import DropBlock2d, drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import NormFactory, norm_factory
 from zoo.models.layers.pool import AvgPool2dSame, BlurPool2d
@@ -178,7 +179,7 @@ def make_downsample(
         return nn.Sequential(pool, nn.Conv2d(in_channels, channels, 1, bias=False), norm(channels))
     kernel = 1 if unchanged_size else spec.down_kernel_size
     spread = first_dilation if kernel > 1 else 1
-    padding = (stride - 1 + spread * (kernel - 1)) // 2
+    padding = symmetric_padding(kernel, stride, spread)
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation=spread, bias=False)
     return nn.Sequential(conv, norm(channels))
 
