@@ -1,6 +1,7 @@
-"""Options and arguments that several commands have, and their completion."""
+"""Options and arguments that several commands have, and their completion.
 
-from __future__ import annotations
+Here and in the commands annotations are not postponed: Typer reads them, and evaluating them from text takes longer.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +63,7 @@ def parse_indices(text: str) -> list[int] | None:
         ) from None
 
 
-def pretrained_cfg(name: str) -> PretrainedCfg:
+def pretrained_cfg(name: str) -> "PretrainedCfg":
     """The default config of `name` or `name.tag`. Raises NotFoundError."""
     from zoo.core.registry import get_pretrained_cfg
 

@@ -6,9 +6,7 @@ specs and default configs come from the rows themselves, one family's file at a 
 
 from __future__ import annotations
 
-import difflib
 import json
-import pkgutil
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +40,8 @@ _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
 @cache
 def families() -> tuple[str, ...]:
     """Every family: one per file in core/configs."""
+    import pkgutil
+
     package = import_module("zoo.core.configs")
     return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
 
@@ -139,6 +139,8 @@ def resolve_name(model_name: str) -> tuple[str, str]:
 
 def unknown_model(name: str) -> UnknownModelError:
     """The error for a name that nothing answers to, with the nearest names."""
+    import difflib
+
     base = split_model_name_tag(name)[0]
     near = difflib.get_close_matches(base, [*_index(), *_user_models], n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."

@@ -1,7 +1,5 @@
 """`zoo adapt-weights`: published weights for another number of input channels."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,7 +49,7 @@ def adapt_weights(
         output.lines(_as_lines(report, changed))
 
 
-def _as_json(report: AdaptReport, changed: list[TensorChange]) -> dict[str, object]:
+def _as_json(report: "AdaptReport", changed: "list[TensorChange]") -> dict[str, object]:
     return {
         "status": report.status,
         "source": report.source,
@@ -68,7 +66,7 @@ def _as_json(report: AdaptReport, changed: list[TensorChange]) -> dict[str, obje
     }
 
 
-def _as_lines(report: AdaptReport, changed: list[TensorChange]) -> list[str]:
+def _as_lines(report: "AdaptReport", changed: "list[TensorChange]") -> list[str]:
     verb = {"written": "written", "unchanged": "unchanged, it holds this already", "planned": "would be written"}
     lines = [f"{report.output}: {verb[report.status]}, {output.count(report.nbytes)}B"]
     for c in changed:

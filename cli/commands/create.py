@@ -1,7 +1,5 @@
 """`zoo create`: a model by name, and its weights as a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +93,7 @@ def create(
         output.lines(_as_lines(document))
 
 
-def _describe(cfg: PretrainedCfg, model: Any, seed: int) -> dict[str, Any]:
+def _describe(cfg: "PretrainedCfg", model: Any, seed: int) -> dict[str, Any]:
     report = getattr(model, "load_report", None)
     document: dict[str, Any] = {
         "architecture": cfg.architecture,

@@ -1,7 +1,5 @@
 """`zoo export-features`: multi-scale feature maps of photographs, as safetensors with a manifest."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,7 +104,7 @@ def _model_facts(cfg: dict[str, Any], weights: Path | None) -> dict[str, Any]:
     return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": source}
 
 
-def _tell(report: ExportReport) -> None:
+def _tell(report: "ExportReport") -> None:
     """Print what was done; raise for images that failed."""
     total = report.images + len(report.failed)
     for failed in report.failed[:FAILURES_TOLD]:

@@ -1,7 +1,5 @@
 """`zoo info`: what is known of one model, without building it."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli import output
@@ -37,7 +35,7 @@ def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Ver
         output.lines(_as_lines(document))
 
 
-def _describe(facts: ModelFacts, cfg: PretrainedCfg, cfgs: dict[str, PretrainedCfg]) -> dict[str, Any]:
+def _describe(facts: ModelFacts, cfg: "PretrainedCfg", cfgs: "dict[str, PretrainedCfg]") -> dict[str, Any]:
     """The document of `zoo info --json`; the other forms are drawn from it."""
     from zoo.weights_cache.locate import is_cached
 
@@ -64,7 +62,7 @@ def _describe(facts: ModelFacts, cfg: PretrainedCfg, cfgs: dict[str, PretrainedC
     }
 
 
-def _source(cfg: PretrainedCfg) -> str:
+def _source(cfg: "PretrainedCfg") -> str:
     """Where the weights come from, in one text."""
     if cfg.package:
         return f"package:{cfg.package}"

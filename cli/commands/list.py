@@ -1,7 +1,5 @@
 """`zoo list`: which models there are."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer
@@ -57,6 +55,9 @@ def list_models(
     names = registry.list_models(patterns or "", family, pretrained=pretrained, exclude_filters=excludes or "")
     if not names:
         raise _nothing_found(patterns or [], family, pretrained)
+    if sort == "name" and not json and not output.on_terminal():
+        output.lines(names)
+        return
     models = [(name, registry.facts(name.partition(".")[0])) for name in names]
     if sort == "params":
         models.sort(key=lambda model: model[1].params)
