@@ -28,8 +28,9 @@ _HINTS = {
 class OutputFile:
     """A file being written: `fd` is open for writing; `unchanged` says afterwards that the target was equal already."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, sync: bool = True) -> None:
         self.fd = fd
+        self._sync = sync
         self.unchanged = False
         self._end = 0
 
@@ -52,17 +53,18 @@ class OutputFile:
 
     def start_writeback(self, position: int, length: int) -> None:
         """Let the kernel begin to write these bytes to the disk, so that the sync at the end has little left to do."""
-        if hasattr(os, "posix_fadvise"):
+        if self._sync and hasattr(os, "posix_fadvise"):
             # On dirty pages this advice starts writing them, and waits for nothing.
             os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
-def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[OutputFile]:
+def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFile]:
     """Write beside the target under a random name; on leaving without an error, sync it and put it in place.
 
     A target with equal content is left alone; one with other content is replaced only with `force`, and keeps its
-    permissions. A symbolic link keeps pointing at its target, which is what gets replaced.
+    permissions. A symbolic link keeps pointing at its target, which is what gets replaced. Without `sync` a power cut
+    may leave the new name with bytes missing; the death of the process alone cannot.
 
     Raises:
         CannotWriteError: for every reason that the file could not be written; the old content is then intact.
@@ -70,11 +72,12 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Itera
     target = check_target(path)
     temporary, fd = "", -1
     try:
-        _remove_stale(os.path.dirname(target))
+        remove_stale(os.path.dirname(target))
         temporary, fd = _create_temporary(os.path.dirname(target))
-        output = OutputFile(fd)
+        output = OutputFile(fd, sync=sync)
         yield output
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
         output.unchanged = _publish(temporary, fd, target, force)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -85,8 +88,11 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Itera
                 os.unlink(temporary)
 
 
-def check_target(path: str | os.PathLike[str]) -> str:
-    """The real path that a write to `path` replaces. Raises CannotWriteError where that must not or cannot be."""
+def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
+    """The real path that a write to `path` replaces: of a file, or of a folder where one is to be written.
+
+    Raises CannotWriteError where that must not or cannot be.
+    """
     given = os.fspath(path)
     try:
         target = os.path.realpath(given)
@@ -106,12 +112,16 @@ def check_target(path: str | os.PathLike[str]) -> str:
         try:
             mode = os.stat(target).st_mode
         except FileNotFoundError:
-            mode = stat.S_IFREG
+            mode = stat.S_IFDIR if folder else stat.S_IFREG
     except OSError as error:
         raise cannot_write(path, error) from error
     except ValueError:
         raise CannotWriteError(f"{given!r} holds a NUL, which no file name can.", path=given) from None
-    if not stat.S_ISREG(mode):
+    if folder and not stat.S_ISDIR(mode):
+        raise CannotWriteError(
+            f"{given} is a file; the output must be a folder.", hint="Name a folder with -o.", path=given
+        )
+    if not folder and not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CannotWriteError(
             f"{given} is {kind}; the output must be a file.", hint="Name a file with -o.", path=given
@@ -148,7 +158,7 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
     except FileNotFoundError:
         existing = None
     if existing is not None:
-        if _equal_content(fd, target):
+        if equal_content(fd, target):
             return True
         if not force:
             raise CannotWriteError(
@@ -156,17 +166,22 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
-    # The new content is in place; that the name survives a power cut is as much as the folder allows.
+    sync_folder(os.path.dirname(target))
+    return False
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder survive a power cut, as far as its file system allows."""
     with suppress(OSError):
-        folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    return False
 
 
-def _equal_content(fd: int, target: str) -> bool:
+def equal_content(fd: int, target: str) -> bool:
+    """Whether an open file and the one at a path hold the same bytes."""
     with open(target, "rb") as file:
         if os.fstat(fd).st_size != os.fstat(file.fileno()).st_size:
             return False
@@ -178,10 +193,15 @@ def _equal_content(fd: int, target: str) -> bool:
     return True
 
 
+def temporary_path(folder: str) -> str:
+    """A random name in a folder, by which what a killed process left is recognised."""
+    return os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
+
+
 def _create_temporary(folder: str) -> tuple[str, int]:
     """A new file, open and locked: the lock tells other runs that it is in use."""
     while True:
-        path = os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
+        path = temporary_path(folder)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with suppress(OSError):  # a file system without locks; nothing is taken for stale there
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -190,8 +210,8 @@ def _create_temporary(folder: str) -> tuple[str, int]:
         os.close(fd)  # another run took it for stale in the moment before it was locked
 
 
-def _remove_stale(folder: str) -> None:
-    """Remove what a killed process left behind: temporary files that nobody holds a lock on."""
+def remove_stale(folder: str) -> None:
+    """Remove what a killed process left behind: temporary files and folders that nobody holds a lock on."""
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable and not readable
         names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
@@ -201,6 +221,11 @@ def _remove_stale(folder: str) -> None:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
+                if stat.S_ISDIR(os.fstat(fd).st_mode):
+                    import shutil
+
+                    shutil.rmtree(path)
+                else:
+                    os.unlink(path)
             finally:
                 os.close(fd)

@@ -14,10 +14,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
 from zoo.core.atomic_output import OutputFile
+from zoo.core.background import in_background
 from zoo.core.errors import InvalidInputError, NotFoundError
 
 DTYPE_BITS = {
@@ -49,10 +51,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Computed:
-    """`length` bytes that `compute` gives when everything that can be copied has been."""
+    """`length` bytes that `compute` gives, piece by piece, while everything that can be copied is."""
 
     length: int
-    compute: Callable[[], bytes]
+    compute: Callable[[], Iterable[bytes | memoryview]]
 
 
 Data = Region | Computed | bytes | memoryview
@@ -77,18 +79,33 @@ class StoredTensor:
 
     def read(self) -> bytes | memoryview:
         """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
-        if isinstance(self.data, Computed):
-            return self.data.compute()
-        if not isinstance(self.data, Region):
-            return self.data
-        parts, offset, end = [], self.data.offset, self.data.offset + self.data.length
-        while offset < end:
-            part = os.pread(self.data.fd, min(end - offset, _COPY_CHUNK), offset)
-            if not part:
-                raise _became_shorter(self.data)
-            parts.append(part)
-            offset += len(part)
-        return b"".join(parts)
+        return b"".join(self.chunks()) if isinstance(self.data, Region | Computed) else self.data
+
+    def chunks(self, size: int = _COPY_CHUNK) -> Iterator[bytes | memoryview]:
+        """The tensor's bytes in pieces: of `size` bytes where they lie in a file or in memory. Raises as `read`."""
+        data = self.data
+        if isinstance(data, Computed):
+            yield from data.compute()
+        elif isinstance(data, Region):
+            offset, end = data.offset, data.offset + data.length
+            while offset < end:
+                part = _read_exactly(data, offset, min(end - offset, size))
+                yield part
+                offset += len(part)
+        else:
+            view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+            yield from (view[start : start + size] for start in range(0, len(view), size))
+
+
+def _read_exactly(region: Region, offset: int, count: int) -> bytes:
+    parts = []
+    while count:
+        part = os.pread(region.fd, count, offset)
+        if not part:
+            raise _became_shorter(region)
+        parts.append(part)
+        offset, count = offset + len(part), count - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @dataclass(frozen=True)
@@ -139,7 +156,7 @@ def open_safetensors(path: str | os.PathLike[str], max_header: int = MAX_HEADER)
     fd = _open_regular(given)
     try:
         info = os.fstat(fd)
-        tensors, metadata = _read_header(given, fd, info.st_size, max_header)
+        tensors, metadata = read_header(given, fd, max_header)
         yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, _stamp(info))
     finally:
         os.close(fd)
@@ -200,7 +217,10 @@ _ADVICE = {
 }
 
 
-def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Tensors and metadata of an open file; `path` is for messages. Raises InvalidInputError where it is unsound."""
+    size = os.fstat(fd).st_size
+
     def invalid(what: str, hint: str = "") -> InvalidInputError:
         return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
 
@@ -338,21 +358,38 @@ def _page_shift(ordered: list[StoredTensor], position: int) -> int:
     return shift if shift % 8 == 0 else 0
 
 
-def write_safetensors(output: OutputFile, tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Write a whole file. Bytes that lie in other files are copied first, by the kernel, neighbours in one go.
+def write_safetensors(
+    output: OutputFile,
+    tensors: Iterable[StoredTensor],
+    metadata: Mapping[str, str],
+    late_metadata: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
+    """Write a whole file: bytes that lie in other files are copied by the kernel while the others are computed.
+
+    Args:
+        output: where to.
+        tensors, metadata: what.
+        late_metadata: gives the metadata once more when the tensors are written, of the same length: for a value
+            (a checksum) that is known only then.
 
     Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
     """
     header, ordered = layout(tensors, metadata)
     output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))
-    output.write_at(header, 0)
     pieces = list(_placed(ordered, len(header)))
-    for position, data in pieces:
-        if isinstance(data, Region):
-            _copy(data, output, position)
-    for position, data in pieces:
-        if not isinstance(data, Region):
-            output.write_at(data.compute() if isinstance(data, Computed) else data, position)
+    first, second = _halves((at, data) for at, data in pieces if isinstance(data, Region))
+    with in_background(partial(_copy_all, first, output)), in_background(partial(_copy_all, second, output)):
+        for position, data in pieces:
+            if isinstance(data, Computed):
+                for part in data.compute():
+                    position = output.write_at(part, position)
+            elif not isinstance(data, Region):
+                output.write_at(data, position)
+    if late_metadata is not None:
+        final, _ = layout(ordered, late_metadata())
+        assert len(final) == len(header)
+        header = final
+    output.write_at(header, 0)
 
 
 def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
@@ -374,12 +411,29 @@ def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[in
         yield start, pending
 
 
-def _copy(region: Region, output: OutputFile, position: int) -> None:
+def _halves(pieces: Iterable[tuple[int, Region]]) -> tuple[list[tuple[int, Region]], list[tuple[int, Region]]]:
+    """The regions in two lists of about equal length: one core alone does not keep the disk busy."""
+    halves: tuple[list[tuple[int, Region]], list[tuple[int, Region]]] = ([], [])
+    for position, region in pieces:
+        half = region.length // 2 // _COPY_CHUNK * _COPY_CHUNK
+        if half:
+            halves[0].append((position, replace(region, length=half)))
+        rest = replace(region, offset=region.offset + half, length=region.length - half)
+        halves[1].append((position + half, rest))
+    return halves
+
+
+def _copy_all(pieces: list[tuple[int, Region]], output: OutputFile, stopped: Callable[[], bool]) -> None:
+    for position, region in pieces:
+        _copy(region, output, position, stopped)
+
+
+def _copy(region: Region, output: OutputFile, position: int, stopped: Callable[[], bool]) -> None:
     offset, end = region.offset, region.offset + region.length
     by_kernel = hasattr(os, "copy_file_range")
     _advise(region, offset, region.length, "POSIX_FADV_SEQUENTIAL")
     _advise(region, offset, _READ_AHEAD, "POSIX_FADV_WILLNEED")
-    while offset < end:
+    while offset < end and not stopped():
         # Chunks end at multiples of their size, which the page cache stores in large units.
         count = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
         if by_kernel:
