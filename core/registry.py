@@ -20,6 +20,7 @@ from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelErro
 from zoo.core.model_facts import FeatureLevel, ModelFacts
 
 if TYPE_CHECKING:
+    from zoo.core.known_architectures import KnownArchitecture
     from zoo.core.records import PretrainedCfg, Spec, Weights
 
 Entrypoint = Callable[..., Any]
@@ -157,11 +158,20 @@ def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
     base = split_model_name_tag(name)[0]
     known = find_known(base)
     if known is not None:
-        hint = f"`zoo adapt-weights {base}` works on it." if known.first_conv else ""
-        return UnknownModelError(f"zoo knows the weights of {base} but cannot build the model yet.", hint=hint)
+        return _cannot_build(known)
     near = difflib.get_close_matches(base, [*_index(), *_user_models, *also], n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
     return UnknownModelError(f"No model is called {base!r}.", hint=hint)
+
+
+def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
+    is_trained = known.default_tag != UNTRAINED
+    hint = "`zoo list` prints the names of the models that it builds."
+    if known.first_conv:
+        weights = "" if is_trained else " --weights FILE"
+        hint = f"`zoo adapt-weights {known.name}{weights} --in-chans N -o OUT.safetensors` works on it."
+    what = f"the weights of {known.name}" if is_trained else known.name
+    return UnknownModelError(f"zoo knows {what} but cannot build the model yet.", hint=hint)
 
 
 def natural_key(name: str) -> list[int | str]:
