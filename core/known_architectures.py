@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.core import registry
-from zoo.core.errors import UnknownModelError
+from zoo.core.errors import NotFoundError
 from zoo.core.records import PretrainedCfg, Weights, module_paths
 
 KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
@@ -81,12 +81,13 @@ def _rows() -> dict[str, dict[str, Any]]:
 @cache
 def find_known(name: str) -> KnownArchitecture | None:
     """The architecture of this name (without tag), None where zoo builds it or nobody knows it."""
-    # Only the line is parsed: the whole table takes ten times as long.
-    key = f"\n{json.dumps(name)}: "
-    _, found, rest = _text().partition(key)
-    if not found:
+    # Only its line is parsed: the whole table takes several times as long.
+    text, key = _text(), f"\n{json.dumps(name)}: "
+    start = text.find(key)
+    if start < 0:
         return None
-    row = json.loads(rest[: rest.index("\n")].removesuffix(","))
+    start += len(key)
+    row = json.loads(text[start : text.index("\n", start)].removesuffix(","))
     tags = {tag: Weights(**_immutable(values)) for tag, values in row.pop("tags").items()}
     return KnownArchitecture(name=name, tags=tags, **_immutable(row))
 
@@ -146,9 +147,14 @@ def find_cfg(model_name: str) -> PretrainedCfg:
 
     Raises as `known_cfg`.
     """
-    if registry.is_model(model_name):
-        cfg = registry.get_pretrained_cfg(model_name, allow_unregistered=False)
-        if cfg is None:
-            raise UnknownModelError(f"{model_name} was registered without a default config.")
-        return cfg
-    return known_cfg(registry.current_name(model_name))
+    # Known ones first: the registry reads the rows of every family before it says that it has no such name.
+    name, tag = registry.split_model_name_tag(model_name)
+    known = find_known(name)
+    if known is not None and registry.user_model(name) is None:
+        return registry.choose_cfg(name, tag, known.cfgs_by_tag())
+    if not registry.is_model(model_name):
+        return known_cfg(registry.current_name(model_name))
+    cfg = registry.get_pretrained_cfg(model_name, allow_unregistered=False)
+    if cfg is None:
+        raise NotFoundError(f"{model_name} was registered without a default config.")
+    return cfg

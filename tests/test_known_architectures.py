@@ -258,8 +258,8 @@ class TestAgainstTimm:
             assert channel == (entry // known.input_blocks if known.channels_first else entry % 3)
 
 
-class _Seen(Exception):
-    """The input of the layer has been recorded; the rest of the network is not needed."""
+class LayerReachedError(Exception):
+    """Its input has been recorded; the rest of the network is not needed."""
 
 
 def channels_of_input_entries(timm, name, first_conv):
@@ -273,10 +273,10 @@ def channels_of_input_entries(timm, name, first_conv):
 
     def record(layer, inputs):
         seen.append(inputs[0])
-        raise _Seen
+        raise LayerReachedError
 
     model.get_submodule(first_conv).register_forward_pre_hook(record)
-    with pytest.raises(_Seen):
+    with pytest.raises(LayerReachedError):
         model(torch.arange(3.0).reshape(1, 3, 1, 1).expand(1, 3, 64, 64))
     entries = seen[0].movedim(1, -1) if seen[0].ndim == 4 else seen[0]
     # A network may scale its input first, so the order of the values counts and not the values.
