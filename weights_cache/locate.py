@@ -55,12 +55,16 @@ class PackageFile:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has."""
+    """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has.
+
+    One that the Hub says is longer than `max_bytes` is not downloaded.
+    """
 
     kind: ClassVar[str] = "hub"
     repo_id: str
     filenames: tuple[str, ...]
     revision: str = "main"
+    max_bytes: int | None = None
 
     def __str__(self) -> str:
         return f"the Hub repository {self.repo_id}"
@@ -128,7 +132,7 @@ def locate(cfg: PretrainedCfg) -> Source:
     if cfg.package:
         return _package_file(cfg.package)
     if cfg.hf_hub_id:
-        return _hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
+        return hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
     if cfg.url:
         return UrlFile(cfg.url)
     name = cfg.name or "This config"
@@ -202,12 +206,16 @@ def _package_file(package: str) -> PackageFile:
     raise NotFoundError(f"The installed Python package {name} has no file {file}.", hint=hint)
 
 
-def _hub_file(hub_id: str, filename: str) -> HubFile:
+def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -> HubFile:
+    """A file of the repository `owner/name` or `owner/name@revision`; without a name its weights.
+
+    Raises InvalidInputError where a part leads out of the repository.
+    """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
     if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
         raise InvalidInputError(f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.")
-    return HubFile(repo_id, filenames, revision or "main")
+    return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 
 def _is_inside(relative: str) -> bool:
