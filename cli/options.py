@@ -63,6 +63,37 @@ def parse_indices(text: str) -> list[int] | None:
         ) from None
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """`"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
+    parts = text.split(",")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageError(f"--img-size takes one number or height,width, found {text!r}.", hint="For example: 384")
+    return int(parts[0]), int(parts[-1])
+
+
+def read_class_indices(path: Path) -> tuple[int, ...]:
+    """Class numbers from a file: one at the start of each line, what follows it and lines with # are comments.
+
+    Raises NotFoundError, or UsageError for a line that does not begin with a number, or none at all.
+    """
+    from zoo.core.errors import NotFoundError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise NotFoundError(f"{path} cannot be read: {reason}.", path=str(path)) from None
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words and not (words[0].isascii() and words[0].isdigit()):
+            raise UsageError(f"Line {number} of {path} should begin with the number of a class, found {words[0]!r}.")
+        found += [int(words[0])] if words else []
+    if not found:
+        raise UsageError(f"{path} names no class to keep.", hint="Write one number a line, counted from 0.")
+    return tuple(found)
+
+
 def pretrained_cfg(name: str) -> "PretrainedCfg":
     """The default config of `name` or `name.tag`. Raises NotFoundError."""
     from zoo.core.registry import get_pretrained_cfg

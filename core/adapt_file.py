@@ -7,17 +7,19 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from zoo.core.adapt_plan import AdaptPlan, AdaptRequest, TensorChange, plan_adaptation
+from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
+from zoo.core.adapt_request import AdaptRequest
+from zoo.core.atomic_folder import atomic_folder
 from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.registry import facts, names_with_fingerprint
+from zoo.core.registry import facts
 from zoo.core.safetensors_file import StoredTensor, layout, read_header, write_safetensors
-from zoo.core.timm_folder import atomic_folder, timm_config
+from zoo.core.timm_folder import timm_config
 from zoo.core.verify_adapted import Check, verify_adapted
 from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata, with_channels
 
@@ -39,6 +41,7 @@ class OutputRequest:
         verify: check the written file against the source before it is put in place.
         min_coverage: the least share of the source's values that must have reached the file, 0 to 1.
         fail_on_nonfinite: write nothing where the file would hold NaN or infinite values.
+        plot: a PNG to draw of the input layer's filters before and after.
     """
 
     path: str | os.PathLike[str]
@@ -49,8 +52,11 @@ class OutputRequest:
     verify: bool = False
     min_coverage: float = 0.0
     fail_on_nonfinite: bool = False
+    plot: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.file_format not in get_args(Format):
+            raise UsageError(f"The format must be one of {', '.join(get_args(Format))}, found {self.file_format!r}.")
         if not 0 <= self.min_coverage <= 1:
             raise UsageError(f"The coverage is a share from 0 to 1, found {self.min_coverage:g}.")
 
@@ -83,7 +89,7 @@ class AdaptReport:
     """What was done, or with a dry run would be.
 
     `changes` has an entry a tensor, in the order of the source. `coverage` is the share of its values that reached
-    the file. `gains` tells by how much each source channel counts, 1 where the response is kept. `checks` are those
+    the file. `dtype` is the one that was asked for. `gains` tells by how much each source channel counts, 1 where the response is kept. `checks` are those
     of `verify`.
     """
 
@@ -94,6 +100,7 @@ class AdaptReport:
     in_chans: int
     num_classes: int
     method: str
+    dtype: str
     gains: tuple[float, ...]
     bands: tuple[str, ...]
     notes: tuple[str, ...]
@@ -118,7 +125,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     """
     target = check_target(output.path, folder=output.file_format == "timm")
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
-    plan = plan_adaptation(source.tensors, configured(source.cfg, stated), request, source.label)
+    cfg, notes = _identified(source, configured(source.cfg, stated), request)
+    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
     _require_architecture(plan, source.label)
     coverage = _coverage(plan.changes)
     if coverage < output.min_coverage:
@@ -144,9 +152,10 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         in_chans=plan.in_chans,
         num_classes=plan.num_classes,
         method=plan.mixing.method,
+        dtype=request.dtype,
         gains=plan.mixing.gains(),
         bands=plan.placements,
-        notes=(plan.stem.note,) if plan.stem.note else (),
+        notes=(*notes, *filter(None, [plan.stem.note])),
         changes=plan.changes,
         coverage=coverage,
         checks=tuple(job.checks),
@@ -163,6 +172,7 @@ class _Job:
         self.cfg = _described(plan)
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
+        self.filters: tuple[Any, Any] | None = None
 
     def metadata(self, digest: str) -> dict[str, str]:
         plan = self.plan
@@ -217,10 +227,13 @@ class _Job:
         self._check(file)
 
     def _check(self, file: OutputFile) -> None:
-        """What must hold before the file is put in place."""
-        if not (self.output.verify or self.output.fail_on_nonfinite):
+        """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
+        if not (self.output.verify or self.output.fail_on_nonfinite or self.output.plot):
             return
         tensors, _ = read_header(os.fspath(self.output.path), file.fd)
+        if self.output.plot:
+            name = self.plan.input_names()[0]
+            self.filters = tuple(filters_of(t, self.plan.stem.layout) for t in (self.plan.sources[name], tensors[name]))
         found = verify_adapted(self.plan, tensors)
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
@@ -261,9 +274,32 @@ def _coverage(changes: Iterable[TensorChange]) -> float:
     return kept / total if total else 1.0
 
 
+def _identified(source: Source, cfg: PretrainedCfg, request: AdaptRequest) -> tuple[PretrainedCfg, list[str]]:
+    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said."""
+    if cfg.architecture or request.input_layers:
+        return cfg, []
+    from zoo.core.identify import architectures_of
+    from zoo.core.known_architectures import find_cfg
+
+    names = architectures_of(
+        {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
+    )
+    assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
+    if not names:
+        return cfg, assumed
+    found = find_cfg(names[0])
+    if len(names) > 1:
+        said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
+        return replace(cfg, first_conv=found.first_conv, classifier=found.classifier), [said, *assumed]
+    return (
+        replace(cfg, architecture=names[0], first_conv=found.first_conv, classifier=found.classifier),
+        [f"the names and shapes are those of {names[0]}", *assumed],
+    )
+
+
 def _require_architecture(plan: AdaptPlan, source: str) -> None:
     """Raises InvalidInputError where the tensors are not those of the architecture that the config names."""
-    from zoo.core.known_architectures import find_known, known_with_fingerprint
+    from zoo.core.known_architectures import find_known
 
     try:
         expected = facts(plan.cfg.architecture).fingerprint
@@ -272,9 +308,11 @@ def _require_architecture(plan: AdaptPlan, source: str) -> None:
         if known is None:
             return
         expected = known.fingerprint
-    found = fingerprint(plan.original_shapes(), plan.stem.layers, module_paths(plan.cfg.classifier))
-    if found != expected:
-        fitting = [*names_with_fingerprint(found), *known_with_fingerprint(found)]
+    shapes = plan.original_shapes()
+    if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) != expected:
+        from zoo.core.identify import architectures_of
+
+        fitting = architectures_of(shapes)
         raise InvalidInputError(
             f"{source} does not hold the tensors of {plan.cfg.architecture}.",
             hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",

@@ -29,7 +29,7 @@ _CAST_CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class TensorChange:
-    """What happens to one tensor of the source; the `new_` values are empty where it is dropped."""
+    """What happens to one tensor of the source; the `new_` values are empty where it is dropped, for `reason`."""
 
     name: str
     action: Action
@@ -38,6 +38,7 @@ class TensorChange:
     new_name: str = ""
     new_shape: tuple[int, ...] = ()
     new_dtype: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,11 @@ class AdaptPlan:
 
 
 def plan_adaptation(
-    tensors: Iterable[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
+    tensors: Iterable[StoredTensor],
+    cfg: PretrainedCfg,
+    request: AdaptRequest,
+    source: str,
+    stated_bands: Sequence[str] = (),
 ) -> AdaptPlan:
     """Decide what becomes of every tensor.
 
@@ -105,6 +110,7 @@ def plan_adaptation(
         cfg: what is known of them: input layers and classifier, input size, mean and std; values may be missing.
         request: what to change.
         source: the file, for messages.
+        stated_bands: those that the source says it reads, for `request.bands` without `from_bands`.
 
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
@@ -114,7 +120,7 @@ def plan_adaptation(
         cfg = replace(cfg, classifier=request.classifier)
     stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
     cfg = replace(cfg, first_conv=stem.layers[0] if len(stem.layers) == 1 else stem.layers)
-    mixing, placements = _mixing(stem, request)
+    mixing, placements = _mixing(stem, request, stated_bands)
     in_chans = mixing.in_chans * (stem.layout.count if stem.layout.kind == "groups" else 1)
 
     cfg = _with_classifier(cfg, stored, request)
@@ -131,10 +137,10 @@ def plan_adaptation(
 
     plan = _Tensors(request, DTYPES.get(request.dtype, ""))
     for tensor in left_out:
-        plan.drop(tensor)
+        plan.drop(tensor, f"its name does not begin with {request.strip_prefix}")
     for tensor in stored.values():
         if _is_under(tensor.name, head):
-            plan.drop(tensor)
+            plan.drop(tensor, "loading makes a new classifier")
         else:
             plan.write(tensor, transforms.get(tensor.name))
     num_classes = len(request.keep_classes) or (from_classes if request.num_classes is None else request.num_classes)
@@ -175,8 +181,8 @@ class _Tensors:
         self.sources: dict[str, StoredTensor] = {}
         self.non_finite: list[str] = []
 
-    def drop(self, tensor: StoredTensor) -> None:
-        self.changes.append(TensorChange(tensor.name, "drop", tensor.shape, tensor.dtype))
+    def drop(self, tensor: StoredTensor, reason: str) -> None:
+        self.changes.append(TensorChange(tensor.name, "drop", tensor.shape, tensor.dtype, reason=reason))
 
     def write(self, tensor: StoredTensor, transform: _Transform | None) -> None:
         name = self.request.prefix + tensor.name
@@ -241,7 +247,7 @@ def _stripped(
     return kept, left_out
 
 
-def _mixing(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, tuple[str, ...]]:
+def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> tuple[ChannelMixing, tuple[str, ...]]:
     """The mixing of the channels (of one group, where the layer has groups), and how each band got its filter."""
     if not request.bands:
         in_chans = stem.from_chans if request.in_chans is None else request.in_chans
@@ -256,6 +262,8 @@ def _mixing(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, tuple[str
     if stem.layout.kind == "groups":
         raise InvalidInputError("Bands cannot be placed by name in an input layer of groups.", hint="Use --method.")
     source_bands = request.from_bands
+    if not source_bands and len(stated_bands) == stem.from_chans:
+        source_bands = parse_bands(stated_bands)
     if not source_bands and stem.from_chans == 3:
         source_bands = parse_bands("red,green,blue")
     if len(source_bands) != stem.from_chans:

@@ -10,10 +10,10 @@ from zoo.core.errors import UsageError
 from zoo.core.input_layers import InputLayout
 
 if TYPE_CHECKING:
+    from zoo.core.band_placement import Missing
     from zoo.core.sensors import Band
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-MISSING_BANDS = ("nearest", "interpolate", "mean", "zero")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class AdaptRequest:
     method: str = "repeat"
     bands: tuple[Band, ...] = ()
     from_bands: tuple[Band, ...] = ()
-    missing_bands: str = "nearest"
+    missing_bands: Missing = "nearest"
     num_classes: int | None = None
     keep_classes: tuple[int, ...] = ()
     img_size: tuple[int, int] | None = None
@@ -56,8 +56,6 @@ class AdaptRequest:
             check_in_chans(self.in_chans)
         if self.method not in METHODS:
             raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {self.method!r}.")
-        if self.missing_bands not in MISSING_BANDS:
-            raise UsageError(f"Missing bands can be {', '.join(MISSING_BANDS)}, not {self.missing_bands!r}.")
         if self.bands and self.in_chans not in (None, len(self.bands)):
             raise UsageError(
                 f"{len(self.bands)} bands were named for {self.in_chans} channels; the numbers must agree."

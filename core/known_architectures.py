@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -118,11 +118,23 @@ def classifier_names() -> Counter[str]:
 
 
 def _count(layer: str) -> Counter[str]:
-    built: Iterable[Paths] = (
-        getattr(spec, layer) for family in registry.families() for spec in registry.variants(family).values()
+    return Counter(path for layers in _layers() for path in layers[layer])
+
+
+def task_layers() -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (input layers, classifier) module paths of every architecture, zoo's included, each pair once."""
+    return {(layers["first_conv"], layers["classifier"]) for layers in _layers()}
+
+
+@cache
+def _layers() -> tuple[dict[str, tuple[str, ...]], ...]:
+    """`first_conv` and `classifier` of every architecture."""
+    specs = [spec for family in registry.families() for spec in registry.variants(family).values()]
+    found = [{layer: getattr(spec, layer) for layer in ("first_conv", "classifier")} for spec in specs]
+    return tuple(
+        {layer: module_paths(paths[layer]) for layer in ("first_conv", "classifier")}
+        for paths in [*found, *_rows().values()]
     )
-    known: Iterable[Paths] = (row[layer] for row in _rows().values())
-    return Counter(path for source in (built, known) for paths in source for path in module_paths(paths))
 
 
 # ---------------------------------------------------------------- default configs

@@ -58,7 +58,7 @@ def verify_adapted(plan: AdaptPlan, written: Mapping[str, StoredTensor]) -> list
 def _coverage(plan: AdaptPlan, written: Mapping[str, StoredTensor]) -> Check:
     expected = {c.new_name: (c.new_dtype, c.new_shape) for c in plan.changes if c.action != "drop"}
     found = {name: (tensor.dtype, tensor.shape) for name, tensor in written.items()}
-    counts = Counter(change.action for change in plan.changes)
+    counts: Counter[str] = Counter(change.action for change in plan.changes)
     words = {
         "copy": "copied",
         "cast": "cast",

@@ -16,6 +16,9 @@ from zoo.core.records import PretrainedCfg
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a Hub repository or a folder may hold, the preferred one first."""
 
+SHARD_INDEX = "model.safetensors.index.json"
+"""What a folder may hold instead, beside the files that it names."""
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -178,7 +181,7 @@ def _environment(name: str) -> str:
 def existing_weight_file(path: Path) -> Path:
     """The weight file at a path, which may be a folder that holds one. Raises NotFoundError."""
     if path.is_dir():
-        found = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
+        found = next((path / name for name in (*WEIGHT_FILES, SHARD_INDEX) if (path / name).is_file()), None)
         if found is None:
             raise NotFoundError(f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.", path=str(path))
         return found

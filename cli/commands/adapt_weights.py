@@ -1,7 +1,7 @@
 """`zoo adapt-weights`: any checkpoint for another number of input channels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,8 +22,12 @@ from zoo.cli.options import (
 if TYPE_CHECKING:
     from zoo.core.adapt_file import AdaptReport
     from zoo.core.adapt_plan import TensorChange
+    from zoo.core.sensors import Band
 
-Text = typer.Option
+Method = Literal["repeat", "balanced", "mean", "zero", "luma"]
+Missing = Literal["nearest", "interpolate", "mean", "zero"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+Format = Literal["safetensors", "timm"]
 
 
 def adapt_weights(
@@ -39,25 +43,21 @@ def adapt_weights(
         Path, typer.Option("--output", "-o", metavar="PATH", help="The file to write, with --format timm the folder.")
     ],
     in_chans: InChans = None,
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help="How filters are made: repeat, balanced, mean, zero, luma.")
-    ] = "repeat",
+    method: Annotated[Method, typer.Option(help="How the new filters are made.")] = "repeat",
     bands: Annotated[str, typer.Option(metavar="B,...", help="Bands of the images, in order: B2,B3,B4,B8.")] = "",
     sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor whose bands these are: sentinel2.")] = "",
     from_bands: Annotated[
         str, typer.Option(metavar="B,...", help="Bands that the source reads; red,green,blue where it reads three.")
     ] = "",
     from_sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor of the source's bands.")] = "",
-    missing_bands: Annotated[
-        str, typer.Option(metavar="HOW", help="For bands without a counterpart: nearest, interpolate, mean, zero.")
-    ] = "nearest",
+    missing_bands: Annotated[Missing, typer.Option(help="Filters for bands without a counterpart.")] = "nearest",
     num_classes: NumClasses = None,
     keep_classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
     ] = None,
     img_size: Annotated[str, typer.Option(metavar="S|H,W", help="Resize position embeddings for this image.")] = "",
     patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
-    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, float16 or bfloat16.")] = "",
+    dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     weights: Weights = None,
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
@@ -70,7 +70,7 @@ def adapt_weights(
     ] = "",
     classifier: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Layer that is the classifier.")] = None,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="safetensors, or timm: a folder for its local-dir:.")
+        Format, typer.Option("--format", help="One file, or a folder that timm reads as local-dir:.")
     ] = "safetensors",
     verify: Annotated[bool, typer.Option("--verify", help="Prove from the written bytes what must hold.")] = False,
     min_coverage: Annotated[
@@ -81,8 +81,8 @@ def adapt_weights(
     ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the filters before and after.")] = None,
     max_header: Annotated[
-        int | None, typer.Option(metavar="BYTES", help="Limit of a safetensors header; 25 MB by default.")
-    ] = None,
+        int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")
+    ] = 25_000_000,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Wait until the disk has the file.")] = True,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
@@ -105,7 +105,7 @@ def adapt_weights(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     from zoo.core.adapt_file import OutputRequest
-    from zoo.core.adapt_plan import AdaptRequest
+    from zoo.core.adapt_request import AdaptRequest
     from zoo.core.adapt_weights import adapt_weights as adapt
     from zoo.core.input_layers import InputLayout
 
@@ -119,7 +119,7 @@ def adapt_weights(
         keep_classes=read_class_indices(keep_classes) if keep_classes else (),
         img_size=parse_size(img_size) if img_size else None,
         patch_size=patch_size,
-        dtype=dtype,
+        dtype=dtype or "",
         prefix=prefix,
         strip_prefix=strip_prefix,
         input_layers=tuple(input_layer or ()),
@@ -149,9 +149,12 @@ def adapt_weights(
 def _bands(names: str, sensor: str) -> "tuple[Band, ...]":
     if not (names or sensor):
         return ()
-    from zoo.core.bands import find_sensor, parse_bands
+    from zoo.core.bands import assumed_sensor, parse_bands
 
-    return parse_bands(names, sensor or None) if names else find_sensor(sensor).bands
+    assumed = assumed_sensor(names or None, sensor or None)
+    if assumed:
+        output.note(f"{names} was taken for bands of {assumed}; name another with --sensor")
+    return parse_bands(names or None, sensor or None)
 
 
 def _as_json(report: "AdaptReport") -> dict[str, object]:
@@ -208,7 +211,7 @@ def _told(change: "TensorChange", report: "AdaptReport") -> str:
         "adapt": f"{before} -> {after}, {report.method}",
         "resize": f"{before} -> {after}, resized",
         "select": f"{before} -> {after}, classes kept",
-        "drop": f"{before} dropped{'; loading makes a new classifier' if change.is_classifier else ''}",
+        "drop": f"{before} dropped; {change.reason}",
     }
     return f"{change.name}: {told[change.action]}"
 

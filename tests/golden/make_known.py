@@ -110,7 +110,7 @@ def architecture_row(name, family):
         "channels_first": family in CHANNELS_FIRST,
         "num_features": model.num_features,
         "pool_stride": stride,
-        "fingerprint": fingerprint(shapes, (*module_paths(first_conv), *classifier)),
+        "fingerprint": fingerprint(shapes, module_paths(first_conv), classifier),
         "tags": {cfg.tag or UNTRAINED: tag_row(name, cfg.tag or UNTRAINED, cfg, stride) for cfg in cfgs},
     }
 
