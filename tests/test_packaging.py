@@ -24,7 +24,9 @@ def wheel(tmp_path_factory):
 def test_nothing_but_zoo_reaches_site_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"zoo"}
-    assert {"zoo/py.typed", "zoo/core/index.json", "zoo/core/configs/pruned.json"} <= set(names)
+    assert {"zoo/py.typed", "zoo/core/index.json", "zoo/core/sensors.json", "zoo/core/configs/pruned.json"} <= set(
+        names
+    )
 
 
 def test_the_wheel_works(wheel, tmp_path):
