@@ -236,7 +236,7 @@ def _claims(rows: Rows, from_chans: int) -> tuple[Claim, ...]:
         ]
     candidates.append(Claim("f_N(g, ..., g) = f_C(g, ..., g)", _grey(in_chans), _grey(from_chans)))
     placed = _placement(rows)
-    if placed:
+    if placed and placed not in [claim.inputs for claim in candidates]:
         candidates.append(Claim("f_N(each channel its source) = f_C(x)", placed, _identity(from_chans)))
     held = [claim for claim in candidates if _holds(claim, transposed)]
     return (*held, Claim("f_N(x) = f_C(mixed x)", _identity(in_chans), transposed))

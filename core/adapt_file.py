@@ -7,7 +7,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from math import isqrt, prod
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
@@ -16,12 +17,17 @@ from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.fingerprint import fingerprint
+from zoo.core.float_bytes import to_float32
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
 from zoo.core.safetensors_file import StoredTensor, layout, read_header, write_safetensors
 from zoo.core.timm_folder import timm_config
 from zoo.core.verify_adapted import Check, verify_adapted
 from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata, with_channels
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Status = Literal["planned", "written", "unchanged"]
 Format = Literal["safetensors", "timm"]
@@ -89,8 +95,8 @@ class AdaptReport:
     """What was done, or with a dry run would be.
 
     `changes` has an entry a tensor, in the order of the source. `coverage` is the share of its values that reached
-    the file. `dtype` is the one that was asked for. `gains` tells by how much each source channel counts, 1 where the response is kept. `checks` are those
-    of `verify`.
+    the file. `dtype` is the one that was asked for. `gains` tells by how much each source channel counts, 1 where the
+    response is kept. `checks` are those of `verify`.
     """
 
     source: str
@@ -124,6 +130,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         CannotWriteError: nothing was written.
     """
     target = check_target(output.path, folder=output.file_format == "timm")
+    if output.plot is not None:
+        check_target(output.plot)
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
     cfg, notes = _identified(source, configured(source.cfg, stated), request)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
@@ -142,6 +150,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     status: Status = "planned"
     if not output.dry_run:
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target, nbytes)
+        job.draw()
         for name in plan.non_finite:
             warnings.warn(f"{name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
     return AdaptReport(
@@ -172,7 +181,7 @@ class _Job:
         self.cfg = _described(plan)
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
-        self.filters: tuple[Any, Any] | None = None
+        self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def metadata(self, digest: str) -> dict[str, str]:
         plan = self.plan
@@ -226,6 +235,17 @@ class _Job:
         self.source.require_unchanged()
         self._check(file)
 
+    def draw(self) -> None:
+        """The picture that was asked for; called when the weights are in place."""
+        if self.output.plot is None or self.filters is None:
+            return
+        from zoo.core.stem_plot import plot_stem
+
+        before, after = self.filters
+        names = [band.name for band in self.plan.request.from_bands] or [str(c) for c in range(before.shape[1])]
+        new_names = [band.name for band in self.plan.request.bands] or [str(n) for n in range(after.shape[1])]
+        plot_stem(before, after, self.output.plot, before_bands=names, after_bands=new_names, force=self.output.force)
+
     def _check(self, file: OutputFile) -> None:
         """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
         if not (self.output.verify or self.output.fail_on_nonfinite or self.output.plot):
@@ -233,7 +253,7 @@ class _Job:
         tensors, _ = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
-            self.filters = tuple(filters_of(t, self.plan.stem.layout) for t in (self.plan.sources[name], tensors[name]))
+            self.filters = (_filters(self.plan.sources[name], self.plan), _filters(tensors[name], self.plan))
         found = verify_adapted(self.plan, tensors)
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
@@ -244,6 +264,17 @@ class _Job:
                 hint="Nothing was written.",
                 path=self.source.label,
             )
+
+
+def _filters(tensor: StoredTensor, plan: AdaptPlan) -> NDArray[np.float32]:
+    """An input layer's filters as pictures: (out, channels, height, width)."""
+    layout = plan.stem.layout
+    weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))
+    pixels = weight.shape[2]
+    width = tensor.shape[-1] if layout.kind in ("conv", "groups") else isqrt(pixels)
+    if pixels % width:
+        width = pixels
+    return weight.reshape(*weight.shape[:2], pixels // width, width)
 
 
 def _described(plan: AdaptPlan) -> PretrainedCfg:
@@ -262,8 +293,6 @@ def _described(plan: AdaptPlan) -> PretrainedCfg:
 
 def _coverage(changes: Iterable[TensorChange]) -> float:
     """The share of the source's values that are in the file, changed or not."""
-    from math import prod
-
     total = kept = 0
     for change in changes:
         total += prod(change.shape)

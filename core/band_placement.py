@@ -60,7 +60,7 @@ def _place(source: Sequence[Band], band: Band, missing: Missing) -> Placement:
         return placed("name", _nearest(source, band, same_name))
     on_scale = _where(source, _has_place) if _has_place(band) else []
     nearest = _nearest(source, band, on_scale)
-    if nearest and missing != "interpolate" and _overlap(source[nearest[0][0]], band):
+    if missing != "interpolate" and any(_overlap(source[index], band) for index, _ in nearest):
         return placed("wavelength", nearest)
     if missing == "zero":
         return placed("zero", ())

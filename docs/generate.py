@@ -54,7 +54,7 @@ what was asked for:
 | | |
 |---|---|
 | `nearest` | the filter of the source band nearest in wavelength |
-| `interpolate` | a mixture of the two neighbours in wavelength, outside of their range the nearest; counterparts by name only |
+| `interpolate` | a mixture of the two neighbours in wavelength, beyond them the nearest; counterparts by name only |
 | `mean` | the mean of all source filters |
 | `zero` | zeros |
 

@@ -80,9 +80,7 @@ def adapt_weights(
         bool, typer.Option("--fail-on-nonfinite", help="Fail where the file would hold NaN or infinite values.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the filters before and after.")] = None,
-    max_header: Annotated[
-        int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")
-    ] = 25_000_000,
+    max_header: Annotated[int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")] = 25_000_000,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Wait until the disk has the file.")] = True,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
