@@ -102,19 +102,15 @@ def _open(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) 
                 require_unchanged=sharded.require_unchanged,
             )
     elif cfg.key_layout or is_torch_file(path):
-        yield describe(tensors=_torch_tensors(path, cfg, use_ema), metadata={}, sha256=partial(_sha256, path, None))
+        yield describe(tensors=_torch_tensors(path, cfg, use_ema), metadata={}, sha256=partial(file_sha256, path, None))
     else:
         with open_safetensors(path, max_header) as opened:
             yield describe(
                 tensors=tuple(opened.tensors.values()),
                 metadata=opened.metadata,
-                sha256=partial(_sha256, path, opened.fd),
+                sha256=partial(file_sha256, path, opened.fd),
                 require_unchanged=opened.require_unchanged,
             )
-
-
-def _sha256(path: str, fd: int | None, stopped: Callable[[], bool]) -> str:
-    return file_sha256(path, fd, stopped)
 
 
 def _combined_sha256(files: Sequence[tuple[str, int]], stopped: Callable[[], bool]) -> str:

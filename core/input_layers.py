@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = {
-    "conv": "(out, C, kernel...): the channels are the second axis",
+    "conv": "(out, in, kernel...): the channels are the second axis",
     "groups": "(out, C / G, kernel...): a convolution of G groups, each reading its own C / G channels",
     "blocks": "(out, B * C, ...): index = pixel * C + c for B pixels (space to depth, linear patch embedding)",
     "planes": "(out, C * B, ...): as blocks with the channels outermost (pixel unshuffle), index = c * B + pixel",

@@ -400,8 +400,12 @@ def choose_cfg(name: str, tag: str, cfgs: Mapping[str, PretrainedCfg]) -> Pretra
     if not tag:
         return next(iter(cfgs.values()))
     if tag not in cfgs:
+        import difflib
+
         known = ", ".join(t for t in cfgs if t != UNTRAINED) or "none"
-        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=f"See `zoo info {name}`.")
+        near = difflib.get_close_matches(tag, cfgs, n=1)
+        hint = f"Did you mean {name}.{near[0]}?" if near else "Name one of them, or none for the default."
+        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=hint)
     return cfgs[tag]
 
 

@@ -96,17 +96,14 @@ def _channels(
         raise InvalidInputError(
             f"{source} has no {name}{reader}; it begins with {found}.", hint=_missing_hint(tensors, name), path=source
         )
-    if tensor.dtype not in FLOAT_DTYPES:
-        raise InvalidInputError(
-            f"{source}: {name} should hold floating-point numbers, found {tensor.dtype}.", path=source
-        )
-    channels = layout.channels(tensor.shape)
+    channels = layout.channels(tensor.shape) if tensor.dtype in FLOAT_DTYPES else 0
     if not channels:
         hint = "Name the architecture that the file was made for."
         if len(tensor.shape) == 2 and layout.kind == "conv":
             hint = "For a linear embedding of PxP pixels pass --input-layout blocks:N with N = P * P."
         raise InvalidInputError(
-            f"{source}: {name} should be an input layer with the axes {_axes(layout)}, found {list(tensor.shape)}.",
+            f"{source}: {name} should hold floating-point numbers with the axes {_axes(layout)}, found"
+            f" {tensor.dtype} {list(tensor.shape)}.",
             hint=hint,
             path=source,
         )

@@ -249,8 +249,11 @@ def test_json_is_one_document(adapt: Zoo):
     assert (document["status"], document["from_chans"], document["in_chans"]) == ("written", 3, 4)
     assert document["bytes"] == os.path.getsize("out.safetensors")
     assert document["changes"] == [
-        {"name": INPUT, "action": "adapt", "shape": [16, 3, 3, 3], "new_shape": [16, 4, 3, 3]}
-    ]
+        {
+            "name": INPUT, "action": "adapt", "shape": [16, 3, 3, 3], "dtype": "F32",
+            "new_name": INPUT, "new_shape": [16, 4, 3, 3], "new_dtype": "F32",
+        }
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- what is refused

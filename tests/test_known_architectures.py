@@ -119,8 +119,14 @@ def test_any_published_architecture_is_found():
         assert find_cfg("tv_resnet50").name == "resnet50.tv_in1k"
     with pytest.raises(UnknownModelError, match="Did you mean resnet34"):
         find_cfg("resnte34")
-    with pytest.raises(NotFoundError, match="no tag 'x'"):
-        find_cfg("resnet34.x")
+    with pytest.raises(NotFoundError, match=r"no tag 'a1_in1'.*Did you mean resnet34\.a1_in1k\?"):
+        find_cfg("resnet34.a1_in1")
+
+
+def test_a_users_model_goes_before_what_is_known(monkeypatch):
+    monkeypatch.setattr(registry, "_user_models", {"vgg11": lambda pretrained=False: None})
+    with pytest.raises(NotFoundError, match="vgg11 was registered without a default config"):
+        find_cfg("vgg11")
 
 
 def test_old_names_have_a_successor_that_exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -11,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.file_digest import sha256_of
 
-_CHUNK = 1 << 22
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
 
 
@@ -59,13 +58,10 @@ def file_sha256(
     known = stamps.get(real)
     if isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
         return str(known["sha256"])
-    digest, offset = hashlib.sha256(), 0
-    while not stopped() and (chunk := os.pread(fd, _CHUNK, offset)):
-        digest.update(chunk)
-        offset += len(chunk)
-    if offset == stat.st_size:
-        _write_stamps(stamps | {real: stamp | {"sha256": digest.hexdigest()}})
-    return digest.hexdigest()
+    digest = sha256_of(fd, stopped)
+    if not stopped():
+        _write_stamps(stamps | {real: stamp | {"sha256": digest}})
+    return digest
 
 
 def _stamp_file() -> Path:
