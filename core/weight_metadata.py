@@ -177,4 +177,4 @@ def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     return replace(cfg, **known)
 
 
-_PER_CHANNEL = ("input_size", "mean", "std", "num_classes", "tag")
+_PER_CHANNEL = ("input_size", "mean", "std", "num_classes", "architecture", "tag")

@@ -73,13 +73,15 @@ def test_timm_builds_and_loads_the_folder(name: str, tmp_path: Path):
     assert loaded.keys() == written.keys()
     assert all(torch.equal(loaded[key], written[key]) for key in written)
 
-    # timm's own adaptation of the same file is the same, bit for bit, where it has one.
-    theirs = timm.create_model(name, pretrained=True, in_chans=5, pretrained_cfg_overlay={"file": str(source)})
-    assert all(torch.equal(value, written[key]) for key, value in theirs.state_dict().items())
-
     cfg, expected = model.pretrained_cfg, find_cfg(name)
     assert tuple(cfg["input_size"]) == (5, *expected.input_size[1:])
     assert list(cfg["mean"]) == [expected.mean[i % 3] for i in range(5)]
+
+    # timm's own adaptation of the same file is the same, bit for bit; for space to depth it has none.
+    if name == "tresnet_m":
+        return
+    theirs = timm.create_model(name, pretrained=True, in_chans=5, pretrained_cfg_overlay={"file": str(source)})
+    assert all(torch.equal(value, written[key]) for key, value in theirs.state_dict().items())
 
 
 def test_a_new_classifier_has_the_classes_asked_for(tmp_path: Path):
