@@ -52,7 +52,7 @@ def _cubic(x: Matrix, a: float) -> Matrix:
 
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return np.asarray(np.where(x <= 1, near, np.where(x < 2, far, 0.0)), np.float64)
 
 
 @cache
@@ -92,7 +92,7 @@ def geometric_matrix(old: int, new: int) -> Matrix:
 
 
 def _geometric_ratio(terms: int, length: int) -> float:
-    """The q in 1.01 ... 1.5 with 1 + q + ... + q^(terms - 1) = length, by bisection to 1e-6; the nearest end if none."""
+    """The q in 1.01 ... 1.5 with 1 + q + ... + q^(terms - 1) = length, bisected to 1e-6, or the nearest end."""
     low, high = 1.01, 1.5
     ratio = low
     while high - low > 1e-6:
