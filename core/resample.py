@@ -14,33 +14,38 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-Filter = Literal["bicubic", "linear"]
+Filter = Literal["bicubic, antialiased", "bicubic", "linear", "linear, corners aligned"]
 
 
 @cache
-def resize_matrix(old: int, new: int, mode: Filter = "bicubic", antialias: bool = True) -> Matrix:
-    """Weights (new, old) that resample `old` samples to `new`, pixel centres at half-integers; rows sum to one.
+def resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialiased") -> Matrix:
+    """Weights (new, old) that resample `old` samples to `new`; rows sum to one. The result is read-only.
 
-    With `antialias` the filter is widened by old / new when shrinking, the cubic kernel has a = -0.5 and samples
-    outside are left out; without it the kernel keeps its width, a = -0.75 and samples outside repeat the border. The
-    same two conventions as `torch.nn.functional.interpolate` with align_corners=False. The result is read-only.
+    Samples are the centres of equal cells; with corners aligned the first and last ones stay where they are. The
+    antialiased kernel has a = -0.5, is widened by old / new when shrinking and leaves out samples beyond the border;
+    the others keep their width, the cubic one has a = -0.75, and repeat the border. All as in
+    `torch.nn.functional.interpolate`.
 
     The cubic kernel is that of R. Keys, Cubic convolution interpolation for digital image processing, 1981.
     """
     import numpy as np
 
+    antialias = filter_ == "bicubic, antialiased"
     stretch = max(old / new, 1.0) if antialias else 1.0
-    centres = (np.arange(new) + 0.5) * (old / new)
-    if mode == "linear" and not antialias:
+    if filter_ == "linear, corners aligned":
+        centres = np.linspace(0.5, old - 0.5, new) if new > 1 else np.array([0.5])
+    else:
+        centres = (np.arange(new) + 0.5) * (old / new)
+    if filter_ == "linear":
         centres = np.clip(centres, 0.5, old - 0.5)
     reach = math.ceil(2 * stretch) + 1
     taps = np.floor(centres)[:, None].astype(np.int64) + np.arange(-reach, reach + 1)
     distance = np.abs((taps + 0.5 - centres[:, None]) / stretch)
-    weights = _cubic(distance, -0.5 if antialias else -0.75) if mode == "bicubic" else np.maximum(1 - distance, 0)
+    weights = np.maximum(1 - distance, 0) if "linear" in filter_ else _cubic(distance, -0.5 if antialias else -0.75)
     if antialias:
         weights[(taps < 0) | (taps >= old)] = 0
         weights /= weights.sum(axis=1, keepdims=True)
-    matrix = np.zeros((new, old))
+    matrix: Matrix = np.zeros((new, old))
     np.add.at(matrix, (np.arange(new)[:, None], np.clip(taps, 0, old - 1)), weights)
     matrix.flags.writeable = False
     return matrix
@@ -52,11 +57,12 @@ def _cubic(x: Matrix, a: float) -> Matrix:
 
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.asarray(np.where(x <= 1, near, np.where(x < 2, far, 0.0)), np.float64)
+    weights: Matrix = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return weights
 
 
 @cache
-def patch_resize_matrix(old: int, new: int) -> Matrix:
+def patch_resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialiased") -> Matrix:
     """Weights (new, old) that fit one axis of a patch embedding's kernel to patches of another size.
 
     The pseudo-inverse resize of FlexiViT (arXiv 2212.08013, section 3.4): with B the matrix that resizes a patch, the
@@ -65,7 +71,7 @@ def patch_resize_matrix(old: int, new: int) -> Matrix:
     """
     import numpy as np
 
-    matrix = np.linalg.pinv(resize_matrix(old, new)).T.copy()
+    matrix: Matrix = np.linalg.pinv(resize_matrix(old, new, filter_)).T.astype(np.float64, order="C")
     matrix.flags.writeable = False
     return matrix
 

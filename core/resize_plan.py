@@ -8,32 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.resize_positions import resize_patch_kernel, resize_patch_linear
-from zoo.core.resize_rules import RULES, Job, Resize, Shape, Size, Tensor, text
+from zoo.core.resample import Filter
+from zoo.core.resize_families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, token_filter
+from zoo.core.resize_positions import ANTIALIASED, resize_patch_kernel, resize_patch_linear
+from zoo.core.resize_tensor import Job, Resize, Shape, Size, Tensor, text
 
 MAX_SIZE = 1 << 14
 """Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
 
 RGB = 3
-
-PATCH_KERNELS = {
-    "beit": "patch_embed.proj.weight",
-    "cait": "patch_embed.proj.weight",
-    "convit": "patch_embed.proj.weight",
-    "deit": "patch_embed.proj.weight",
-    "eva": "patch_embed.proj.weight",
-    "mlp_mixer": "stem.proj.weight",
-    "naflexvit": "embeds.proj.weight",
-    "swin_transformer": "patch_embed.proj.weight",
-    "swin_transformer_v2": "patch_embed.proj.weight",
-    "vision_transformer": "patch_embed.proj.weight",
-    "vision_transformer_relpos": "patch_embed.proj.weight",
-    "vision_transformer_sam": "patch_embed.proj.weight",
-}
-"""Family -> the weight whose kernel is a patch: those where the grid is the image divided by the kernel."""
-
-REFERENCE_PATCHES = frozenset({"beit", "deit", "eva", "swin_transformer", "swin_transformer_v2", "vision_transformer"})
-"""Families whose patch embedding timm's loader resizes."""
 
 
 def plan_resizes(
@@ -55,7 +38,7 @@ def plan_resizes(
         source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
         img_size: the image size wanted; default the source's.
         patch_size: the patch size wanted; default the source's.
-        architecture: the architecture's name, which the windows of Swin-like models need.
+        architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
 
     Raises:
         UsageError: a size that no image has.
@@ -67,7 +50,8 @@ def plan_resizes(
     target = source if img_size is None else _checked(img_size, "image")
     old_patch = _patch_of(family, whole)
     new_patch = old_patch if patch_size is None else _checked(patch_size, "patch")
-    plan = _plan_patch(family, whole, old_patch, new_patch)
+    filter_ = token_filter(family, architecture)
+    plan = _plan_patch(family, whole, old_patch, new_patch, "linear" if "linear" in filter_ else ANTIALIASED)
     if target == source and new_patch == old_patch:
         return plan
     job = Job(
@@ -77,10 +61,14 @@ def plan_resizes(
         target=target,
         old_patch=old_patch,
         new_patch=new_patch,
+        filter_=filter_,
     )
     for pattern, rule in RULES.get(family, ()):
         for name in filter(re.compile(pattern).fullmatch, whole):
-            resize = rule(Tensor(name=name, shape=whole[name], job=job))
+            tensor = Tensor(name=name, shape=whole[name], job=job)
+            if 0 in tensor.shape:
+                raise tensor.refused("it is empty")
+            resize = rule(tensor)
             if resize is not None:
                 plan[name] = resize
     return plan
@@ -98,13 +86,15 @@ def _patch_of(family: str, shapes: Mapping[str, Shape]) -> Size | None:
     shape = shapes.get(PATCH_KERNELS.get(family, ""), ())
     if len(shape) == 4 and min(shape) > 0:
         return shape[2], shape[3]
-    if len(shape) == 2:  # a linear layer on square RGB patches
+    if len(shape) == 2 and family == "naflexvit":  # a linear layer on square RGB patches
         edge = math.isqrt(shape[1] // RGB)
         return (edge, edge) if edge and edge * edge * RGB == shape[1] else None
     return None
 
 
-def _plan_patch(family: str, shapes: Mapping[str, Shape], old: Size | None, new: Size | None) -> dict[str, Resize]:
+def _plan_patch(
+    family: str, shapes: Mapping[str, Shape], old: Size | None, new: Size | None, filter_: Filter
+) -> dict[str, Resize]:
     if old == new:
         return {}
     if old is None or new is None:
@@ -118,8 +108,10 @@ def _plan_patch(family: str, shapes: Mapping[str, Shape], old: Size | None, new:
     resize = Resize(
         old_shape=shape,
         new_shape=(*shape[:2], *new) if is_conv else (shape[0], math.prod(new) * RGB),
-        method="pseudo-inverse of the patches' resize",
-        as_reference=family in REFERENCE_PATCHES,
-        function=partial(resize_patch_kernel, new=new) if is_conv else partial(resize_patch_linear, old=old, new=new),
+        method=f"pseudo-inverse of a resize ({filter_})",
+        as_reference=family in PATCHES_RESIZED_BY_TIMM,
+        function=partial(resize_patch_kernel, new=new, filter_=filter_)
+        if is_conv
+        else partial(resize_patch_linear, old=old, new=new),
     )
     return {name: resize}

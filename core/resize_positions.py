@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.resample import apply_along, geometric_matrix, patch_resize_matrix, resize_matrix
+from zoo.core.resample import Filter, apply_along, geometric_matrix, patch_resize_matrix, resize_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 
+ANTIALIASED: Filter = "bicubic, antialiased"
 
-def resize_tokens(embedding: Array, old: Size, new: Size) -> Array:
+
+def resize_tokens(embedding: Array, old: Size, new: Size, filter_: Filter = ANTIALIASED) -> Array:
     """Absolute position embedding as tokens, (1, prefix + old area, D) -> (1, prefix + new area, D).
 
-    The prefix (class, distillation and register tokens) is what the grid leaves over, and is kept. Bicubic,
-    antialiased: as a Vision Transformer is fine-tuned at another resolution (arXiv 2010.11929, section 3.2).
+    The prefix (class, distillation and register tokens) is what the grid leaves over, and is kept. So a Vision
+    Transformer is fine-tuned at another resolution (arXiv 2010.11929, section 3.2).
     """
     import numpy as np
 
     batch, tokens, width = embedding.shape
     prefix = tokens - math.prod(old)
     grid = embedding[:, prefix:].reshape(batch, *old, width)
-    resized = resize_grid(grid, new, axes=(1, 2)).reshape(batch, math.prod(new), width)
+    resized = resize_grid(grid, new, (1, 2), filter_).reshape(batch, math.prod(new), width)
     return np.concatenate([embedding[:, :prefix], resized], axis=1)
 
 
-def resize_grid(embedding: Array, new: Size, axes: Size) -> Array:
-    """Absolute position embedding as a map, (1, H, W, D) with axes (1, 2) or (1, D, H, W) with axes (2, 3).
-
-    Bicubic, antialiased.
-    """
-    return apply_along(embedding, {axis: resize_matrix(embedding.shape[axis], new[i]) for i, axis in enumerate(axes)})
+def resize_grid(embedding: Array, new: Size, axes: Size, filter_: Filter = ANTIALIASED) -> Array:
+    """Absolute position embedding as a map, (1, H, W, D) with axes (1, 2) or (1, D, H, W) with axes (2, 3)."""
+    old = [embedding.shape[axis] for axis in axes]
+    return apply_along(embedding, {axis: resize_matrix(old[i], new[i], filter_) for i, axis in enumerate(axes)})
 
 
 def resize_blocks(embedding: Array, new_tokens: int) -> Array:
@@ -53,7 +53,7 @@ def resize_blocks(embedding: Array, new_tokens: int) -> Array:
     edge, old, new = math.isqrt(blocks), math.isqrt(tokens), math.isqrt(new_tokens)
     whole = embedding.reshape(batch, edge, edge, old, old, width).swapaxes(2, 3)
     whole = whole.reshape(batch, edge * old, edge * old, width)
-    matrix = resize_matrix(edge * old, edge * new, antialias=False)
+    matrix = resize_matrix(edge * old, edge * new, "bicubic")
     whole = apply_along(whole, {1: matrix, 2: matrix})
     return whole.reshape(batch, edge, new, edge, new, width).swapaxes(2, 3).reshape(batch, blocks, new_tokens, width)
 
@@ -89,13 +89,14 @@ def resize_offset_biases(biases: Array, old: Size, new: Size) -> Array:
 
 def resize_relative_axis(embedding: Array, new: int) -> Array:
     """Relative position embedding of one axis, (2n - 1, D) -> (new, D): linear, as MViTv2 does (arXiv 2112.01526)."""
-    return apply_along(embedding, {0: resize_matrix(embedding.shape[0], new, "linear", antialias=False)})
+    return apply_along(embedding, {0: resize_matrix(embedding.shape[0], new, "linear")})
 
 
-def resize_patch_kernel(kernel: Array, new: Size) -> Array:
+def resize_patch_kernel(kernel: Array, new: Size, filter_: Filter = ANTIALIASED) -> Array:
     """Patch embedding as a convolution, (O, C, p, q) -> (O, C, *new), by pseudo-inverse: see `patch_resize_matrix`."""
-    height, width = kernel.shape[2:]
-    return apply_along(kernel, {2: patch_resize_matrix(height, new[0]), 3: patch_resize_matrix(width, new[1])})
+    return apply_along(
+        kernel, {axis: patch_resize_matrix(kernel.shape[axis], new[axis - 2], filter_) for axis in (2, 3)}
+    )
 
 
 def resize_patch_linear(weight: Array, old: Size, new: Size) -> Array:

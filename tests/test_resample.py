@@ -15,17 +15,19 @@ sizes = st.integers(1, 40)
 @settings(max_examples=60, deadline=None)
 @given(old=sizes, new=sizes, antialias=st.booleans())
 def test_bicubic_is_torchs(old, new, antialias):
+    matrix = resize_matrix(old, new, "bicubic, antialiased" if antialias else "bicubic")
     basis = torch.eye(old, dtype=torch.float64).reshape(old, 1, 1, old)
     expected = F.interpolate(basis, size=(1, new), mode="bicubic", antialias=antialias)[:, 0, 0].T
-    np.testing.assert_allclose(resize_matrix(old, new, "bicubic", antialias), expected.numpy(), atol=1e-12)
+    np.testing.assert_allclose(matrix, expected.numpy(), atol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
-@given(old=sizes, new=sizes, antialias=st.booleans())
-def test_linear_is_torchs(old, new, antialias):
+@given(old=sizes, new=sizes, aligned=st.booleans())
+def test_linear_is_torchs(old, new, aligned):
+    matrix = resize_matrix(old, new, "linear, corners aligned" if aligned else "linear")
     basis = torch.eye(old, dtype=torch.float64).reshape(old, 1, 1, old)
-    expected = F.interpolate(basis, size=(1, new), mode="bilinear", antialias=antialias)[:, 0, 0].T
-    np.testing.assert_allclose(resize_matrix(old, new, "linear", antialias), expected.numpy(), atol=1e-12)
+    expected = F.interpolate(basis, size=(1, new), mode="bilinear", align_corners=aligned)[:, 0, 0].T
+    np.testing.assert_allclose(matrix, expected.numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize("new", [(24, 24), (10, 31), (7, 7)])
