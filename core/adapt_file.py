@@ -137,7 +137,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
     cfg, notes = _identified(source, configured(source.cfg, stated), request)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
-    notes += _require_architecture(plan, source.label)
+    if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
+        notes += _require_architecture(plan, source.label)
     coverage = _coverage(plan.changes)
     if coverage < output.min_coverage:
         raise InvalidInputError(
@@ -230,7 +231,7 @@ class _Job:
             num_classes=plan.num_classes if plan.has_classifier else 0,
             origin=origin,
             kept=self.source.metadata,
-            bands=[band.name for band in plan.request.bands],
+            bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
             input_layout="" if plan.stem.layout.kind == "conv" else str(plan.stem.layout),
             model_args=self.model_args,
         )

@@ -126,7 +126,7 @@ def plan_adaptation(
     cfg = _with_classifier(cfg, stored, request)
     from_classes = _num_classes(stored, cfg)
     head, transforms = _head_transforms(stored, cfg, request, from_classes, source)
-    transforms |= _resizes(stored, cfg, request, stem)
+    transforms |= _resizes(stored, cfg, request, source)
     if not mixing.is_identity:
         # After a resize of its kernel: both are linear, and the resized one may be the larger.
         for name in stem.weights:
@@ -336,8 +336,27 @@ def _head_transforms(
 
 
 def _resizes(
-    stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, stem: Stem
+    stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
 ) -> dict[str, _Transform]:
+    """What another image or patch size does to tensors that depend on it."""
     if request.img_size is None and request.patch_size is None:
         return {}
-    raise NotImplementedError
+    from zoo.core.known_architectures import family_of
+    from zoo.core.resize_plan import plan_resizes
+
+    family = family_of(cfg.architecture)
+    if family is None:
+        raise InvalidInputError(
+            f"Which tensors of {source} depend on the image size follows from its architecture, which is not known.",
+            hint="Give the model's name, and the file with --weights.",
+            path=source,
+        )
+    plan = plan_resizes(
+        family,
+        {name: tensor.shape for name, tensor in stored.items()},
+        source_size=cfg.input_size[1:],
+        img_size=request.img_size,
+        patch_size=request.patch_size,
+        architecture=cfg.architecture,
+    )
+    return {name: _Transform("resize", resize.new_shape, resize.apply) for name, resize in plan.items()}

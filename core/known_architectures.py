@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.core import registry
-from zoo.core.errors import NotFoundError
+from zoo.core.errors import NotFoundError, UnknownModelError
 from zoo.core.records import PretrainedCfg, Weights, module_paths
 
 KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
@@ -90,6 +90,17 @@ def find_known(name: str) -> KnownArchitecture | None:
     row = json.loads(text[start : text.index("\n", start)].removesuffix(","))
     tags = {tag: Weights(**_immutable(values)) for tag, values in row.pop("tags").items()}
     return KnownArchitecture(name=name, tags=tags, **_immutable(row))
+
+
+def family_of(name: str) -> str | None:
+    """The family of an architecture that zoo builds or knows, None for another."""
+    known = find_known(name)
+    if known is not None:
+        return known.family
+    try:
+        return registry.facts(name).family
+    except UnknownModelError:
+        return None
 
 
 def _immutable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,9 +132,10 @@ def _input_layer(plan: AdaptPlan, name: str, written: StoredTensor) -> list[Chec
     import numpy as np
 
     source, layout = plan.sources[name], plan.stem.layout
-    before, after = (
-        layout.by_channel(to_float32(t.read(), t.dtype, t.shape)).astype(np.float64) for t in (source, written)
-    )
+    with np.errstate(invalid="ignore"):  # a damaged value may be a signalling NaN
+        before, after = (
+            layout.by_channel(to_float32(t.read(), t.dtype, t.shape)).astype(np.float64) for t in (source, written)
+        )
     if before.shape[2] != after.shape[2]:
         return [Check(name, True, f"its kernel was resized from {list(source.shape)}, so that responses differ")]
     return [_probe(name, claim, before, after, written.dtype) for claim in plan.mixing.claims]

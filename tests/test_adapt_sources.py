@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from fake_hub import FakeHub, HubFile
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
+
+from fake_hub import FakeHub, HubFile
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
 OUT = Path("out.safetensors")

@@ -104,3 +104,47 @@ def test_a_thirteen_channel_source_stays_what_it_is(tmp_path: Path):
     adapt_weights("resnet18", AdaptRequest(in_chans=13), output, weights=tmp_path / "source.safetensors")
     model = timm.create_model(f"local-dir:{tmp_path / 'adapted'}", pretrained=True)
     assert torch.equal(model.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "img_size"),
+    [
+        ("vit_tiny_patch16_224", 160),
+        ("deit_tiny_distilled_patch16_224", 256),
+        ("crossvit_tiny_240", 480),
+        ("swin_tiny_patch4_window7_224", 256),
+        ("xcit_nano_12_p16_224", 320),
+        ("resnet18", 320),
+    ],
+)
+def test_another_image_size_is_the_one_that_timm_would_make(name: str, img_size: int, tmp_path: Path):
+    source = tmp_path / "source.safetensors"
+    random_checkpoint(name, source)
+    folder = tmp_path / "adapted"
+    request = AdaptRequest(in_chans=4, img_size=(img_size, img_size))
+    adapt_weights(name, request, OutputRequest(path=folder, file_format="timm", verify=True), weights=source)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert tuple(model.pretrained_cfg["input_size"]) == (4, img_size, img_size)
+    with torch.inference_mode():
+        assert model.eval()(torch.zeros(1, 4, img_size, img_size)).shape == (1, 1000)
+
+    options = {} if name in ("resnet18", "xcit_nano_12_p16_224") else {"img_size": img_size}
+    overlay = {"file": str(source)}
+    theirs = timm.create_model(name, pretrained=True, in_chans=4, pretrained_cfg_overlay=overlay, **options)
+    written = load_file(folder / "model.safetensors")
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(written[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_another_patch_size_is_the_one_that_timm_would_make(tmp_path: Path):
+    source = tmp_path / "source.safetensors"
+    random_checkpoint("vit_tiny_patch16_224", source)
+    folder = tmp_path / "adapted"
+    request = AdaptRequest(in_chans=3, patch_size=14)
+    output = OutputRequest(path=folder, file_format="timm", verify=True)
+    adapt_weights("vit_tiny_patch16_224", request, output, weights=source)
+    overlay = {"file": str(source)}
+    theirs = timm.create_model("vit_tiny_patch16_224", pretrained=True, pretrained_cfg_overlay=overlay, patch_size=14)
+    ours = timm.create_model(f"local-dir:{folder}", pretrained=True).state_dict()
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-5)
