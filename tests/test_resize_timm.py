@@ -145,7 +145,6 @@ def test_timm_loads_what_it_does_not_resize_itself(name, options, img_size):
         ("convit_tiny", {"depth": 1}, {"patch_size": 32}),
         ("vit_relpos_small_patch16_224", {"depth": 1, "rel_pos_type": "bias"}, {"patch_size": 32}),
         ("samvit_base_patch16_224", {"depth": 4, "global_attn_indexes": (0, 1, 2, 3)}, {"patch_size": 32}),
-        ("mixer_s16_224", {}, {"img_size": 448, "patch_size": 32}),
         ("naflexvit_base_patch16_gap", {"depth": 1}, {"patch_size": 8}),
     ],
 )
