@@ -25,7 +25,7 @@ from zoo.core.resize_relative import (
     swin_table,
     windowed_offsets,
 )
-from zoo.core.resize_tensor import Resize, Rule, Tensor, patch_grids
+from zoo.core.resize_tensor import Resize, Rule, Tensor
 
 # ---------------------------------------------------------------- what cannot be resized
 
@@ -37,9 +37,6 @@ def refuse(tensor: Tensor) -> Resize | None:
 
 def token_mixing(tensor: Tensor) -> Resize | None:
     """MLP-Mixers: a weight for every pair of patches, so the number of patches is fixed."""
-    old, new = patch_grids(tensor)
-    if old == new:
-        return None
     raise tensor.refused("a layer that mixes patches has weights for each of them")
 
 
@@ -105,7 +102,6 @@ PATCH_KERNELS = {
     "convit": "patch_embed.proj.weight",
     "deit": "patch_embed.proj.weight",
     "eva": "patch_embed.proj.weight",
-    "mlp_mixer": "stem.proj.weight",
     "naflexvit": "embeds.proj.weight",
     "swin_transformer": "patch_embed.proj.weight",
     "swin_transformer_v2": "patch_embed.proj.weight",
@@ -113,7 +109,7 @@ PATCH_KERNELS = {
     "vision_transformer_relpos": "patch_embed.proj.weight",
     "vision_transformer_sam": "patch_embed.proj.weight",
 }
-"""Family -> the weight whose kernel is a patch: those where the grid is the image divided by the kernel."""
+"""Family -> the weight whose kernel is the patch, where timm takes a patch size: the grid is image / patch."""
 
 PATCHES_RESIZED_BY_TIMM = frozenset(
     {"beit", "deit", "eva", "swin_transformer", "swin_transformer_v2", "vision_transformer"}

@@ -40,8 +40,8 @@ RESIZED_BY_TIMM = [
     ("coatnet_nano_cc_224", {"depths": (1, 1, 1, 1)}, (320, 256)),
     ("efficientvit_m0", {}, 448),
     ("efficientvit_m0", {}, 128),
-    ("mvitv2_tiny", {"depths": (1, 1, 1, 1)}, 320),
-    ("mvitv2_tiny", {"depths": (1, 1, 1, 1)}, 160),
+    ("mvitv2_tiny", {}, 320),
+    ("mvitv2_tiny", {}, 160),
     ("tnt_s_patch16_224", {"depth": 1}, 192),
 ]
 
@@ -52,10 +52,10 @@ RESIZED_BY_ZOO = [
     ("crossvit_tiny_240", {}, 480),
     ("crossvit_15_dagger_408", {}, 816),
     ("hiera_tiny_224", {"stages": (1, 1, 1, 1)}, (224, 320)),
-    ("nest_tiny", {"depths": (1, 1, 1)}, 448),
+    ("nest_tiny", {}, 448),
     ("pit_ti_224", {}, 256),
     ("visformer_tiny", {}, (224, 160)),
-    ("volo_d1_224", {"layers": (1, 1, 1, 1)}, 384),
+    ("volo_d1_224", {}, 384),
 ]
 
 SIZE_FREE = ["xcit_nano_12_p16_224", "naflexvit_base_patch16_gap", "hiera_small_abswin_256", "swinv2_tiny_window8_256",
@@ -136,6 +136,28 @@ def test_timm_loads_what_it_does_not_resize_itself(name, options, img_size):
     build(name, options, img_size=img_size).load_state_dict(ours)
     assert plan
     assert not any(resize.as_reference for resize in plan.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sizes"),
+    [
+        ("cait_xxs24_224", {"depth": 1}, {"patch_size": 8}),
+        ("convit_tiny", {"depth": 1}, {"patch_size": 32}),
+        ("vit_relpos_small_patch16_224", {"depth": 1, "rel_pos_type": "bias"}, {"patch_size": 32}),
+        ("samvit_base_patch16_224", {"depth": 4, "global_attn_indexes": (0, 1, 2, 3)}, {"patch_size": 32}),
+        ("naflexvit_base_patch16_gap", {"depth": 1}, {"patch_size": 8}),
+    ],
+)
+def test_patch_sizes_that_timms_loader_does_not_resize_have_timms_shapes(name, options, sizes):
+    with torch.device("meta"):
+        old, new = timm.create_model(name, **options), timm.create_model(name, **options, **sizes)
+    shapes = {key: tuple(value.shape) for key, value in old.state_dict().items()}
+    family = timm.models._registry._model_to_module[name]
+    source = old.pretrained_cfg["input_size"][1:]
+    plan = plan_resizes(family, shapes, source_size=source, architecture=name, **sizes)
+    planned = {**shapes, **{key: resize.new_shape for key, resize in plan.items()}}
+    assert planned == {key: tuple(value.shape) for key, value in new.state_dict().items()}
+    assert plan
 
 
 def test_sam_computes_what_timm_computes_when_it_resizes_in_its_forward_pass():
