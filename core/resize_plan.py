@@ -99,7 +99,7 @@ def _plan_patch(
         return {}
     if old is None or new is None:
         raise InvalidInputError(
-            f"Only a patch embedding can be fitted to another patch size; this file of the family {family} has none that can.",
+            f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
             hint="Leave out --patch-size.",
         )
     name = PATCH_KERNELS[family]
