@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.core.adapt import ChannelMixing, band_mixing, channel_mixing
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 Action = Literal["copy", "cast", "adapt", "resize", "select", "drop"]
 
 _CAST_CHUNK = 1 << 22
+_FEW_VALUES = 1 << 18
+"""So many values of a layer are mixed without numpy in less time than importing it takes."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,8 @@ def plan_adaptation(
             before = transforms.get(name)
             shape = stem.layout.shape_for(before.shape if before else stored[name].shape, in_chans)
             adapt = partial(stem.layout.adapt, mixing=mixing)
-            transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt)
+            alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None
+            transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
 
     plan = _Tensors(request, DTYPES.get(request.dtype, ""))
     for tensor in left_out:
@@ -165,6 +170,19 @@ class _Transform:
     action: Action
     shape: tuple[int, ...]
     apply: Transform
+    mixing: ChannelMixing | None = None
+    """Where this is all that is done, to (out, C, ...) as it lies in memory."""
+
+
+def _mixed_floats(tensor: StoredTensor, mixing: ChannelMixing) -> array[float]:
+    values = array("f")
+    values.frombytes(tensor.read())
+    if sys.byteorder == "big":
+        values.byteswap()
+    mixed = mixing.apply_to_floats(values, prod(tensor.shape[2:]))
+    if sys.byteorder == "big":
+        mixed.byteswap()
+    return mixed
 
 
 def _after(first: Transform, second: Transform) -> Transform:
@@ -210,6 +228,12 @@ class _Tensors:
         self, tensor: StoredTensor, dtype: str, transform: _Transform | None, name: str
     ) -> Iterator[bytes | memoryview]:
         """The new bytes: all at once where values depend on each other, else a few megabytes at a time."""
+        if transform and transform.mixing and tensor.dtype == dtype == "F32" and prod(transform.shape) <= _FEW_VALUES:
+            floats = _mixed_floats(tensor, transform.mixing)
+            if not all(map(isfinite, floats)):
+                self.non_finite.append(name)
+            yield floats.tobytes()
+            return
         if transform:
             values = transform.apply(to_float32(tensor.read(), tensor.dtype, tensor.shape))
             pieces = iter([from_float32(values, dtype)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 
 import numpy as np
@@ -117,6 +118,31 @@ def test_zero_is_zero_where_a_filter_is_infinite():
     fitted = adapted(weight, 5, "zero")
     assert torch.equal(fitted[:, :3], weight)
     assert torch.equal(fitted[:, 3:], torch.zeros_like(fitted[:, 3:]))
+
+
+# ---------------------------------------------------------------- without numpy
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    source=CHANNELS,
+    in_chans=MORE_CHANNELS,
+    method=st.sampled_from(["repeat", "balanced", "mean", "zero"]),
+    out=st.integers(1, 3),
+    values=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40),
+)
+def test_the_standard_library_gives_the_same_bits(
+    source: int, in_chans: int, method: str, out: int, values: list[float]
+):
+    rest = 3
+    weight = np.resize(np.array(values, "<f4"), (out, source, rest))
+    mixing = channel_mixing(method, source, in_chans)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = mixing.apply(weight)
+    found = np.array(mixing.apply_to_floats(array("f", weight.tobytes()), rest), "<f4").reshape(expected.shape)
+    numbers = ~np.isnan(expected)  # which NaN it is, nobody promises
+    assert np.array_equal(np.isnan(found), ~numbers)
+    assert np.array_equal(found[numbers].view("<u4"), expected[numbers].view("<u4"))
 
 
 # ---------------------------------------------------------------- claims
