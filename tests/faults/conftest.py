@@ -1,0 +1,81 @@
+"""The weight file that the rows damage, and the job that reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from injection import MODEL, OLD, OUT, Outcome, adapt_words, assert_told, run_zoo, temporary_files
+from weight_bytes import Tensor, weight_bytes
+
+from golden import golden
+
+
+@pytest.fixture(scope="session")
+def tensors() -> dict[str, Tensor]:
+    """The tensors of the model in half precision, with noise in them."""
+    noise = np.random.default_rng(0).standard_normal(1 << 20).astype("<f2").tobytes()
+    found: dict[str, Tensor] = {}
+    for name, (shape, dtype) in golden("resnet")[MODEL]["keys"].items():
+        count = int(np.prod(shape))
+        if dtype == "int64":
+            found[name] = ("I64", tuple(shape), bytes(8 * count))
+        else:
+            found[name] = ("F16", tuple(shape), (noise * (2 * count // len(noise) + 1))[: 2 * count])
+    return found
+
+
+@pytest.fixture(scope="session")
+def sound(tensors: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound file of them, which tests copy before they damage it."""
+    path = tmp_path_factory.mktemp("sound") / "sound.safetensors"
+    path.write_bytes(weight_bytes(tensors, {"format": "pt"}))
+    return path
+
+
+class Job:
+    """`zoo adapt-weights` of one source, in a folder of its own where OUT holds something old."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder, self.source = folder, source
+        self.out = folder / OUT
+        self.out.write_bytes(OLD)
+        self.inode = self.out.stat().st_ino
+
+    def run(self, *words: object, **options: Any) -> Outcome:
+        """Replace OUT; `options` of `run_zoo`."""
+        return run_zoo(*adapt_words(self.source, "--force", *words), cwd=self.folder, **options)
+
+    def assert_refused(self, run: Outcome, code: int, *words: str, **bounds: Any) -> None:
+        """It failed as it should, and left everything as it was."""
+        assert_told(run, code, *words, **bounds)
+        self.assert_untouched()
+
+    def assert_untouched(self) -> None:
+        """The old content is still there, and nothing beside it."""
+        assert (self.out.read_bytes(), self.out.stat().st_ino) == (OLD, self.inode)
+        assert os.listdir(self.folder) == [OUT]
+
+    def assert_done(self, run: Outcome) -> None:
+        """OUT is new, and nothing lies beside it."""
+        assert (run.code, run.stderr) == (0, "")
+        assert self.out.stat().st_ino != self.inode
+        assert temporary_files(self.folder) == []
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """The source is not there yet."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Job(folder, tmp_path / "source.safetensors")
+
+
+@pytest.fixture
+def sound_job(job: Job, sound: Path) -> Job:
+    """The source is the sound file."""
+    job.source = sound
+    return job
