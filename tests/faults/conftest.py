@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from injection import MODEL, OLD, OUT, Outcome, adapt_words, assert_told, run_zoo, temporary_files
-from weight_bytes import Tensor, weight_bytes
 
 from golden import golden
+from injection import MODEL, OLD, OUT, Outcome, adapt_words, assert_told, run_zoo, temporary_files
+from weight_bytes import Tensor, file_bytes, weight_bytes
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,17 @@ def sound(tensors: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) 
     """A sound file of them, which tests copy before they damage it."""
     path = tmp_path_factory.mktemp("sound") / "sound.safetensors"
     path.write_bytes(weight_bytes(tensors, {"format": "pt"}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def largest_header(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound file of a quarter of a million empty tensors, whose header takes nearly all that a header may."""
+    names = (f"blocks.{i:06}.attention.projection.weight" for i in range(1 << 18))
+    header = ",".join(f'"{name}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for name in names)
+    assert 24_000_000 < len(header) < 25_000_000
+    path = tmp_path_factory.mktemp("largest") / "largest.safetensors"
+    path.write_bytes(file_bytes(f"{{{header}}}".encode()))
     return path
 
 
