@@ -69,7 +69,7 @@ def entry_with(*fields: str) -> bytes:
         entry_with('"\\ud800":1'),
         entry_with('"more":{"\\ud800":1}'),
         entry_with(f'"more":{"[" * 126}{"]" * 126}'),
-        entry_with(f'"more":{"{" + chr(34) + "a" + chr(34) + ":"}' * 126 + "1" + "}" * 126),
+        entry_with('"more":' + '{"a":' * 126 + "1" + "}" * 126),
         entry_with('"more":1.7976931348623159e308'),
     ],
     ids=["shape", "offset", "exponent", "digits", "text", "key", "inner key", "lists", "objects", "largest number"],
@@ -96,10 +96,9 @@ def keyed(pairs: list[tuple[str, str]]) -> str:
 
 
 KEYS = st.sampled_from(['"dtype"', '"shape"', '"data_offsets"', '"more"', '""', '"\\ud800"', '"__metadata__"', "more"])
-LEAVES = st.sampled_from(
-    ["0", "-0", "1", "-1", "1.0", "1e0", "01", "1e999", "-1e-999", "9" * 400, str(2**63), str(2**64), "NaN", "Infinity"]
-    + ["null", "true", '""', '"U8"', '"F32"', '"F4"', '"\\ud800"', '"\\ud83d\\ude00"', '"\t"', "'U8'", "", "[" * 200]
-)
+NUMBERS = ["0", "-0", "1", "-1", "1.0", "1e0", "01", "1e999", "-1e-999", "9" * 400, str(2**63), str(2**64), "NaN"]
+WORDS = ["null", "true", '""', '"U8"', '"F32"', '"F4"', '"\\ud800"', '"\\ud83d\\ude00"', '"\t"', "'U8'", "", "[" * 200]
+LEAVES = st.sampled_from([*NUMBERS, *WORDS])
 DEEP = st.integers(100, 140).map(lambda depth: "[" * depth + "]" * depth)
 VALUES = st.recursive(
     LEAVES | DEEP,
