@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from golden import golden
-from injection import MODEL, OLD, OUT, Outcome, adapt_words, assert_told, run_zoo, temporary_files
+from injection import MODEL, Job
 from weight_bytes import Tensor, file_bytes, weight_bytes
 
 
@@ -45,36 +43,6 @@ def largest_header(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("largest") / "largest.safetensors"
     path.write_bytes(file_bytes(f"{{{header}}}".encode()))
     return path
-
-
-class Job:
-    """`zoo adapt-weights` of one source, in a folder of its own where OUT holds something old."""
-
-    def __init__(self, folder: Path, source: Path) -> None:
-        self.folder, self.source = folder, source
-        self.out = folder / OUT
-        self.out.write_bytes(OLD)
-        self.inode = self.out.stat().st_ino
-
-    def run(self, *words: object, **options: Any) -> Outcome:
-        """Replace OUT; `options` of `run_zoo`."""
-        return run_zoo(*adapt_words(self.source, "--force", *words), cwd=self.folder, **options)
-
-    def assert_refused(self, run: Outcome, code: int, *words: str, **bounds: Any) -> None:
-        """It failed as it should, and left everything as it was."""
-        assert_told(run, code, *words, **bounds)
-        self.assert_untouched()
-
-    def assert_untouched(self) -> None:
-        """The old content is still there, and nothing beside it."""
-        assert (self.out.read_bytes(), self.out.stat().st_ino) == (OLD, self.inode)
-        assert os.listdir(self.folder) == [OUT]
-
-    def assert_done(self, run: Outcome) -> None:
-        """OUT is new, and nothing lies beside it."""
-        assert (run.code, run.stderr) == (0, "")
-        assert self.out.stat().st_ino != self.inode
-        assert temporary_files(self.folder) == []
 
 
 @pytest.fixture

@@ -93,6 +93,36 @@ def temporary_files(folder: Path | str = ".") -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".zoo-")]
 
 
+class Job:
+    """`zoo adapt-weights` of one source, in a folder of its own where OUT holds something old."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder, self.source = folder, source
+        self.out = folder / OUT
+        self.out.write_bytes(OLD)
+        self.inode = self.out.stat().st_ino
+
+    def run(self, *words: object, **options: Any) -> Outcome:
+        """Replace OUT; `options` of `run_zoo`."""
+        return run_zoo(*adapt_words(self.source, "--force", *words), cwd=self.folder, **options)
+
+    def assert_refused(self, run: Outcome, code: int, *words: str, **bounds: Any) -> None:
+        """It failed as it should, and left everything as it was."""
+        assert_told(run, code, *words, **bounds)
+        self.assert_untouched()
+
+    def assert_untouched(self) -> None:
+        """The old content is still there, and nothing beside it."""
+        assert (self.out.read_bytes(), self.out.stat().st_ino) == (OLD, self.inode)
+        assert os.listdir(self.folder) == [OUT]
+
+    def assert_done(self, run: Outcome) -> None:
+        """OUT is new, and nothing lies beside it."""
+        assert (run.code, run.stderr) == (0, "")
+        assert self.out.stat().st_ino != self.inode
+        assert temporary_files(self.folder) == []
+
+
 # ---------------------------------------------------------------- system calls
 
 
@@ -115,7 +145,7 @@ def can_mount() -> bool:
 
 
 class Call(NamedTuple):
-    """The `when`-th time that a program makes a system call."""
+    """The `when`-th time that a thread of a program makes a system call."""
 
     name: str
     when: int
@@ -164,19 +194,19 @@ def write_command(source: Path, out: Path) -> list[str]:
 def calls_of_the_write(command: list[str], log: Path) -> list[Call]:
     """Every system call between the start of the write phase of `write_command` and its end, in order."""
     subprocess.run(["strace", "-f", "-qq", "-o", str(log), *command], check=True, timeout=60)
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     calls: list[Call] = []
     marked = False
     for line in log.read_text(errors="replace").splitlines():
         found = re.match(r"(\d+) +(\w+)\(", line)
         if not found:
             continue
-        name = found[2]
-        seen[name] += 1
+        thread, name = found.groups()
+        seen[thread, name] += 1
         if marked and name in FILE_CALLS:
-            calls.append(Call(name, seen[name]))
+            calls.append(Call(name, seen[thread, name]))
         marked = marked or _MARK in line
-    return calls
+    return list(dict.fromkeys(calls))
 
 
 @contextmanager

@@ -24,12 +24,12 @@ from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.safetensors_file import open_safetensors
 
-from conftest import Job
 from injection import (
     INPUT,
     MODEL,
     OUT,
     Call,
+    Job,
     Outcome,
     adapt_words,
     assert_told,

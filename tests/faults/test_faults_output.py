@@ -28,13 +28,13 @@ from zoo.cli.app import app
 from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError
 
-from conftest import Job
 from injection import (
     INPUT,
     MODEL,
     OLD,
     OUT,
     Call,
+    Job,
     Outcome,
     adapt_words,
     assert_told,
@@ -125,6 +125,22 @@ def test_c1_c2_an_error_of_every_system_call(write: Write):
         assert not (call.name in ONLY_USEFUL and run.returncode), where
     after = {name: max(call.when for call in write.calls if call.name == name) + 1 for name in seen}
     assert write.run(Call("pwrite64", after["pwrite64"]), "error=ENOSPC").returncode == 0
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        (Call("fallocate", 1), "error=EOPNOTSUPP"),
+        (Call("copy_file_range", 1), "error=EXDEV"),
+        (Call("copy_file_range", 1), "error=EPERM"),
+        (Call("copy_file_range", 1), "retval=0"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Call) else value,
+)
+def test_c2_a_file_system_that_lacks_a_call_is_written_without_it(write: Write, call: Call, fault: str):
+    assert write.run(call, fault).returncode == 0
+    assert write.out.read_bytes() == write.new
 
 
 @needs_strace
