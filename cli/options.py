@@ -43,11 +43,16 @@ OutIndices = Annotated[
     str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="A weight file instead of the published one.")
+    Path | None,
+    # Not readable: Typer's own check ends in exit code 2 and cuts the path.
+    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file instead of the published one."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The safetensors file to write.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
+]
 OptionalOutput = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the weights as a safetensors file.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", readable=False, help="Write the weights as a safetensors file."),
 ]
 
 

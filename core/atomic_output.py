@@ -22,6 +22,8 @@ _HINTS = {
     errno.EDQUOT: "Free some of your quota, or choose another place with -o.",
     errno.EFBIG: "Raise the limit (ulimit -f), or choose a file system that takes files of this size.",
     errno.ENAMETOOLONG: "Choose a shorter name with -o.",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+    errno.ENFILE: "Close other programs: the whole machine has too many files open.",
 }
 
 
@@ -55,7 +57,8 @@ class OutputFile:
         """Let the kernel begin to write these bytes to the disk, so that the sync at the end has little left to do."""
         if self._sync and hasattr(os, "posix_fadvise"):
             # On dirty pages this advice starts writing them, and waits for nothing.
-            os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):
+                os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
@@ -70,10 +73,13 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
         CannotWriteError: for every reason that the file could not be written; the old content is then intact.
     """
     target = check_target(path)
+    folder = os.path.dirname(target)
     temporary, fd = "", -1
     try:
-        remove_stale(os.path.dirname(target))
-        temporary, fd = _create_temporary(os.path.dirname(target))
+        remove_stale(folder)
+        while fd < 0:
+            temporary = temporary_path(folder)
+            fd = _create_locked(temporary)
         output = OutputFile(fd, sync=sync)
         yield output
         if sync:
@@ -82,10 +88,12 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        # By name, whether or not there is a descriptor: a signal can end the call that makes both.
+        with suppress(OSError):
+            os.unlink(temporary)
         if fd >= 0:
-            os.close(fd)
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+            with suppress(OSError):  # all was synced before, or is thrown away
+                os.close(fd)
 
 
 def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
@@ -198,16 +206,15 @@ def temporary_path(folder: str) -> str:
     return os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
 
 
-def _create_temporary(folder: str) -> tuple[str, int]:
-    """A new file, open and locked: the lock tells other runs that it is in use."""
-    while True:
-        path = temporary_path(folder)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with suppress(OSError):  # a file system without locks; nothing is taken for stale there
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
-            return path, fd
-        os.close(fd)  # another run took it for stale in the moment before it was locked
+def _create_locked(path: str) -> int:
+    """A new file, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    if os.fstat(fd).st_nlink:
+        return fd
+    os.close(fd)  # taken for stale in the moment before it was locked
+    return -1
 
 
 def remove_stale(folder: str) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -31,6 +31,8 @@ DTYPE_BITS = {
 }  # fmt: skip
 MAX_HEADER = 25_000_000
 MAX_RANK = 64
+_FIELDS = {"dtype", "shape", "data_offsets"}
+_MAX_NESTING, _MAX_NUMBER = 125, 1e308
 _COPY_CHUNK = 1 << 24
 _READ_AHEAD = 4 * _COPY_CHUNK
 _PAGE = 4096
@@ -167,13 +169,15 @@ def _open_regular(path: str) -> int:
         # O_NONBLOCK: a FIFO without a writer must not hang the open.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFoundError(f"There is no file {path}.", path=path) from None
+        raise NotFoundError(f"There is no file {path}.", hint="Check the path.", path=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise NotFoundError(f"{path} cannot be opened: {reason}.", path=path) from error
+        raise NotFoundError(
+            f"{path} cannot be opened: {reason}.", hint="Check the path and its permissions.", path=path
+        ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise InvalidInputError(f"{path} is not a regular file.", path=path)
+        raise InvalidInputError(f"{path} is not a regular file.", hint="Name a weight file.", path=path)
     return fd
 
 
@@ -221,13 +225,14 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     """Tensors and metadata of an open file; `path` is for messages. Raises InvalidInputError where it is unsound."""
     size = os.fstat(fd).st_size
 
-    def invalid(what: str, hint: str = "") -> InvalidInputError:
+    def invalid(what: str, hint: str = "Download it again, or have it written again.") -> InvalidInputError:
         return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
 
     head = os.pread(fd, 256, 0)
     kind = sniff(head)
     if kind:
-        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=_ADVICE.get(kind, ""), path=path)
+        advice = _ADVICE.get(kind, "Name a safetensors file or a torch checkpoint.")
+        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=advice, path=path)
     if size < 8:
         raise invalid(f"expected at least 8 bytes, found {size}", "Download it again.")
     length = int.from_bytes(head[:8], "little")
@@ -237,7 +242,7 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
         raise invalid(f"its header takes {length} bytes, over the limit of {max_header}")
     raw = os.pread(fd, length, 8)
     try:
-        entries = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        entries = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise invalid(f"its header is not the expected JSON ({str(error)[:80]})") from None
     if not isinstance(entries, dict):
@@ -264,7 +269,7 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     if data_start + expected != size:
         raise invalid(
             f"its tensors end at byte {data_start + expected}, the file at {size}",
-            "Download it again." if size < data_start + expected else "",
+            "Download it again.",
         )
     tensors = {
         name: StoredTensor(name, dtype, shape, Region(fd, data_start + begin, end - begin, path))
@@ -286,6 +291,11 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _integer(digits: str) -> int | float:
+    """As the library reads it: minus zero is no whole number."""
+    return -0.0 if digits == "-0" else int(digits)
+
+
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
@@ -301,9 +311,21 @@ def _is_text(value: Any) -> bool:
     return True
 
 
+def _is_readable(value: Any, nesting: int = 0) -> bool:
+    """Whether a field that the format does not name is within the library's limits, which reads it too."""
+    if isinstance(value, dict | list):
+        children = [*value, *value.values()] if isinstance(value, dict) else value
+        return nesting < _MAX_NESTING and all(_is_readable(child, nesting + 1) for child in children)
+    if isinstance(value, str):
+        return _is_text(value)
+    return value is None or abs(value) < _MAX_NUMBER
+
+
 def _entry_problem(name: str, entry: Any) -> str:
-    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= set(entry):
+    if not isinstance(entry, dict) or not entry.keys() >= _FIELDS:
         return "lacks dtype, shape or data_offsets"
+    if len(entry) > len(_FIELDS) and not _is_readable({key: entry[key] for key in entry.keys() - _FIELDS}, -1):
+        return "has a field that no reader takes"
     if not _is_text(name):
         return "has a name that is not Unicode text"
     shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
@@ -440,8 +462,10 @@ def _copy(region: Region, output: OutputFile, position: int, stopped: Callable[[
             try:
                 copied = os.copy_file_range(region.fd, output.fd, count, offset, position)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
                     raise
+                copied = 0
+            if not copied:  # some file systems say so of every copy
                 by_kernel = False
                 continue
         else:
@@ -459,4 +483,5 @@ def _copy(region: Region, output: OutputFile, position: int, stopped: Callable[[
 def _advise(region: Region, offset: int, length: int, advice: str) -> None:
     """Tell the kernel what of the source is read next: a file that is not in memory then copies twice as fast."""
     if hasattr(os, "posix_fadvise") and offset < region.offset + region.length:
-        os.posix_fadvise(region.fd, offset, length, getattr(os, advice))
+        with suppress(OSError):  # it is only advice
+            os.posix_fadvise(region.fd, offset, length, getattr(os, advice))

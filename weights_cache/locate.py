@@ -183,7 +183,11 @@ def existing_weight_file(path: Path) -> Path:
     if path.is_dir():
         found = next((path / name for name in (*WEIGHT_FILES, SHARD_INDEX) if (path / name).is_file()), None)
         if found is None:
-            raise NotFoundError(f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.", path=str(path))
+            raise NotFoundError(
+                f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.",
+                hint="Name the weight file itself.",
+                path=str(path),
+            )
         return found
     if not path.exists():
         raise NotFoundError(f"There is no weight file {path}.", hint="Check the path.", path=str(path))
