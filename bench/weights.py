@@ -22,7 +22,8 @@ def write_source(path, name, dtype):
     """A file with the tensors of an architecture, random bytes in them."""
     import zoo
     from zoo.core.atomic_output import atomic_output
-    from zoo.core.safetensors_file import DTYPE_BITS, StoredTensor, write_safetensors
+    from zoo.core.safetensors_writer import write_safetensors
+    from zoo.core.stored_tensor import DTYPE_BITS, StoredTensor
 
     size = DTYPE_BITS[dtype] // 8
     state = zoo.create_model(name, device="meta").state_dict()

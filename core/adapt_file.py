@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
-from zoo.core.atomic_folder import atomic_folder
 from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.file_digest import sha256_of
 from zoo.core.fingerprint import fingerprint
-from zoo.core.float_bytes import to_float32
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
-from zoo.core.safetensors_file import StoredTensor, layout, open_safetensors, read_header, write_safetensors
-from zoo.core.timm_folder import timm_config
-from zoo.core.verify_adapted import Check, verify_adapted
+from zoo.core.safetensors_file import open_safetensors, read_header
+from zoo.core.safetensors_writer import layout, write_safetensors
+from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata, with_channels
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from zoo.core.verify_adapted import Check
 
 Status = Literal["planned", "written", "unchanged"]
 Format = Literal["safetensors", "timm"]
@@ -74,7 +74,7 @@ class Source:
     """The checkpoint to adapt: its tensors, and what is known of it.
 
     Args:
-        label: the file, for messages. `name`: what it is called in the result's metadata, without a folder.
+        label: the file, for messages. `name`: what it is called in the result's metadata, where it was published.
         tensors: in the order of the file.
         metadata: the file's own.
         cfg: the config of what it holds; empty where nothing is known.
@@ -131,6 +131,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         InvalidInputError: the source is corrupt, has no such layer, or what must hold does not; nothing was written.
         CannotWriteError: nothing was written.
     """
+    if request == AdaptRequest() and output.file_format == "safetensors":
+        raise UsageError("Nothing was asked to be changed.", hint="For other channels: --in-chans N, or --bands.")
     target = check_target(output.path, folder=output.file_format == "timm")
     if output.plot is not None:
         check_target(output.plot)
@@ -152,6 +154,9 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
     if not output.dry_run:
+        if plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot:
+            # Before there is anything to clean up: where memory is short, its import can end the process.
+            import numpy  # noqa: F401
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target, nbytes)
         job.draw()
         for name in plan.non_finite:
@@ -194,7 +199,7 @@ def adapt_file(
         return adapt_source(
             Source(
                 label=file.path,
-                name=os.path.basename(file.path),
+                name="file",
                 tensors=tuple(file.tensors.values()),
                 metadata=file.metadata,
                 cfg=cfg,
@@ -243,6 +248,9 @@ class _Job:
         return "unchanged" if file.unchanged else "written"
 
     def write_folder(self, target: str) -> Status:
+        from zoo.core.atomic_folder import atomic_folder
+        from zoo.core.timm_folder import timm_config
+
         config = timm_config(self.cfg, self.plan, self.model_args)
         with atomic_folder(target, force=self.output.force, sync=self.output.sync) as folder:
             with folder.file("model.safetensors") as file:
@@ -283,6 +291,8 @@ class _Job:
         """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
         if not (self.output.verify or self.output.fail_on_nonfinite or self.output.plot):
             return
+        from zoo.core.verify_adapted import verify_adapted
+
         tensors, _ = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
@@ -301,6 +311,8 @@ class _Job:
 
 def _filters(tensor: StoredTensor, plan: AdaptPlan) -> NDArray[np.float32]:
     """An input layer's filters as pictures: (out, channels, height, width)."""
+    from zoo.core.float_bytes import to_float32
+
     layout = plan.stem.layout
     weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))
     pixels = weight.shape[2]

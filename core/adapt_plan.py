@@ -15,8 +15,8 @@ from zoo.core.adapt_request import DTYPES, AdaptRequest
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, is_finite, to_float32
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.safetensors_file import DTYPE_BITS, Computed, StoredTensor
 from zoo.core.stem import Stem, find_stem
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ class AdaptPlan:
 
     `changes` has one entry a tensor of the source, in its order; `tensors` are those to write, under their new names,
     `sources` the source's under the same names. `non_finite` fills while tensors are computed: names of those that
-    came out with NaN or infinite values.
+    came out with NaN or infinite values. `needs_numpy` says whether any is computed with it.
     """
 
     cfg: PretrainedCfg
@@ -66,6 +66,7 @@ class AdaptPlan:
     tensors: tuple[StoredTensor, ...]
     sources: Mapping[str, StoredTensor]
     non_finite: list[str] = field(default_factory=list)
+    needs_numpy: bool = False
 
     @property
     def has_classifier(self) -> bool:
@@ -162,6 +163,7 @@ def plan_adaptation(
         tensors=tuple(plan.tensors),
         sources=plan.sources,
         non_finite=plan.non_finite,
+        needs_numpy=plan.needs_numpy,
     )
 
 
@@ -172,6 +174,13 @@ class _Transform:
     apply: Transform
     mixing: ChannelMixing | None = None
     """Where this is all that is done, to (out, C, ...) as it lies in memory."""
+
+
+def _is_small(tensor: StoredTensor, dtype: str, transform: _Transform | None) -> bool:
+    """Whether the new values are few, and mixed of float32 values and nothing else."""
+    if transform is None or transform.mixing is None:
+        return False
+    return tensor.dtype == dtype == "F32" and prod(transform.shape) <= _FEW_VALUES
 
 
 def _mixed_floats(tensor: StoredTensor, mixing: ChannelMixing) -> array[float]:
@@ -198,6 +207,7 @@ class _Tensors:
         self.tensors: list[StoredTensor] = []
         self.sources: dict[str, StoredTensor] = {}
         self.non_finite: list[str] = []
+        self.needs_numpy = False
 
     def drop(self, tensor: StoredTensor, reason: str) -> None:
         self.changes.append(TensorChange(tensor.name, "drop", tensor.shape, tensor.dtype, reason=reason))
@@ -207,11 +217,12 @@ class _Tensors:
         dtype = self._new_dtype(tensor)
         shape = transform.shape if transform else tensor.shape
         if transform is None and dtype == tensor.dtype:
-            new = replace(tensor, name=name)
+            new = tensor._replace(name=name)
         else:
             nbytes = prod(shape) * DTYPE_BITS[dtype] // 8
             compute = partial(self._computed, tensor, dtype, transform, name)
             new = StoredTensor(name, dtype, shape, Computed(nbytes, compute))
+            self.needs_numpy |= not _is_small(tensor, dtype, transform)
         action: Action = transform.action if transform else "copy" if dtype == tensor.dtype else "cast"
         self.changes.append(TensorChange(tensor.name, action, tensor.shape, tensor.dtype, name, shape, dtype))
         self.tensors.append(new)
@@ -221,14 +232,16 @@ class _Tensors:
         if not self.dtype or tensor.dtype[0] not in "BF" or tensor.dtype == "BOOL":
             return tensor.dtype
         if tensor.dtype not in FLOAT_DTYPES:
-            raise InvalidInputError(f"{tensor.name} holds {tensor.dtype}, which zoo cannot turn into {self.dtype}.")
+            raise InvalidInputError(
+                f"{tensor.name[:80]} holds {tensor.dtype}, which zoo cannot turn into {self.dtype}."
+            )
         return self.dtype
 
     def _computed(
         self, tensor: StoredTensor, dtype: str, transform: _Transform | None, name: str
     ) -> Iterator[bytes | memoryview]:
         """The new bytes: all at once where values depend on each other, else a few megabytes at a time."""
-        if transform and transform.mixing and tensor.dtype == dtype == "F32" and prod(transform.shape) <= _FEW_VALUES:
+        if transform and transform.mixing and _is_small(tensor, dtype, transform):
             floats = _mixed_floats(tensor, transform.mixing)
             if not all(map(isfinite, floats)):
                 self.non_finite.append(name)
@@ -259,13 +272,13 @@ def _stripped(
     for tensor in tensors:
         if tensor.name.startswith(prefix) and tensor.name != prefix:
             name = tensor.name.removeprefix(prefix)
-            kept[name] = replace(tensor, name=name)
+            kept[name] = tensor._replace(name=name)
         else:
             left_out.append(tensor)
     if not kept:
         raise InvalidInputError(
             f"{source} holds no tensor whose name begins with {prefix!r}; it begins with"
-            f" {', '.join(t.name for t in left_out[:3]) or 'none'}.",
+            f" {', '.join(t.name[:80] for t in left_out[:3]) or 'none'}.",
             path=source,
         )
     return kept, left_out

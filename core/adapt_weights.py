@@ -15,13 +15,12 @@ from zoo.core.adapt_plan import AdaptRequest
 from zoo.core.atomic_output import check_target
 from zoo.core.errors import NotFoundError, UnknownModelError
 from zoo.core.known_architectures import find_cfg
-from zoo.core.published_config import read_timm_config
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
-from zoo.core.safetensors_file import MAX_HEADER, StoredTensor, is_torch_file, open_safetensors
-from zoo.core.sharded_file import INDEX_ENDING, open_sharded
+from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensors
+from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.checksum import file_sha256
-from zoo.weights_cache.download import WeightFile, fetch, fetch_config
+from zoo.weights_cache.download import WeightFile, fetch
 
 HUB_PREFIXES = ("hf-hub:", "hf_hub:")
 FOLDER_PREFIX = "local-dir:"
@@ -68,6 +67,9 @@ def source_cfg(source: str) -> PretrainedCfg:
     Raises NotFoundError: no such model, folder or file. InvalidInputError: a config.json that is no model's.
     """
     if source.startswith(HUB_PREFIXES):
+        from zoo.core.published_config import read_timm_config
+        from zoo.weights_cache.download import fetch_config
+
         hub_id = source.partition(":")[2]
         cfg = read_timm_config(fetch_config(hub_id), origin=f"{CONFIG_NAME} of {hub_id}")
         return replace(cfg, hf_hub_id=hub_id, hf_hub_filename="", url="", file="", package="", key_layout="", sha256="")
@@ -82,6 +84,8 @@ def source_cfg(source: str) -> PretrainedCfg:
     config = path / CONFIG_NAME
     cfg = PretrainedCfg()
     if config.is_file():
+        from zoo.core.published_config import read_timm_config
+
         cfg = replace(read_timm_config(config), url="", hf_hub_id="")
     elif source.startswith(FOLDER_PREFIX):
         raise NotFoundError(f"The folder {path} has no {CONFIG_NAME}.", path=str(path))
@@ -91,9 +95,12 @@ def source_cfg(source: str) -> PretrainedCfg:
 @contextmanager
 def _open(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
     path = os.fspath(file.path)
-    name = f"hf-hub:{cfg.hf_hub_id}" if cfg.hf_hub_id and not cfg.file else os.path.basename(path)
+    # A local file's name says less than its digest, and the same content under another name gives the same bytes.
+    name = "file" if cfg.file else file.origin
     describe = partial(Source, label=path, name=name, cfg=cfg)
-    if path.endswith(INDEX_ENDING):
+    if path.endswith(".index.json"):
+        from zoo.core.sharded_file import open_sharded
+
         with open_sharded(path, max_header) as sharded:
             yield describe(
                 tensors=tuple(sharded.tensors.values()),

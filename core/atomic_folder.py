@@ -58,11 +58,9 @@ def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bo
     temporary, lock = "", -1
     try:
         remove_stale(parent)
-        temporary = temporary_path(parent)
-        os.mkdir(temporary)
-        lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with suppress(OSError):  # a file system without locks; nothing is taken for stale there
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        while lock < 0:
+            temporary = temporary_path(parent)
+            lock = _create_locked(temporary)
         folder = OutputFolder(temporary, sync=sync)
         yield folder
         if sync:
@@ -71,9 +69,22 @@ def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bo
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _create_locked(path: str) -> int:
+    """A new folder, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    os.mkdir(path)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.path.isdir(path):
+        return lock
+    os.close(lock)  # taken for stale in the moment before it was locked
+    return -1
 
 
 def _publish(temporary: str, target: str, force: bool) -> bool:

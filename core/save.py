@@ -13,7 +13,8 @@ from torch import Tensor
 from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import InvalidInputError
 from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import StoredTensor, write_safetensors
+from zoo.core.safetensors_writer import write_safetensors
+from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import adapted_cfg, weight_metadata
 
 DTYPE_NAMES = {

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.safetensors_file import MAX_HEADER, SafetensorsFile, StoredTensor, open_safetensors
+from zoo.core.safetensors_file import MAX_HEADER, SafetensorsFile, open_safetensors
+from zoo.core.stored_tensor import StoredTensor
 
 INDEX_ENDING = ".safetensors.index.json"
 MAX_SHARDS = 1000

@@ -9,7 +9,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.float_bytes import FLOAT_DTYPES
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.safetensors_file import StoredTensor
+from zoo.core.stored_tensor import StoredTensor
 
 MAX_GUESSED_CHANS = 64
 """More input channels than sensors have mean that a layer reads features, not an image."""
@@ -91,7 +91,7 @@ def _channels(
 ) -> int:
     tensor = tensors.get(name)
     if tensor is None:
-        found = ", ".join(list(tensors)[:3]) or "no tensors"
+        found = ", ".join(key[:80] for key in list(tensors)[:3]) or "no tensors"
         reader = f", which {cfg.architecture} reads its image with" if cfg.architecture else ""
         raise InvalidInputError(
             f"{source} has no {name}{reader}; it begins with {found}.", hint=_missing_hint(tensors, name), path=source
@@ -119,7 +119,7 @@ def _axes(layout: InputLayout) -> str:
 def _missing_hint(tensors: Mapping[str, StoredTensor], name: str) -> str:
     for found in tensors:
         if found.endswith(f".{name}"):
-            return f"Its names have a prefix: pass --strip-prefix {found.removesuffix(name)}"
+            return f"Its names have a prefix: pass --strip-prefix {found.removesuffix(name)[:80]}"
     return "Name the architecture that the file was made for, or the layer with --input-layer."
 
 
@@ -139,7 +139,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
         layer = coloured[0].removesuffix(".weight")
         return (layer,), f"{layer} was taken for the input layer, as no other convolution reads three channels"
     candidates = [name.removesuffix(".weight") for name in coloured or plain]
-    some = ", ".join(candidates[:5]) or "no convolution"
+    some = ", ".join(name[:80] for name in candidates[:5]) or "no convolution"
     raise InvalidInputError(
         f"The input layer of {source} cannot be told from names and shapes; candidates: {some}.",
         hint="Name the architecture, or the layer with --input-layer.",

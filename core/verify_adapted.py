@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoo.core.adapt import Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
 from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, is_finite, to_float32
-from zoo.core.safetensors_file import StoredTensor
+from zoo.core.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
     import numpy as np

@@ -113,7 +113,7 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
     stated = values.get("architecture")
     if stated and architecture and stated != architecture:
         raise InvalidInputError(
-            f"{path} says that it holds {stated}, not {architecture}.", hint=f"Name {stated}.", path=path
+            f"{path} says that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
         )
     return values
 

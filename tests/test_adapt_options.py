@@ -24,7 +24,8 @@ from zoo.core.adapt_plan import plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import StoredTensor, open_safetensors
+from zoo.core.safetensors_file import open_safetensors
+from zoo.core.stored_tensor import StoredTensor
 from zoo.core.verify_adapted import verify_adapted
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"

@@ -83,7 +83,7 @@ def test_a_file_that_zoo_wrote_says_itself_what_it_is(zoo: Zoo, state: State, tm
     code, _, said = zoo("thirteen.safetensors", "--method", "balanced", "--verify", in_chans=4)
     assert (code, said) == (0, "")
     origin = stated()["origin"]
-    assert (origin["adapted_from"], origin["method"], origin["source"]) == (13, "balanced", "thirteen.safetensors")
+    assert (origin["adapted_from"], origin["method"], origin["source"]) == (13, "balanced", "file")
     assert origin["previous"]["adapted_from"] == 3
 
 

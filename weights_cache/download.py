@@ -21,12 +21,13 @@ CONFIG_FILE = "config.json"
 class WeightFile:
     """A weight file that is on disk, and what is known of it.
 
-    `source` says in words where it comes from; `key_layout` is the layout of its keys ('' where they are timm's);
+    `source` says in words where it comes from, `origin` shortly (`hf-hub:...`, a URL, `package:...`); `key_layout` is the layout of its keys ('' where they are timm's);
     `sha256` is the digest it was checked against, None where its source publishes none.
     """
 
     path: Path
     source: str
+    origin: str
     key_layout: str = ""
     sha256: str | None = None
 
@@ -71,7 +72,7 @@ def fetch(cfg: PretrainedCfg, *, offline: bool = False, progress: bool | None = 
             path, digest = source.path, None
             if cfg.sha256:
                 digest = verify(path, cfg.sha256, advice="Fetch the file again.")
-    return WeightFile(path, str(source), cfg.key_layout, digest)
+    return WeightFile(path, str(source), source.origin, cfg.key_layout, digest)
 
 
 def fetch_config(repo_id: str, *, offline: bool = False) -> dict[str, Any]:

@@ -40,6 +40,10 @@ class LocalFile:
     kind: ClassVar[str] = "file"
     path: Path
 
+    @property
+    def origin(self) -> str:
+        return "file"
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -51,6 +55,10 @@ class PackageFile:
     kind: ClassVar[str] = "package"
     package: str
     path: Path
+
+    @property
+    def origin(self) -> str:
+        return f"package:{self.package}"
 
     def __str__(self) -> str:
         return f"the Python package {self.package}"
@@ -68,6 +76,10 @@ class HubFile:
     filenames: tuple[str, ...]
     revision: str = "main"
     max_bytes: int | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"hf-hub:{self.repo_id}" + ("" if self.revision == "main" else f"@{self.revision}")
 
     def __str__(self) -> str:
         return f"the Hub repository {self.repo_id}"
@@ -92,6 +104,10 @@ class UrlFile:
 
     kind: ClassVar[str] = "url"
     url: str
+
+    @property
+    def origin(self) -> str:
+        return self.public_url
 
     def __str__(self) -> str:
         return self.public_url

@@ -166,7 +166,9 @@ _WRITE = f"""
 import os, sys
 from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError
-from zoo.core.safetensors_file import StoredTensor, open_safetensors, write_safetensors
+from zoo.core.safetensors_file import open_safetensors
+from zoo.core.safetensors_writer import write_safetensors
+from zoo.core.stored_tensor import StoredTensor
 
 def stop(number, frame):
     raise SystemExit(128 + number)

@@ -182,7 +182,6 @@ def test_a6_a_hostile_name_in_an_error(job: Job, name: str):
     assert all(line.isprintable() for line in run.stderr.splitlines())
 
 
-@pytest.mark.xfail(strict=True, reason="the message of core.adapt_file repeats names at full length")
 def test_a6_a_name_of_a_megabyte_in_an_error(job: Job):
     job.source.write_bytes(weight_bytes({"x" * 1_000_000: ("U8", (1,), b"x")}))
     job.assert_refused(job.run(), 4, f"has no {INPUT}")
