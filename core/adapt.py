@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
 
@@ -29,8 +28,7 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma, ITU-R BT.601."""
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """An identity between the new layer f_N and the source's f_C: f_N(inputs @ z) = f_C(source_inputs @ z) for all z.
 
     Args:
@@ -44,8 +42,7 @@ class Claim:
     source_inputs: Rows
 
 
-@dataclass(frozen=True)
-class ChannelMixing:
+class ChannelMixing(NamedTuple):
     """The new filters as combinations of the old: row n has the (source channel, coefficient) pairs of channel n."""
 
     method: str

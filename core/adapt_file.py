@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt, prod
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
@@ -69,8 +69,7 @@ class OutputRequest:
             raise UsageError(f"The coverage is a share from 0 to 1, found {self.min_coverage:g}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """The checkpoint to adapt: its tensors, and what is known of it.
 
     Args:
@@ -92,8 +91,7 @@ class Source:
     require_unchanged: Callable[[], None] = lambda: None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaptReport:
+class AdaptReport(NamedTuple):
     """What was done, or with a dry run would be.
 
     `changes` has an entry a tensor, in the order of the source. `coverage` is the share of its values that reached

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from math import isfinite, prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.core.adapt import ChannelMixing, band_mixing, channel_mixing
 from zoo.core.adapt_request import DTYPES, AdaptRequest
@@ -30,9 +30,10 @@ _CAST_CHUNK = 1 << 22
 _FEW_VALUES = 1 << 18
 """So many values of a layer are mixed without numpy in less time than importing it takes."""
 
+_ARRAY_CODES = {"F32": "f", "F64": "d"}
 
-@dataclass(frozen=True)
-class TensorChange:
+
+class TensorChange(NamedTuple):
     """What happens to one tensor of the source; the `new_` values are empty where it is dropped, for `reason`."""
 
     name: str
@@ -45,8 +46,7 @@ class TensorChange:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class AdaptPlan:
+class AdaptPlan(NamedTuple):
     """The tensors to write, and where each is from.
 
     `changes` has one entry a tensor of the source, in its order; `tensors` are those to write, under their new names,
@@ -65,7 +65,7 @@ class AdaptPlan:
     changes: tuple[TensorChange, ...]
     tensors: tuple[StoredTensor, ...]
     sources: Mapping[str, StoredTensor]
-    non_finite: list[str] = field(default_factory=list)
+    non_finite: list[str]
     needs_numpy: bool = False
 
     @property
@@ -167,8 +167,7 @@ def plan_adaptation(
     )
 
 
-@dataclass(frozen=True)
-class _Transform:
+class _Transform(NamedTuple):
     action: Action
     shape: tuple[int, ...]
     apply: Transform
@@ -177,18 +176,19 @@ class _Transform:
 
 
 def _is_small(tensor: StoredTensor, dtype: str, transform: _Transform | None) -> bool:
-    """Whether the new values are few, and mixed of float32 values and nothing else."""
+    """Whether the new values are few, and mixed of what the standard library has arrays for."""
     if transform is None or transform.mixing is None:
         return False
-    return tensor.dtype == dtype == "F32" and prod(transform.shape) <= _FEW_VALUES
+    return tensor.dtype == dtype in _ARRAY_CODES and prod(transform.shape) <= _FEW_VALUES
 
 
 def _mixed_floats(tensor: StoredTensor, mixing: ChannelMixing) -> array[float]:
-    values = array("f")
-    values.frombytes(tensor.read())
+    """The new values in the tensor's own dtype, computed in float32."""
+    stored = array(_ARRAY_CODES[tensor.dtype])
+    stored.frombytes(tensor.read())
     if sys.byteorder == "big":
-        values.byteswap()
-    mixed = mixing.apply_to_floats(values, prod(tensor.shape[2:]))
+        stored.byteswap()
+    mixed = array(stored.typecode, mixing.apply_to_floats(array("f", stored), prod(tensor.shape[2:])))
     if sys.byteorder == "big":
         mixed.byteswap()
     return mixed

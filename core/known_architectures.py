@@ -10,10 +10,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.core import registry
 from zoo.core.errors import NotFoundError, UnknownModelError
@@ -24,8 +23,7 @@ KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
 Paths = str | tuple[str, ...] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KnownArchitecture:
+class KnownArchitecture(NamedTuple):
     """What is known of an architecture without its code.
 
     `first_conv` and `classifier` are module paths: one, several (input branches, two heads) or None. An input layer

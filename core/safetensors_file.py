@@ -12,9 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.stored_tensor import DTYPE_BITS, Region, StoredTensor
@@ -25,8 +24,7 @@ _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_NESTING, _MAX_NUMBER = 125, 1e308
 
 
-@dataclass(frozen=True)
-class SafetensorsFile:
+class SafetensorsFile(NamedTuple):
     """An open, checked file: its tensors in the order of their bytes, and its metadata."""
 
     path: str
@@ -34,11 +32,11 @@ class SafetensorsFile:
     size: int
     tensors: dict[str, StoredTensor]
     metadata: dict[str, str]
-    _stamp: tuple[int, int]
+    stamp: tuple[int, int]
 
     def require_unchanged(self) -> None:
         """Raises InvalidInputError where somebody wrote to the file since it was opened."""
-        if _stamp(os.fstat(self.fd)) != self._stamp:
+        if _stamp(os.fstat(self.fd)) != self.stamp:
             raise InvalidInputError(
                 f"{self.path} was changed while it was read.",
                 hint="Run again when nothing writes to it.",

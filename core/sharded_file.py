@@ -11,8 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.safetensors_file import MAX_HEADER, SafetensorsFile, open_safetensors
@@ -22,8 +21,7 @@ INDEX_ENDING = ".safetensors.index.json"
 MAX_SHARDS = 1000
 
 
-@dataclass(frozen=True)
-class ShardedFile:
+class ShardedFile(NamedTuple):
     """Open, checked shards as one checkpoint; tensors in the order of the index's files, then of their bytes."""
 
     path: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.float_bytes import FLOAT_DTYPES
@@ -15,8 +15,7 @@ MAX_GUESSED_CHANS = 64
 """More input channels than sensors have mean that a layer reads features, not an image."""
 
 
-@dataclass(frozen=True)
-class Stem:
+class Stem(NamedTuple):
     """The input layers of one checkpoint: module paths, how their channels lie, and how many they read.
 
     `note` says how they were found, where nobody stated it.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.adapt import Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
@@ -22,8 +21,7 @@ NUM_PROBES = 8
 _CHUNK = 1 << 22
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One thing that must hold: what, whether it does, and by which figures."""
 
     name: str

@@ -78,7 +78,11 @@ def _read_stamps() -> dict[str, object]:
 
 
 def _write_stamps(stamps: dict[str, object]) -> None:
-    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe."""
+    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe.
+
+    Files that are gone are forgotten.
+    """
+    stamps = {path: stamp for path, stamp in stamps.items() if os.path.exists(path)}
     target = _stamp_file()
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     with contextlib.suppress(OSError):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.json_file import MAX_BYTES, read_json_object
@@ -17,12 +16,12 @@ from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, 
 CONFIG_FILE = "config.json"
 
 
-@dataclass(frozen=True)
-class WeightFile:
+class WeightFile(NamedTuple):
     """A weight file that is on disk, and what is known of it.
 
-    `source` says in words where it comes from, `origin` shortly (`hf-hub:...`, a URL, `package:...`); `key_layout` is the layout of its keys ('' where they are timm's);
-    `sha256` is the digest it was checked against, None where its source publishes none.
+    `source` says in words where it comes from, `origin` shortly (`hf-hub:...`, a URL, `package:...`); `key_layout` is
+    the layout of its keys ('' where they are timm's); `sha256` is the digest it was checked against, None where its
+    source publishes none.
     """
 
     path: Path

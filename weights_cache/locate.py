@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
@@ -22,23 +21,27 @@ SHARD_INDEX = "model.safetensors.index.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True)
-class InMemory:
+class InMemory(NamedTuple):
     """The config carries its state dict."""
 
-    kind: ClassVar[str] = "memory"
     state_dict: Any
+
+    @property
+    def kind(self) -> str:
+        return "memory"
 
     def __str__(self) -> str:
         return "a state dict in memory"
 
 
-@dataclass(frozen=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A file on disk that exists."""
 
-    kind: ClassVar[str] = "file"
     path: Path
+
+    @property
+    def kind(self) -> str:
+        return "file"
 
     @property
     def origin(self) -> str:
@@ -48,13 +51,15 @@ class LocalFile:
         return str(self.path)
 
 
-@dataclass(frozen=True)
-class PackageFile:
+class PackageFile(NamedTuple):
     """A file that an installed Python package ships."""
 
-    kind: ClassVar[str] = "package"
     package: str
     path: Path
+
+    @property
+    def kind(self) -> str:
+        return "package"
 
     @property
     def origin(self) -> str:
@@ -64,18 +69,20 @@ class PackageFile:
         return f"the Python package {self.package}"
 
 
-@dataclass(frozen=True)
-class HubFile:
+class HubFile(NamedTuple):
     """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has.
 
     One that the Hub says is longer than `max_bytes` is not downloaded.
     """
 
-    kind: ClassVar[str] = "hub"
     repo_id: str
     filenames: tuple[str, ...]
     revision: str = "main"
     max_bytes: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "hub"
 
     @property
     def origin(self) -> str:
@@ -98,12 +105,14 @@ class HubFile:
         return next((path for path in paths if path.is_file()), None)
 
 
-@dataclass(frozen=True)
-class UrlFile:
+class UrlFile(NamedTuple):
     """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it."""
 
-    kind: ClassVar[str] = "url"
     url: str
+
+    @property
+    def kind(self) -> str:
+        return "url"
 
     @property
     def origin(self) -> str:
