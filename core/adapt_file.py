@@ -18,6 +18,7 @@ from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.file_digest import sha256_of
 from zoo.core.fingerprint import fingerprint
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
 from zoo.core.safetensors_file import open_safetensors, read_header
@@ -135,6 +136,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     if output.plot is not None:
         check_target(output.plot)
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
+    if request.input_layout is None and "input_layout" in stated:
+        request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
     cfg, notes = _identified(source, configured(source.cfg, stated), request)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
