@@ -298,7 +298,7 @@ class _Job:
         if self.output.plot:
             name = self.plan.input_names()[0]
             self.filters = (_filters(self.plan.sources[name], self.plan), _filters(tensors[name], self.plan))
-        found = verify_adapted(self.plan, tensors)
+        found = verify_adapted(self.plan, tensors, file.path)
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
         if failed:
