@@ -238,7 +238,7 @@ class _Job:
             origin=origin,
             kept=self.source.metadata,
             bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
-            input_layout="" if plan.stem.layout.kind == "conv" else str(plan.stem.layout),
+            input_layout="" if plan.stem.layout.kind == "conv" else str(plan.written_layout),
             model_args=self.model_args,
         )
 
@@ -297,7 +297,10 @@ class _Job:
         tensors, _ = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
-            self.filters = (_filters(self.plan.sources[name], self.plan), _filters(tensors[name], self.plan))
+            self.filters = (
+                _filters(self.plan.sources[name], self.plan.stem.layout),
+                _filters(tensors[name], self.plan.written_layout),
+            )
         found = verify_adapted(self.plan, tensors, file.path)
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
@@ -310,11 +313,10 @@ class _Job:
             )
 
 
-def _filters(tensor: StoredTensor, plan: AdaptPlan) -> NDArray[np.float32]:
+def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
     """An input layer's filters as pictures: (out, channels, height, width)."""
     from zoo.core.float_bytes import to_float32
 
-    layout = plan.stem.layout
     weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))
     pixels = weight.shape[2]
     width = tensor.shape[-1] if layout.kind in ("conv", "groups") else isqrt(pixels)

@@ -146,10 +146,11 @@ def _input_layer(plan: AdaptPlan, name: str, written: StoredTensor) -> list[Chec
     """What the mixing promises, with the layer as it is in the file and as it was in the source."""
     import numpy as np
 
-    source, layout = plan.sources[name], plan.stem.layout
+    source = plan.sources[name]
     with np.errstate(invalid="ignore"):  # a damaged value may be a signalling NaN
         before, after = (
-            layout.by_channel(to_float32(t.read(), t.dtype, t.shape)).astype(np.float64) for t in (source, written)
+            layout.by_channel(to_float32(t.read(), t.dtype, t.shape)).astype(np.float64)
+            for t, layout in ((source, plan.stem.layout), (written, plan.written_layout))
         )
     if before.shape[2] != after.shape[2]:
         return [Check(name, True, f"its kernel was resized from {list(source.shape)}, so that responses differ")]
