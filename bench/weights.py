@@ -3,7 +3,8 @@
     python bench/weights.py [--runs 5] [--folder /somewhere]
 
 adapt-weights is compared with `cp` of the same file (87 MB and 1.2 GB), and with `cp` followed by a sync, as zoo
-syncs what it wrote; creating a pretrained model is compared with `import torch`. Peak memory is the process's own.
+syncs what it wrote unless told otherwise (`--no-sync`); creating a pretrained model is compared with `import torch`.
+Peak memory is the process's own.
 """
 
 import argparse
@@ -22,7 +23,8 @@ def write_source(path, name, dtype):
     """A file with the tensors of an architecture, random bytes in them."""
     import zoo
     from zoo.core.atomic_output import atomic_output
-    from zoo.core.safetensors_file import DTYPE_BITS, StoredTensor, write_safetensors
+    from zoo.core.safetensors_writer import write_safetensors
+    from zoo.core.stored_tensor import DTYPE_BITS, StoredTensor
 
     size = DTYPE_BITS[dtype] // 8
     state = zoo.create_model(name, device="meta").state_dict()
@@ -66,11 +68,13 @@ def bench_adapt(folder, name, dtype, runs):
     # In a process of its own: what this one has in memory would count as that of the commands it starts.
     subprocess.run([sys.executable, "-P", __file__, "--source", source, name, dtype], check=True)
     adapt = [*ZOO, "adapt-weights", name, "--weights", str(source), "--in-chans", "25", "--quiet", "-o", str(out)]
+    silent = ["sh", "-c", 'exec "$@" >/dev/null', "sh"]
     results = compare(
         {
             "cp": ["cp", str(source), str(out)],
             "cp, then sync": ["sh", "-c", f"cp '{source}' '{out}' && sync '{out}'"],
-            "zoo adapt-weights": ["sh", "-c", 'exec "$@" >/dev/null', "sh", *adapt],
+            "zoo adapt-weights": [*silent, *adapt],
+            "zoo ... --no-sync": [*silent, *adapt, "--no-sync"],
         },
         runs,
         [out],

@@ -22,6 +22,9 @@ _STOPPED = {
 
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF}
 
+# torch has no class of its own for it on a CPU, and neither has the loader of shared libraries.
+_OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment from shared object")
+
 
 class Failure(NamedTuple):
     """What is told of a run that failed."""
@@ -90,8 +93,7 @@ def describe(error: Exception) -> Failure:
         return Failure(ExitCode.INTERRUPTED, "Interrupted.")
     if isinstance(error, OSError):
         return _describe_os_error(error)
-    # torch has no class of its own for it on a CPU.
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
         return Failure(
             ExitCode.UNEXPECTED, "There is not enough memory for this.", "Close other programs, or do less at once."
         )

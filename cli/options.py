@@ -43,11 +43,16 @@ OutIndices = Annotated[
     str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="A weight file instead of the published one.")
+    Path | None,
+    # Not readable: Typer's own check ends in exit code 2 and cuts the path.
+    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file instead of the published one."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The safetensors file to write.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
+]
 OptionalOutput = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the weights as a safetensors file.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", readable=False, help="Write the weights as a safetensors file."),
 ]
 
 
@@ -61,6 +66,37 @@ def parse_indices(text: str) -> list[int] | None:
         raise UsageError(
             f"--out-indices takes numbers with commas between them, found {text!r}.", hint="For example: 2,3,4"
         ) from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
+    parts = text.split(",")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageError(f"--img-size takes one number or height,width, found {text!r}.", hint="For example: 384")
+    return int(parts[0]), int(parts[-1])
+
+
+def read_class_indices(path: Path) -> tuple[int, ...]:
+    """Class numbers from a file: one at the start of each line, what follows it and lines with # are comments.
+
+    Raises NotFoundError, or UsageError for a line that does not begin with a number, or none at all.
+    """
+    from zoo.core.errors import NotFoundError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise NotFoundError(f"{path} cannot be read: {reason}.", path=str(path)) from None
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words and not (words[0].isascii() and words[0].isdigit()):
+            raise UsageError(f"Line {number} of {path} should begin with the number of a class, found {words[0]!r}.")
+        found += [int(words[0])] if words else []
+    if not found:
+        raise UsageError(f"{path} names no class to keep.", hint="Write one number a line, counted from 0.")
+    return tuple(found)
 
 
 def pretrained_cfg(name: str) -> "PretrainedCfg":

@@ -71,6 +71,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
         rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
         right: headings of the columns that are aligned to the right.
     """
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -81,7 +82,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
     for row in rows:
         # Text, not str: rich reads markup in a str.
         drawing.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(drawing)
+    console = _console()
+    # A terminal too narrow for the first column wraps the lines itself; rich would leave the text out.
+    needed = Measurement.get(console, console.options.update(width=1 << 16), drawing).minimum
+    console.width = max(console.width, needed)
+    console.print(drawing)
 
 
 def _console(*, stderr: bool = False) -> Console:

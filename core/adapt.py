@@ -1,8 +1,16 @@
-"""Fitting a pretrained input layer to another number of channels: the one implementation, on numpy arrays."""
+"""Fitting a pretrained input layer to other channels: the one implementation.
+
+Every method is a linear mixing of the source's filters: the new filter of channel n is a sum of coefficient times
+source filter. What a method promises follows from its coefficients and can be checked on the numbers in a file
+(`Claim`). Formulas and sources: docs/adaptation.md.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
 
@@ -10,9 +18,125 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Rows = tuple[tuple[tuple[int, float], ...], ...]
+"""A sparse matrix: for each row its (column, coefficient) pairs."""
 
 MAX_CHANS = 1 << 16
 """Far above any sensor's bands: a number with a few zeros too many must not fill the memory."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luma, ITU-R BT.601."""
+
+
+class Claim(NamedTuple):
+    """An identity between the new layer f_N and the source's f_C: f_N(inputs @ z) = f_C(source_inputs @ z) for all z.
+
+    Args:
+        statement: in words, C and N being the channel counts.
+        inputs: N rows over the entries of z.
+        source_inputs: C rows over them.
+    """
+
+    statement: str
+    inputs: Rows
+    source_inputs: Rows
+
+
+class ChannelMixing(NamedTuple):
+    """The new filters as combinations of the old: row n has the (source channel, coefficient) pairs of channel n."""
+
+    method: str
+    from_chans: int
+    rows: Rows
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def in_chans(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_identity(self) -> bool:
+        return self.rows == _identity(self.from_chans)
+
+    def apply(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mix the filters of a weight (out, C, ...) into one (out, N, ...), in its own precision.
+
+        Raises InvalidInputError for a weight of another number of channels.
+        """
+        import numpy as np
+
+        if weight.ndim < 2 or weight.shape[1] != self.from_chans:
+            raise InvalidInputError(
+                f"The input layer should have the axes (out, {self.from_chans}, ...), found {tuple(weight.shape)}."
+            )
+        if self.is_identity:
+            return weight
+
+        def along_channels(values: Sequence[float]) -> NDArray[np.float32]:
+            return np.asarray(values, weight.dtype).reshape(-1, *(1,) * (weight.ndim - 2))
+
+        first = [row[0] if row else (0, 0.0) for row in self.rows]
+        mixed: NDArray[np.float32] = np.take(weight, [source for source, _ in first], axis=1)
+        with np.errstate(invalid="ignore"):  # 0 times infinite, in a channel that gets zeros below
+            mixed *= along_channels([coefficient for _, coefficient in first])
+        for term in range(1, max(map(len, self.rows))):
+            longer = [n for n, row in enumerate(self.rows) if len(row) > term]
+            sources, coefficients = zip(*(self.rows[n][term] for n in longer), strict=True)
+            mixed[:, longer] += weight[:, list(sources)] * along_channels(coefficients)
+        # Not 0 times a filter, which would be NaN where the filter is infinite.
+        mixed[:, [n for n, row in enumerate(self.rows) if not row]] = 0
+        return mixed
+
+    def apply_to_floats(self, weight: array[float], rest: int) -> array[float]:
+        """`apply` for float32 values in memory, (out, C, rest) flattened, bit for bit, in the standard library.
+
+        For a layer of usual size it is done before numpy, whose import takes longer than all else, would be there.
+        Products and sums of float32 values in double precision, rounded once, are those of float32 arithmetic
+        (double has more than twice the digits: Figueroa, When is double rounding innocuous?, 1995).
+        """
+        zeros = array("f", bytes(4 * rest))
+        terms = [[(source * rest, array("f", [c])[0]) for source, c in row] for row in self.rows]
+        mixed = array("f")
+        for start in range(0, len(weight), self.from_chans * rest):
+            for row in terms:
+                total = None
+                for offset, coefficient in row:
+                    part = weight[start + offset : start + offset + rest]
+                    if coefficient != 1.0:
+                        part = array("f", [coefficient * value for value in part])
+                    total = part if total is None else array("f", map(add, total, part))
+                mixed += zeros if total is None else total
+        return mixed
+
+    def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Per-channel mean or std for the new channels: averaged as the filters are mixed.
+
+        A channel without a filter, and any where `values` are not those of the source's channels, gets the average.
+        """
+        average = sum(values) / len(values)
+        if len(values) != self.from_chans:
+            return (average,) * self.in_chans
+        return tuple(_weighted_average(row, values, average) for row in self.rows)
+
+    def gains(self) -> tuple[float, ...]:
+        """By how much each source channel counts where the new ones repeat it: 1 for all is what keeps the response.
+
+        For a source channel the sum of its coefficients over the new channels.
+        """
+        sums = [0.0] * self.from_chans
+        for row in self.rows:
+            for source, coefficient in row:
+                sums[source] += coefficient
+        return tuple(sums)
+
+
+def _weighted_average(row: Sequence[tuple[int, float]], values: Sequence[float], default: float) -> float:
+    total = sum(abs(coefficient) for _, coefficient in row)
+    if not total:
+        return default
+    if len({values[source] for source, _ in row}) == 1:
+        return values[row[0][0]]  # itself, not itself times a rounded one
+    return sum(abs(coefficient) * values[source] for source, coefficient in row) / total
 
 
 def check_in_chans(in_chans: int) -> None:
@@ -23,19 +147,162 @@ def check_in_chans(in_chans: int) -> None:
         raise UsageError(f"The number of input channels must be {MAX_CHANS} or less, found {in_chans}.")
 
 
-def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float32]:
-    """Weight of a convolution that reads `in_chans` channels instead of the C it was trained for.
+# ---------------------------------------------------------------- methods
 
-    One channel: the sum over the source channels, so f(g) = f_source(g, g, ...). More: the source filters repeated in
-    order and cut, times C / in_chans, so that an input whose channels agree gives the same response on average. The
-    same numbers as timm's loader.
+
+def channel_mixing(method: str, from_chans: int, in_chans: int) -> ChannelMixing:
+    """The mixing of a method for C = `from_chans` to N = `in_chans`; the identity where they are equal.
+
+    Raises UsageError: no such method, one that these numbers do not suit, or numbers no image has.
+    """
+    check_in_chans(in_chans)
+    if method not in METHODS:
+        raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {method!r}.")
+    if from_chans == in_chans:
+        return ChannelMixing("none", in_chans, _identity(in_chans), _claims(_identity(in_chans), in_chans))
+    rows = METHODS[method](from_chans, in_chans)
+    return ChannelMixing(method, from_chans, rows, _claims(rows, from_chans))
+
+
+def band_mixing(shares: Iterable[Sequence[tuple[int, float]]], from_chans: int) -> ChannelMixing:
+    """The mixing that places filters by band: `shares` says of which source channels each new one is made.
+
+    Each source filter is divided by its total share, so that a band which is used for several new channels counts
+    once: exact where each new channel shows what it was made of.
+
+    Args:
+        shares: for each new channel (source channel, share), the shares adding up to 1; none for a zero filter.
+    """
+    placed = tuple(tuple(row) for row in shares)
+    check_in_chans(len(placed))
+    totals = ChannelMixing("bands", from_chans, placed).gains()
+    rows = tuple(tuple((source, share / totals[source]) for source, share in row if share) for row in placed)
+    return ChannelMixing("bands", from_chans, rows, _claims(rows, from_chans))
+
+
+def _repeat(from_chans: int, in_chans: int) -> Rows:
+    """The reference's: summed for one channel, else repeated in order, cut, and times C / N."""
+    if in_chans == 1:
+        return (tuple((c, 1.0) for c in range(from_chans)),)
+    return tuple(((n % from_chans, from_chans / in_chans),) for n in range(in_chans))
+
+
+def _balanced(from_chans: int, in_chans: int) -> Rows:
+    """Repeated in order, each copy divided by how many its source channel has; to fewer channels, folded onto them."""
+    if in_chans < from_chans:
+        return tuple(tuple((c, 1.0) for c in range(n, from_chans, in_chans)) for n in range(in_chans))
+    whole, rest = divmod(in_chans, from_chans)
+    return tuple(((n % from_chans, 1 / (whole + (n % from_chans < rest))),) for n in range(in_chans))
+
+
+def _mean(from_chans: int, in_chans: int) -> Rows:
+    """The mean filter in every channel, times C / N."""
+    row = tuple((c, 1 / in_chans) for c in range(from_chans))
+    return (row,) * in_chans
+
+
+def _zero(from_chans: int, in_chans: int) -> Rows:
+    """The source's filters in their places, zeros in the other channels."""
+    return tuple(((n, 1.0),) if n < from_chans else () for n in range(in_chans))
+
+
+def _luma(from_chans: int, in_chans: int) -> Rows:
+    """One channel: the filters of red, green and blue weighted as luma weights the colours, times 3."""
+    if (from_chans, in_chans) != (3, 1):
+        raise UsageError(
+            f"The method luma makes one channel of three, not {in_chans} of {from_chans}.",
+            hint="Use --method balanced.",
+        )
+    return (tuple((c, 3 * weight) for c, weight in enumerate(LUMA)),)
+
+
+METHODS: dict[str, Callable[[int, int], Rows]] = {
+    "repeat": _repeat,
+    "balanced": _balanced,
+    "mean": _mean,
+    "zero": _zero,
+    "luma": _luma,
+}
+
+
+# ---------------------------------------------------------------- what follows from the coefficients
+
+
+def _identity(size: int) -> Rows:
+    return tuple(((i, 1.0),) for i in range(size))
+
+
+def _tile(size: int, period: int) -> Rows:
+    return tuple(((i % period, 1.0),) for i in range(size))
+
+
+def _grey(size: int) -> Rows:
+    return (((0, 1.0),),) * size
+
+
+def _claims(rows: Rows, from_chans: int) -> tuple[Claim, ...]:
+    """The identities that hold for these coefficients, the general one last."""
+    in_chans = len(rows)
+    transposed = _transposed(rows, from_chans)
+    candidates = [
+        Claim("f_N(tile(x)) = f_C(x)", _tile(in_chans, from_chans), _identity(from_chans)),
+        Claim("f_N([x, anything]) = f_C(x)", _identity(in_chans), _identity(from_chans)),
+    ]
+    if in_chans < from_chans:
+        cut = tuple(((c, 1.0),) if c < in_chans else () for c in range(from_chans))
+        candidates = [
+            Claim("f_N(x) = f_C(tile(x))", _identity(in_chans), _tile(from_chans, in_chans)),
+            Claim("f_N(x) = f_C([x, 0])", _identity(in_chans), cut),
+        ]
+    candidates.append(Claim("f_N(g, ..., g) = f_C(g, ..., g)", _grey(in_chans), _grey(from_chans)))
+    placed = _placement(rows)
+    if placed and placed not in [claim.inputs for claim in candidates]:
+        candidates.append(Claim("f_N(each channel its source) = f_C(x)", placed, _identity(from_chans)))
+    held = [claim for claim in candidates if _holds(claim, transposed)]
+    return (*held, Claim("f_N(x) = f_C(mixed x)", _identity(in_chans), transposed))
+
+
+def _placement(rows: Rows) -> Rows:
+    """Each channel shows the one source channel that its filter is from; () where a filter is a mixture."""
+    if any(len(row) > 1 for row in rows):
+        return ()
+    return tuple(tuple((source, 1.0) for source, _ in row) for row in rows)
+
+
+def _transposed(rows: Rows, num_columns: int) -> Rows:
+    columns: list[list[tuple[int, float]]] = [[] for _ in range(num_columns)]
+    for n, row in enumerate(rows):
+        for column, coefficient in row:
+            columns[column].append((n, coefficient))
+    return tuple(map(tuple, columns))
+
+
+def _holds(claim: Claim, transposed: Rows) -> bool:
+    """Whether f_C(transposed @ inputs @ z) is f_C(source_inputs @ z) whatever the filters and z are."""
+    for mixed, expected in zip(transposed, claim.source_inputs, strict=True):
+        found: dict[int, float] = {}
+        for n, coefficient in mixed:
+            for entry, share in claim.inputs[n]:
+                found[entry] = found.get(entry, 0.0) + coefficient * share
+        wanted = dict(expected)
+        if any(abs(found.get(k, 0.0) - wanted.get(k, 0.0)) > 1e-9 for k in found.keys() | wanted):
+            return False
+    return True
+
+
+# ---------------------------------------------------------------- for one weight
+
+
+def adapt_input(weight: NDArray[np.float32], in_chans: int, method: str = "repeat") -> NDArray[np.float32]:
+    """Weight of a convolution that reads `in_chans` channels instead of the C it was trained for.
 
     Args:
         weight: float32 (out, C, *kernel).
         in_chans: 1 or more; equal to C returns `weight` itself.
+        method: "repeat" gives the same numbers as timm's loader; the others are in docs/adaptation.md.
 
     Raises:
-        UsageError: in_chans below 1 or above MAX_CHANS.
+        UsageError: no such method, in_chans below 1 or above MAX_CHANS.
         InvalidInputError: the weight has no channel axis, or no channel on it.
     """
     check_in_chans(in_chans)
@@ -43,25 +310,4 @@ def adapt_input(weight: NDArray[np.float32], in_chans: int) -> NDArray[np.float3
         raise InvalidInputError(
             f"An input layer's weight has the axes (out, in, kernel...), found the shape {tuple(weight.shape)}."
         )
-    source = weight.shape[1]
-    if in_chans == source:
-        return weight
-    if in_chans == 1:
-        total: NDArray[np.float32] = weight.sum(axis=1, keepdims=True, dtype=weight.dtype)
-        return total
-    import numpy as np
-
-    repeated = np.empty((weight.shape[0], in_chans, *weight.shape[2:]), weight.dtype)
-    for start in range(0, in_chans, source):
-        repeated[:, start : start + source] = weight[:, : in_chans - start]
-    repeated *= weight.dtype.type(source / in_chans)
-    return repeated
-
-
-def adapt_channel_values(values: tuple[float, ...], in_chans: int) -> tuple[float, ...]:
-    """Per-channel mean or std for the adapted layer: repeated as the filters are, averaged for one channel."""
-    if len(values) == in_chans:
-        return values
-    if in_chans == 1:
-        return (sum(values) / len(values),)
-    return tuple(values[i % len(values)] for i in range(in_chans))
+    return channel_mixing(method, weight.shape[1], in_chans).apply(weight)

@@ -1,54 +1,185 @@
-"""A weight file fitted to other input channels, as a stream: no torch, and only the changed tensors in memory."""
+"""A checkpoint fitted to other input channels, as a stream: no torch, and only the changed tensors in memory."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from math import isqrt, prod
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from zoo.core.adapt import adapt_input, check_in_chans
-from zoo.core.atomic_output import atomic_output, check_target
+from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
+from zoo.core.adapt_request import AdaptRequest
+from zoo.core.atomic_output import OutputFile, atomic_output, check_target
+from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
+from zoo.core.file_digest import sha256_of
 from zoo.core.fingerprint import fingerprint
-from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, to_float32
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.registry import facts, names_with_fingerprint
-from zoo.core.safetensors_file import Computed, StoredTensor, layout, open_safetensors, write_safetensors
-from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata
+from zoo.core.registry import facts
+from zoo.core.safetensors_file import open_safetensors, read_header
+from zoo.core.safetensors_writer import layout, write_safetensors
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata, with_channels
 
-Action = Literal["copy", "adapt", "drop"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zoo.core.verify_adapted import Check
+
+Status = Literal["planned", "written", "unchanged"]
+Format = Literal["safetensors", "timm"]
+
+_NO_DIGEST = "0" * 64
 
 
-@dataclass(frozen=True)
-class TensorChange:
-    """What happens to one tensor of the source; `new_shape` is empty where it is dropped."""
+@dataclass(frozen=True, kw_only=True)
+class OutputRequest:
+    """Where and how the result is written, and what must hold for it to be.
 
+    Args:
+        path: a safetensors file; with `file_format` "timm" a folder that gets model.safetensors and config.json.
+        force: replace what is there and differs.
+        dry_run: only say what would be done.
+        sync: wait until the disk has it, so that a power cut cannot leave a damaged file.
+        verify: check the written file against the source before it is put in place.
+        min_coverage: the least share of the source's values that must have reached the file, 0 to 1.
+        fail_on_nonfinite: write nothing where the file would hold NaN or infinite values.
+        plot: a PNG to draw of the input layer's filters before and after.
+    """
+
+    path: str | os.PathLike[str]
+    file_format: Format = "safetensors"
+    force: bool = False
+    dry_run: bool = False
+    sync: bool = True
+    verify: bool = False
+    min_coverage: float = 0.0
+    fail_on_nonfinite: bool = False
+    plot: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.file_format not in get_args(Format):
+            raise UsageError(f"The format must be one of {', '.join(get_args(Format))}, found {self.file_format!r}.")
+        if not 0 <= self.min_coverage <= 1:
+            raise UsageError(f"The coverage is a share from 0 to 1, found {self.min_coverage:g}.")
+
+
+class Source(NamedTuple):
+    """The checkpoint to adapt: its tensors, and what is known of it.
+
+    Args:
+        label: the file, for messages. `name`: what it is called in the result's metadata, where it was published.
+        tensors: in the order of the file.
+        metadata: the file's own.
+        cfg: the config of what it holds; empty where nothing is known.
+        sha256: gives the file's digest; called on another thread while the file is copied, with a function that says
+            whether the answer is still wanted.
+        require_unchanged: raises where somebody wrote to the file meanwhile.
+    """
+
+    label: str
     name: str
-    action: Action
-    shape: tuple[int, ...]
-    new_shape: tuple[int, ...]
+    tensors: Sequence[StoredTensor]
+    metadata: Mapping[str, str]
+    cfg: PretrainedCfg
+    sha256: Callable[[Callable[[], bool]], str]
+    require_unchanged: Callable[[], None] = lambda: None
 
 
-@dataclass(frozen=True)
-class AdaptReport:
-    """What was done, or with a dry run would be: one entry a tensor, in the order of the file."""
+class AdaptReport(NamedTuple):
+    """What was done, or with a dry run would be.
+
+    `changes` has an entry a tensor, in the order of the source. `coverage` is the share of its values that reached
+    the file. `dtype` is the one that was asked for. `gains` tells by how much each source channel counts, 1 where the
+    response is kept. `checks` are those of `verify`.
+    """
 
     source: str
     output: str
+    architecture: str
     from_chans: int
     in_chans: int
     num_classes: int
     method: str
+    dtype: str
+    gains: tuple[float, ...]
+    bands: tuple[str, ...]
+    notes: tuple[str, ...]
     changes: tuple[TensorChange, ...]
+    coverage: float
+    checks: tuple[Check, ...]
     nbytes: int
-    status: Literal["planned", "written", "unchanged"]
+    status: Status
 
     def counts(self) -> dict[str, int]:
-        """How many tensors were copied, adapted and dropped."""
-        return {a: sum(c.action == a for c in self.changes) for a in ("copy", "adapt", "drop")}
+        """How many tensors there are of each action."""
+        return dict(Counter(change.action for change in self.changes))
+
+
+def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -> AdaptReport:
+    """Write a checkpoint whose input layers read other channels; every other tensor keeps its bytes unless asked.
+
+    Raises:
+        UsageError: a request that makes no sense.
+        InvalidInputError: the source is corrupt, has no such layer, or what must hold does not; nothing was written.
+        CannotWriteError: nothing was written.
+    """
+    if request == AdaptRequest() and output.file_format == "safetensors":
+        raise UsageError("Nothing was asked to be changed.", hint="For other channels: --in-chans N, or --bands.")
+    target = check_target(output.path, folder=output.file_format == "timm")
+    if output.plot is not None:
+        check_target(output.plot)
+    stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
+    if request.input_layout is None and "input_layout" in stated:
+        request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
+    cfg, notes = _identified(source, configured(source.cfg, stated), request)
+    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
+    if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
+        notes += _require_architecture(plan, source.label)
+    coverage = _coverage(plan.changes)
+    if coverage < output.min_coverage:
+        raise InvalidInputError(
+            f"{coverage:.1%} of the values of {source.label} would reach the file, less than the"
+            f" {output.min_coverage:.1%} asked for.",
+            hint="--dry-run lists what is dropped.",
+            path=source.label,
+        )
+    job = _Job(source, plan, output, stated)
+    header, _ = layout(plan.tensors, job.metadata(_NO_DIGEST))
+    nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
+    status: Status = "planned"
+    if not output.dry_run:
+        if plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot:
+            # Before there is anything to clean up: where memory is short, its import can end the process.
+            import numpy  # noqa: F401
+        status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target, nbytes)
+        job.draw()
+        for name in plan.non_finite:
+            warnings.warn(f"{name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
+    return AdaptReport(
+        source=source.label,
+        output=os.fspath(output.path),
+        architecture=plan.cfg.architecture,
+        from_chans=plan.stem.from_chans,
+        in_chans=plan.in_chans,
+        num_classes=plan.num_classes,
+        method=plan.mixing.method,
+        dtype=request.dtype,
+        gains=plan.mixing.gains(),
+        bands=plan.placements,
+        notes=(*notes, *filter(None, [plan.stem.note])),
+        changes=plan.changes,
+        coverage=coverage,
+        checks=tuple(job.checks),
+        nbytes=nbytes,
+        status=status,
+    )
 
 
 def adapt_file(
@@ -61,183 +192,215 @@ def adapt_file(
     force: bool = False,
     dry_run: bool = False,
 ) -> AdaptReport:
-    """Write a safetensors file whose input layers read `in_chans` channels; every other tensor keeps its bytes.
+    """`adapt_source` for one safetensors file of the architecture that `cfg` describes.
 
-    Args:
-        source: a safetensors file of the architecture that `cfg` describes.
-        output: the file to write; it carries its configuration in its metadata.
-        cfg: names the input layers and the classifier, and the preprocessing that is adapted with them.
-        in_chans: channels of the new input layer.
-        num_classes: another number than the source's drops the classifier, which is then made anew on loading.
-        force: replace an existing file with other content.
-        dry_run: only say what would be done.
-
-    Raises:
-        UsageError: a number that makes no sense. InvalidInputError: the source is corrupt or has no such layer.
-        NotFoundError: no such source. CannotWriteError: nothing was written.
+    Raises as that does, and NotFoundError where there is no such file.
     """
     with open_safetensors(source) as file:
-        return adapt_tensors(
-            file.tensors.values(),
-            output,
-            cfg,
-            source=os.fspath(source),
-            source_metadata=file.metadata,
-            in_chans=in_chans,
-            num_classes=num_classes,
-            force=force,
-            dry_run=dry_run,
-            before_publishing=file.require_unchanged,
+        return adapt_source(
+            Source(
+                label=file.path,
+                name="file",
+                tensors=tuple(file.tensors.values()),
+                metadata=file.metadata,
+                cfg=cfg,
+                sha256=partial(sha256_of, file.fd),
+                require_unchanged=file.require_unchanged,
+            ),
+            AdaptRequest(in_chans=in_chans, num_classes=num_classes),
+            OutputRequest(path=output, force=force, dry_run=dry_run),
         )
 
 
-def adapt_tensors(
-    tensors: Iterable[StoredTensor],
-    output: str | os.PathLike[str],
-    cfg: PretrainedCfg,
-    *,
-    source: str,
-    source_metadata: Mapping[str, str],
-    in_chans: int,
-    num_classes: int | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    before_publishing: Callable[[], None] | None = None,
-) -> AdaptReport:
-    """As `adapt_file`, from tensors that may lie in memory (a converted .pth file).
+class _Job:
+    """One writing: the same tensors, metadata and checks, whether into a file or a folder."""
 
-    `before_publishing` is called when all is written and not yet in place; what it raises leaves nothing behind.
-    """
-    check_request(in_chans, num_classes)
-    target = check_target(output)
-    cfg = configured(cfg, stated_configuration(source_metadata, cfg.architecture, source))
-    stored = {tensor.name: tensor for tensor in tensors}
-    inputs = _input_layers(stored, cfg, source)
-    _require_architecture(stored, cfg, source)
-    from_chans = inputs[0].shape[1]
-    source_classes = _num_classes(stored, cfg)
-    classes = source_classes if num_classes is None else num_classes
-    head = module_paths(cfg.classifier) if classes != source_classes else ()
+    def __init__(self, source: Source, plan: AdaptPlan, output: OutputRequest, stated: Mapping[str, Any]) -> None:
+        self.source, self.plan, self.output, self.stated = source, plan, output, stated
+        self.cfg = _described(plan)
+        self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
+        self.checks: list[Check] = []
+        self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
-    input_names = {tensor.name for tensor in inputs}
-    written, changes = [], []
-    for tensor in stored.values():
-        action, new = _change(tensor, tensor.name in input_names, head, in_chans)
-        changes.append(TensorChange(tensor.name, action, tensor.shape, new.shape if new else ()))
-        if new:
-            written.append(new)
-    method = _method(from_chans, in_chans)
-    metadata = weight_metadata(
-        cfg,
-        in_chans=in_chans,
-        num_classes=0 if head else classes,
-        origin={"adapted_from": from_chans, "method": method},
-        kept=source_metadata,
-    )
-    header, _ = layout(written, metadata)
-    nbytes = len(header) + sum(tensor.nbytes for tensor in written)
-
-    status: Literal["planned", "written", "unchanged"] = "planned"
-    if not dry_run:
-        _refuse_other_size(target, nbytes, force)
-        with atomic_output(output, force=force) as file:
-            write_safetensors(file, written, metadata)
-            if before_publishing:
-                before_publishing()
-        status = "unchanged" if file.unchanged else "written"
-    return AdaptReport(
-        source=source,
-        output=os.fspath(output),
-        from_chans=from_chans,
-        in_chans=in_chans,
-        num_classes=classes,
-        method=method,
-        changes=tuple(changes),
-        nbytes=nbytes,
-        status=status,
-    )
-
-
-def check_request(in_chans: int, num_classes: int | None) -> None:
-    """Raises UsageError for numbers that no file could satisfy."""
-    check_in_chans(in_chans)
-    if num_classes is not None and num_classes < 0:
-        raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
-
-
-def _input_layers(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> list[StoredTensor]:
-    names = [f"{path}.weight" for path in module_paths(cfg.first_conv)]
-    missing = [name for name in names if name not in stored]
-    if missing or not names:
-        found = ", ".join(list(stored)[:3]) or "no tensors"
-        raise InvalidInputError(
-            f"{source} has no {missing[0] if missing else 'input layer'}, which {cfg.architecture} reads its image"
-            f" with; it begins with {found}.",
-            hint="Name the architecture that the file was made for.",
-            path=source,
+    def metadata(self, digest: str) -> dict[str, str]:
+        plan = self.plan
+        origin: dict[str, Any] = {
+            "adapted_from": plan.stem.from_chans,
+            "method": plan.mixing.method,
+            "source": self.source.name,
+            "source_sha256": digest,
+        }
+        if "origin" in self.stated:
+            origin["previous"] = self.stated["origin"]
+        return weight_metadata(
+            self.cfg,
+            num_classes=plan.num_classes if plan.has_classifier else 0,
+            origin=origin,
+            kept=self.source.metadata,
+            bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
+            input_layout="" if plan.stem.layout.kind == "conv" else str(plan.written_layout),
+            model_args=self.model_args,
         )
-    layers = [stored[name] for name in names]
-    for layer in layers:
-        if layer.dtype not in FLOAT_DTYPES or len(layer.shape) < 3 or not layer.shape[1]:
-            raise InvalidInputError(
-                f"{source}: {layer.name} should hold floating-point numbers with the axes (out, in, kernel...), found"
-                f" {layer.dtype} {list(layer.shape)}.",
-                hint="Name the architecture that the file was made for.",
-                path=source,
+
+    def write_file(self, target: str, nbytes: int) -> Status:
+        _refuse_other_size(target, nbytes, self.output.force)
+        with atomic_output(self.output.path, force=self.output.force, sync=self.output.sync) as file:
+            self._write(file)
+        return "unchanged" if file.unchanged else "written"
+
+    def write_folder(self, target: str) -> Status:
+        from zoo.core.atomic_folder import atomic_folder
+        from zoo.core.timm_folder import timm_config
+
+        config = timm_config(self.cfg, self.plan, self.model_args)
+        with atomic_folder(target, force=self.output.force, sync=self.output.sync) as folder:
+            with folder.file("model.safetensors") as file:
+                self._write(file)
+            with folder.file("config.json") as file:
+                file.write(config)
+        return "unchanged" if folder.unchanged else "written"
+
+    def _write(self, file: OutputFile) -> None:
+        digest = _NO_DIGEST
+
+        def take_digest(stopped: Callable[[], bool]) -> None:
+            nonlocal digest
+            digest = self.source.sha256(stopped)
+
+        with in_background(take_digest) as wait:
+
+            def final_metadata() -> dict[str, str]:
+                wait()
+                return self.metadata(digest)
+
+            write_safetensors(file, self.plan.tensors, self.metadata(digest), final_metadata)
+        self.source.require_unchanged()
+        self._check(file)
+
+    def draw(self) -> None:
+        """The picture that was asked for; called when the weights are in place."""
+        if self.output.plot is None or self.filters is None:
+            return
+        from zoo.core.stem_plot import plot_stem
+
+        before, after = self.filters
+        names = [band.name for band in self.plan.request.from_bands] or [str(c) for c in range(before.shape[1])]
+        new_names = [band.name for band in self.plan.request.bands] or [str(n) for n in range(after.shape[1])]
+        plot_stem(before, after, self.output.plot, before_bands=names, after_bands=new_names, force=self.output.force)
+
+    def _check(self, file: OutputFile) -> None:
+        """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
+        if not (self.output.verify or self.output.fail_on_nonfinite or self.output.plot):
+            return
+        from zoo.core.verify_adapted import verify_adapted
+
+        tensors, _ = read_header(os.fspath(self.output.path), file.fd)
+        if self.output.plot:
+            name = self.plan.input_names()[0]
+            self.filters = (
+                _filters(self.plan.sources[name], self.plan.stem.layout),
+                _filters(tensors[name], self.plan.written_layout),
             )
-    return layers
+        found = verify_adapted(self.plan, tensors, file.path)
+        self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
+        failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
+        if failed:
+            raise InvalidInputError(
+                f"The adapted weights of {self.source.label} do not hold what they must, {failed[0].name}:"
+                f" {failed[0].detail}.",
+                hint="Nothing was written.",
+                path=self.source.label,
+            )
 
 
-def _require_architecture(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str) -> None:
-    """Raises InvalidInputError where the tensors besides stem and head are not those of the architecture."""
+def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
+    """An input layer's filters as pictures: (out, channels, height, width)."""
+    from zoo.core.float_bytes import to_float32
+
+    weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))
+    pixels = weight.shape[2]
+    width = tensor.shape[-1] if layout.kind in ("conv", "groups") else isqrt(pixels)
+    if pixels % width:
+        width = pixels
+    return weight.reshape(*weight.shape[:2], pixels // width, width)
+
+
+def _described(plan: AdaptPlan) -> PretrainedCfg:
+    """The config of the file to write: its channels, sizes and layer names."""
+    cfg = with_channels(plan.cfg, plan.channel_values(plan.cfg.mean), plan.channel_values(plan.cfg.std))
+    if plan.request.img_size:
+        cfg = replace(cfg, input_size=(plan.in_chans, *plan.request.img_size), test_input_size=None, pool_size=None)
+    if plan.request.prefix:
+
+        def prefixed(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
+            return tuple(plan.request.prefix + path for path in module_paths(paths))
+
+        cfg = replace(cfg, first_conv=prefixed(cfg.first_conv), classifier=prefixed(cfg.classifier))
+    return cfg
+
+
+def _coverage(changes: Iterable[TensorChange]) -> float:
+    """The share of the source's values that are in the file, changed or not."""
+    total = kept = 0
+    for change in changes:
+        total += prod(change.shape)
+        if change.action == "select":
+            kept += prod(change.new_shape)
+        elif change.action != "drop":
+            kept += prod(change.shape)
+    return kept / total if total else 1.0
+
+
+def _identified(source: Source, cfg: PretrainedCfg, request: AdaptRequest) -> tuple[PretrainedCfg, list[str]]:
+    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said."""
+    if cfg.architecture or request.input_layers:
+        return cfg, []
+    from zoo.core.identify import architectures_of
+    from zoo.core.known_architectures import find_cfg
+
+    names = architectures_of(
+        {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
+    )
+    assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
+    if not names:
+        return cfg, assumed
+    found = find_cfg(names[0])
+    if len(names) > 1:
+        said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
+        return replace(cfg, first_conv=found.first_conv, classifier=found.classifier), [said, *assumed]
+    return (
+        replace(cfg, architecture=names[0], first_conv=found.first_conv, classifier=found.classifier),
+        [f"the names and shapes are those of {names[0]}", *assumed],
+    )
+
+
+def _require_architecture(plan: AdaptPlan, source: str) -> list[str]:
+    """Compare the tensors with those of the architecture that the config names; returns what has to be said of them.
+
+    Raises InvalidInputError where they are another's, or none's and zoo could not load them later.
+    """
+    from zoo.core.known_architectures import find_known
+
+    name = plan.cfg.architecture
+    known = find_known(name)
     try:
-        expected = facts(cfg.architecture).fingerprint
+        expected = known.fingerprint if known else facts(name).fingerprint
     except UnknownModelError:
-        return
-    task_dependent = (*module_paths(cfg.first_conv), *module_paths(cfg.classifier))
-    found = fingerprint({name: tensor.shape for name, tensor in stored.items()}, task_dependent)
-    if found != expected:
-        fitting = names_with_fingerprint(found)
-        raise InvalidInputError(
-            f"{source} does not hold the tensors of {cfg.architecture}.",
-            hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
-            path=source,
-        )
+        return []
+    shapes = plan.original_shapes()
+    if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:
+        return []
+    from zoo.core.identify import architectures_of
 
-
-def _num_classes(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> int:
-    for path in module_paths(cfg.classifier):
-        weight = stored.get(f"{path}.weight")
-        if weight is not None and weight.shape:
-            return weight.shape[0]
-    return 0
-
-
-def _change(
-    tensor: StoredTensor, is_input: bool, head: Sequence[str], in_chans: int
-) -> tuple[Action, StoredTensor | None]:
-    if any(tensor.name.startswith(f"{path}.") for path in head):
-        return "drop", None
-    if not is_input or tensor.shape[1] == in_chans:
-        return "copy", tensor
-    shape = (tensor.shape[0], in_chans, *tensor.shape[2:])
-    nbytes = tensor.nbytes // tensor.shape[1] * in_chans
-    return "adapt", StoredTensor(tensor.name, tensor.dtype, shape, Computed(nbytes, partial(_fit, tensor, in_chans)))
-
-
-def _fit(tensor: StoredTensor, in_chans: int) -> bytes:
-    """The adapted values of an input layer as bytes of its own dtype."""
-    import numpy as np
-
-    fitted = adapt_input(to_float32(tensor.read(), tensor.dtype, tensor.shape), in_chans)
-    data = from_float32(fitted, tensor.dtype)
-    if not np.isfinite(to_float32(data, tensor.dtype, fitted.shape)).all():
-        warnings.warn(f"{tensor.name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
-    return data
-
-
-def _method(from_chans: int, in_chans: int) -> str:
-    return "none" if in_chans == from_chans else "sum" if in_chans == 1 else "repeat"
+    fitting = architectures_of(shapes)
+    if known and not fitting:
+        # Published files of some families hold buffers that current models do not.
+        return [f"the names and shapes are not exactly those of {name}"]
+    raise InvalidInputError(
+        f"{source} does not hold the tensors of {name}.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+        path=source,
+    )
 
 
 def _refuse_other_size(target: str, nbytes: int, force: bool) -> None:

@@ -22,14 +22,21 @@ _HINTS = {
     errno.EDQUOT: "Free some of your quota, or choose another place with -o.",
     errno.EFBIG: "Raise the limit (ulimit -f), or choose a file system that takes files of this size.",
     errno.ENAMETOOLONG: "Choose a shorter name with -o.",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+    errno.ENFILE: "Close other programs: the whole machine has too many files open.",
 }
 
 
 class OutputFile:
-    """A file being written: `fd` is open for writing; `unchanged` says afterwards that the target was equal already."""
+    """A file being written: `fd` is open for writing, `path` is where it is meanwhile.
 
-    def __init__(self, fd: int) -> None:
+    `unchanged` says afterwards that the target was equal already.
+    """
+
+    def __init__(self, fd: int, path: str, *, sync: bool = True) -> None:
         self.fd = fd
+        self.path = path
+        self._sync = sync
         self.unchanged = False
         self._end = 0
 
@@ -52,41 +59,52 @@ class OutputFile:
 
     def start_writeback(self, position: int, length: int) -> None:
         """Let the kernel begin to write these bytes to the disk, so that the sync at the end has little left to do."""
-        if hasattr(os, "posix_fadvise"):
+        if self._sync and hasattr(os, "posix_fadvise"):
             # On dirty pages this advice starts writing them, and waits for nothing.
-            os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):
+                os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
-def atomic_output(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[OutputFile]:
+def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFile]:
     """Write beside the target under a random name; on leaving without an error, sync it and put it in place.
 
     A target with equal content is left alone; one with other content is replaced only with `force`, and keeps its
-    permissions. A symbolic link keeps pointing at its target, which is what gets replaced.
+    permissions. A symbolic link keeps pointing at its target, which is what gets replaced. Without `sync` a power cut
+    may leave the new name with bytes missing; the death of the process alone cannot.
 
     Raises:
         CannotWriteError: for every reason that the file could not be written; the old content is then intact.
     """
     target = check_target(path)
+    folder = os.path.dirname(target)
     temporary, fd = "", -1
     try:
-        _remove_stale(os.path.dirname(target))
-        temporary, fd = _create_temporary(os.path.dirname(target))
-        output = OutputFile(fd)
+        remove_stale(folder)
+        while fd < 0:
+            temporary = temporary_path(folder)
+            fd = _create_locked(temporary)
+        output = OutputFile(fd, temporary, sync=sync)
         yield output
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
         output.unchanged = _publish(temporary, fd, target, force)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        # By name, whether or not there is a descriptor: a signal can end the call that makes both.
+        with suppress(OSError):
+            os.unlink(temporary)
         if fd >= 0:
-            os.close(fd)
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+            with suppress(OSError):  # all was synced before, or is thrown away
+                os.close(fd)
 
 
-def check_target(path: str | os.PathLike[str]) -> str:
-    """The real path that a write to `path` replaces. Raises CannotWriteError where that must not or cannot be."""
+def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
+    """The real path that a write to `path` replaces: of a file, or of a folder where one is to be written.
+
+    Raises CannotWriteError where that must not or cannot be.
+    """
     given = os.fspath(path)
     try:
         target = os.path.realpath(given)
@@ -106,12 +124,16 @@ def check_target(path: str | os.PathLike[str]) -> str:
         try:
             mode = os.stat(target).st_mode
         except FileNotFoundError:
-            mode = stat.S_IFREG
+            mode = stat.S_IFDIR if folder else stat.S_IFREG
     except OSError as error:
         raise cannot_write(path, error) from error
     except ValueError:
         raise CannotWriteError(f"{given!r} holds a NUL, which no file name can.", path=given) from None
-    if not stat.S_ISREG(mode):
+    if folder and not stat.S_ISDIR(mode):
+        raise CannotWriteError(
+            f"{given} is a file; the output must be a folder.", hint="Name a folder with -o.", path=given
+        )
+    if not folder and not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CannotWriteError(
             f"{given} is {kind}; the output must be a file.", hint="Name a file with -o.", path=given
@@ -148,7 +170,7 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
     except FileNotFoundError:
         existing = None
     if existing is not None:
-        if _equal_content(fd, target):
+        if equal_content(fd, target):
             return True
         if not force:
             raise CannotWriteError(
@@ -156,17 +178,22 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
-    # The new content is in place; that the name survives a power cut is as much as the folder allows.
+    sync_folder(os.path.dirname(target))
+    return False
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder survive a power cut, as far as its file system allows."""
     with suppress(OSError):
-        folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    return False
 
 
-def _equal_content(fd: int, target: str) -> bool:
+def equal_content(fd: int, target: str) -> bool:
+    """Whether an open file and the one at a path hold the same bytes."""
     with open(target, "rb") as file:
         if os.fstat(fd).st_size != os.fstat(file.fileno()).st_size:
             return False
@@ -178,20 +205,24 @@ def _equal_content(fd: int, target: str) -> bool:
     return True
 
 
-def _create_temporary(folder: str) -> tuple[str, int]:
-    """A new file, open and locked: the lock tells other runs that it is in use."""
-    while True:
-        path = os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with suppress(OSError):  # a file system without locks; nothing is taken for stale there
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
-            return path, fd
-        os.close(fd)  # another run took it for stale in the moment before it was locked
+def temporary_path(folder: str) -> str:
+    """A random name in a folder, by which what a killed process left is recognised."""
+    return os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
 
 
-def _remove_stale(folder: str) -> None:
-    """Remove what a killed process left behind: temporary files that nobody holds a lock on."""
+def _create_locked(path: str) -> int:
+    """A new file, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    if os.fstat(fd).st_nlink:
+        return fd
+    os.close(fd)  # taken for stale in the moment before it was locked
+    return -1
+
+
+def remove_stale(folder: str) -> None:
+    """Remove what a killed process left behind: temporary files and folders that nobody holds a lock on."""
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable and not readable
         names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
@@ -201,6 +232,11 @@ def _remove_stale(folder: str) -> None:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
+                if stat.S_ISDIR(os.fstat(fd).st_mode):
+                    import shutil
+
+                    shutil.rmtree(path)
+                else:
+                    os.unlink(path)
             finally:
                 os.close(fd)

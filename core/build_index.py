@@ -39,7 +39,8 @@ def measure(name: str) -> dict[str, Any]:
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
         "fingerprint": fingerprint(
             {key: tensor.shape for key, tensor in model.state_dict().items()},
-            (*module_paths(cfg.first_conv), *module_paths(cfg.classifier)),
+            module_paths(cfg.first_conv),
+            module_paths(cfg.classifier),
         ),
         "tags": [tag for tag in cfgs if tag != UNTRAINED],
     }

@@ -31,7 +31,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.feature_folder import FeatureFolder, shard_name
 from zoo.core.images import ImageInput, read_image
 from zoo.core.preprocess import Preprocess
-from zoo.core.safetensors_file import StoredTensor
+from zoo.core.stored_tensor import StoredTensor
 
 SCHEMA_VERSION = 1
 SHARD_BYTES = 64 * 2**20

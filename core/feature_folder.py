@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from zoo.core.atomic_output import atomic_output, cannot_write
 from zoo.core.errors import CannotWriteError
-from zoo.core.safetensors_file import StoredTensor, write_safetensors
+from zoo.core.safetensors_writer import write_safetensors
+from zoo.core.stored_tensor import StoredTensor
 
 CONFIG = "config.json"
 MANIFEST = "manifest.jsonl"

@@ -6,18 +6,23 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 
-def fingerprint(shapes: Mapping[str, Sequence[int]], left_out: Iterable[str]) -> str:
+def fingerprint(shapes: Mapping[str, Sequence[int]], input_layers: Iterable[str], classifier: Iterable[str]) -> str:
     """Short digest of the names and shapes that every checkpoint of an architecture has.
 
     Args:
         shapes: state-dict key -> shape.
-        left_out: module paths whose tensors depend on the task: input layers and classifier. Batch counters, which
-            old checkpoints lack, are left out too.
+        input_layers: module paths; of their weights the second axis, the input channels, does not count.
+        classifier: module paths whose tensors do not count, as they depend on the task. Nor do batch counters, which
+            old checkpoints lack.
     """
-    prefixes = tuple(f"{path}." for path in left_out)
-    lines = (
-        f"{key} {'x'.join(map(str, shape))}\n"
-        for key, shape in shapes.items()
-        if not key.startswith(prefixes) and not key.endswith("num_batches_tracked")
-    )
+    inputs = {f"{path}.weight" for path in input_layers}
+    heads = tuple(f"{path}." for path in classifier)
+    lines = []
+    for key, shape in shapes.items():
+        if key.startswith(heads) or key.endswith("num_batches_tracked"):
+            continue
+        sizes = [str(size) for size in shape]
+        if key in inputs and len(sizes) > 1:
+            sizes[1] = "C"
+        lines.append(f"{key} {'x'.join(sizes)}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:16]

@@ -42,3 +42,17 @@ def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
         return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(_NUMPY[dtype]).tobytes()
+
+
+def is_finite(data: bytes | memoryview, dtype: str) -> bool:
+    """Whether stored values hold neither NaN nor infinities; True for a dtype that is not one of FLOAT_DTYPES."""
+    import numpy as np
+
+    if dtype == "BF16":  # all ones in the exponent
+        return not ((np.frombuffer(data, "<u2") & 0x7F80) == 0x7F80).any()
+    return dtype not in _NUMPY or bool(np.isfinite(np.frombuffer(data, _NUMPY[dtype])).all())
+
+
+def epsilon(dtype: str) -> float:
+    """The largest relative error of rounding to a dtype of FLOAT_DTYPES by way of float32, as zoo computes."""
+    return {"F16": 2.0**-11, "BF16": 2.0**-8}.get(dtype, 2.0**-24)

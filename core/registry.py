@@ -20,6 +20,7 @@ from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelErro
 from zoo.core.model_facts import FeatureLevel, ModelFacts
 
 if TYPE_CHECKING:
+    from zoo.core.known_architectures import KnownArchitecture
     from zoo.core.records import PretrainedCfg, Spec, Weights
 
 Entrypoint = Callable[..., Any]
@@ -125,26 +126,52 @@ def resolve_name(model_name: str) -> tuple[str, str]:
     name, tag = split_model_name_tag(model_name)
     if name in _user_models or _family_of(name):
         return name, tag
+    successor = current_name(model_name)
+    name, tag = split_model_name_tag(successor)
+    if _family_of(name):
+        return name, tag
+    raise unknown_model(successor)
+
+
+def current_name(model_name: str) -> str:
+    """The name (with or without tag) that an old name has now, with a warning; any other name as it is."""
     # One import of a small table, only where the name is not a current one.
     from zoo.core.aliases import ALIASES
 
-    if model_name in ALIASES:
-        successor = ALIASES[model_name]
-        name, tag = split_model_name_tag(successor)
-        if _family_of(name):
-            warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=3)
-            return name, tag
-    raise unknown_model(model_name)
+    successor = ALIASES.get(model_name)
+    if successor is None:
+        return model_name
+    warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=4)
+    return successor
 
 
-def unknown_model(name: str) -> UnknownModelError:
-    """The error for a name that nothing answers to, with the nearest names."""
+def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
+    """The error for a name that cannot be built: why, or the nearest names.
+
+    Args:
+        also: names to suggest besides those that can be built.
+    """
     import difflib
 
+    from zoo.core.known_architectures import find_known
+
     base = split_model_name_tag(name)[0]
-    near = difflib.get_close_matches(base, [*_index(), *_user_models], n=3, cutoff=0.6)
+    known = find_known(base)
+    if known is not None:
+        return _cannot_build(known)
+    near = difflib.get_close_matches(base, [*_index(), *_user_models, *also], n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
     return UnknownModelError(f"No model is called {base!r}.", hint=hint)
+
+
+def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
+    is_trained = known.default_tag != UNTRAINED
+    hint = "`zoo list` prints the names of the models that it builds."
+    if known.first_conv:
+        weights = "" if is_trained else " --weights FILE"
+        hint = f"`zoo adapt-weights {known.name}{weights} --in-chans N -o OUT.safetensors` works on it."
+    what = f"the weights of {known.name}" if is_trained else known.name
+    return UnknownModelError(f"zoo knows {what} but cannot build the model yet.", hint=hint)
 
 
 def natural_key(name: str) -> list[int | str]:
@@ -262,7 +289,17 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
 
     family, spec = find_spec(name)
     rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
-    return {tag: _compose(name, tag, spec, row) for tag, row in rows.items()}
+    return {
+        tag: compose_cfg(
+            name,
+            tag,
+            row,
+            first_conv=spec.first_conv,
+            classifier=spec.classifier,
+            total_stride=spec.total_stride,
+        )
+        for tag, row in rows.items()
+    }
 
 
 def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
@@ -270,12 +307,25 @@ def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
     return {cfg.name: cfg for cfg in cfgs_by_tag(model_name).values()}
 
 
-def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
-    """Add to a row what follows from it: hub id, pool size, stem and head names."""
+def compose_cfg(
+    name: str,
+    tag: str,
+    row: Weights,
+    *,
+    first_conv: str | tuple[str, ...] | None,
+    classifier: str | tuple[str, ...] | None,
+    total_stride: int | None,
+) -> PretrainedCfg:
+    """Add to a row what follows from it and its architecture: hub id, pool size, stem and head names.
+
+    `total_stride` is None where the architecture has no pool size that follows from the input size.
+    """
     from zoo.core.records import PretrainedCfg
 
     input_size = _image_size(row.input_size)
-    stride = spec.total_stride
+    pool_size = row.pool_size
+    if pool_size is None and total_stride is not None:
+        pool_size = (-(-input_size[1] // total_stride), -(-input_size[2] // total_stride))
     derived_hub_id = "" if tag == UNTRAINED else f"timm/{name}.{tag}"
     return PretrainedCfg(
         architecture=name,
@@ -298,9 +348,9 @@ def _compose(name: str, tag: str, spec: Spec, row: Weights) -> PretrainedCfg:
         mean=row.mean,
         std=row.std,
         num_classes=row.num_classes,
-        pool_size=row.pool_size or (-(-input_size[1] // stride), -(-input_size[2] // stride)),
-        first_conv=row.first_conv or spec.first_conv,
-        classifier=row.classifier or spec.classifier,
+        pool_size=pool_size,
+        first_conv=row.first_conv or first_conv,
+        classifier=row.classifier or classifier,
         license=row.license,
         origin_url=row.origin_url,
         paper_ids=row.paper_ids,
@@ -342,11 +392,20 @@ def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> Pret
             return None
         raise
     cfgs = cfgs_by_tag(name)
+    return choose_cfg(name, tag, cfgs) if tag or cfgs else None
+
+
+def choose_cfg(name: str, tag: str, cfgs: Mapping[str, PretrainedCfg]) -> PretrainedCfg:
+    """The config of a tag, of an empty one the first. Raises NotFoundError with the tags that there are."""
     if not tag:
-        return next(iter(cfgs.values()), None)
+        return next(iter(cfgs.values()))
     if tag not in cfgs:
+        import difflib
+
         known = ", ".join(t for t in cfgs if t != UNTRAINED) or "none"
-        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=f"See `zoo info {name}`.")
+        near = difflib.get_close_matches(tag, cfgs, n=1)
+        hint = f"Did you mean {name}.{near[0]}?" if near else "Name one of them, or none for the default."
+        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=hint)
     return cfgs[tag]
 
 

@@ -1,4 +1,4 @@
-"""The safetensors format, read with suspicion and written as a stream. Standard library only.
+"""The safetensors format, read with suspicion (and written by safetensors_writer). Standard library only.
 
 Format: 8 bytes little-endian header length, a JSON object name -> {dtype, shape, data_offsets}, the tensors' bytes
 (https://github.com/huggingface/safetensors#format). Stricter than the library where it is lax: duplicate names are an
@@ -7,92 +7,24 @@ error, and so is a header over `max_header` bytes.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.stored_tensor import DTYPE_BITS, Region, StoredTensor
 
-DTYPE_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
-    "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
-    "I32": 32, "U32": 32, "F32": 32,
-    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
-    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
-}  # fmt: skip
 MAX_HEADER = 25_000_000
 MAX_RANK = 64
-_COPY_CHUNK = 1 << 24
-_READ_AHEAD = 4 * _COPY_CHUNK
-_PAGE = 4096
+_FIELDS = {"dtype", "shape", "data_offsets"}
+_MAX_NESTING, _MAX_NUMBER = 125, 1e308
 
 
-@dataclass(frozen=True)
-class Region:
-    """`length` bytes at `offset` of an open file."""
-
-    fd: int
-    offset: int
-    length: int
-    path: str = ""
-
-    def follows(self, other: Region) -> bool:
-        return (self.fd, self.offset) == (other.fd, other.offset + other.length)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """`length` bytes that `compute` gives when everything that can be copied has been."""
-
-    length: int
-    compute: Callable[[], bytes]
-
-
-Data = Region | Computed | bytes | memoryview
-
-
-def _length(data: Data) -> int:
-    return data.length if isinstance(data, Region | Computed) else len(data)
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """One tensor: safetensors dtype name, shape, and where its bytes are (a file, or memory)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    data: Data
-
-    @property
-    def nbytes(self) -> int:
-        return _length(self.data)
-
-    def read(self) -> bytes | memoryview:
-        """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
-        if isinstance(self.data, Computed):
-            return self.data.compute()
-        if not isinstance(self.data, Region):
-            return self.data
-        parts, offset, end = [], self.data.offset, self.data.offset + self.data.length
-        while offset < end:
-            part = os.pread(self.data.fd, min(end - offset, _COPY_CHUNK), offset)
-            if not part:
-                raise _became_shorter(self.data)
-            parts.append(part)
-            offset += len(part)
-        return b"".join(parts)
-
-
-@dataclass(frozen=True)
-class SafetensorsFile:
+class SafetensorsFile(NamedTuple):
     """An open, checked file: its tensors in the order of their bytes, and its metadata."""
 
     path: str
@@ -100,11 +32,11 @@ class SafetensorsFile:
     size: int
     tensors: dict[str, StoredTensor]
     metadata: dict[str, str]
-    _stamp: tuple[int, int]
+    stamp: tuple[int, int]
 
     def require_unchanged(self) -> None:
         """Raises InvalidInputError where somebody wrote to the file since it was opened."""
-        if _stamp(os.fstat(self.fd)) != self._stamp:
+        if _stamp(os.fstat(self.fd)) != self.stamp:
             raise InvalidInputError(
                 f"{self.path} was changed while it was read.",
                 hint="Run again when nothing writes to it.",
@@ -112,19 +44,8 @@ class SafetensorsFile:
             )
 
 
-def _became_shorter(region: Region) -> InvalidInputError:
-    return InvalidInputError(
-        f"{region.path or 'The weight file'} became shorter while it was read.",
-        hint="Run again when nothing writes to it.",
-        path=region.path,
-    )
-
-
 def _stamp(info: os.stat_result) -> tuple[int, int]:
     return info.st_size, info.st_mtime_ns
-
-
-# ---------------------------------------------------------------- reading
 
 
 @contextmanager
@@ -139,7 +60,7 @@ def open_safetensors(path: str | os.PathLike[str], max_header: int = MAX_HEADER)
     fd = _open_regular(given)
     try:
         info = os.fstat(fd)
-        tensors, metadata = _read_header(given, fd, info.st_size, max_header)
+        tensors, metadata = read_header(given, fd, max_header)
         yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, _stamp(info))
     finally:
         os.close(fd)
@@ -150,13 +71,15 @@ def _open_regular(path: str) -> int:
         # O_NONBLOCK: a FIFO without a writer must not hang the open.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFoundError(f"There is no file {path}.", path=path) from None
+        raise NotFoundError(f"There is no file {path}.", hint="Check the path.", path=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise NotFoundError(f"{path} cannot be opened: {reason}.", path=path) from error
+        raise NotFoundError(
+            f"{path} cannot be opened: {reason}.", hint="Check the path and its permissions.", path=path
+        ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise InvalidInputError(f"{path} is not a regular file.", path=path)
+        raise InvalidInputError(f"{path} is not a regular file.", hint="Name a weight file.", path=path)
     return fd
 
 
@@ -200,30 +123,37 @@ _ADVICE = {
 }
 
 
-def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    def invalid(what: str, hint: str = "") -> InvalidInputError:
+def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Tensors and metadata of an open file; `path` is for messages. Raises InvalidInputError where it is unsound."""
+    size = os.fstat(fd).st_size
+
+    def invalid(what: str, hint: str = "Download it again, or have it written again.") -> InvalidInputError:
         return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
 
     head = os.pread(fd, 256, 0)
     kind = sniff(head)
     if kind:
-        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=_ADVICE.get(kind, ""), path=path)
+        advice = _ADVICE.get(kind, "Name a safetensors file or a torch checkpoint.")
+        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=advice, path=path)
     if size < 8:
         raise invalid(f"expected at least 8 bytes, found {size}", "Download it again.")
     length = int.from_bytes(head[:8], "little")
     if length > size - 8:
         raise invalid(f"its header should take {length} bytes, the file has {size - 8}", "Download it again.")
     if length > max_header:
-        raise invalid(f"its header takes {length} bytes, over the limit of {max_header}")
+        raise invalid(
+            f"its header takes {length} bytes, over the limit of {max_header}",
+            "Where it is meant so, allow it with --max-header.",
+        )
     raw = os.pread(fd, length, 8)
     try:
-        entries = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        entries = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise invalid(f"its header is not the expected JSON ({str(error)[:80]})") from None
     if not isinstance(entries, dict):
         raise invalid("its header is not a JSON object")
     metadata = entries.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(_is_text(text) for pair in metadata.items() for text in pair):
+    if not isinstance(metadata, dict) or not all(is_text(text) for pair in metadata.items() for text in pair):
         raise invalid("its metadata is not a table of strings")
 
     data_start = 8 + length
@@ -244,7 +174,7 @@ def _read_header(path: str, fd: int, size: int, max_header: int) -> tuple[dict[s
     if data_start + expected != size:
         raise invalid(
             f"its tensors end at byte {data_start + expected}, the file at {size}",
-            "Download it again." if size < data_start + expected else "",
+            "Download it again.",
         )
     tensors = {
         name: StoredTensor(name, dtype, shape, Region(fd, data_start + begin, end - begin, path))
@@ -266,12 +196,17 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _integer(digits: str) -> int | float:
+    """As the library reads it: minus zero is no whole number."""
+    return -0.0 if digits == "-0" else int(digits)
+
+
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
-def _is_text(value: Any) -> bool:
-    """Whether UTF-8 can write it: JSON's escapes can make half of a surrogate pair."""
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that UTF-8 can write it: JSON's escapes can make half of a surrogate pair."""
     if not isinstance(value, str):
         return False
     try:
@@ -281,10 +216,22 @@ def _is_text(value: Any) -> bool:
     return True
 
 
+def _is_readable(value: Any, nesting: int = 0) -> bool:
+    """Whether a field that the format does not name is within the library's limits, which reads it too."""
+    if isinstance(value, dict | list):
+        children = [*value, *value.values()] if isinstance(value, dict) else value
+        return nesting < _MAX_NESTING and all(_is_readable(child, nesting + 1) for child in children)
+    if isinstance(value, str):
+        return is_text(value)
+    return value is None or abs(value) < _MAX_NUMBER
+
+
 def _entry_problem(name: str, entry: Any) -> str:
-    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= set(entry):
+    if not isinstance(entry, dict) or not entry.keys() >= _FIELDS:
         return "lacks dtype, shape or data_offsets"
-    if not _is_text(name):
+    if len(entry) > len(_FIELDS) and not _is_readable({key: entry[key] for key in entry.keys() - _FIELDS}, -1):
+        return "has a field that no reader takes"
+    if not is_text(name):
         return "has a name that is not Unicode text"
     shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
@@ -299,110 +246,3 @@ def _entry_problem(name: str, entry: Any) -> str:
     if bits % 8 or offsets[1] - offsets[0] != bits // 8:
         return f"holds {offsets[1] - offsets[0]} bytes, where {dtype} {shape} needs {bits / 8:g}"
     return ""
-
-
-# ---------------------------------------------------------------- writing
-
-
-def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
-    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given.
-
-    Raises InvalidInputError for what no reader takes: a name that the format keeps for itself or that is no text, a
-    header over the limit.
-    """
-    ordered = sorted(tensors, key=lambda t: -DTYPE_BITS[t.dtype])
-    for tensor in ordered:
-        if tensor.name == "__metadata__" or not _is_text(tensor.name):
-            raise InvalidInputError(f"A safetensors file cannot hold a tensor called {tensor.name[:80]!r}.")
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    offset = 0
-    for tensor in ordered:
-        end = offset + tensor.nbytes
-        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    text += b" " * _page_shift(ordered, 8 + len(text))
-    if len(text) > MAX_HEADER:
-        raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
-    return len(text).to_bytes(8, "little") + text, ordered
-
-
-def _page_shift(ordered: list[StoredTensor], position: int) -> int:
-    """How far to move the data for its largest region to keep its place within a page: such copies are a third faster.
-
-    0 where that would not keep the data aligned to 8 bytes.
-    """
-    regions = [(data.length, data.offset - at) for at, data in _placed(ordered, position) if isinstance(data, Region)]
-    shift = max(regions)[1] % _PAGE if regions else 0
-    return shift if shift % 8 == 0 else 0
-
-
-def write_safetensors(output: OutputFile, tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Write a whole file. Bytes that lie in other files are copied first, by the kernel, neighbours in one go.
-
-    Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
-    """
-    header, ordered = layout(tensors, metadata)
-    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))
-    output.write_at(header, 0)
-    pieces = list(_placed(ordered, len(header)))
-    for position, data in pieces:
-        if isinstance(data, Region):
-            _copy(data, output, position)
-    for position, data in pieces:
-        if not isinstance(data, Region):
-            output.write_at(data.compute() if isinstance(data, Computed) else data, position)
-
-
-def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
-    """Each tensor's data with its position in the file; neighbours of one source as one region."""
-    start, pending = position, None
-    for data in (tensor.data for tensor in ordered):
-        follows = isinstance(data, Region) and pending is not None and data.follows(pending)
-        if pending is not None and not follows:
-            yield start, pending
-            pending = None
-        if not isinstance(data, Region):
-            yield position, data
-        elif pending is None:
-            start, pending = position, data
-        else:
-            pending = replace(pending, length=pending.length + data.length)
-        position += _length(data)
-    if pending is not None:
-        yield start, pending
-
-
-def _copy(region: Region, output: OutputFile, position: int) -> None:
-    offset, end = region.offset, region.offset + region.length
-    by_kernel = hasattr(os, "copy_file_range")
-    _advise(region, offset, region.length, "POSIX_FADV_SEQUENTIAL")
-    _advise(region, offset, _READ_AHEAD, "POSIX_FADV_WILLNEED")
-    while offset < end:
-        # Chunks end at multiples of their size, which the page cache stores in large units.
-        count = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
-        if by_kernel:
-            try:
-                copied = os.copy_file_range(region.fd, output.fd, count, offset, position)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-                    raise
-                by_kernel = False
-                continue
-        else:
-            data = os.pread(region.fd, min(count, 1 << 20), offset)
-            output.write_at(data, position)
-            copied = len(data)
-        if not copied:
-            raise _became_shorter(region)
-        output.start_writeback(position, copied)
-        _advise(region, offset + _READ_AHEAD, copied, "POSIX_FADV_WILLNEED")
-        offset += copied
-        position += copied
-
-
-def _advise(region: Region, offset: int, length: int, advice: str) -> None:
-    """Tell the kernel what of the source is read next: a file that is not in memory then copies twice as fast."""
-    if hasattr(os, "posix_fadvise") and offset < region.offset + region.length:
-        os.posix_fadvise(region.fd, offset, length, getattr(os, advice))

@@ -13,8 +13,9 @@ from torch import Tensor
 from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import InvalidInputError
 from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import StoredTensor, write_safetensors
-from zoo.core.weight_metadata import weight_metadata
+from zoo.core.safetensors_writer import write_safetensors
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.weight_metadata import adapted_cfg, weight_metadata
 
 DTYPE_NAMES = {
     torch.bool: "BOOL",
@@ -68,7 +69,7 @@ def save_model(
     # A net of feature maps knows how many classes its model has, and holds no classifier.
     has_classifier = any(tensor.name.startswith(f"{path}.") for tensor in tensors for path in paths)
     num_classes = model.num_classes if has_classifier else 0
-    metadata = weight_metadata(cfg, in_chans=model.in_chans, num_classes=num_classes, origin=origin, kept={})
+    metadata = weight_metadata(adapted_cfg(cfg, model.in_chans), num_classes=num_classes, origin=origin)
     with atomic_output(output, force=force) as file:
         write_safetensors(file, tensors, metadata)
     return not file.unchanged

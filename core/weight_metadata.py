@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zoo.core.adapt import adapt_channel_values
-from zoo.core.errors import InvalidInputError
+from zoo.core.adapt import channel_mixing
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg
 from zoo.core.safetensors_file import is_torch_file, open_safetensors
 
@@ -24,48 +25,67 @@ _CARRIED = (
 
 
 def adapted_cfg(cfg: PretrainedCfg, in_chans: int) -> PretrainedCfg:
-    """The config that describes a model of this many channels: input size, mean and std follow the filters."""
+    """The config that describes a model of this many channels, made as `create_model` makes it."""
     if cfg.input_size[0] == in_chans and len(cfg.mean) == in_chans:
         return cfg
+    mean, std = (
+        channel_mixing("repeat", len(values), in_chans).channel_values(values) for values in (cfg.mean, cfg.std)
+    )
+    return with_channels(cfg, mean, std)
+
+
+def with_channels(cfg: PretrainedCfg, mean: tuple[float, ...], std: tuple[float, ...]) -> PretrainedCfg:
+    """The config with these means and standard deviations, and input sizes of as many channels."""
 
     def sized(size: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        return size and (in_chans, *size[1:])
+        return size and (len(mean), *size[1:])
 
     return replace(
         cfg,
-        input_size=(in_chans, *cfg.input_size[1:]),
+        input_size=(len(mean), *cfg.input_size[1:]),
         test_input_size=sized(cfg.test_input_size),
         min_input_size=sized(cfg.min_input_size),
-        mean=adapt_channel_values(cfg.mean, in_chans),
-        std=adapt_channel_values(cfg.std, in_chans),
+        mean=mean,
+        std=std,
     )
 
 
 def weight_metadata(
-    cfg: PretrainedCfg, *, in_chans: int, num_classes: int, origin: Mapping[str, Any], kept: Mapping[str, str]
+    cfg: PretrainedCfg,
+    *,
+    num_classes: int,
+    origin: Mapping[str, Any],
+    kept: Mapping[str, str] | None = None,
+    bands: Sequence[str] = (),
+    input_layout: str = "",
+    model_args: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Metadata of a file written by zoo.
 
     Args:
-        cfg: the source's config; channel-wise values are adapted to `in_chans`.
-        in_chans, num_classes: of the tensors in the file; 0 classes where the classifier is not in it.
+        cfg: describes the file's own input: its channels, sizes, mean and std.
+        num_classes: of the tensors in the file; 0 classes where the classifier is not in it.
         origin: how the file was made; numbers, texts and lists.
         kept: entries of the source's own metadata.
+        bands: names of the channels, where known.
+        input_layout: as `InputLayout` reads it, where it is not a convolution's.
+        model_args: what the model has to be built with, e.g. img_size.
     """
-    fitted = adapted_cfg(cfg, in_chans)
     values = {
         "schema_version": SCHEMA_VERSION,
         "architecture": cfg.architecture,
         "tag": cfg.tag,
-        "in_chans": in_chans,
+        "in_chans": cfg.input_size[0],
         "num_classes": num_classes,
-        "input_size": fitted.input_size,
-        "mean": fitted.mean,
-        "std": fitted.std,
+        "input_size": cfg.input_size,
+        "mean": cfg.mean,
+        "std": cfg.std,
         "origin": origin,
-        **{key: fitted[key] for key in _CARRIED if fitted[key] is not None},
+        **{key: cfg[key] for key in _CARRIED if cfg[key] is not None},
     }
-    return {**kept, "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
+    optional = {"bands": bands, "input_layout": input_layout, "model_args": model_args}
+    values |= {key: value for key, value in optional.items() if value}
+    return {**(kept or {}), "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
 
 
 def stated_configuration(metadata: Mapping[str, str], architecture: str, path: str) -> dict[str, Any]:
@@ -73,7 +93,7 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
 
     Args:
         metadata: the file's.
-        architecture: what it is about to be used as.
+        architecture: what it is about to be used as; '' where that is not known.
         path: for the message.
 
     Raises InvalidInputError where the statement is damaged, or is about another architecture.
@@ -92,9 +112,9 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
             path=path,
         )
     stated = values.get("architecture")
-    if stated and stated != architecture:
+    if stated and architecture and stated != architecture:
         raise InvalidInputError(
-            f"{path} says that it holds {stated}, not {architecture}.", hint=f"Name {stated}.", path=path
+            f"{path} says that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
         )
     return values
 
@@ -103,9 +123,9 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
     """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
     in_chans: Any = values.get("in_chans")
     classes, size = values.get("num_classes"), values.get("input_size")
-    texts = ("architecture", "tag", "interpolation", "crop_mode", "license")
+    texts = ("architecture", "tag", "interpolation", "crop_mode", "license", "input_layout")
     ratios = (values.get("crop_pct", 1.0), values.get("test_crop_pct", 1.0))
-    layers = (values.get("first_conv", ""), values.get("classifier", ""))
+    layers = (values.get("first_conv", ""), values.get("classifier", ""), values.get("bands", ""))
     return (
         _is_size(in_chans)
         and type(classes) is int
@@ -117,6 +137,8 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and _are_numbers(list(ratios), 2)
         and min(*values["std"], *ratios) > 0
         and all(isinstance(values.get(key, ""), str) for key in texts)
+        and _is_layout(values.get("input_layout", "conv"))
+        and _are_size_arguments(values.get("model_args", {}))
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
 
@@ -137,6 +159,23 @@ def _are_numbers(values: Any, count: int) -> bool:
     )
 
 
+def _is_layout(text: str) -> bool:
+    try:
+        InputLayout.parse(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _are_size_arguments(values: Any) -> bool:
+    """Whether these are the model arguments that zoo writes: image and patch sizes."""
+    return (
+        isinstance(values, dict)
+        and values.keys() <= {"img_size", "patch_size"}
+        and all(all(map(_is_size, v)) and len(v) == 2 if isinstance(v, list) else _is_size(v) for v in values.values())
+    )
+
+
 def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
@@ -151,10 +190,14 @@ def file_configuration(path: str | os.PathLike[str], architecture: str) -> dict[
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     """A config with what a file says of itself put over it."""
-    known: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in (*_CARRIED, *_PER_CHANNEL)
-    }
+    known = _tuples({key: stated[key] for key in (*_CARRIED, *_PER_CHANNEL) if key in stated})
+    if arguments := _tuples(stated.get("model_args", {})):
+        known["model_args"] = tuple({**dict(cfg.model_args), **arguments}.items())
     return replace(cfg, **known)
 
 
-_PER_CHANNEL = ("input_size", "mean", "std", "num_classes", "tag")
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+_PER_CHANNEL = ("input_size", "mean", "std", "num_classes", "architecture", "tag")

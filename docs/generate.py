@@ -1,4 +1,4 @@
-"""Write docs/cli.md, the reference of the command line, from the help that the commands print.
+"""Write the generated pages: docs/cli.md from the help of the commands, docs/sensors.md from the table of sensors.
 
 python docs/generate.py
 """
@@ -9,13 +9,65 @@ import sys
 from pathlib import Path
 
 from zoo.cli.app import app
+from zoo.core.sensors import Band, Sensor, sensors
 
 PAGE = Path(__file__).with_name("cli.md")
+SENSORS_PAGE = Path(__file__).with_name("sensors.md")
 
 HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
 
 # The command line
+"""
+
+SENSORS_HEADER = """\
+<!-- Written by docs/generate.py from core/sensors.json; change it there, then run `make docs`. -->
+
+# Sensors and bands
+
+The bands that zoo knows by name, and where each number is published. Wavelengths are in nanometres: the centre, and
+the full width at half maximum or the length of the published range. A range counts as its middle, as the
+[STAC EO extension](https://github.com/stac-extensions/eo) has it; its common names are used throughout, for sensors
+that its table does not list by their wavelength.
+
+## How a band is named
+
+- As the sensor's documents do. Case, spaces, hyphens, underscores and leading zeros do not count: `B02`, `b2`,
+  `Band 2` and `2` are one band. Bands of a sensor that has no numbers count from 1 in the order of its image.
+- By common name: `red`, `nir`, `swir16`, and short `R`, `G`, `B`, `N`, `RE1`, `SWIR1`, `CA`, `PAN`. A wider name is
+  enough where the sensor has one such band only: `NIR` of Landsat 8 is its `nir08`.
+- By wavelength: `450nm`, `0.45um`, or a number from 100 on.
+- With its sensor, to mix two: `sentinel1:VV`.
+
+A number means nothing without its sensor: B8 is near infrared on Sentinel-2 and panchromatic on Landsat 8. Where no
+sensor is named, numbers are read as Sentinel-2's. A common name in a list without numbers lies in the middle of its
+range in the first table below. Any other name counts if all sensors that have it agree within 40 nm.
+
+A sensor alone stands for the bands of its multispectral image; bands marked with `+` have to be named.
+
+## Which filter a band gets
+
+Its counterpart's: the source band of the same name and sensor, else that of the same common name, else the one nearest
+in wavelength if it is no further away than half the width of the wider of the two. A band without a counterpart gets
+what was asked for:
+
+| | |
+|---|---|
+| `nearest` | the filter of the source band nearest in wavelength |
+| `interpolate` | a mixture of the two neighbours in wavelength, beyond them the nearest; counterparts by name only |
+| `mean` | the mean of all source filters |
+| `zero` | zeros |
+
+Source bands that are equally near share. Panchromatic, thermal and radar bands match by name only.
+
+## Where sources differ
+
+- Sentinel-2: the nominal values. Those measured on 2A are within 13 nm (B08: 832.8 instead of 842).
+- Landsat 5 and 7, SkySat: metadata of other archives differ by up to 20 nm.
+- NAIP: the camera changes with contractor and year; one of them stands for all.
+- SPOT 6 and 7: other documents give green as 530-600 and red as 620-690.
+- QuickBird: CATALYST gives 430-545, 466-620, 590-710 and 715-918.
+- No source was found for the thermal band of the MicaSense Altum, nor for the first MicaSense RedEdge and Altum-PT.
 """
 
 # As it looks in a pipe, whatever terminal or CI system this runs in.
@@ -41,5 +93,29 @@ def page() -> str:
     return "\n".join([HEADER, *sections])
 
 
+def sensors_page() -> str:
+    """The page of the sensors, one table each."""
+    return "\n".join([SENSORS_HEADER, *map(_sensor_section, sensors())])
+
+
+def _sensor_section(sensor: Sensor) -> str:
+    lines = [f"## {sensor.name}", "", f"{sensor.title}.", ""]
+    if sensor.aliases:
+        lines += [f"Also called {', '.join(f'`{alias}`' for alias in sensor.aliases)}.", ""]
+    if sensor.source:
+        lines += [f"Source: [{sensor.source}]({sensor.url}).", ""]
+    lines += ["| band | common name | centre | width |", "|---|---|---:|---:|"]
+    lines += [_band_row(band, "") for band in sensor.bands]
+    lines += [_band_row(band, "+ ") for band in sensor.other_bands]
+    return "\n".join([*lines, ""])
+
+
+def _band_row(band: Band, mark: str) -> str:
+    name = ", ".join((band.name, *band.aliases))
+    numbers = ["" if value is None else f"{value:g}" for value in (band.wavelength, band.width)]
+    return f"| {mark}{name} | {band.common_name} | {' | '.join(numbers)} |"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SENSORS_PAGE.write_text(sensors_page(), encoding="utf-8")

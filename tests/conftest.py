@@ -1,6 +1,10 @@
 """What every test module needs before it imports anything."""
 
 import os
+import tempfile
 
 # Tests run side by side, one process a core; more threads than that only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nor do they write into the state that zoo keeps for the person who runs them.
+_STATE = tempfile.TemporaryDirectory(prefix="zoo-tests-")
+os.environ["XDG_STATE_HOME"] = _STATE.name

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.core.adapt import adapt_channel_values, adapt_input
+from zoo.core.adapt import adapt_input, channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.float_bytes import from_float32, to_float32
 
@@ -139,11 +139,15 @@ def test_an_absurd_number_of_channels_fails_before_anything_grows():
     [(1, (2.0,)), (2, (1.0, 2.0)), (3, (1.0, 2.0, 3.0)), (4, (1.0, 2.0, 3.0, 1.0)), (7, (1, 2, 3, 1, 2, 3, 1))],
 )
 def test_mean_and_std_follow_the_filters(in_chans: int, expected: tuple[float, ...]):
-    assert adapt_channel_values((1.0, 2.0, 3.0), in_chans) == expected
+    assert channel_mixing("repeat", 3, in_chans).channel_values((1.0, 2.0, 3.0)) == expected
 
 
-def test_one_value_is_repeated():
-    assert adapt_channel_values((0.5,), 4) == (0.5, 0.5, 0.5, 0.5)
+def test_values_of_other_channels_than_the_source_has_are_averaged():
+    assert channel_mixing("repeat", 13, 4).channel_values((0.25, 0.5, 0.75)) == (0.5, 0.5, 0.5, 0.5)
+
+
+def test_a_channel_without_a_filter_gets_the_average():
+    assert channel_mixing("zero", 3, 5).channel_values((1.0, 2.0, 6.0)) == (1.0, 2.0, 6.0, 3.0, 3.0)
 
 
 # ---------------------------------------------------------------- stored floats

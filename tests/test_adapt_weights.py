@@ -150,6 +150,13 @@ def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path,
 @pytest.mark.parametrize(
     "change",
     [
+        {"model_args": {"depth": 3}},
+        {"model_args": {"img_size": "large"}},
+        {"model_args": {"img_size": [224]}},
+        {"model_args": []},
+        {"bands": [1, 2, 3]},
+        {"input_layout": 5},
+        {"input_layout": "blocks:0"},
         {"mean": "abc"},
         {"mean": [1, 2]},
         {"std": [1, 2, float("nan")]},
@@ -249,8 +256,11 @@ def test_json_is_one_document(adapt: Zoo):
     assert (document["status"], document["from_chans"], document["in_chans"]) == ("written", 3, 4)
     assert document["bytes"] == os.path.getsize("out.safetensors")
     assert document["changes"] == [
-        {"name": INPUT, "action": "adapt", "shape": [16, 3, 3, 3], "new_shape": [16, 4, 3, 3]}
-    ]
+        {
+            "name": INPUT, "action": "adapt", "shape": [16, 3, 3, 3], "dtype": "F32",
+            "new_name": INPUT, "new_shape": [16, 4, 3, 3], "new_dtype": "F32",
+        }
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- what is refused

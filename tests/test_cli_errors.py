@@ -125,6 +125,7 @@ def test_a_zoo_error_is_its_sentence_and_its_code(run_raising: Callable, error: 
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 5, "Connection reset by peer"),
         (TimeoutError(), 5, "network did not answer"),
         (MemoryError(), 1, "not enough memory"),
+        (ImportError("libblas.so: failed to map segment from shared object"), 1, "not enough memory"),
         (ValueError("boom"), 1, "Unexpected ValueError: boom"),
         (KeyboardInterrupt(), 130, "Interrupted."),
         (SystemExit(143), 143, "Terminated."),

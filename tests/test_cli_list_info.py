@@ -218,7 +218,7 @@ def test_info_on_a_terminal_keeps_a_long_value_whole():
     ("name", "sentence", "hint"),
     [
         ("toynet_3", "No model is called 'toynet_3'.", "Did you mean toynet_2"),
-        ("toynet_2.c_in1k", "toynet_2 has no tag 'c_in1k'; its tags are: a_in1k, b_in1k.", "zoo info toynet_2"),
+        ("toynet_2.c_in1k", "toynet_2 has no tag 'c_in1k'; its tags are: a_in1k, b_in1k.", "Did you mean toynet_2."),
     ],
 )
 def test_info_of_an_unknown_name(zoo: Zoo, name: str, sentence: str, hint: str):

@@ -1,4 +1,4 @@
-"""The reference of the command line is what the commands say of themselves."""
+"""The generated pages are up to date; the reference of the command line is what the commands say of themselves."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def generate() -> ModuleType:
 
 def test_the_page_is_up_to_date(generate: ModuleType):
     assert generate.PAGE.read_text(encoding="utf-8") == generate.page(), "run `make docs`"
+
+
+def test_the_page_of_the_sensors_is_up_to_date(generate: ModuleType):
+    assert generate.SENSORS_PAGE.read_text(encoding="utf-8") == generate.sensors_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

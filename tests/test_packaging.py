@@ -24,7 +24,8 @@ def wheel(tmp_path_factory):
 def test_nothing_but_zoo_reaches_site_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"zoo"}
-    assert {"zoo/py.typed", "zoo/core/index.json", "zoo/core/configs/pruned.json"} <= set(names)
+    data = {"index.json", "known_architectures.json", "sensors.json", "configs/pruned.json"}
+    assert {"zoo/py.typed", *(f"zoo/core/{name}" for name in data)} <= set(names)
 
 
 def test_the_wheel_works(wheel, tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.file_digest import sha256_of
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
 
@@ -23,27 +24,42 @@ def hash_in_name(filename: str) -> str:
 def verify(path: Path, expected: str, *, advice: str) -> str:
     """Check that the sha256 of a file begins with `expected`; returns the whole digest in lower-case hex.
 
-    A file that has not changed since the last check (same real path, size and modification time) is not read again.
+    A file that has not changed since the last check (same real path, inode, size and time of change) is not read
+    again.
 
     Raises:
         InvalidInputError: another digest; `advice` says what to do about it.
     """
-    real, stat = os.path.realpath(path), os.stat(path)
-    stamps = _read_stamps()
-    stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    known = stamps.get(real)
-    if isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
-        digest = str(known["sha256"])
-    else:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     if not digest.startswith(expected.lower()):
         raise InvalidInputError(
             f"{path} is damaged: its sha256 should begin with {expected[:16]}, found {digest[:16]}.",
             hint=advice,
             path=str(path),
         )
-    if known != stamp | {"sha256": digest}:
+    return digest
+
+
+def file_sha256(
+    path: str | os.PathLike[str], fd: int | None = None, stopped: Callable[[], bool] = lambda: False
+) -> str:
+    """The sha256 of a file, in lower-case hex; from memory where the file has not changed since it was last taken.
+
+    Args:
+        path: the file, fd: it, opened, where the path may have got another one since.
+        stopped: asked every few megabytes; when it says so, the rest is left out and the digest is of no use.
+    """
+    if fd is None:
+        with open(path, "rb") as file:
+            return file_sha256(path, file.fileno(), stopped)
+    real, stat = os.path.realpath(path), os.fstat(fd)
+    stamps = _read_stamps()
+    stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+    known = stamps.get(real)
+    if isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
+        return str(known["sha256"])
+    digest = sha256_of(fd, stopped)
+    if not stopped():
         _write_stamps(stamps | {real: stamp | {"sha256": digest}})
     return digest
 
@@ -62,7 +78,11 @@ def _read_stamps() -> dict[str, object]:
 
 
 def _write_stamps(stamps: dict[str, object]) -> None:
-    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe."""
+    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe.
+
+    Files that are gone are forgotten.
+    """
+    stamps = {path: stamp for path, stamp in stamps.items() if os.path.exists(path)}
     target = _stamp_file()
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     with contextlib.suppress(OSError):

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from zoo.core.errors import NotFoundError, UsageError
+from zoo.core.json_file import MAX_BYTES, read_json_object
 from zoo.core.records import PretrainedCfg
 from zoo.weights_cache.checksum import hash_in_name, verify
-from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, locate
+from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, hub_file, locate
+
+CONFIG_FILE = "config.json"
 
 
-@dataclass(frozen=True)
-class WeightFile:
+class WeightFile(NamedTuple):
     """A weight file that is on disk, and what is known of it.
 
-    `source` says in words where it comes from; `key_layout` is the layout of its keys ('' where they are timm's);
-    `sha256` is the digest it was checked against, None where its source publishes none.
+    `source` says in words where it comes from, `origin` shortly (`hf-hub:...`, a URL, `package:...`); `key_layout` is
+    the layout of its keys ('' where they are timm's); `sha256` is the digest it was checked against, None where its
+    source publishes none.
     """
 
     path: Path
     source: str
+    origin: str
     key_layout: str = ""
     sha256: str | None = None
 
@@ -67,7 +71,31 @@ def fetch(cfg: PretrainedCfg, *, offline: bool = False, progress: bool | None = 
             path, digest = source.path, None
             if cfg.sha256:
                 digest = verify(path, cfg.sha256, advice="Fetch the file again.")
-    return WeightFile(path, str(source), cfg.key_layout, digest)
+    return WeightFile(path, str(source), source.origin, cfg.key_layout, digest)
+
+
+def fetch_config(repo_id: str, *, offline: bool = False) -> dict[str, Any]:
+    """The `config.json` of a Hub repository, from huggingface_hub's cache where it is there.
+
+    Args:
+        repo_id: `owner/name`, or `owner/name@revision`.
+        offline: make no request (HF_HUB_OFFLINE says the same).
+
+    Raises:
+        NotFoundError: no such repository or file, offline and not cached, or the network fails.
+        InvalidInputError: the file is not one JSON object of at most 1 MiB, or not what its checksum says.
+        CannotWriteError: the cache folder cannot be written.
+    """
+    source = hub_file(repo_id, CONFIG_FILE, max_bytes=MAX_BYTES)
+    if (offline or _is_offline()) and source.cached() is None:
+        raise NotFoundError(
+            f"{CONFIG_FILE} of {source} is not in the cache {hub_cache()}, and zoo was told to stay offline.",
+            hint="Run the command once with HF_HUB_OFFLINE=0 and a network.",
+        )
+    from zoo.weights_cache.hub import hub_download
+
+    path, _ = hub_download(source, progress=False)
+    return read_json_object(path, name=f"{CONFIG_FILE} of {source}")
 
 
 def _not_cached(cfg: PretrainedCfg, source: HubFile | UrlFile) -> NotFoundError:

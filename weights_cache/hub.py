@@ -58,6 +58,12 @@ def _download_one(source: HubFile, filename: str, *, progress: bool) -> Path:
                 f"{_endpoint()} answers for {source} with a commit or an ETag that is no hash, as no Hub does.",
                 hint="Check HF_ENDPOINT and the proxy.",
             )
+        if source.max_bytes is not None and (answer.size is None or answer.size > source.max_bytes):
+            size = "of unknown length" if answer.size is None else f"of {answer.size} bytes"
+            raise InvalidInputError(
+                f"{filename} of {source} should have at most {source.max_bytes} bytes, found one {size}.",
+                hint="Check the name of the repository.",
+            )
         return Path(
             hf_hub_download(
                 source.repo_id,

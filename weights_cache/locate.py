@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
@@ -16,51 +15,78 @@ from zoo.core.records import PretrainedCfg
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a Hub repository or a folder may hold, the preferred one first."""
 
+SHARD_INDEX = "model.safetensors.index.json"
+"""What a folder may hold instead, beside the files that it names."""
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True)
-class InMemory:
+class InMemory(NamedTuple):
     """The config carries its state dict."""
 
-    kind: ClassVar[str] = "memory"
     state_dict: Any
+
+    @property
+    def kind(self) -> str:
+        return "memory"
 
     def __str__(self) -> str:
         return "a state dict in memory"
 
 
-@dataclass(frozen=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A file on disk that exists."""
 
-    kind: ClassVar[str] = "file"
     path: Path
+
+    @property
+    def kind(self) -> str:
+        return "file"
+
+    @property
+    def origin(self) -> str:
+        return "file"
 
     def __str__(self) -> str:
         return str(self.path)
 
 
-@dataclass(frozen=True)
-class PackageFile:
+class PackageFile(NamedTuple):
     """A file that an installed Python package ships."""
 
-    kind: ClassVar[str] = "package"
     package: str
     path: Path
+
+    @property
+    def kind(self) -> str:
+        return "package"
+
+    @property
+    def origin(self) -> str:
+        return f"package:{self.package}"
 
     def __str__(self) -> str:
         return f"the Python package {self.package}"
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has."""
+class HubFile(NamedTuple):
+    """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has.
 
-    kind: ClassVar[str] = "hub"
+    One that the Hub says is longer than `max_bytes` is not downloaded.
+    """
+
     repo_id: str
     filenames: tuple[str, ...]
     revision: str = "main"
+    max_bytes: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "hub"
+
+    @property
+    def origin(self) -> str:
+        return f"hf-hub:{self.repo_id}" + ("" if self.revision == "main" else f"@{self.revision}")
 
     def __str__(self) -> str:
         return f"the Hub repository {self.repo_id}"
@@ -79,12 +105,18 @@ class HubFile:
         return next((path for path in paths if path.is_file()), None)
 
 
-@dataclass(frozen=True)
-class UrlFile:
+class UrlFile(NamedTuple):
     """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it."""
 
-    kind: ClassVar[str] = "url"
     url: str
+
+    @property
+    def kind(self) -> str:
+        return "url"
+
+    @property
+    def origin(self) -> str:
+        return self.public_url
 
     def __str__(self) -> str:
         return self.public_url
@@ -128,7 +160,7 @@ def locate(cfg: PretrainedCfg) -> Source:
     if cfg.package:
         return _package_file(cfg.package)
     if cfg.hf_hub_id:
-        return _hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
+        return hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
     if cfg.url:
         return UrlFile(cfg.url)
     name = cfg.name or "This config"
@@ -174,9 +206,13 @@ def _environment(name: str) -> str:
 def existing_weight_file(path: Path) -> Path:
     """The weight file at a path, which may be a folder that holds one. Raises NotFoundError."""
     if path.is_dir():
-        found = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
+        found = next((path / name for name in (*WEIGHT_FILES, SHARD_INDEX) if (path / name).is_file()), None)
         if found is None:
-            raise NotFoundError(f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.", path=str(path))
+            raise NotFoundError(
+                f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.",
+                hint="Name the weight file itself.",
+                path=str(path),
+            )
         return found
     if not path.exists():
         raise NotFoundError(f"There is no weight file {path}.", hint="Check the path.", path=str(path))
@@ -202,12 +238,16 @@ def _package_file(package: str) -> PackageFile:
     raise NotFoundError(f"The installed Python package {name} has no file {file}.", hint=hint)
 
 
-def _hub_file(hub_id: str, filename: str) -> HubFile:
+def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -> HubFile:
+    """A file of the repository `owner/name` or `owner/name@revision`; without a name its weights.
+
+    Raises InvalidInputError where a part leads out of the repository.
+    """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
     if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
         raise InvalidInputError(f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.")
-    return HubFile(repo_id, filenames, revision or "main")
+    return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 
 def _is_inside(relative: str) -> bool:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.core.adapt import adapt_input
+    from zoo.core.adapt_file import OutputRequest
+    from zoo.core.adapt_request import AdaptRequest
+    from zoo.core.adapt_weights import adapt_weights
     from zoo.core.build import create_model
     from zoo.core.errors import ExitCode, ZooError
     from zoo.core.features import FeatureHookNet, FeatureInfo, FeatureListNet
@@ -32,13 +35,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AdaptRequest": "core.adapt_request",
     "ExitCode": "core.errors",
     "FeatureHookNet": "core.features",
     "FeatureInfo": "core.features",
     "FeatureListNet": "core.features",
+    "OutputRequest": "core.adapt_file",
     "PretrainedCfg": "core.records",
     "ZooError": "core.errors",
     "adapt_input": "core.adapt",
+    "adapt_weights": "core.adapt_weights",
     "create_model": "core.build",
     "get_arch_pretrained_cfgs": "core.registry",
     "get_pretrained_cfg": "core.registry",

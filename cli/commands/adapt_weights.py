@@ -1,82 +1,217 @@
-"""`zoo adapt-weights`: published weights for another number of input channels."""
+"""`zoo adapt-weights`: any checkpoint for another number of input channels."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, ModelName, NumClasses, Output, Quiet, Verbose, Weights, pretrained_cfg
+from zoo.cli.options import (
+    Force,
+    InChans,
+    Json,
+    NumClasses,
+    Quiet,
+    Verbose,
+    Weights,
+    complete_model_name,
+    parse_size,
+    read_class_indices,
+)
 
 if TYPE_CHECKING:
-    from zoo.core.adapt_file import AdaptReport, TensorChange
+    from zoo.core.adapt_file import AdaptReport
+    from zoo.core.adapt_plan import TensorChange
+    from zoo.core.sensors import Band
+
+Method = Literal["repeat", "balanced", "mean", "zero", "luma"]
+Missing = Literal["nearest", "interpolate", "mean", "zero"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+Format = Literal["safetensors", "timm"]
 
 
 def adapt_weights(
-    name: ModelName,
-    in_chans: Annotated[int, typer.Option("--in-chans", metavar="N", help="Channels of the images, 1 or more.")],
-    target: Output,
-    weights: Weights = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Model name, name.tag, hf-hub:owner/repo, or the path of a weight file or folder.",
+            autocompletion=complete_model_name,
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="The file to write, with --format timm the folder.")
+    ],
+    in_chans: InChans = None,
+    method: Annotated[Method, typer.Option(help="How the new filters are made.")] = "repeat",
+    bands: Annotated[str, typer.Option(metavar="B,...", help="Bands of the images, in order: B2,B3,B4,B8.")] = "",
+    sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor whose bands these are: sentinel2.")] = "",
+    from_bands: Annotated[
+        str, typer.Option(metavar="B,...", help="Bands that the source reads; red,green,blue where it reads three.")
+    ] = "",
+    from_sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor of the source's bands.")] = "",
+    missing_bands: Annotated[Missing, typer.Option(help="Filters for bands without a counterpart.")] = "nearest",
     num_classes: NumClasses = None,
+    keep_classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
+    ] = None,
+    img_size: Annotated[str, typer.Option(metavar="S|H,W", help="Resize position embeddings for this image.")] = "",
+    patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
+    weights: Weights = None,
+    ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
+    strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
+    input_layer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Layer that reads the image; several times for branches.")
+    ] = None,
+    input_layout: Annotated[
+        str, typer.Option(metavar="KIND", help="Its channels: conv, groups:G, blocks:B, planes:B.")
+    ] = "",
+    classifier: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Layer that is the classifier.")] = None,
+    file_format: Annotated[
+        Format, typer.Option("--format", help="One file, or a folder that timm reads as local-dir:.")
+    ] = "safetensors",
+    verify: Annotated[bool, typer.Option("--verify", help="Prove from the written bytes what must hold.")] = False,
+    min_coverage: Annotated[
+        float, typer.Option(metavar="SHARE", help="Fail where less of the source reaches the file, 0 to 1.")
+    ] = 0.0,
+    fail_on_nonfinite: Annotated[
+        bool, typer.Option("--fail-on-nonfinite", help="Fail where the file would hold NaN or infinite values.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the filters before and after.")] = None,
+    max_header: Annotated[int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")] = 25_000_000,
+    sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Wait until the disk has the file.")] = True,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fit pretrained weights to any number of input channels.
+    """Fit a checkpoint to any number of input channels.
 
-    One channel gets the sum of the source filters; more get them repeated, cut, and scaled by source / N. Every other
-    tensor keeps its bytes. The file says what it is in its metadata, so create and export-features need no flags.
+    By default one channel gets the sum of the source's filters; more get them repeated, cut, and scaled by source / N,
+    as timm does. Every other tensor keeps its bytes. The file says what it is, so create and export-features need no
+    flags. Methods, bands and what --verify proves: docs/adaptation.md.
 
     \b
     Examples:
       zoo adapt-weights resnet34 --in-chans 25 -o r34_25ch.safetensors
       zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
+      zoo adapt-weights resnet50 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
+      zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    from dataclasses import replace
-
+    from zoo.core.adapt_file import OutputRequest
+    from zoo.core.adapt_request import AdaptRequest
     from zoo.core.adapt_weights import adapt_weights as adapt
+    from zoo.core.input_layers import InputLayout
 
-    cfg = pretrained_cfg(name)
-    if weights is not None:
-        cfg = replace(cfg, file=str(weights), tag="", key_layout="", sha256="")
-    report = adapt(cfg, target, in_chans=in_chans, num_classes=num_classes, force=force, dry_run=dry_run)
-    changed = [change for change in report.changes if change.action != "copy"]
+    request = AdaptRequest(
+        in_chans=in_chans,
+        method=method,
+        bands=_bands(bands, sensor),
+        from_bands=_bands(from_bands, from_sensor),
+        missing_bands=missing_bands,
+        num_classes=num_classes,
+        keep_classes=read_class_indices(keep_classes) if keep_classes else (),
+        img_size=parse_size(img_size) if img_size else None,
+        patch_size=patch_size,
+        dtype=dtype or "",
+        prefix=prefix,
+        strip_prefix=strip_prefix,
+        input_layers=tuple(input_layer or ()),
+        input_layout=InputLayout.parse(input_layout) if input_layout else None,
+        classifier=tuple(classifier or ()),
+    )
+    written = OutputRequest(
+        path=target,
+        file_format=file_format,
+        force=force,
+        dry_run=dry_run,
+        sync=sync,
+        verify=verify,
+        min_coverage=min_coverage,
+        fail_on_nonfinite=fail_on_nonfinite,
+        plot=plot,
+    )
+    report = adapt(source, request, written, weights=weights, use_ema=ema, max_header=max_header)
+    for text in report.notes:
+        output.note(text)
     if json:
-        output.document(_as_json(report, changed))
+        output.document(_as_json(report))
     else:
-        output.lines(_as_lines(report, changed))
+        output.lines(_as_lines(report))
 
 
-def _as_json(report: "AdaptReport", changed: "list[TensorChange]") -> dict[str, object]:
+def _bands(names: str, sensor: str) -> "tuple[Band, ...]":
+    if not (names or sensor):
+        return ()
+    from zoo.core.bands import assumed_sensor, parse_bands
+
+    assumed = assumed_sensor(names or None, sensor or None)
+    if assumed:
+        output.note(f"{names} was taken for bands of {assumed}; name another with --sensor")
+    return parse_bands(names or None, sensor or None)
+
+
+def _as_json(report: "AdaptReport") -> dict[str, object]:
     return {
         "status": report.status,
         "source": report.source,
         "output": report.output,
+        "architecture": report.architecture,
         "bytes": report.nbytes,
         "from_chans": report.from_chans,
         "in_chans": report.in_chans,
         "num_classes": report.num_classes,
         "method": report.method,
+        "gains": report.gains,
+        "bands": report.bands,
+        "coverage": report.coverage,
+        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in report.checks],
         "tensors": report.counts(),
         "changes": [
-            {"name": c.name, "action": c.action, "shape": c.shape, "new_shape": c.new_shape or None} for c in changed
+            {
+                "name": c.name,
+                "action": c.action,
+                "shape": c.shape,
+                "dtype": c.dtype,
+                "new_name": c.new_name or None,
+                "new_shape": c.new_shape or None,
+                "new_dtype": c.new_dtype or None,
+            }
+            for c in report.changes
+            if c.action not in ("copy", "cast")
         ],
     }
 
 
-def _as_lines(report: "AdaptReport", changed: "list[TensorChange]") -> list[str]:
+def _as_lines(report: "AdaptReport") -> list[str]:
     verb = {"written": "written", "unchanged": "unchanged, it holds this already", "planned": "would be written"}
     lines = [f"{report.output}: {verb[report.status]}, {output.count(report.nbytes)}B"]
-    for c in changed:
-        if c.action == "adapt":
-            lines.append(f"  {c.name}: {_shape(c.shape)} -> {_shape(c.new_shape)}, {report.method}")
-        else:
-            lines.append(f"  {c.name}: {_shape(c.shape)} dropped; loading makes a new classifier")
-    copied = report.counts()["copy"]
-    lines.append(f"  {copied} tensors copied unchanged from {report.source}")
+    lines += [f"  {_told(c, report)}" for c in report.changes if c.action not in ("copy", "cast")]
+    counts = report.counts()
+    if "cast" in counts:
+        lines.append(f"  {counts['cast']} tensors cast to {report.dtype}")
+    lines.append(f"  {counts.get('copy', 0)} tensors copied unchanged from {report.source}")
+    lines += [f"  band {text}" for text in report.bands]
+    if any(abs(gain - 1) > 1e-6 for gain in report.gains):
+        shown = ", ".join(f"{gain:.3g}" for gain in report.gains[:16])
+        lines.append(f"  each source channel counts {shown}{' ...' if len(report.gains) > 16 else ''} times")
+    lines += [f"  verified: {c.name}: {c.detail}" for c in report.checks]
     return lines
+
+
+def _told(change: "TensorChange", report: "AdaptReport") -> str:
+    before, after = _shape(change.shape), _shape(change.new_shape)
+    told = {
+        "adapt": f"{before} -> {after}, {report.method}",
+        "resize": f"{before} -> {after}, resized",
+        "select": f"{before} -> {after}, classes kept",
+        "drop": f"{before} dropped; {change.reason}",
+    }
+    return f"{change.name}: {told[change.action]}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,54 @@
+"""A small JSON object that a stranger wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Any, NoReturn
+
+from zoo.core.errors import InvalidInputError, NotFoundError
+
+MAX_BYTES = 1 << 20
+
+
+def read_json_object(path: str | os.PathLike[str], *, name: str = "") -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: the file.
+        name: what to call it in messages, where that says more than its path.
+
+    Raises:
+        NotFoundError: there is no such file, or it may not be read.
+        InvalidInputError: it is no regular file, longer than MAX_BYTES, or not one JSON object.
+    """
+    path = os.fspath(path)
+    name = name or path
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidInputError(f"{name} is not a regular file.", path=path)
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"{name} cannot be read: {os.strerror(error.errno or 0)}.", hint="Check the path.", path=path
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise InvalidInputError(f"{name} should have at most {MAX_BYTES} bytes, found more.", path=path)
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidInputError(f"{name} should hold one JSON object, and does not.", hint="Fetch it again.", path=path)
+    return document
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a pipe would wait for its writer.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")

@@ -1,0 +1,117 @@
+"""Which tensors of a checkpoint must be resized so that it fits another image or patch size."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.resample import Filter
+from zoo.core.resize_families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, token_filter
+from zoo.core.resize_positions import ANTIALIASED, resize_patch_kernel, resize_patch_linear
+from zoo.core.resize_tensor import Job, Resize, Shape, Size, Tensor, text
+
+MAX_SIZE = 1 << 14
+"""Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
+
+RGB = 3
+
+
+def plan_resizes(
+    family: str,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    source_size: int | Size,
+    img_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    architecture: str = "",
+) -> dict[str, Resize]:
+    """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
+
+    Where input channels are adapted too, resize first: the plan is made for the shapes of the file.
+
+    Args:
+        family: the architecture's family, by the name of timm's module. One without rules has no such tensors.
+        shapes: tensor name -> shape of the whole file, with timm's key names.
+        source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
+        img_size: the image size wanted; default the source's.
+        patch_size: the patch size wanted; default the source's.
+        architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
+
+    Raises:
+        UsageError: a size that no image has.
+        InvalidInputError: a tensor depends on the size and no way to resize it is known, or it does not fit the
+            source's size; or the patch size is to change where it cannot.
+    """
+    whole = {name: tuple(shape) for name, shape in shapes.items()}
+    source = _checked(source_size, "image")
+    target = source if img_size is None else _checked(img_size, "image")
+    old_patch = _patch_of(family, whole)
+    new_patch = old_patch if patch_size is None else _checked(patch_size, "patch")
+    filter_ = token_filter(family, architecture)
+    plan = _plan_patch(family, whole, old_patch, new_patch, "linear" if "linear" in filter_ else ANTIALIASED)
+    if target == source and new_patch == old_patch:
+        return plan
+    job = Job(
+        architecture=architecture,
+        shapes=whole,
+        source=source,
+        target=target,
+        old_patch=old_patch,
+        new_patch=new_patch,
+        filter_=filter_,
+    )
+    for pattern, rule in RULES.get(family, ()):
+        for name in filter(re.compile(pattern).fullmatch, whole):
+            tensor = Tensor(name=name, shape=whole[name], job=job)
+            if 0 in tensor.shape:
+                raise tensor.refused("it is empty")
+            resize = rule(tensor)
+            if resize is not None:
+                plan[name] = resize
+    return plan
+
+
+def _checked(size: int | Size, what: str) -> Size:
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (0 < height <= MAX_SIZE and 0 < width <= MAX_SIZE):
+        raise UsageError(f"The {what} size must be 1 to {MAX_SIZE} on each side, found {text((height, width))}.")
+    return height, width
+
+
+def _patch_of(family: str, shapes: Mapping[str, Shape]) -> Size | None:
+    """The patch size (height, width), None where no patch embedding tells it."""
+    shape = shapes.get(PATCH_KERNELS.get(family, ""), ())
+    if len(shape) == 4 and min(shape) > 0:
+        return shape[2], shape[3]
+    if len(shape) == 2 and family == "naflexvit":  # a linear layer on square RGB patches
+        edge = math.isqrt(shape[1] // RGB)
+        return (edge, edge) if edge and edge * edge * RGB == shape[1] else None
+    return None
+
+
+def _plan_patch(
+    family: str, shapes: Mapping[str, Shape], old: Size | None, new: Size | None, filter_: Filter
+) -> dict[str, Resize]:
+    if old == new:
+        return {}
+    if old is None or new is None:
+        raise InvalidInputError(
+            f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
+            hint="Leave out --patch-size.",
+        )
+    name = PATCH_KERNELS[family]
+    shape = shapes[name]
+    is_conv = len(shape) == 4
+    resize = Resize(
+        old_shape=shape,
+        new_shape=(*shape[:2], *new) if is_conv else (shape[0], math.prod(new) * RGB),
+        method=f"pseudo-inverse of a resize ({filter_})",
+        as_reference=family in PATCHES_RESIZED_BY_TIMM,
+        function=partial(resize_patch_kernel, new=new, filter_=filter_)
+        if is_conv
+        else partial(resize_patch_linear, old=old, new=new),
+    )
+    return {name: resize}

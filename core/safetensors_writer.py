@@ -1,0 +1,162 @@
+"""Writing safetensors files as a stream: header, alignment, copies by the kernel. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from zoo.core.atomic_output import OutputFile
+from zoo.core.background import in_background
+from zoo.core.errors import InvalidInputError
+from zoo.core.safetensors_file import MAX_HEADER, is_text
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor, became_shorter, length_of
+
+_COPY_CHUNK = 1 << 24
+_READ_AHEAD = 4 * _COPY_CHUNK
+_PAGE = 4096
+
+
+def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
+    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given.
+
+    Raises InvalidInputError for what no reader takes: a name that the format keeps for itself or that is no text, a
+    header over the limit.
+    """
+    ordered = sorted(tensors, key=lambda t: -DTYPE_BITS[t.dtype])
+    for tensor in ordered:
+        if tensor.name == "__metadata__" or not is_text(tensor.name):
+            raise InvalidInputError(f"A safetensors file cannot hold a tensor called {tensor.name[:80]!r}.")
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    offset = 0
+    for tensor in ordered:
+        end = offset + tensor.nbytes
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    text += b" " * _page_shift(ordered, 8 + len(text))
+    if len(text) > MAX_HEADER:
+        raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
+    return len(text).to_bytes(8, "little") + text, ordered
+
+
+def _page_shift(ordered: list[StoredTensor], position: int) -> int:
+    """How far to move the data for its largest region to keep its place within a page: such copies are a third faster.
+
+    0 where that would not keep the data aligned to 8 bytes.
+    """
+    regions = [(data.length, data.offset - at) for at, data in _placed(ordered, position) if isinstance(data, Region)]
+    shift = max(regions)[1] % _PAGE if regions else 0
+    return shift if shift % 8 == 0 else 0
+
+
+def write_safetensors(
+    output: OutputFile,
+    tensors: Iterable[StoredTensor],
+    metadata: Mapping[str, str],
+    late_metadata: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
+    """Write a whole file: bytes that lie in other files are copied by the kernel while the others are computed.
+
+    Args:
+        output: where to.
+        tensors, metadata: what.
+        late_metadata: gives the metadata once more when the tensors are written, of the same length: for a value
+            (a checksum) that is known only then.
+
+    Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
+    """
+    header, ordered = layout(tensors, metadata)
+    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))
+    pieces = list(_placed(ordered, len(header)))
+    first, second = _halves((at, data) for at, data in pieces if isinstance(data, Region))
+    with in_background(partial(_copy_all, first, output)), in_background(partial(_copy_all, second, output)):
+        for position, data in pieces:
+            if isinstance(data, Computed):
+                for part in data.compute():
+                    position = output.write_at(part, position)
+            elif not isinstance(data, Region):
+                output.write_at(data, position)
+    if late_metadata is not None:
+        final, _ = layout(ordered, late_metadata())
+        assert len(final) == len(header)
+        header = final
+    output.write_at(header, 0)
+
+
+def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
+    """Each tensor's data with its position in the file; neighbours of one source as one region."""
+    start, pending = position, None
+    for data in (tensor.data for tensor in ordered):
+        follows = isinstance(data, Region) and pending is not None and data.follows(pending)
+        if pending is not None and not follows:
+            yield start, pending
+            pending = None
+        if not isinstance(data, Region):
+            yield position, data
+        elif pending is None:
+            start, pending = position, data
+        else:
+            pending = pending._replace(length=pending.length + data.length)
+        position += length_of(data)
+    if pending is not None:
+        yield start, pending
+
+
+def _halves(pieces: Iterable[tuple[int, Region]]) -> tuple[list[tuple[int, Region]], list[tuple[int, Region]]]:
+    """The regions in two lists of about equal length: one core alone does not keep the disk busy."""
+    halves: tuple[list[tuple[int, Region]], list[tuple[int, Region]]] = ([], [])
+    for position, region in pieces:
+        half = region.length // 2 // _COPY_CHUNK * _COPY_CHUNK
+        if half:
+            halves[0].append((position, region._replace(length=half)))
+        rest = region._replace(offset=region.offset + half, length=region.length - half)
+        halves[1].append((position + half, rest))
+    return halves
+
+
+def _copy_all(pieces: list[tuple[int, Region]], output: OutputFile, stopped: Callable[[], bool]) -> None:
+    for position, region in pieces:
+        _copy(region, output, position, stopped)
+
+
+def _copy(region: Region, output: OutputFile, position: int, stopped: Callable[[], bool]) -> None:
+    offset, end = region.offset, region.offset + region.length
+    by_kernel = hasattr(os, "copy_file_range")
+    _advise(region, offset, region.length, "POSIX_FADV_SEQUENTIAL")
+    _advise(region, offset, _READ_AHEAD, "POSIX_FADV_WILLNEED")
+    while offset < end and not stopped():
+        # Chunks end at multiples of their size, which the page cache stores in large units.
+        count = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
+        if by_kernel:
+            try:
+                copied = os.copy_file_range(region.fd, output.fd, count, offset, position)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
+                    raise
+                copied = 0
+            if not copied:  # some file systems say so of every copy
+                by_kernel = False
+                continue
+        else:
+            data = os.pread(region.fd, min(count, 1 << 20), offset)
+            output.write_at(data, position)
+            copied = len(data)
+        if not copied:
+            raise became_shorter(region)
+        output.start_writeback(position, copied)
+        _advise(region, offset + _READ_AHEAD, copied, "POSIX_FADV_WILLNEED")
+        offset += copied
+        position += copied
+
+
+def _advise(region: Region, offset: int, length: int, advice: str) -> None:
+    """Tell the kernel what of the source is read next: a file that is not in memory then copies twice as fast."""
+    if hasattr(os, "posix_fadvise") and offset < region.offset + region.length:
+        with suppress(OSError):  # it is only advice
+            os.posix_fadvise(region.fd, offset, length, getattr(os, advice))

@@ -1,0 +1,97 @@
+"""One tensor as it is stored: its name, dtype and shape, and where its bytes are. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from zoo.core.errors import InvalidInputError
+
+DTYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+_CHUNK = 1 << 24
+
+
+class Region(NamedTuple):
+    """`length` bytes at `offset` of an open file."""
+
+    fd: int
+    offset: int
+    length: int
+    path: str = ""
+
+    def follows(self, other: Region) -> bool:
+        return (self.fd, self.offset) == (other.fd, other.offset + other.length)
+
+
+class Computed(NamedTuple):
+    """`length` bytes that `compute` gives, piece by piece, while everything that can be copied is."""
+
+    length: int
+    compute: Callable[[], Iterable[bytes | memoryview]]
+
+
+Data = Region | Computed | bytes | memoryview
+
+
+def length_of(data: Data) -> int:
+    """Bytes of it."""
+    return data.length if isinstance(data, Region | Computed) else len(data)
+
+
+class StoredTensor(NamedTuple):
+    """One tensor: safetensors dtype name, shape, and where its bytes are (a file, or memory)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: Data
+
+    @property
+    def nbytes(self) -> int:
+        return length_of(self.data)
+
+    def read(self) -> bytes | memoryview:
+        """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
+        return b"".join(self.chunks()) if isinstance(self.data, Region | Computed) else self.data
+
+    def chunks(self, size: int = _CHUNK) -> Iterator[bytes | memoryview]:
+        """The tensor's bytes in pieces: of `size` bytes where they lie in a file or in memory. Raises as `read`."""
+        data = self.data
+        if isinstance(data, Computed):
+            yield from data.compute()
+        elif isinstance(data, Region):
+            offset, end = data.offset, data.offset + data.length
+            while offset < end:
+                part = _read_exactly(data, offset, min(end - offset, size))
+                yield part
+                offset += len(part)
+        else:
+            view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+            yield from (view[start : start + size] for start in range(0, len(view), size))
+
+
+def _read_exactly(region: Region, offset: int, count: int) -> bytes:
+    parts = []
+    while count:
+        part = os.pread(region.fd, count, offset)
+        if not part:
+            raise became_shorter(region)
+        parts.append(part)
+        offset, count = offset + len(part), count - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def became_shorter(region: Region) -> InvalidInputError:
+    """The error for a file that ends before its region does."""
+    return InvalidInputError(
+        f"{region.path or 'The weight file'} became shorter while it was read.",
+        hint="Run again when nothing writes to it.",
+        path=region.path,
+    )

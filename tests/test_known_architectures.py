@@ -1,0 +1,290 @@
+"""The facts of architectures that zoo cannot build yet, against what timm says and against published shapes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from zoo.cli import errors
+from zoo.cli.app import app
+from zoo.core import registry
+from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
+from zoo.core.fingerprint import fingerprint
+from zoo.core.known_architectures import (
+    KNOWN_PATH,
+    classifier_names,
+    find_cfg,
+    find_known,
+    input_layer_names,
+    known_cfg,
+    known_names,
+    known_with_fingerprint,
+)
+from zoo.core.records import IMAGENET_STD, module_paths
+from zoo.core.registry import UNTRAINED
+
+# Patch embedding, convolution, space to depth, linear patches, several branches; one head, two, none.
+SAMPLE = (
+    "beit_base_patch16_224", "crossvit_9_240", "deit_tiny_distilled_patch16_224", "gemma4_vit_167m", "levit_128s",
+    "mobileone_s0", "naflexvit_base_patch16_gap", "qwen3_vit_88m_enc", "repvgg_a0", "tresnet_m", "vgg11",
+    "vit_base_patch14_dinov2",
+)  # fmt: skip
+
+# timm 1.0.31 names one head of these two; both have a row a class.
+TWO_HEADS = {"levit_384_s8", "levit_conv_384_s8"}
+
+
+def test_every_row_is_complete():
+    for name in known_names():
+        known = find_known(name)
+        assert known is not None
+        assert known.name == name
+        assert known.family
+        assert known.first_conv or known.family == "csatv2"
+        assert known.classifier or name.endswith("_enc")
+        assert known.num_features > 0
+        assert known.input_blocks == 1 or known.family in ("tresnet", "naflexvit", "gemma4_vit")
+        assert len(bytes.fromhex(known.fingerprint)) == 8
+        assert known.tags
+        assert known.default_tag != UNTRAINED or len(known.tags) == 1
+
+
+def test_the_file_holds_the_names_in_order_and_none_that_zoo_builds():
+    listed = list(json.loads(KNOWN_PATH.read_text())["architectures"])
+    assert listed == sorted(set(listed))
+    assert sorted(known_names()) == listed
+    assert not [name for name in listed if registry.is_model(name)]
+    names = known_names()
+    assert names.index("vgg11") < names.index("vgg13_bn") < names.index("vgg19")
+
+
+def test_a_row_and_what_follows_from_it():
+    # Names and sizes of BEiT's release: 16 x 16 patches of 224 pixels, width 768, 21,841 classes of ImageNet-22k.
+    known = find_known("beit_base_patch16_224")
+    assert known is not None
+    assert (known.family, known.first_conv, known.classifier) == ("beit", "patch_embed.proj", "head")
+    assert (known.num_features, known.input_blocks, known.default_tag) == (768, 1, "in22k_ft_in22k_in1k")
+    cfg = known_cfg("beit_base_patch16_224.in22k_ft_in22k")
+    assert (cfg.architecture, cfg.num_classes, cfg.mean) == ("beit_base_patch16_224", 21841, (0.5, 0.5, 0.5))
+    assert cfg.hf_hub_id == "timm/beit_base_patch16_224.in22k_ft_in22k"
+    assert known_cfg("beit_base_patch16_224").num_classes == 1000
+    assert known_cfg("vgg11").std == IMAGENET_STD
+    assert known_cfg("vgg11").pool_size == (7, 7)
+
+
+def test_the_layout_of_input_layers():
+    layouts = {
+        "tresnet_m": (16, False),  # space to depth, 4 x 4
+        "naflexvit_base_patch16_gap": (256, False),  # a linear layer of 16 x 16 patches, colour last
+        "gemma4_vit_167m": (256, True),  # the same, colour first
+        "vit_base_patch16_224": (1, False),
+    }
+    for name, layout in layouts.items():
+        known = find_known(name)
+        assert known is not None
+        assert (known.input_blocks, known.channels_first) == layout
+    several = find_known("crossvit_9_240")
+    assert several is not None
+    assert several.first_conv == ("patch_embed.0.proj", "patch_embed.1.proj")
+    assert several.classifier == ("head.0", "head.1")
+
+
+def test_an_architecture_without_published_weights():
+    cfg = known_cfg("densenet264")
+    assert (cfg.tag, cfg.has_weights, cfg.first_conv) == (UNTRAINED, False, "features.conv0")
+
+
+@pytest.mark.parametrize("name", ["", "no_such_net", "beit", "schema_version", '"', "a\nb", "beit_base_patch16_224.x"])
+def test_no_such_architecture(name):
+    assert find_known(name) is None
+
+
+def test_unknown_names_and_tags_are_told_with_what_there_is():
+    with pytest.raises(UnknownModelError, match="beit_base_patch16_224"):
+        known_cfg("beit_bas_patch16_224")
+    with pytest.raises(NotFoundError, match="no tag 'x'; its tags are: in22k_ft_in22k_in1k, in22k_ft_in22k"):
+        known_cfg("beit_base_patch16_224.x")
+    with pytest.raises(UnknownModelError):
+        known_cfg("resnet34")
+
+
+def test_any_published_architecture_is_found():
+    assert find_cfg("resnet34") == registry.get_pretrained_cfg("resnet34")
+    assert find_cfg("resnet34.a2_in1k").tag == "a2_in1k"
+    assert find_cfg("vgg11.tv_in1k") == known_cfg("vgg11")
+    with pytest.warns(FutureWarning, match=r"nest_base_jx"):
+        assert find_cfg("jx_nest_base").architecture == "nest_base_jx"
+    with pytest.warns(FutureWarning, match=r"resnet50\.tv_in1k"):
+        assert find_cfg("tv_resnet50").name == "resnet50.tv_in1k"
+    with pytest.raises(UnknownModelError, match="Did you mean resnet34"):
+        find_cfg("resnte34")
+    with pytest.raises(NotFoundError, match=r"no tag 'a1_in1'.*Did you mean resnet34\.a1_in1k\?"):
+        find_cfg("resnet34.a1_in1")
+
+
+def test_a_users_model_goes_before_what_is_known(monkeypatch):
+    monkeypatch.setattr(registry, "_user_models", {"vgg11": lambda pretrained=False: None})
+    with pytest.raises(NotFoundError, match="vgg11 was registered without a default config"):
+        find_cfg("vgg11")
+
+
+def test_old_names_have_a_successor_that_exists():
+    from zoo.core.aliases import ALIASES
+
+    for old, successor in ALIASES.items():
+        name, tag = registry.split_model_name_tag(successor)
+        tags = find_known(name).tags if find_known(name) else registry.cfgs_by_tag(name)
+        assert not tag or tag in tags, old
+
+
+def test_a_fingerprint_names_its_architectures():
+    # BEiT and BEiT v2 differ in how they were trained, not in their tensors.
+    known = find_known("beit_base_patch16_224")
+    assert known is not None
+    assert known_with_fingerprint(known.fingerprint) == ["beit_base_patch16_224", "beitv2_base_patch16_224"]
+    assert known_with_fingerprint("0" * 16) == []
+
+
+def test_the_names_of_input_layers_and_classifiers_cover_every_architecture():
+    layers, heads = input_layer_names(), classifier_names()
+    assert layers.most_common(1)[0][0] == "patch_embed.proj"
+    assert layers["body.conv1.conv"] == len([n for n in known_names() if n.startswith("tresnet")])
+    resnets = registry.variants("resnet").values()
+    assert layers["conv1"] >= sum(spec.first_conv == "conv1" for spec in resnets) > 20
+    assert heads["fc"] >= len(resnets)
+    for name in SAMPLE:
+        known = find_known(name)
+        assert known is not None
+        assert all(layers[path] for path in module_paths(known.first_conv))
+        assert all(heads[path] for path in module_paths(known.classifier))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (
+            ["info", "beit_base_patch16_224"],
+            "zoo knows the weights of beit_base_patch16_224 but cannot build the model yet.",
+            "zoo adapt-weights beit_base_patch16_224 --in-chans N",
+        ),
+        (
+            ["create", "vgg11.tv_in1k", "--num-classes", "3"],
+            "zoo knows the weights of vgg11 but cannot build the model yet.",
+            "zoo adapt-weights vgg11 --in-chans N",
+        ),
+        (
+            ["info", "densenet264"],
+            "zoo knows densenet264 but cannot build the model yet.",
+            "zoo adapt-weights densenet264 --weights FILE",
+        ),
+        (["info", "csatv2"], "zoo knows the weights of csatv2 but cannot build the model yet.", "zoo list"),
+        (["info", "jx_nest_base"], "zoo knows the weights of nest_base_jx but cannot build the model yet.", "adapt"),
+        (["info", "beit_bas_patch16_224"], "No model is called 'beit_bas_patch16_224'.", "zoo list"),
+    ],
+)
+def test_commands_that_need_the_model_say_why_they_cannot(words, sentence, hint, capsys):
+    assert errors.run(app, words) == ExitCode.NOT_FOUND
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert sentence in said.err
+    assert hint in said.err
+
+
+def test_a_lookup_parses_one_row_and_imports_nothing_heavy():
+    code = (
+        "import sys; from zoo.core import known_architectures as known;"
+        "assert known.find_cfg('beit_base_patch16_224').architecture == 'beit_base_patch16_224';"
+        "assert not known._rows.cache_info().misses;"
+        "assert not {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def timm():
+    try:
+        import timm
+    except Exception as error:  # its torchvision may be built for another torch, which fails in ways of its own
+        pytest.skip(f"timm does not import: {error}")
+    return timm
+
+
+class TestAgainstTimm:
+    def test_every_name_is_known(self, timm):
+        dropped = {"cspdarknet53_iabn", "cspresnext50_iabn", "densenet121d", "densenet264"}
+        built = {name for family in registry.families() for name in registry.variants(family)}
+        assert set(timm.list_models()) - built == set(known_names()) - dropped
+
+    def test_default_configs(self, timm):
+        keys = (
+            "hf_hub_id", "url", "input_size", "test_input_size", "min_input_size", "fixed_input_size", "interpolation",
+            "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv",
+            "classifier", "license", "origin_url", "paper_ids", "paper_name", "custom_load", "notes",
+        )  # fmt: skip
+        for name in set(timm.list_models()) & set(known_names()):
+            expected = {c.tag or UNTRAINED: c for c in timm.models.get_arch_pretrained_cfgs(name).values()}
+            known = find_known(name)
+            assert known is not None
+            found = known.cfgs_by_tag()
+            assert list(found) == list(expected), name
+            for tag, cfg in found.items():
+                for key in keys:
+                    if key == "classifier" and name in TWO_HEADS:
+                        continue
+                    theirs, ours = getattr(expected[tag], key), getattr(cfg, key)
+                    if key in ("first_conv", "classifier"):
+                        theirs, ours = module_paths(theirs), module_paths(ours)
+                    theirs = tuple(theirs) if isinstance(theirs, list) else theirs
+                    assert (theirs or None) == (ours or None), (name, tag, key)
+
+    @pytest.mark.parametrize("name", SAMPLE)
+    def test_tensors(self, timm, name):
+        import torch
+
+        with torch.device("meta"):
+            three, five = (timm.create_model(name, in_chans=channels).state_dict() for channels in (3, 5))
+        known = find_known(name)
+        assert known is not None
+        layers = module_paths(known.first_conv)
+        for model in (three, five):
+            shapes = {key: tensor.shape for key, tensor in model.items()}
+            assert fingerprint(shapes, layers, module_paths(known.classifier)) == known.fingerprint
+        changed = {key for key in three if three[key].shape != five[key].shape}
+        assert changed == {f"{layer}.weight" for layer in layers}
+        assert {three[key].shape[1] for key in changed} <= {3 * known.input_blocks}
+        assert {five[key].shape[1] for key in changed} <= {5 * known.input_blocks}
+
+    @pytest.mark.parametrize("name", ["tresnet_m", "naflexvit_base_patch16_gap", "gemma4_vit_167m"])
+    def test_an_entry_of_the_input_axis_belongs_to_the_channel_that_the_layout_says(self, timm, name):
+        known = find_known(name)
+        assert known is not None
+        channels = channels_of_input_entries(timm, name, known.first_conv)
+        assert len(channels) == 3 * known.input_blocks
+        for entry, channel in enumerate(channels):
+            assert channel == (entry // known.input_blocks if known.channels_first else entry % 3)
+
+
+class LayerReachedError(Exception):
+    """Its input has been recorded; the rest of the network is not needed."""
+
+
+def channels_of_input_entries(timm, name, first_conv):
+    """Which channel of the image each entry on the input axis of a layer reads, by showing it one value a channel."""
+    import torch
+
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    model.to_empty(device="cpu")
+    seen = []
+
+    def record(layer, inputs):
+        seen.append(inputs[0])
+        raise LayerReachedError
+
+    model.get_submodule(first_conv).register_forward_pre_hook(record)
+    with pytest.raises(LayerReachedError):
+        model(torch.arange(3.0).reshape(1, 3, 1, 1).expand(1, 3, 64, 64))
+    entries = seen[0].movedim(1, -1) if seen[0].ndim == 4 else seen[0]
+    # A network may scale its input first, so the order of the values counts and not the values.
+    return entries.reshape(-1, entries.shape[-1])[0].unique(return_inverse=True)[1].tolist()
