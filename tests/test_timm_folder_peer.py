@@ -112,7 +112,6 @@ def test_a_thirteen_channel_source_stays_what_it_is(tmp_path: Path):
     [
         ("vit_tiny_patch16_224", 160),
         ("deit_tiny_distilled_patch16_224", 256),
-        ("crossvit_tiny_240", 480),
         ("swin_tiny_patch4_window7_224", 256),
         ("xcit_nano_12_p16_224", 320),
         ("resnet18", 320),
