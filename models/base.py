@@ -42,6 +42,17 @@ def check_output_stride(output_stride: int) -> None:
         raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
 
 
+def in_sequence(modules: Sequence[nn.Module]) -> Step:
+    """One step that runs the modules one after the other."""
+
+    def run(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return run
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -99,6 +110,16 @@ class ImageModel(nn.Module):
     def steps(self) -> Iterator[tuple[str, Step]]:
         """The trunk in order: (module path whose output it is, function). Features are read between steps."""
         raise NotImplementedError
+
+    def steps_by_level(self, path: str) -> Iterator[tuple[str, Step]]:
+        """The steps of a trunk that is the Sequential at `path`: one for each level of features."""
+        ends = {level["module"] for level in self.feature_info}
+        modules: list[nn.Module] = []
+        for name, module in self.get_submodule(path).named_children():
+            modules.append(module)
+            if f"{path}.{name}" in ends:
+                yield f"{path}.{name}", in_sequence(modules)
+                modules = []
 
     def finish(self, x: Tensor) -> Tensor:
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
@@ -192,13 +213,20 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
-    def make_head(self, global_pool: str) -> None:
-        """Create pooling and classifier for `num_classes`; 0 classes leave an identity."""
+    def make_head(self, global_pool: str, channels: int = 0) -> None:
+        """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
+
+        `channels` are those that reach the pooling, where layers between trunk and pooling make them other than
+        `num_features`.
+        """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
-        self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
+        self.head_hidden_size = (channels or self.num_features) * self.global_pool.feature_multiplier
         head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+        container = self.classifier_path.rpartition(".")[0]
+        if container and not hasattr(self, container):
+            self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
         self.set_submodule(self.classifier_path, head)
 
     def get_classifier(self) -> nn.Module:
