@@ -42,6 +42,15 @@ def check_output_stride(output_stride: int) -> None:
         raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
 
 
+def sequential_parts(step: Step) -> Iterator[Step]:
+    """The step itself, or what it runs one after the other."""
+    if isinstance(step, nn.Sequential):
+        for part in step:
+            yield from sequential_parts(part)
+    else:
+        yield step
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -129,7 +138,7 @@ class ImageModel(nn.Module):
     def _run(self, step: Step, x: Tensor) -> Tensor:
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             return step(x)
-        for part in step if isinstance(step, nn.Sequential) else [step]:
+        for part in sequential_parts(step):
             x = checkpoint(part, x, use_reentrant=False)
         return x
 
