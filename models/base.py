@@ -219,9 +219,9 @@ class ImageModel(nn.Module):
         self.global_pool = GlobalPool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
-        parent = self.classifier_path.rpartition(".")[0]
-        if parent and not hasattr(self, parent):
-            self.add_module(parent, nn.Module())
+        container = self.classifier_path.rpartition(".")[0]
+        if container and not hasattr(self, container):
+            self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
         self.set_submodule(self.classifier_path, head)
 
     def get_classifier(self) -> nn.Module:

@@ -21,7 +21,7 @@ from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.mixed_conv import MixedConv2d
 from zoo.models.layers.norm_act import NormActFactory
-from zoo.models.layers.pool import BlurPool2d
+from zoo.models.layers.pool import antialias_pool
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class BlockStyle:
         """The downsampling that takes over a convolution's stride, or an identity."""
         if stride == 1 or not self.aa_layer:
             return nn.Identity()
-        if self.aa_layer == "avg":
-            return nn.AvgPool2d(stride)
-        return BlurPool2d(channels, stride, pad_mode="constant" if self.aa_layer == "blurpc" else "reflect")
+        return antialias_pool(self.aa_layer, channels, stride)
 
     def conv_stride(self, stride: int) -> int:
         return 1 if self.aa_layer else stride

@@ -64,6 +64,13 @@ class BlurPool2d(nn.Module):
         return F.conv2d(padded, self.filt, stride=self.stride, groups=self.channels)
 
 
+def antialias_pool(aa_layer: str, channels: int, stride: int) -> nn.Module:
+    """The downsampling that takes over a convolution's stride: "blur", "blurpc" (padded with zeros) or "avg"."""
+    if aa_layer == "avg":
+        return nn.AvgPool2d(stride)
+    return BlurPool2d(channels, stride, pad_mode="constant" if aa_layer == "blurpc" else "reflect")
+
+
 class AvgPool2dSame(nn.Module):
     """2x2 average that keeps the size: the right and bottom border are padded with zeros."""
 
