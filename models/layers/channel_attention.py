@@ -31,15 +31,16 @@ class SqueezeExcite(nn.Module):
 class MBConvSqueezeExcite(nn.Module):
     """Squeeze-and-excitation inside MBConv, with the keys `conv_reduce`, `conv_expand` and a given hidden width."""
 
-    def __init__(self, channels: int, hidden: int, act: str) -> None:
+    def __init__(self, channels: int, hidden: int, act: str, gate: str = "sigmoid") -> None:
         super().__init__()
         self.conv_reduce = nn.Conv2d(channels, hidden, 1)
         self.act1 = make_activation(act)
         self.conv_expand = nn.Conv2d(hidden, channels, 1)
+        self.gate = make_activation(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)
-        return x * self.conv_expand(self.act1(self.conv_reduce(pooled))).sigmoid()
+        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(pooled))))
 
 
 class GlobalContext(nn.Module):
