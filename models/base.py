@@ -42,6 +42,26 @@ def check_output_stride(output_stride: int) -> None:
         raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
 
 
+def in_sequence(modules: Sequence[nn.Module]) -> Step:
+    """One step that runs the modules one after the other."""
+
+    def run(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return run
+
+
+def sequential_parts(step: Step) -> Iterator[Step]:
+    """The step itself, or what it runs one after the other."""
+    if isinstance(step, nn.Sequential):
+        for part in step:
+            yield from sequential_parts(part)
+    else:
+        yield step
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -104,6 +124,16 @@ class ImageModel(nn.Module):
         """The trunk in order: (module path whose output it is, function). Features are read between steps."""
         raise NotImplementedError
 
+    def steps_by_level(self, path: str) -> Iterator[tuple[str, Step]]:
+        """The steps of a trunk that is the Sequential at `path`: one for each level of features."""
+        ends = {level["module"] for level in self.feature_info}
+        modules: list[nn.Module] = []
+        for name, module in self.get_submodule(path).named_children():
+            modules.append(module)
+            if f"{path}.{name}" in ends:
+                yield f"{path}.{name}", in_sequence(modules)
+                modules = []
+
     def finish(self, x: Tensor) -> Tensor:
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
         return x
@@ -133,7 +163,7 @@ class ImageModel(nn.Module):
     def _run(self, step: Step, x: Tensor) -> Tensor:
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             return step(x)
-        for part in step if isinstance(step, nn.Sequential) else [step]:
+        for part in sequential_parts(step):
             x = checkpoint(part, x, use_reentrant=False)
         return x
 
@@ -204,19 +234,21 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
-    def make_head(self, global_pool: str) -> None:
+    def make_head(self, global_pool: str, channels: int = 0) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
+        `channels` are those that reach the pooling, where layers between trunk and pooling make them other than
+        `num_features`. A `classifier_path` of two parts puts the classifier into a container, created if need be.
         """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
-        self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
+        pooled = (channels or self.num_features) * self.global_pool.feature_multiplier
+        self.head_hidden_size = self.classifier_width(pooled)
         head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
-        parent = self.classifier_path.rpartition(".")[0]
-        if parent and not hasattr(self, parent):
-            self.add_module(parent, nn.Module())
+        container = self.classifier_path.rpartition(".")[0]
+        if container and not hasattr(self, container):
+            self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
         self.set_submodule(self.classifier_path, head)
 
     def get_classifier(self) -> nn.Module:

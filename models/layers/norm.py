@@ -44,13 +44,13 @@ class RmsNorm(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.ones_(self.weight)
 
-    def scale(self, x: Tensor) -> Tensor:
-        """The square of what the input is divided by."""
+    def second_moment(self, x: Tensor) -> Tensor:
+        """What the input is divided by the square root of."""
         return x.square().mean(self.axis, keepdim=True)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight if self.axis == -1 else self.weight.view(-1, 1, 1)
-        return x * (self.scale(x) + self.eps).rsqrt() * weight
+        return x * (self.second_moment(x) + self.eps).rsqrt() * weight
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}"
@@ -65,7 +65,7 @@ class RmsNorm2d(RmsNorm):
 class SimpleNorm(RmsNorm):
     """Divides by the standard deviation (with Bessel's correction) without taking off the mean."""
 
-    def scale(self, x: Tensor) -> Tensor:
+    def second_moment(self, x: Tensor) -> Tensor:
         return x.var(self.axis, keepdim=True)
 
 
