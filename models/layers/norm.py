@@ -36,6 +36,16 @@ NORMS: dict[str, NormFactory] = {
 }
 
 
+TOKEN_NORMS: dict[str, Callable[..., nn.Module]] = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
+
+
+def token_norm_factory(name: str = "layernorm", eps: float = 1e-6) -> NormFactory:
+    """channels -> norm over the last dimension, for tokens (..., C)."""
+    if name not in TOKEN_NORMS:
+        raise UsageError(f"A norm of tokens must be one of {', '.join(TOKEN_NORMS)}, found {name!r}.")
+    return partial(TOKEN_NORMS[name], eps=eps)
+
+
 def norm_factory(name: str) -> NormFactory:
     """channels -> norm layer."""
     if name not in NORMS:
