@@ -16,7 +16,7 @@ from zoo.models.layers.norm import LayerNorm2d
 class SqueezeExcite(nn.Module):
     """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`.
 
-    `hidden` is the width between them; where it is 0, `ratio * channels` rounded to a multiple of 8.
+    The hidden width is given, or `ratio` of the channels, brought to a multiple of 8.
     """
 
     def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0) -> None:

@@ -44,14 +44,19 @@ def default_cfgs(name):
     }
 
 
+def flat(key):
+    return key.replace(".", "_")
+
+
 def outputs(name, size):
     model = fill_(timm.create_model(name).eval())
     x = image(size)
     with torch.inference_mode():
         found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
-        state = model.state_dict()
+        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there.
+        state = {flat(k): v for k, v in model.state_dict().items()}
         trunk = timm.create_model(name, features_only=True).eval().double()
-        trunk.load_state_dict({k: state[k] for k in trunk.state_dict()})
+        trunk.load_state_dict({k: state[flat(k)] for k in trunk.state_dict()})
         found["maps"] = [summary(m) for m in trunk(x)]
     return found
 
@@ -79,7 +84,7 @@ def facts(name):
         "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, [3, 64, 64]) if params < LARGE else None,
+        "outputs": outputs(name, cfg.get("min_input_size") or [3, 64, 64]) if params < LARGE else None,
     }
 
 
