@@ -125,6 +125,14 @@ class ImageModel(nn.Module):
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
         return x
 
+    def before_classifier(self, x: Tensor) -> Tensor:
+        """From what pooling gives to what the classifier reads (a norm, a hidden layer)."""
+        return x
+
+    def classifier_width(self, pooled: int) -> int:
+        """Channels that the classifier reads, given those that pooling gives."""
+        return pooled
+
     def init_module(self, name: str, module: nn.Module) -> None:  # noqa: ARG002 - families decide by name
         """Give one module its initial weights."""
         reset = getattr(module, "reset_parameters", None)
@@ -154,7 +162,7 @@ class ImageModel(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.global_pool(x)
+        x = self.before_classifier(self.global_pool(x))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -213,16 +221,15 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
-    def make_head(self, global_pool: str, channels: int = 0) -> None:
+    def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        `channels` are those that reach the pooling, where layers between trunk and pooling make them other than
-        `num_features`.
+        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
         """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
-        self.head_hidden_size = (channels or self.num_features) * self.global_pool.feature_multiplier
+        self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
         container = self.classifier_path.rpartition(".")[0]
         if container and not hasattr(self, container):
