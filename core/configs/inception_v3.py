@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zoo.core.records import HALF, IMAGENET_MEAN, IMAGENET_STD, Spec, Weights
+from zoo.core.configs._inception import TF, InceptionSpec
+from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True, kw_only=True)
-class InceptionV3Spec(Spec):
-    """Inception v3; its layers are those of the paper."""
+class InceptionV3Spec(InceptionSpec):
+    """Inception v3."""
 
     model_class: ClassVar[str] = "InceptionV3"
     classifier: ClassVar[str] = "fc"
-
-    act_layer: str = "relu"
-    norm_layer: str = "batchnorm"
-    norm_eps: float = 1e-3
 
     @property
     def first_conv(self) -> str:
@@ -25,9 +22,6 @@ class InceptionV3Spec(Spec):
 
 
 VARIANTS = {"inception_v3": InceptionV3Spec()}
-
-# Convolutions without padding leave 8 positions of 299 pixels.
-TF = Weights(input_size=299, pool_size=(8, 8), mean=HALF, std=HALF)
 
 WEIGHTS = {
     "inception_v3.tv_in1k": TF.but(url="https://download.pytorch.org/models/inception_v3_google-1a9a5a14.pth"),
