@@ -53,15 +53,6 @@ def in_sequence(modules: Sequence[nn.Module]) -> Step:
     return run
 
 
-def sequential_parts(step: Step) -> Iterator[Step]:
-    """The step itself, or what it runs one after the other."""
-    if isinstance(step, nn.Sequential):
-        for part in step:
-            yield from sequential_parts(part)
-    else:
-        yield step
-
-
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -159,7 +150,7 @@ class ImageModel(nn.Module):
     def _run(self, step: Step, x: Tensor) -> Tensor:
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             return step(x)
-        for part in sequential_parts(step):
+        for part in step if isinstance(step, nn.Sequential) else [step]:
             x = checkpoint(part, x, use_reentrant=False)
         return x
 
@@ -230,17 +221,15 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
-    def make_head(self, global_pool: str, channels: int = 0) -> None:
+    def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        `channels` are those that reach the pooling, where layers between trunk and pooling make them other than
-        `num_features`. A `classifier_path` of two parts puts the classifier into a container, created if need be.
+        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
         """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
-        pooled = (channels or self.num_features) * self.global_pool.feature_multiplier
-        self.head_hidden_size = self.classifier_width(pooled)
+        self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
         container = self.classifier_path.rpartition(".")[0]
         if container and not hasattr(self, container):
