@@ -44,6 +44,11 @@ class Spec:
         """Module path of the layer (or layers) that reads the image."""
         raise NotImplementedError
 
+    @property
+    def input_layout(self) -> str:
+        """Where the channels lie in that layer's weight, as `core.input_layers.InputLayout` reads it."""
+        return "conv"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:

@@ -73,6 +73,10 @@ class ImageModel(nn.Module):
     """
 
     classifier_path = "fc"
+    head_parts: tuple[str, ...] = ("global_pool",)
+    """Modules besides the classifier that belong to the head, not to the trunk."""
+    default_out_indices: int | Sequence[int] | None = None
+    """The levels that `features_only` gives where none are named: as `resolve_indices`."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -213,7 +217,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        head = {"global_pool", self.classifier_path.partition(".")[0]}
+        head = {*self.head_parts, self.classifier_path.partition(".")[0]}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)

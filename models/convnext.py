@@ -22,7 +22,7 @@ from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.mlp import GlobalResponseNormMlp, Mlp
-from zoo.models.layers.norm import norm_factory
+from zoo.models.layers.norm import norm_factory, token_norm_factory
 
 __getattr__ = family_attributes("convnext")
 
@@ -39,9 +39,10 @@ class ConvNeXtBlock(nn.Module):
         self.channels_last = not spec.conv_mlp
         self.init_value = spec.ls_init_value
         self.conv_dw = make_conv(channels, channels, kernel, dilation=dilation, groups=channels, bias=spec.conv_bias)
-        self.norm = norm_factory(spec.norm_layer, eps=spec.norm_eps, channels_last=self.channels_last)(channels)
+        make_norm = token_norm_factory if self.channels_last else norm_factory
+        self.norm = make_norm(spec.norm_layer, spec.norm_eps)(channels)
         mlp = GlobalResponseNormMlp if spec.use_grn else Mlp
-        self.mlp = mlp(channels, 4 * channels, act=spec.act_layer, conv=spec.conv_mlp)
+        self.mlp = mlp(channels, 4 * channels, act=spec.act_layer, use_conv=spec.conv_mlp)
         self.gamma = nn.Parameter(torch.empty(channels)) if spec.ls_init_value is not None else None
         self.drop_path = make_drop_path(drop_path)
         self.reset_parameters()
@@ -89,7 +90,7 @@ class ConvNeXt(ImageModel):
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         check_output_stride(output_stride)
         self.spec = spec
-        norm = norm_factory(spec.norm_layer, eps=spec.norm_eps)
+        norm = norm_factory(spec.norm_layer, spec.norm_eps)
         self.stem = self._make_stem(spec, in_chans)
         self._make_stages(spec, output_stride, drop_path_rate)
         self.num_features = spec.dims[-1]
@@ -101,7 +102,7 @@ class ConvNeXt(ImageModel):
     @staticmethod
     def _make_stem(spec: ConvNeXtSpec, in_chans: int) -> nn.Sequential:
         width, bias = spec.dims[0], spec.conv_bias
-        norm = norm_factory(spec.norm_layer, eps=spec.norm_eps)(width)
+        norm = norm_factory(spec.norm_layer, spec.norm_eps)(width)
         if spec.stem_type == "patch":
             return nn.Sequential(nn.Conv2d(in_chans, width, spec.patch_size, spec.patch_size, bias=bias), norm)
         first = make_divisible(width // 2) if spec.stem_type == "overlap_tiered" else width
@@ -142,14 +143,14 @@ class ConvNeXt(ImageModel):
         if stride == 1 and not dilates and in_channels == channels:
             return nn.Identity()
         return nn.Sequential(
-            norm_factory(spec.norm_layer, eps=spec.norm_eps)(in_channels),
+            norm_factory(spec.norm_layer, spec.norm_eps)(in_channels),
             make_conv(
                 in_channels,
                 channels,
                 2 if stride > 1 or dilates else 1,
                 stride,
                 dilation=first_dilation,
-                pad_type="same" if dilation > 1 else "",
+                pad_type="same" if dilation > 1 else "valid",
                 bias=spec.conv_bias,
             ),
         )

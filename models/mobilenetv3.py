@@ -29,6 +29,7 @@ class MobileNetV3(EfficientNet):
     convolution.
     """
 
+    head_parts = ("global_pool", "conv_head", "norm_head", "act2")
     spec: MobileNetV3Spec
 
     def make_style(self, spec: EfficientNetSpec) -> BlockStyle:

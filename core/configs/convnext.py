@@ -19,9 +19,9 @@ class ConvNeXtSpec(Spec):
     for all). `stem_type` is "patch" (one convolution of `patch_size` and that stride) or two 3x3 with stride 2:
     "overlap", "overlap_tiered" (the first narrower), "overlap_act" (an activation between). `conv_mlp` makes 1x1
     convolutions of the linear layers, `use_grn` puts V2's global response norm between them. `ls_init_value` starts
-    the scale of each branch (None: no scale). `norm_eps` None is the norm's own. `head_norm_first` normalises before
-    pooling instead of after it, `head_hidden_size` is the width of a layer before the classifier (0: none),
-    `head_init_scale` multiplies the classifier's initial weights.
+    the scale of each branch (None: no scale). `head_norm_first` normalises before pooling instead of after it,
+    `head_hidden_size` is the width of a layer before the classifier (0: none), `head_init_scale` multiplies the
+    classifier's initial weights.
     """
 
     model_class: ClassVar[str] = "ConvNeXt"
@@ -43,7 +43,7 @@ class ConvNeXtSpec(Spec):
     ls_init_value: float | None = 1e-6
     act_layer: str = "gelu"
     norm_layer: str = "layernorm"
-    norm_eps: float | None = None
+    norm_eps: float = 1e-6
     head_norm_first: bool = False
     head_hidden_size: int = 0
     head_init_scale: float = 1.0

@@ -14,11 +14,14 @@ from zoo.models.layers.norm import LayerNorm2d
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`."""
+    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`.
 
-    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu") -> None:
+    The hidden width is given, or `ratio` of the channels, brought to a multiple of 8.
+    """
+
+    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0) -> None:
         super().__init__()
-        hidden = make_divisible(channels * ratio, round_limit=0.0)
+        hidden = hidden or make_divisible(channels * ratio, round_limit=0.0)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.act = make_activation(act)
         self.fc2 = nn.Conv2d(hidden, channels, 1)

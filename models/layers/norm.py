@@ -15,25 +15,19 @@ from zoo.core.errors import UsageError
 NormFactory = Callable[[int], nn.Module]
 
 
-class LayerNorm(nn.LayerNorm):
-    """Layer norm over the last axis, with the epsilon of transformers."""
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (N, C, H, W), each position by itself."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__(channels, eps=eps)
-
-
-class LayerNorm2d(LayerNorm):
-    """Layer norm over the channels of (N, C, H, W), each position by itself."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
 
 
-class RmsNorm(nn.Module):
-    """`x / sqrt(mean(x^2) + eps) * weight` over the last axis (Zhang and Sennrich, arXiv:1910.07467)."""
-
-    axis = -1
+class SimpleNorm(nn.Module):
+    """`x / std(x) * weight` over the last axis: the mean stays; the deviation has Bessel's correction."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -44,35 +38,25 @@ class RmsNorm(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.ones_(self.weight)
 
-    def second_moment(self, x: Tensor) -> Tensor:
-        """What the input is divided by the square root of."""
-        return x.square().mean(self.axis, keepdim=True)
-
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight if self.axis == -1 else self.weight.view(-1, 1, 1)
-        return x * (self.second_moment(x) + self.eps).rsqrt() * weight
+        return x * (x.var(-1, keepdim=True) + self.eps).rsqrt() * self.weight
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}"
 
 
-class RmsNorm2d(RmsNorm):
-    """The same over the channels of (N, C, H, W)."""
-
-    axis = 1
-
-
-class SimpleNorm(RmsNorm):
-    """Divides by the standard deviation (with Bessel's correction) without taking off the mean."""
-
-    def second_moment(self, x: Tensor) -> Tensor:
-        return x.var(self.axis, keepdim=True)
-
-
 class SimpleNorm2d(SimpleNorm):
     """The same over the channels of (N, C, H, W)."""
 
-    axis = 1
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.var(1, keepdim=True) + self.eps).rsqrt() * self.weight.view(-1, 1, 1)
+
+
+class RmsNorm2d(SimpleNorm):
+    """`x / sqrt(mean(x^2)) * weight` over the channels of (N, C, H, W) (Zhang and Sennrich, arXiv:1910.07467)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt() * self.weight.view(-1, 1, 1)
 
 
 def _group_norm(channels: int, num_groups: int = 32, eps: float = 1e-5) -> nn.Module:
@@ -87,16 +71,22 @@ NORMS: dict[str, Callable[..., nn.Module]] = {
     "rmsnorm": RmsNorm2d,
     "simplenorm": SimpleNorm2d,
 }
-CHANNELS_LAST_NORMS: dict[str, Callable[..., nn.Module]] = {
-    "layernorm": LayerNorm,
-    "rmsnorm": RmsNorm,
+TOKEN_NORMS: dict[str, Callable[..., nn.Module]] = {
+    "layernorm": nn.LayerNorm,
+    "rmsnorm": nn.RMSNorm,
     "simplenorm": SimpleNorm,
 }
 
 
-def norm_factory(name: str, *, eps: float | None = None, channels_last: bool = False) -> NormFactory:
-    """channels -> norm layer of (N, C, H, W), or with `channels_last` of (..., C); `eps` None is the layer's own."""
-    norms = CHANNELS_LAST_NORMS if channels_last else NORMS
-    if name not in norms:
-        raise UsageError(f"A norm must be one of {', '.join(norms)}, found {name!r}.")
-    return norms[name] if eps is None else partial(norms[name], eps=eps)
+def token_norm_factory(name: str = "layernorm", eps: float = 1e-6) -> NormFactory:
+    """channels -> norm over the last dimension, for tokens (..., C)."""
+    if name not in TOKEN_NORMS:
+        raise UsageError(f"A norm of tokens must be one of {', '.join(TOKEN_NORMS)}, found {name!r}.")
+    return partial(TOKEN_NORMS[name], eps=eps)
+
+
+def norm_factory(name: str, eps: float | None = None) -> NormFactory:
+    """channels -> norm layer for maps (N, C, H, W); `eps` None is the layer's own."""
+    if name not in NORMS:
+        raise UsageError(f"A norm must be one of {', '.join(NORMS)}, found {name!r}.")
+    return NORMS[name] if eps is None else partial(NORMS[name], eps=eps)
