@@ -58,7 +58,7 @@ class ScaledStdConv2d(StdConv2d):
     """Standardised filters times `gain * scale / sqrt(fan-in)`, which keeps the variance of what passes through.
 
     Args:
-        scale: of an activation in front of it, the inverse of the deviation that it leaves (`gain_activation`).
+        scale: of an activation in front of it, the inverse of the deviation that it leaves (`variance_gain`).
         gain_init: initial value of the learned gain of each filter.
         others: as StdConv2d.
     """
