@@ -234,11 +234,14 @@ class ImageModel(nn.Module):
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
-        head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
         container = self.classifier_path.rpartition(".")[0]
         if container and not hasattr(self, container):
             self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
-        self.set_submodule(self.classifier_path, head)
+        self.set_submodule(self.classifier_path, self.make_classifier())
+
+    def make_classifier(self) -> nn.Module:
+        """One new classifier for what the pooling gives."""
+        return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
     def get_classifier(self) -> nn.Module:
         return self.get_submodule(self.classifier_path)
