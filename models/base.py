@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.core.errors import UsageError
+from zoo.core.records import module_paths
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -61,7 +62,7 @@ class ImageModel(nn.Module):
     `make_head`.
     """
 
-    classifier_path = "fc"
+    classifier_path: str | tuple[str, ...] = "fc"
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -184,7 +185,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        head = {"global_pool", self.classifier_path.partition(".")[0]}
+        head = {"global_pool", *(path.partition(".")[0] for path in module_paths(self.classifier_path))}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -198,21 +199,27 @@ class ImageModel(nn.Module):
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = GlobalPool(global_pool)
         self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
-        head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
-        self.set_submodule(self.classifier_path, head)
+        for path in module_paths(self.classifier_path):
+            self.set_submodule(path, self.make_classifier())
 
-    def get_classifier(self) -> nn.Module:
-        return self.get_submodule(self.classifier_path)
+    def make_classifier(self) -> nn.Module:
+        """One new classifier for what the pooling gives."""
+        return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+
+    def get_classifier(self) -> Any:
+        """The classifier; where there are several, all of them."""
+        found = tuple(self.get_submodule(path) for path in module_paths(self.classifier_path))
+        return found[0] if len(found) == 1 else found
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one, freshly initialised (None keeps the pooling)."""
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
-        classifier = self.get_classifier().to(device=like.device, dtype=like.dtype).train(self.training)
-        if not like.is_meta:
-            with torch.no_grad():
-                self.init_module(self.classifier_path, classifier)
+        for path in module_paths(self.classifier_path):
+            classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
+            if not like.is_meta:
+                self._init_below(classifier, path)
 
     # ------------------------------------------------------------ training
 
@@ -220,9 +227,13 @@ class ImageModel(nn.Module):
         """Trade time for memory in training: recompute each block's activations in the backward pass."""
         self.grad_checkpointing = enable
 
-    @torch.no_grad()
     def init_weights(self) -> None:
         """Give every parameter and statistic its initial value, parts before the whole they belong to."""
-        for name, module in reversed(list(self.named_modules())):
-            if module is not self:
-                self.init_module(name, module)
+        self._init_below(self, "")
+
+    @torch.no_grad()
+    def _init_below(self, module: nn.Module, path: str) -> None:
+        """As `init_weights`, for a part of the model at this path."""
+        for name, part in reversed(list(module.named_modules(prefix=path))):
+            if part is not self:
+                self.init_module(name, part)
