@@ -67,7 +67,7 @@ class ImageModel(nn.Module):
     classifier_path: str | tuple[str, ...] = "fc"
     head_parts: tuple[str, ...] = ("global_pool",)
     """Modules besides the classifier that belong to the head, not to the trunk."""
-    default_out_indices: int | None = None
+    default_out_indices: int | tuple[int, ...] | None = None
     """The levels that `features_only` gives: as `resolve_indices`."""
     img_size: Size | None = None
     """Height and width of the images that the weights are made for; None where they do not depend on it."""
