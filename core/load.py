@@ -218,19 +218,26 @@ def _adapt_input_layers(
 def _classifier_keys(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     if not isinstance(model, ImageModel):
         return []
-    return [key for key in state_dict if key.startswith(f"{model.classifier_path}.")]
+    heads = tuple(f"{path}." for path in module_paths(model.classifier_path))
+    return [key for key in state_dict if key.startswith(heads)]
 
 
 def _drop_classifier(
     model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], new_classifier: bool
 ) -> list[str]:
     keys = _classifier_keys(model, state_dict)
-    fits = all(key in wanted and wanted[key].shape == state_dict[key].shape for key in keys)
-    if fits or not (new_classifier or getattr(model, "num_classes", None) == 0):
+    misfits = {_layer(key) for key in keys if key not in wanted or wanted[key].shape != state_dict[key].shape}
+    if not (new_classifier or getattr(model, "num_classes", None) == 0):
         return []
+    # Layer by layer: a norm before the classifier fits any number of classes.
+    keys = [key for key in keys if _layer(key) in misfits]
     for key in keys:
         del state_dict[key]
     return keys
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 @torch.no_grad()

@@ -24,8 +24,9 @@ class Spec:
     """
 
     model_class: ClassVar[str]
-    classifier: ClassVar[str] = "head"
-    total_stride: ClassVar[int] = 32
+    classifier: ClassVar[str | tuple[str, ...]] = "head"
+    total_stride: ClassVar[int | None] = 32
+    """Image pixels per cell of the last map; None where the published configs name no pool size."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""

@@ -53,6 +53,7 @@ class VGG(ImageModel):
     """
 
     classifier_path = "head.fc"
+    head_parts = ("global_pool", "pre_logits")
     hidden = 4096
 
     def __init__(
@@ -90,8 +91,8 @@ class VGG(ImageModel):
         last = f"features.{len(self.features) - 1}"
         self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": last})
 
-    def make_head(self, global_pool: str, channels: int = hidden) -> None:
-        super().make_head(global_pool, channels)
+    def classifier_width(self, pooled: int) -> int:  # noqa: ARG002 - the hidden vectors are pooled, not the trunk's maps
+        return self.hidden * self.global_pool.feature_multiplier
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         return self.steps_by_level("features")
