@@ -131,11 +131,12 @@ class ByobNet(ImageModel):
             reduction *= stride
             first_dilation = 1 if dilation in (1, 2) else 2
             stage = nn.Sequential()
-            for row in [row for repeated in rows for row in [repeated] * repeated.depth]:
+            for row in rows:
                 width = make_divisible(row.channels * style.spec.width_factor)
-                place = BlockPlace(channels, width, stride, first_dilation, dilation, next(rates))
-                stage.append(make_block(style, row, place))
-                channels, stride, first_dilation = width, 1, dilation
+                for _ in range(row.depth):
+                    place = BlockPlace(channels, width, stride, first_dilation, dilation, next(rates))
+                    stage.append(make_block(style, row, place))
+                    channels, stride, first_dilation = width, 1, dilation
             self.stages.append(stage)
             level = {"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"}
         return level
