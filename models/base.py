@@ -249,13 +249,17 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
+    def check_head(self, global_pool: str) -> None:
+        """Raises UsageError for a classifier without pooling."""
+        if not global_pool and self.num_classes:
+            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
         A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
         """
-        if not global_pool and self.num_classes:
-            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+        self.check_head(global_pool)
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         for path in module_paths(self.classifier_path):
