@@ -227,10 +227,10 @@ class ImageModel(nn.Module):
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
         for path in module_paths(self.classifier_path):
-            self.set_submodule(path, self.make_classifier())
+            self.set_submodule(path, self.make_classifier(path))
 
-    def make_classifier(self) -> nn.Module:
-        """One new classifier for what the pooling gives."""
+    def make_classifier(self, path: str) -> nn.Module:  # noqa: ARG002 - where they differ
+        """A new classifier, the one at this module path, for what the pooling gives."""
         return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
     def get_classifier(self) -> Any:

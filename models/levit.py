@@ -270,7 +270,7 @@ class Levit(ImageModel):
             self.map_sizes[prod(size)] = size
             in_channels = channels
 
-    def make_classifier(self) -> nn.Module:
+    def make_classifier(self, path: str) -> nn.Module:  # noqa: ARG002 - both are alike
         if not self.num_classes:
             return nn.Identity()
         return NormLinear(self.head_hidden_size, self.num_classes, self.drop_rate)
