@@ -22,8 +22,9 @@ class Spec:
     """
 
     model_class: ClassVar[str]
-    classifier: ClassVar[str] = "head"
-    total_stride: ClassVar[int] = 32
+    classifier: ClassVar[str | tuple[str, ...]] = "head"
+    total_stride: ClassVar[int | None] = 32
+    """Pixels to a cell of the last map; None where no pool size follows from it."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""

@@ -148,9 +148,13 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+        return self.global_pool(x)
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.global_pool(x)
+        x = self.pool(x)
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -210,7 +214,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        head = {*self.head_parts, self.classifier_path.partition(".")[0]}
+        head = {*self.head_parts, *(path.partition(".")[0] for path in self.classifier_paths)}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -224,21 +228,30 @@ class ImageModel(nn.Module):
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
-        head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
-        self.set_submodule(self.classifier_path, head)
+        for path in self.classifier_paths:
+            head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+            self.set_submodule(path, head)
 
-    def get_classifier(self) -> nn.Module:
-        return self.get_submodule(self.classifier_path)
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        """Module paths of the classifiers, for a family that has several."""
+        return (self.classifier_path,)
+
+    def get_classifier(self) -> Any:
+        """The classifier; the tuple of them where there are several."""
+        found = tuple(map(self.get_submodule, self.classifier_paths))
+        return found[0] if len(found) == 1 else found
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one, freshly initialised (None keeps the pooling)."""
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
-        classifier = self.get_classifier().to(device=like.device, dtype=like.dtype).train(self.training)
-        if not like.is_meta:
-            with torch.no_grad():
-                self.init_module(self.classifier_path, classifier)
+        for path in self.classifier_paths:
+            classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
+            if not like.is_meta:
+                with torch.no_grad():
+                    self.init_module(path, classifier)
 
     # ------------------------------------------------------------ training
 
