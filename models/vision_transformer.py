@@ -137,7 +137,7 @@ class VisionTransformer(TokenModel):
     def embed(self, x: Tensor) -> Tensor:
         """Image -> tokens (N, prefix + patches, C) with their positions."""
         x = self.patch_embed(x)
-        positions = self.pos_embed
+        positions: Tensor = self.pos_embed
         if self.spec.dynamic_img_size:
             grid = (x.shape[1], x.shape[2])
             positions = resample_positions(positions, self.patch_embed.grid_size, grid, self.num_embedded_prefix)

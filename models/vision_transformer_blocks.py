@@ -37,7 +37,7 @@ class PostNormBlock(nn.Module):
 
     def reset_parameters(self) -> None:
         for norm in (self.norm1, self.norm2):
-            nn.init.constant_(norm.weight, self.initial)
+            nn.init.constant_(norm.get_parameter("weight"), self.initial)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.drop_path1(self.norm1(self.attn(x)))

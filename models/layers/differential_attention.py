@@ -32,8 +32,10 @@ class DifferentialHeads(nn.Module):
         self.num_heads, self.half_dim = num_heads, channels // num_heads // 2
         self.lambda_init = 0.8 - 0.6 * exp(-0.3 * depth)
         self.attn_drop_rate = attn_drop
-        for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"):
-            self.register_parameter(name, nn.Parameter(torch.empty(self.half_dim)))
+        self.lambda_q1 = nn.Parameter(torch.empty(self.half_dim))
+        self.lambda_k1 = nn.Parameter(torch.empty(self.half_dim))
+        self.lambda_q2 = nn.Parameter(torch.empty(self.half_dim))
+        self.lambda_k2 = nn.Parameter(torch.empty(self.half_dim))
         self.sub_norm = nn.RMSNorm(2 * self.half_dim, eps=1e-5)
 
     def reset_parameters(self) -> None:

@@ -5,6 +5,7 @@ Vaswani et al. (arXiv:1706.03762), section 3.1, with the norms first as in arXiv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +20,11 @@ from zoo.models.layers.layer_scale import make_layer_scale
 from zoo.models.layers.mlp import GluMlp, Mlp, SwiGLU
 from zoo.models.layers.norm import NormFactory
 
-MLPS = {"mlp": Mlp, "swiglu": SwiGLU, "swiglu_packed": partial(GluMlp, gate_last=False)}
+MLPS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": Mlp,
+    "swiglu": SwiGLU,
+    "swiglu_packed": partial(GluMlp, gate_last=False),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,7 @@ class BlockStyle:
         """Attention for the block number `depth`, from 0."""
         if self.attention not in ("", "diff"):
             raise UsageError(f"attn_layer must be '' or 'diff', found {self.attention!r}.")
-        make = partial(DifferentialAttention, depth=depth) if self.attention else Attention
+        make: Callable[..., nn.Module] = partial(DifferentialAttention, depth=depth) if self.attention else Attention
         return make(
             self.channels,
             self.num_heads,
