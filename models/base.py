@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.core.errors import UsageError
-from zoo.core.records import module_paths
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -64,13 +63,15 @@ class ImageModel(nn.Module):
     its `reset_parameters`.
     """
 
-    classifier_path: str | tuple[str, ...] = "fc"
+    classifier_path = "fc"
     head_parts: tuple[str, ...] = ("global_pool",)
     """Modules besides the classifier that belong to the head, not to the trunk."""
     default_out_indices: int | tuple[int, ...] | None = None
     """The levels that `features_only` gives: as `resolve_indices`."""
     img_size: Size | None = None
     """Height and width of the images that the weights are made for; None where they do not depend on it."""
+    windows: tuple[Size, ...] | None = None
+    """Height and width of the windows of each stage, for attention in windows."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -149,9 +150,13 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+        return self.global_pool(x)
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.global_pool(x)
+        x = self.pool(x)
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -211,8 +216,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        classifiers = (path.partition(".")[0] for path in module_paths(self.classifier_path))
-        head = {*self.head_parts, *classifiers}
+        head = {*self.head_parts, *(path.partition(".")[0] for path in self.classifier_paths)}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -226,16 +230,21 @@ class ImageModel(nn.Module):
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
-        for path in module_paths(self.classifier_path):
-            self.set_submodule(path, self.make_classifier(path))
+        for path in self.classifier_paths:
+            self.set_submodule(path, self.make_classifier())
 
-    def make_classifier(self, path: str) -> nn.Module:  # noqa: ARG002 - where they differ
-        """A new classifier, the one at this module path, for what the pooling gives."""
+    def make_classifier(self) -> nn.Module:
+        """One new classifier for what the pooling gives."""
         return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        """Module paths of the classifiers, for a family that has several."""
+        return (self.classifier_path,)
+
     def get_classifier(self) -> Any:
-        """The classifier; where there are several, all of them."""
-        found = tuple(self.get_submodule(path) for path in module_paths(self.classifier_path))
+        """The classifier; the tuple of them where there are several."""
+        found = tuple(map(self.get_submodule, self.classifier_paths))
         return found[0] if len(found) == 1 else found
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -243,7 +252,7 @@ class ImageModel(nn.Module):
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
-        for path in module_paths(self.classifier_path):
+        for path in self.classifier_paths:
             classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
             if not like.is_meta:
                 self._init_below(classifier, path)
