@@ -53,6 +53,15 @@ def in_sequence(modules: Sequence[nn.Module]) -> Step:
     return run
 
 
+def sequential_parts(step: Step) -> Iterator[Step]:
+    """The step itself, or what it runs one after the other."""
+    if isinstance(step, nn.Sequential):
+        for part in step:
+            yield from sequential_parts(part)
+    else:
+        yield step
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -73,6 +82,10 @@ class ImageModel(nn.Module):
     """
 
     classifier_path = "fc"
+    head_parts: tuple[str, ...] = ("global_pool",)
+    """Modules besides the classifier that belong to the head, not to the trunk."""
+    default_out_indices: int | Sequence[int] | None = None
+    """The levels that `features_only` gives where none are named: as `resolve_indices`."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -150,7 +163,7 @@ class ImageModel(nn.Module):
     def _run(self, step: Step, x: Tensor) -> Tensor:
         if not (self.grad_checkpointing and torch.is_grad_enabled()):
             return step(x)
-        for part in step if isinstance(step, nn.Sequential) else [step]:
+        for part in sequential_parts(step):
             x = checkpoint(part, x, use_reentrant=False)
         return x
 
@@ -213,7 +226,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        head = {"global_pool", self.classifier_path.partition(".")[0]}
+        head = {*self.head_parts, self.classifier_path.partition(".")[0]}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -224,7 +237,7 @@ class ImageModel(nn.Module):
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
+        A `classifier_path` of two parts puts the classifier into a container, which is created if need be.
         """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")

@@ -23,7 +23,7 @@ from zoo.models.layers.channel_attention import EfficientChannelAttention, Squee
 from zoo.models.layers.conv_same import symmetric_padding
 from zoo.models.layers.drop import DropBlock2d, drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import NormFactory, norm_factory
-from zoo.models.layers.pool import AvgPool2dSame, BlurPool2d, antialias_pool
+from zoo.models.layers.pool import BlurPool2d, antialias_pool, shortcut_pool
 
 __getattr__ = family_attributes("resnet")
 
@@ -163,16 +163,10 @@ def make_downsample(
 ) -> nn.Sequential:
     """The projection of a shortcut: a strided convolution, or (D) a 2x2 average and a 1x1 convolution."""
     norm = norm_factory(spec.norm_layer)
-    unchanged_size = stride == 1 and dilation == 1
     if spec.avg_down:
-        if unchanged_size:
-            pool: nn.Module = nn.Identity()
-        elif stride == 1:
-            pool = AvgPool2dSame()
-        else:
-            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
-        return nn.Sequential(pool, nn.Conv2d(in_channels, channels, 1, bias=False), norm(channels))
-    kernel = 1 if unchanged_size else spec.down_kernel_size
+        conv = nn.Conv2d(in_channels, channels, 1, bias=False)
+        return nn.Sequential(shortcut_pool(stride, dilation), conv, norm(channels))
+    kernel = 1 if stride == 1 and dilation == 1 else spec.down_kernel_size
     spread = first_dilation if kernel > 1 else 1
     padding = symmetric_padding(kernel, stride, spread)
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation=spread, bias=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -23,6 +24,29 @@ class BatchNormAct2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(super().forward(x))
+
+
+class InPlaceBatchNormAct2d(BatchNormAct2d):
+    """In-place activated batch norm (arXiv:1712.02616): batch norm and activation, without a count of batches.
+
+    In place is how the authors save memory in training; the numbers are the same.
+    """
+
+    def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__(channels, act, eps)
+        self.num_batches_tracked = None
+
+    def reset_running_stats(self) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # For states of an older version batch norm adds the count, which would be unknown here.
+        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
 
 
 class GroupNormAct(nn.GroupNorm):
@@ -94,6 +118,7 @@ def per_channel(values: Tensor) -> Tensor:
 
 NORM_ACTS: dict[str, type[nn.Module]] = {
     "batchnorm": BatchNormAct2d,
+    "iabn": InPlaceBatchNormAct2d,
     "groupnorm": GroupNormAct,
     "layernorm": LayerNormAct2d,
     "evonorms0": EvoNormS0,

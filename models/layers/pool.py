@@ -76,3 +76,13 @@ class AvgPool2dSame(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride=1)
+
+
+def shortcut_pool(stride: int, dilation: int = 1) -> nn.Module:
+    """The 2x2 average in front of a shortcut's 1x1 convolution (ResNet-D, arXiv:1812.01187).
+
+    A stride that became dilation is averaged without a stride; with neither it is an identity.
+    """
+    if stride > 1:
+        return nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+    return AvgPool2dSame() if dilation > 1 else nn.Identity()
