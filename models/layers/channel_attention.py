@@ -84,3 +84,15 @@ class EfficientChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3)).unsqueeze(1)
         return x * self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+
+class EffectiveSqueezeExcite(nn.Module):
+    """Effective squeeze-and-excitation (CenterMask, arXiv:1911.06667): one layer of full width, key `fc`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+        self.gate = make_activation("hard_sigmoid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.fc(x.mean((2, 3), keepdim=True)))
