@@ -160,8 +160,8 @@ class VisionTransformer(TokenModel):
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)
 
-    def pool(self, x: Tensor) -> Tensor:
-        return self.fc_norm(self.attn_pool(self.global_pool(x)))
+    def before_classifier(self, x: Tensor) -> Tensor:
+        return self.fc_norm(self.attn_pool(x))
 
     # ------------------------------------------------------------ head
 
