@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,8 @@ from zoo.core.adapt import channel_mixing
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, Spec, module_paths
+from zoo.core.resize_families import PATCH_KERNELS
+from zoo.core.resize_plan import plan_resizes
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.layouts import to_timm
@@ -29,12 +31,13 @@ StateDict = MutableMapping[str, Tensor]
 class LoadReport:
     """What became of every tensor of a checkpoint.
 
-    `adapted` are input layers refitted to the model's channels, `dropped` were in the file and have no place,
-    `initialised` were not and hold their initial values.
+    `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
+    `dropped` were in the file and have no place, `initialised` were not and hold their initial values.
     """
 
     source: str
     loaded: int
+    resized: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     initialised: tuple[str, ...] = ()
@@ -101,6 +104,7 @@ def load_checkpoint(
     allow_missing: Sequence[str] = (),
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
+    img_size: tuple[int, int] | None = None,
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
@@ -110,10 +114,13 @@ def load_checkpoint(
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
+        img_size: height and width of the images that the file is made for, default the model's.
     """
     state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
     given = getattr(model, "pretrained_cfg", None) or {}
     cfg = PretrainedCfg.from_mapping(given)
+    if img_size is not None:
+        cfg = replace(cfg, input_size=(cfg.input_size[0], *img_size))
     return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier, not_needed)
 
 
@@ -129,6 +136,7 @@ def _load(
 ) -> LoadReport:
     wanted = model.state_dict()
     state_dict = {k: t for k, t in _repair_keys(model, state_dict).items() if k not in not_needed}
+    resized = _resize(model, state_dict, wanted, cfg)
     adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
     dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
     shapes = [
@@ -159,6 +167,7 @@ def _load(
     report = LoadReport(
         source=source,
         loaded=len(state_dict),
+        resized=tuple(resized),
         adapted=tuple(adapted),
         dropped=(*dropped, *unexpected),
         initialised=tuple(key for key in missing if not key.endswith("num_batches_tracked")),
@@ -185,13 +194,40 @@ def _mismatch(
     )
 
 
+def _family(model: nn.Module) -> str:
+    """The family of a model, '' for one that is not zoo's."""
+    modules = (model_class.__module__ for model_class in type(model).__mro__)
+    found = next((module for module in modules if module.startswith("zoo.models.")), "")
+    return found.rpartition(".")[2]
+
+
 def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
     """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
-    for model_class in type(model).__mro__:
-        if model_class.__module__.startswith("zoo.models."):
-            repair = getattr(import_module(model_class.__module__), "repair_keys", None)
-            return repair(state_dict, model) if callable(repair) else state_dict
-    return state_dict
+    family = _family(model)
+    repair = getattr(import_module(f"zoo.models.{family}"), "repair_keys", None) if family else None
+    return repair(state_dict, model) if callable(repair) else state_dict
+
+
+def _resize(model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
+    """Fit what depends on the image or patch size, or on windows, to the model's; returns the keys."""
+    family = _family(model)
+    if not isinstance(model, ImageModel) or model.img_size is None:
+        return []
+    kernel = wanted.get(PATCH_KERNELS.get(family, ""))
+    patch_size = (kernel.shape[2], kernel.shape[3]) if kernel is not None and kernel.ndim == 4 else None
+    plan = plan_resizes(
+        family,
+        {key: tensor.shape for key, tensor in state_dict.items()},
+        source_size=cfg.input_size[1:],
+        img_size=model.img_size,
+        patch_size=patch_size,
+        windows=model.windows,
+        architecture=cfg.architecture,
+    )
+    for key, resize in plan.items():
+        tensor = state_dict[key]
+        state_dict[key] = torch.from_numpy(resize.apply(tensor.float().numpy())).to(tensor.dtype)
+    return list(plan)
 
 
 def _adapt_input_layers(
@@ -218,8 +254,8 @@ def _adapt_input_layers(
 def _classifier_keys(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     if not isinstance(model, ImageModel):
         return []
-    heads = tuple(f"{path}." for path in module_paths(model.classifier_path))
-    return [key for key in state_dict if key.startswith(heads)]
+    prefixes = tuple(f"{path}." for path in model.classifier_paths)
+    return [key for key in state_dict if key.startswith(prefixes)]
 
 
 def _drop_classifier(

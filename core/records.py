@@ -26,7 +26,7 @@ class Spec:
     model_class: ClassVar[str]
     classifier: ClassVar[str | tuple[str, ...]] = "head"
     total_stride: ClassVar[int | None] = 32
-    """Image pixels per cell of the last map; None where the published configs name no pool size."""
+    """Pixels to a cell of the last map; None where no pool size follows from it."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""

@@ -82,6 +82,8 @@ class ImageModel(nn.Module):
     """The levels that `features_only` gives where none are named: as `resolve_indices`."""
     img_size: Size | None = None
     """Height and width of the images that the weights are made for; None where they do not depend on it."""
+    windows: tuple[Size, ...] | None = None
+    """Height and width of the windows of each stage, for attention in windows."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -178,9 +180,13 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+        return self.before_classifier(self.global_pool(x))
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.before_classifier(self.global_pool(x))
+        x = self.pool(x)
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -240,8 +246,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        classifiers = (path.partition(".")[0] for path in module_paths(self.classifier_path))
-        head = {*self.head_parts, *classifiers}
+        head = {*self.head_parts, *(path.partition(".")[0] for path in self.classifier_paths)}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -249,16 +254,20 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
+    def check_head(self, global_pool: str) -> None:
+        """Raises UsageError for a classifier without pooling."""
+        if not global_pool and self.num_classes:
+            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
         A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
         """
-        if not global_pool and self.num_classes:
-            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+        self.check_head(global_pool)
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
-        for path in module_paths(self.classifier_path):
+        for path in self.classifier_paths:
             container = path.rpartition(".")[0]
             if container and not hasattr(self, container):
                 self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
@@ -268,9 +277,14 @@ class ImageModel(nn.Module):
         """One new classifier for what the pooling gives."""
         return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        """Module paths of the classifiers, for a family that has several."""
+        return module_paths(self.classifier_path)
+
     def get_classifier(self) -> Any:
-        """The classifier; where there are several, all of them."""
-        found = tuple(self.get_submodule(path) for path in module_paths(self.classifier_path))
+        """The classifier; the tuple of them where there are several."""
+        found = tuple(map(self.get_submodule, self.classifier_paths))
         return found[0] if len(found) == 1 else found
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -278,7 +292,7 @@ class ImageModel(nn.Module):
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
-        for path in module_paths(self.classifier_path):
+        for path in self.classifier_paths:
             classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
             if not like.is_meta:
                 self._init_below(classifier, path)

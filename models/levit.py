@@ -222,6 +222,8 @@ class Levit(ImageModel):
         drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of every block.
     """
 
+    classifier_path = "head"
+
     def __init__(
         self,
         spec: LevitSpec,
@@ -233,7 +235,6 @@ class Levit(ImageModel):
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
-        self.classifier_path = ("head", "head_dist") if spec.distilled else "head"
         self.distilled_training = False
         self.img_size = as_pair(spec.img_size)
         stride = self._make_stem(spec, in_chans)
@@ -269,6 +270,10 @@ class Levit(ImageModel):
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
             self.map_sizes[prod(size)] = size
             in_channels = channels
+
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        return ("head", "head_dist") if self.spec.distilled else ("head",)
 
     def make_classifier(self) -> nn.Module:
         if not self.num_classes:

@@ -96,8 +96,10 @@ class NormFreeBlock(nn.Module):
         self.conv1 = style.conv(place.in_channels, width, 1)
         self.act2 = style.act(inplace=True)
         self.conv2 = style.conv(width, width, 3, place.stride, dilation=place.first_dilation, groups=groups)
-        self.act2b = style.act(inplace=True) if spec.extra_conv else None
-        self.conv2b = style.conv(width, width, 3, dilation=place.dilation, groups=groups) if spec.extra_conv else None
+        self.act2b = style.act(inplace=True) if spec.extra_conv else nn.Identity()
+        self.conv2b = (
+            style.conv(width, width, 3, dilation=place.dilation, groups=groups) if spec.extra_conv else nn.Identity()
+        )
         self.attn = style.attention(width) if spec.reg else None
         self.act3 = style.act()
         self.conv3 = style.conv(width, channels, 1, gain_init=1.0 if spec.skipinit else 0.0)
@@ -118,8 +120,7 @@ class NormFreeBlock(nn.Module):
         h = self.act1(x) * self.beta
         shortcut = x if self.downsample is None else self.downsample(h)
         h = self.conv2(self.act2(self.conv1(h)))
-        if self.conv2b is not None:
-            h = self.conv2b(self.act2b(h))
+        h = self.conv2b(self.act2b(h))
         if self.attn is not None:
             h = self.attn_gain * self.attn(h)
         h = self.conv3(self.act3(h))

@@ -6,7 +6,6 @@ He et al., Identity Mappings in Deep Residual Networks (arXiv:1603.05027); Koles
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from zoo.core.block_rows import make_divisible
 from zoo.core.configs.resnetv2 import ResNetV2Spec
 from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
@@ -230,13 +230,14 @@ class ResNetV2(ImageModel):
         super().init_module(name, module)
         if isinstance(module, PointwiseClassifier):
             nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
-# Module paths of the published npz files, whose kernels are (height, width, in, out).
-NPZ_PATHS = {
+# Of the published npz files, whose kernels are (height, width, in, out).
+NPZ_KEYS: KeyTable = {
     r"^resnet/": "",
     r"/(kernel|gamma)$": ".weight",
     r"/(bias|beta)$": ".bias",
@@ -254,9 +255,5 @@ def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> Mu
     """Rename and transpose the arrays of Google's npz files; other state dicts stay as they are."""
     if not any(key.endswith("root_block/standardized_conv2d/kernel") for key in state_dict):
         return state_dict
-    renamed = {}
-    for key, value in state_dict.items():
-        for theirs, ours in NPZ_PATHS.items():
-            key = re.sub(theirs, ours, key)
-        renamed[key] = value.permute(3, 2, 0, 1).contiguous() if value.ndim == 4 else value
-    return renamed
+    renamed = rename_keys(state_dict, NPZ_KEYS)
+    return {key: value.permute(3, 2, 0, 1).contiguous() if value.ndim == 4 else value for key, value in renamed.items()}

@@ -7,7 +7,6 @@ the trunk and (N, C, H, W) outside of it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from zoo.core.configs.swin_transformer import SwinTransformerSpec
 from zoo.core.registry import family_attributes
-from zoo.core.resize_positions import bias_rows, resize_bias_table
+from zoo.core.resize_positions import bias_rows
 from zoo.models.base import ImageModel, Size, Step
 from zoo.models.layers.attention import check_heads, merge_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
@@ -205,7 +204,7 @@ class SwinTransformer(ImageModel):
         )
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
         self.layers = nn.Sequential()
-        self.windows: list[Size] = []
+        windows = []
         self.feature_info = []
         channels, size, reduction = spec.embed_dim, self.patch_embed.grid_size, spec.patch_size
         stages = zip(spec.depths, spec.num_heads, spec.stage_windows, strict=True)
@@ -230,10 +229,11 @@ class SwinTransformer(ImageModel):
                 )
                 for position in range(depth)
             ]
-            self.windows.append(blocks[0].window_size)
+            windows.append(blocks[0].window_size)
             parts = {"downsample": downsample, "blocks": nn.Sequential(*blocks)}
             self.layers.append(nn.Sequential(OrderedDict(parts)))
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"layers.{index}"})
+        self.windows = tuple(windows)
         self.num_features = channels
         self.norm = nn.LayerNorm(channels)
         self.head = nn.Module()
@@ -259,38 +259,18 @@ class SwinTransformer(ImageModel):
                 nn.init.zeros_(module.bias)
 
 
-# ---------------------------------------------------------------- published checkpoints
+def repair_keys(state_dict: Mapping[str, Tensor], model: SwinTransformer) -> dict[str, Tensor]:  # noqa: ARG001
+    """The names of the authors' files.
 
-CONSTANTS = ("relative_position_index", "attn_mask")
-TABLE = "relative_position_bias_table"
-
-
-def repair_keys(state_dict: Mapping[str, Tensor], model: SwinTransformer) -> dict[str, Tensor]:
-    """Published files in this model's names and for its windows.
-
-    The authors' files hold constants, name a stage's downsampling with the stage before it, and the classifier `head`.
-    Bias tables of square windows are resized where the model has others.
+    They hold constants, name a stage's downsampling with the stage before it, and the classifier `head`.
     """
-    first_published = "layers.0.downsample.reduction.weight" in state_dict
+    theirs = "layers.0.downsample.reduction.weight" in state_dict
     repaired = {}
     for key, value in state_dict.items():
-        if key.endswith(CONSTANTS):
+        if key.endswith(("relative_position_index", "attn_mask")):
             continue
-        if first_published:
+        if theirs:
             key = re.sub(r"^layers\.(\d+)\.downsample", lambda stage: f"layers.{int(stage[1]) + 1}.downsample", key)
             key = re.sub(r"^head\.", "head.fc.", key)
-        repaired[key] = _fit_window(key, value, model)
+        repaired[key] = value
     return repaired
-
-
-def _fit_window(key: str, table: Tensor, model: SwinTransformer) -> Tensor:
-    """A bias table for the window of the model's block; anything else as it is."""
-    block = re.fullmatch(rf"layers\.(\d+)\.blocks\.(\d+)\.attn\.{TABLE}", key)
-    if block is None or int(block[1]) >= len(model.layers):
-        return table
-    window = model.windows[int(block[1])]
-    edge = math.isqrt(len(table))
-    old = (edge + 1) // 2, (edge + 1) // 2
-    if table.ndim != 2 or bias_rows(old) != len(table) or window == old:
-        return table
-    return torch.from_numpy(resize_bias_table(table.float().numpy(), old, window)).to(table.dtype)
