@@ -74,6 +74,7 @@ class ImageModel(nn.Module):
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
+    global_pool: Any
     num_features: int
     head_hidden_size: int
 
