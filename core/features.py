@@ -114,6 +114,8 @@ class FeatureListNet(FeatureNet):
 
     def __new__(cls, model: nn.Module, out_indices: int | Sequence[int] | None = None) -> FeatureListNet:
         net = _share(FeatureListNet, model)
+        if out_indices is None:
+            out_indices = net.default_out_indices
         net.feature_info = FeatureInfo(net.feature_info, out_indices)
         net.prune_intermediate_layers(net.feature_info.out_indices)
         return net  # type: ignore[no-any-return]
@@ -141,6 +143,8 @@ class FeatureHookNet(FeatureNet):
         modules: Sequence[str] | None = None,
     ) -> FeatureHookNet:
         net = _share(FeatureHookNet, model)
+        if out_indices is None:
+            out_indices = net.default_out_indices
         net.feature_info = FeatureInfo(net.feature_info, None if modules else out_indices)
         net.hooked = tuple(modules or net.feature_info.module_name())
         known = dict(net.named_modules())

@@ -7,7 +7,6 @@ Weights of arXiv:2103.01988 (SEER) and arXiv:2201.08371 (SWAG) are of the Y netw
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 from zoo.core.configs.regnet import RegNetSpec, RegStage
 from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct
@@ -205,13 +205,12 @@ class RegNet(ImageModel):
             nn.init.normal_(module.weight, std=0.01)
         elif isinstance(module, Bottleneck):
             # Each branch starts as zero, so the network as the identity (arXiv:1706.02677, section 5.1).
-            nn.init.zeros_(module.conv3.bn.weight)
+            nn.init.zeros_(module.get_parameter("conv3.bn.weight"))
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-# Module paths of torchvision's RegNets, in the order in which they are replaced.
-TORCHVISION_PATHS = {
+TORCHVISION_KEYS: KeyTable = {
     r"^stem\.0\.": "stem.conv.",
     r"^stem\.1\.": "stem.bn.",
     r"^trunk_output\.block(\d)\.block\d-(\d+)\.": lambda found: f"s{found[1]}.b{int(found[2]) + 1}.",
@@ -232,9 +231,4 @@ def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> Mu
     """Rename the keys of torchvision's checkpoints; others stay as they are."""
     if "stem.0.weight" not in state_dict:
         return state_dict
-    renamed = {}
-    for key, value in state_dict.items():
-        for theirs, ours in TORCHVISION_PATHS.items():
-            key = re.sub(theirs, ours, key)
-        renamed[key] = value
-    return renamed
+    return rename_keys(state_dict, TORCHVISION_KEYS)

@@ -20,6 +20,7 @@ class ConvNormAct(nn.Module):
         norm_act: makes the norm and its activation.
         act: another activation than that of `norm_act`; "identity" leaves it out.
         pad_type: "" (symmetric), "same" (as TensorFlow's) or "valid" (none).
+        padding: pixels at each border, in place of a `pad_type`.
         aa_layer: "", or the pooling that takes over a stride: "blur", "blurpc" or "avg".
     """
 
@@ -35,13 +36,21 @@ class ConvNormAct(nn.Module):
         dilation: int = 1,
         groups: int = 1,
         pad_type: str = "",
+        padding: int | None = None,
         aa_layer: str = "",
     ) -> None:
         super().__init__()
         pooled = bool(aa_layer) and stride > 1
         conv_stride = 1 if pooled else stride
         self.conv = make_conv(
-            in_channels, channels, kernel, conv_stride, dilation=dilation, groups=groups, pad_type=pad_type
+            in_channels,
+            channels,
+            kernel,
+            conv_stride,
+            dilation=dilation,
+            groups=groups,
+            pad_type=pad_type,
+            padding=padding,
         )
         self.bn = norm_act(channels) if act is None else norm_act(channels, act=act)
         self.aa = antialias_pool(aa_layer, channels, stride) if pooled else nn.Identity()

@@ -47,12 +47,16 @@ def make_conv(
     dilation: int = 1,
     groups: int = 1,
     pad_type: str = "",
+    padding: int | None = None,
     bias: bool = False,
 ) -> nn.Conv2d:
     """A convolution with a kernel of one size or (height, width).
 
-    `pad_type` "" pads symmetrically, "same" as TensorFlow's SAME does, "valid" not at all.
+    `pad_type` "" pads symmetrically, "same" as TensorFlow's SAME does, "valid" not at all; `padding` replaces it by
+    so many pixels at each border.
     """
+    if padding is not None:
+        return nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation, groups, bias)
     sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
     if any(needs_input_size(pad_type, size, stride, dilation) for size in sizes):
         return Conv2dSame(in_channels, channels, sizes, stride, dilation=dilation, groups=groups, bias=bias)

@@ -11,7 +11,7 @@ from zoo.models.layers.grn import GlobalResponseNorm
 from zoo.models.layers.norm import NormFactory
 
 
-def pointwise(in_channels: int, channels: int, bias: bool = True, use_conv: bool = False) -> nn.Module:
+def pointwise(in_channels: int, channels: int, bias: bool = True, use_conv: bool = False) -> nn.Conv2d | nn.Linear:
     """A linear map of the channels: of (..., C), or with `use_conv` of (N, C, H, W)."""
     if use_conv:
         return nn.Conv2d(in_channels, channels, 1, bias=bias)
@@ -104,11 +104,10 @@ class GluMlp(nn.Module):
 
     def init_gate(self) -> None:
         """Start with an open gate: its weights near zero, its bias one."""
-        half = self.fc1.out_features // 2 if self.channel_dim == -1 else self.fc1.out_channels // 2
-        gate = slice(half, None) if self.gate_last else slice(half)
-        nn.init.normal_(self.fc1.weight[gate], std=1e-6)
+        gate = 1 if self.gate_last else 0
+        nn.init.normal_(self.fc1.weight.chunk(2)[gate], std=1e-6)
         if self.fc1.bias is not None:
-            nn.init.ones_(self.fc1.bias[gate])
+            nn.init.ones_(self.fc1.bias.chunk(2)[gate])
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.fc1(x).chunk(2, self.channel_dim)

@@ -43,6 +43,46 @@ class GlobalPool(nn.Module):
         return repr(self.pool_type)
 
 
+TOKEN_POOL_TYPES = ("", "token", "avg", "max", "avgmax", "map")
+
+
+class TokenPool(nn.Module):
+    """Tokens (N, prefix + patches, C) -> (N, C): the first one (`token`), or the average, maximum or their mean.
+
+    The empty type is the identity; `map` gives the tokens (N, L, C) that an attention pool is to read.
+
+    Args:
+        pool_type: one of TOKEN_POOL_TYPES.
+        num_prefix_tokens: class token and registers, which come first.
+        include_prefix: whether they are pooled with the patches.
+    """
+
+    feature_multiplier = 1
+
+    def __init__(self, pool_type: str, num_prefix_tokens: int = 0, include_prefix: bool = False) -> None:
+        super().__init__()
+        if pool_type not in TOKEN_POOL_TYPES:
+            known = ", ".join(map(repr, TOKEN_POOL_TYPES))
+            raise UsageError(f"global_pool of tokens must be one of {known}, found {pool_type!r}.")
+        self.pool_type = pool_type
+        self.first = 0 if include_prefix else num_prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.pool_type:
+            return x
+        if self.pool_type == "token":
+            return x[:, 0]
+        x = x[:, self.first :]
+        if self.pool_type == "map":
+            return x
+        if self.pool_type == "avg":
+            return x.mean(1)
+        return x.amax(1) if self.pool_type == "max" else 0.5 * (x.amax(1) + x.mean(1))
+
+    def extra_repr(self) -> str:
+        return repr(self.pool_type)
+
+
 class BlurPool2d(nn.Module):
     """Anti-aliased downsampling: a binomial filter on padded borders, then every `stride`-th pixel.
 

@@ -23,6 +23,8 @@ CFG_KEYS = (
     "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv", "classifier",
     "license", "origin_url", "paper_ids", "paper_name",
 )  # fmt: skip
+IN_PLACE_NORM = {"cspdarknet53_iabn": "cspdarknet53", "cspresnext50_iabn": "cspresnext50"}
+"""Names that timm no longer has, and those that compute the same: in-place activated batch norm counts no batches."""
 LARGE = 300_000_000
 """Parameters above which no output is recorded: float64 copies would not fit a small machine."""
 
@@ -88,6 +90,16 @@ def facts(name):
     }
 
 
+def without_weights_and_counts(facts):
+    """Facts of a network with in-place activated batch norm, of which there are no published weights."""
+    (cfg,) = facts["cfgs"].values()
+    return facts | {
+        "keys": {k: v for k, v in facts["keys"].items() if not k.endswith("num_batches_tracked")},
+        "cfgs": {"": {k: v for k, v in cfg.items() if k not in ("url", "hf_hub_id")}},
+        "default_tag": "",
+    }
+
+
 def main():
     torch.set_num_threads(1)
     for family in sys.argv[1:]:
@@ -95,6 +107,7 @@ def main():
         for name in timm.list_models(module=family):
             rows[name] = facts(name)
             sys.stderr.write(f"{name}\n")
+        rows |= {old: without_weights_and_counts(rows[new]) for old, new in IN_PLACE_NORM.items() if new in rows}
         text = json.dumps(rows, separators=(",", ":"), sort_keys=True)
         with open(HERE / f"{family}.json.gz", "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             packed.write(text.encode())
