@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.core.errors import UsageError
+from zoo.core.records import module_paths
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
