@@ -18,6 +18,7 @@ from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
 from zoo.core.file_digest import sha256_of
 from zoo.core.fingerprint import fingerprint
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
 from zoo.core.safetensors_file import open_safetensors, read_header
@@ -135,6 +136,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     if output.plot is not None:
         check_target(output.plot)
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
+    if request.input_layout is None and "input_layout" in stated:
+        request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
     cfg, notes = _identified(source, configured(source.cfg, stated), request)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
@@ -235,7 +238,7 @@ class _Job:
             origin=origin,
             kept=self.source.metadata,
             bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
-            input_layout="" if plan.stem.layout.kind == "conv" else str(plan.stem.layout),
+            input_layout="" if plan.stem.layout.kind == "conv" else str(plan.written_layout),
             model_args=self.model_args,
         )
 
@@ -294,8 +297,11 @@ class _Job:
         tensors, _ = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
-            self.filters = (_filters(self.plan.sources[name], self.plan), _filters(tensors[name], self.plan))
-        found = verify_adapted(self.plan, tensors)
+            self.filters = (
+                _filters(self.plan.sources[name], self.plan.stem.layout),
+                _filters(tensors[name], self.plan.written_layout),
+            )
+        found = verify_adapted(self.plan, tensors, file.path)
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
         if failed:
@@ -307,11 +313,10 @@ class _Job:
             )
 
 
-def _filters(tensor: StoredTensor, plan: AdaptPlan) -> NDArray[np.float32]:
+def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
     """An input layer's filters as pictures: (out, channels, height, width)."""
     from zoo.core.float_bytes import to_float32
 
-    layout = plan.stem.layout
     weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))
     pixels = weight.shape[2]
     width = tensor.shape[-1] if layout.kind in ("conv", "groups") else isqrt(pixels)

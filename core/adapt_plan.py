@@ -14,6 +14,7 @@ from zoo.core.adapt import ChannelMixing, band_mixing, channel_mixing
 from zoo.core.adapt_request import DTYPES, AdaptRequest
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, is_finite, to_float32
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stem import Stem, find_stem
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
@@ -80,6 +81,15 @@ class AdaptPlan(NamedTuple):
         """Names of the input layers' weights in the file to write."""
         return tuple(self.request.prefix + name for name in self.stem.weights)
 
+    @property
+    def written_layout(self) -> InputLayout:
+        """The input layers' layout in the file to write: a resized linear embedding has another number of pixels."""
+        layout, name = self.stem.layout, self.stem.weights[0]
+        shapes = {change.name: change.new_shape for change in self.changes}
+        if layout.kind in ("conv", "groups"):
+            return layout
+        return InputLayout(layout.kind, shapes[name][1] // self.in_chans)
+
     def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
         """Per-channel mean or std of the source for the new channels, those of each group by themselves."""
         if self.stem.layout.kind != "groups":
@@ -136,6 +146,11 @@ def plan_adaptation(
         # After a resize of its kernel: both are linear, and the resized one may be the larger.
         for name in stem.weights:
             before = transforms.get(name)
+            if before and stem.layout.kind in ("blocks", "planes"):
+                raise UsageError(
+                    "A linear patch embedding gets another patch size and other channels one after the other.",
+                    hint="Change the patch size first, then the channels of the result.",
+                )
             shape = stem.layout.shape_for(before.shape if before else stored[name].shape, in_chans)
             adapt = partial(stem.layout.adapt, mixing=mixing)
             alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None

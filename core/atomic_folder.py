@@ -36,7 +36,7 @@ class OutputFolder:
         path = os.path.join(self.path, name)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            yield OutputFile(fd, sync=self._sync)
+            yield OutputFile(fd, path, sync=self._sync)
             if self._sync:
                 os.fsync(fd)
         finally:

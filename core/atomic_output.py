@@ -28,10 +28,14 @@ _HINTS = {
 
 
 class OutputFile:
-    """A file being written: `fd` is open for writing; `unchanged` says afterwards that the target was equal already."""
+    """A file being written: `fd` is open for writing, `path` is where it is meanwhile.
 
-    def __init__(self, fd: int, *, sync: bool = True) -> None:
+    `unchanged` says afterwards that the target was equal already.
+    """
+
+    def __init__(self, fd: int, path: str, *, sync: bool = True) -> None:
         self.fd = fd
+        self.path = path
         self._sync = sync
         self.unchanged = False
         self._end = 0
@@ -80,7 +84,7 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
         while fd < 0:
             temporary = temporary_path(folder)
             fd = _create_locked(temporary)
-        output = OutputFile(fd, sync=sync)
+        output = OutputFile(fd, temporary, sync=sync)
         yield output
         if sync:
             os.fsync(fd)

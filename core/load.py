@@ -13,9 +13,10 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.adapt import adapt_input
+from zoo.core.adapt import channel_mixing
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.input_layers import InputLayout
+from zoo.core.records import PretrainedCfg, Spec, module_paths
 from zoo.core.resize_families import PATCH_KERNELS
 from zoo.core.resize_plan import plan_resizes
 from zoo.models.base import ImageModel
@@ -136,7 +137,7 @@ def _load(
     wanted = model.state_dict()
     state_dict = {k: t for k, t in _repair_keys(model, state_dict).items() if k not in not_needed}
     resized = _resize(model, state_dict, wanted, cfg)
-    adapted = _adapt_input_layers(state_dict, wanted, cfg)
+    adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
     dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
     shapes = [
         f"{key}: expected {tuple(wanted[key].shape)}, found {tuple(value.shape)}"
@@ -229,16 +230,22 @@ def _resize(model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor
     return list(plan)
 
 
-def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
+def _adapt_input_layers(
+    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg
+) -> list[str]:
+    spec = getattr(model, "spec", None)
+    layout = InputLayout.parse(spec.input_layout) if isinstance(spec, Spec) else InputLayout()
     adapted = []
     for layer in module_paths(cfg.first_conv):
         key = f"{layer}.weight"
         if key not in state_dict or key not in wanted:
             continue
-        weight, in_chans = state_dict[key], wanted[key].shape[1]
-        if weight.ndim != wanted[key].ndim or weight.shape[1] == in_chans:
+        weight, in_chans = state_dict[key], layout.channels(wanted[key].shape)
+        from_chans = layout.channels(weight.shape)
+        if weight.ndim != wanted[key].ndim or from_chans == in_chans or not (from_chans and in_chans):
             continue
-        fitted = adapt_input(weight.float().numpy(), in_chans)
+        mixing = channel_mixing("repeat", layout.mixed_channels(from_chans), layout.mixed_channels(in_chans))
+        fitted = layout.adapt(weight.float().numpy(), mixing)
         state_dict[key] = torch.from_numpy(fitted).to(weight.dtype)
         adapted.append(key)
     return adapted

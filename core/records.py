@@ -11,6 +11,8 @@ from zoo.core.errors import UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,11 @@ class Spec:
     def first_conv(self) -> str | tuple[str, ...]:
         """Module path of the layer (or layers) that reads the image."""
         raise NotImplementedError
+
+    @property
+    def input_layout(self) -> str:
+        """Where the channels lie in that layer's weight, as `core.input_layers.InputLayout` reads it."""
+        return "conv"
 
 
 @dataclass(frozen=True, kw_only=True)

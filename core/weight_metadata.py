@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from zoo.core.adapt import channel_mixing
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg
 from zoo.core.safetensors_file import is_torch_file, open_safetensors
 
@@ -136,7 +137,8 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and _are_numbers(list(ratios), 2)
         and min(*values["std"], *ratios) > 0
         and all(isinstance(values.get(key, ""), str) for key in texts)
-        and isinstance(values.get("model_args", {}), dict)
+        and _is_layout(values.get("input_layout", "conv"))
+        and _are_size_arguments(values.get("model_args", {}))
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
 
@@ -157,6 +159,23 @@ def _are_numbers(values: Any, count: int) -> bool:
     )
 
 
+def _is_layout(text: str) -> bool:
+    try:
+        InputLayout.parse(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _are_size_arguments(values: Any) -> bool:
+    """Whether these are the model arguments that zoo writes: image and patch sizes."""
+    return (
+        isinstance(values, dict)
+        and values.keys() <= {"img_size", "patch_size"}
+        and all(all(map(_is_size, v)) and len(v) == 2 if isinstance(v, list) else _is_size(v) for v in values.values())
+    )
+
+
 def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
@@ -171,10 +190,14 @@ def file_configuration(path: str | os.PathLike[str], architecture: str) -> dict[
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     """A config with what a file says of itself put over it."""
-    known: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in (*_CARRIED, *_PER_CHANNEL)
-    }
+    known = _tuples({key: stated[key] for key in (*_CARRIED, *_PER_CHANNEL) if key in stated})
+    if arguments := _tuples(stated.get("model_args", {})):
+        known["model_args"] = tuple({**dict(cfg.model_args), **arguments}.items())
     return replace(cfg, **known)
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 _PER_CHANNEL = ("input_size", "mean", "std", "num_classes", "architecture", "tag")

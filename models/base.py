@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.core.errors import UsageError
+from zoo.core.records import module_paths
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -43,6 +44,17 @@ def check_output_stride(output_stride: int) -> None:
         raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
 
 
+def in_sequence(modules: Sequence[nn.Module]) -> Step:
+    """One step that runs the modules one after the other."""
+
+    def run(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return run
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -63,11 +75,11 @@ class ImageModel(nn.Module):
     its `reset_parameters`.
     """
 
-    classifier_path = "fc"
+    classifier_path: str | tuple[str, ...] = "fc"
     head_parts: tuple[str, ...] = ("global_pool",)
     """Modules besides the classifier that belong to the head, not to the trunk."""
-    default_out_indices: int | tuple[int, ...] | None = None
-    """The levels that `features_only` gives: as `resolve_indices`."""
+    default_out_indices: int | Sequence[int] | None = None
+    """The levels that `features_only` gives where none are named: as `resolve_indices`."""
     img_size: Size | None = None
     """Height and width of the images that the weights are made for; None where they do not depend on it."""
     windows: tuple[Size, ...] | None = None
@@ -111,9 +123,27 @@ class ImageModel(nn.Module):
         """The trunk in order: (module path whose output it is, function). Features are read between steps."""
         raise NotImplementedError
 
+    def steps_by_level(self, path: str) -> Iterator[tuple[str, Step]]:
+        """The steps of a trunk that is the Sequential at `path`: one for each level of features."""
+        ends = {level["module"] for level in self.feature_info}
+        modules: list[nn.Module] = []
+        for name, module in self.get_submodule(path).named_children():
+            modules.append(module)
+            if f"{path}.{name}" in ends:
+                yield f"{path}.{name}", in_sequence(modules)
+                modules = []
+
     def finish(self, x: Tensor) -> Tensor:
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
         return x
+
+    def before_classifier(self, x: Tensor) -> Tensor:
+        """From what pooling gives to what the classifier reads (a norm, a hidden layer)."""
+        return x
+
+    def classifier_width(self, pooled: int) -> int:
+        """Channels that the classifier reads, given those that pooling gives."""
+        return pooled
 
     def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - of an image of this size
         """What the trunk carries between steps as a map (N, C, H, W)."""
@@ -150,13 +180,9 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
-    def pool(self, x: Tensor) -> Tensor:
-        """From what `forward_features` returns to what the classifier reads, dropout left out."""
-        return self.global_pool(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.pool(x)
+        x = self.before_classifier(self.global_pool(x))
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -225,12 +251,18 @@ class ImageModel(nn.Module):
     # ------------------------------------------------------------ head
 
     def make_head(self, global_pool: str) -> None:
-        """Create pooling and classifier for `num_classes`; 0 classes leave an identity."""
+        """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
+
+        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
+        """
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
         self.global_pool = self.make_pool(global_pool)
-        self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
+        self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         for path in self.classifier_paths:
+            container = path.rpartition(".")[0]
+            if container and not hasattr(self, container):
+                self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
             self.set_submodule(path, self.make_classifier())
 
     def make_classifier(self) -> nn.Module:
@@ -240,7 +272,7 @@ class ImageModel(nn.Module):
     @property
     def classifier_paths(self) -> tuple[str, ...]:
         """Module paths of the classifiers, for a family that has several."""
-        return (self.classifier_path,)
+        return module_paths(self.classifier_path)
 
     def get_classifier(self) -> Any:
         """The classifier; the tuple of them where there are several."""

@@ -27,12 +27,9 @@ class VisionTransformerDistilled(VisionTransformer):
     against the labels and one against the teacher (arXiv:2012.12877, section 4).
     """
 
+    classifier_path = ("head", "head_dist")
     prefix_names = ("cls_token", "dist_token")
     distilled_training = False
-
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        return ("head", "head_dist")
 
     def make_pool(self, pool_type: str) -> TokenPool:
         if pool_type not in ("", "token"):

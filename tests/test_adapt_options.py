@@ -360,6 +360,16 @@ def test_missing_added_and_misshapen_tensors_are_noticed(small: State):
     assert failed(plan, {**written, "other.weight": turned}) == ["coverage"]
 
 
+@pytest.mark.parametrize("damage", [lambda f: f.write(b"x"), lambda f: f.seek(9) and f.write(b"x")])
+def test_a_file_that_the_library_refuses_is_noticed(small: State, tmp_path: Path, damage: Callable[[Any], object]):
+    plan, written = planned(small, AdaptRequest(in_chans=5))
+    path = tmp_path / "file.safetensors"
+    save_file({"conv.weight": torch.zeros(1)}, path)
+    with open(path, "r+b") as file:
+        damage(file)
+    assert "safetensors" in [check.name for check in verify_adapted(plan, written, str(path)) if not check.ok]
+
+
 def test_a_failed_proof_leaves_nothing_behind(adapt: Adapt, monkeypatch: pytest.MonkeyPatch):
     import zoo.core.adapt_file as adapt_file
 
@@ -377,6 +387,7 @@ def test_the_checks_are_told(adapt: Adapt):
     run = adapt("--in-chans", 4, "--method", "balanced", "--verify", "--json")
     checks = json.loads(run.stdout)["checks"]
     assert all(check["ok"] for check in checks)
+    assert "the library finds the same tensors" in [check["detail"] for check in checks]
     assert f"{INPUT}: f_N(tile(x)) = f_C(x)" in [check["name"] for check in checks]
 
 

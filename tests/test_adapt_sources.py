@@ -152,6 +152,9 @@ def test_a_linear_patch_embedding_needs_its_layout(zoo: Zoo, tmp_path: Path):
     assert zoo("mine.safetensors", *words)[0] == 0
     assert load_file(OUT)["embed.weight"].shape == (8, 80)
     assert stated()["input_layout"] == "blocks:16"
+    os.rename(OUT, "five.safetensors")
+    assert zoo("five.safetensors", "--verify", in_chans=3)[0] == 0
+    assert load_file(OUT)["embed.weight"].shape == (8, 48)
 
 
 def test_branches_that_disagree_are_refused(zoo: Zoo, tmp_path: Path):

@@ -150,6 +150,13 @@ def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path,
 @pytest.mark.parametrize(
     "change",
     [
+        {"model_args": {"depth": 3}},
+        {"model_args": {"img_size": "large"}},
+        {"model_args": {"img_size": [224]}},
+        {"model_args": []},
+        {"bands": [1, 2, 3]},
+        {"input_layout": 5},
+        {"input_layout": "blocks:0"},
         {"mean": "abc"},
         {"mean": [1, 2]},
         {"std": [1, 2, float("nan")]},

@@ -116,11 +116,14 @@ def test_input_channels(family, in_chans):
 
 
 def test_head_options(family, model):
-    name, width = smallest(family), model.num_features
+    name, width = smallest(family), model.head_hidden_size
     model.eval()
     assert zoo.create_model(name, num_classes=0).eval()(batch(model)).shape == (2, width)
-    wide = zoo.create_model(name, num_classes=5, global_pool="catavgmax").get_classifier()
-    assert wide.weight.shape == (5, 2 * width)
+    wide = zoo.create_model(name, num_classes=5, global_pool="catavgmax").eval()
+    assert wide.get_classifier().weight.flatten(1).shape == (5, wide.head_hidden_size)
+    assert wide(batch(wide)).shape == (2, 5)
+    if width == model.num_features:  # else a layer stands between pooling and classifier
+        assert wide.head_hidden_size == 2 * width
     model.reset_classifier(7)
     assert model(batch(model)).shape == (2, 7)
     model.reset_classifier(0, "")

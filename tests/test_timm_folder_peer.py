@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from zoo.core.adapt_file import OutputRequest
 from zoo.core.adapt_request import AdaptRequest
 from zoo.core.adapt_weights import adapt_weights
+from zoo.core.errors import UsageError
 from zoo.core.known_architectures import find_cfg
 
 try:
@@ -148,3 +149,19 @@ def test_another_patch_size_is_the_one_that_timm_would_make(tmp_path: Path):
     ours = timm.create_model(f"local-dir:{folder}", pretrained=True).state_dict()
     for key, value in theirs.state_dict().items():
         torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_linear_patch_embedding_in_two_passes(tmp_path: Path):
+    source = tmp_path / "source.safetensors"
+    random_checkpoint("naflexvit_base_patch16_gap", source)
+    smaller = tmp_path / "smaller.safetensors"
+    both = AdaptRequest(in_chans=5, patch_size=8)
+    with pytest.raises(UsageError, match="one after the other"):
+        adapt_weights("naflexvit_base_patch16_gap", both, OutputRequest(path=smaller), weights=source)
+    output = OutputRequest(path=smaller, verify=True)
+    adapt_weights("naflexvit_base_patch16_gap", AdaptRequest(patch_size=8), output, weights=source)
+    five = OutputRequest(path=tmp_path / "five", file_format="timm", verify=True)
+    report = adapt_weights(smaller, AdaptRequest(in_chans=5, method="balanced"), five)
+    assert any("f_N(tile(x)) = f_C(x)" in check.name for check in report.checks)
+    model = timm.create_model(f"local-dir:{tmp_path / 'five'}", pretrained=True)
+    assert model.embeds.proj.weight.shape == (768, 8 * 8 * 5)

@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "hard_swish": nn.Hardswish,
     "identity": nn.Identity,
     "leaky_relu": nn.LeakyReLU,
+    "leaky_relu_0.001": partial(nn.LeakyReLU, negative_slope=1e-3),
     "mish": nn.Mish,
     "quick_gelu": QuickGELU,
     "relu": nn.ReLU,

@@ -14,11 +14,14 @@ from zoo.models.layers.norm import LayerNorm2d
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`."""
+    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`.
 
-    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu") -> None:
+    The hidden width is given, or `ratio` of the channels, brought to a multiple of 8.
+    """
+
+    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0) -> None:
         super().__init__()
-        hidden = make_divisible(channels * ratio, round_limit=0.0)
+        hidden = hidden or make_divisible(channels * ratio, round_limit=0.0)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.act = make_activation(act)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
@@ -31,15 +34,16 @@ class SqueezeExcite(nn.Module):
 class MBConvSqueezeExcite(nn.Module):
     """Squeeze-and-excitation inside MBConv, with the keys `conv_reduce`, `conv_expand` and a given hidden width."""
 
-    def __init__(self, channels: int, hidden: int, act: str) -> None:
+    def __init__(self, channels: int, hidden: int, act: str, gate: str = "sigmoid") -> None:
         super().__init__()
         self.conv_reduce = nn.Conv2d(channels, hidden, 1)
         self.act1 = make_activation(act)
         self.conv_expand = nn.Conv2d(hidden, channels, 1)
+        self.gate = make_activation(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)
-        return x * self.conv_expand(self.act1(self.conv_reduce(pooled))).sigmoid()
+        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(pooled))))
 
 
 class GlobalContext(nn.Module):
@@ -75,3 +79,15 @@ class EfficientChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3)).unsqueeze(1)
         return x * self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+
+class EffectiveSqueezeExcite(nn.Module):
+    """Effective squeeze-and-excitation (CenterMask, arXiv:1911.06667): one layer of full width, key `fc`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+        self.gate = make_activation("hard_sigmoid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.fc(x.mean((2, 3), keepdim=True)))

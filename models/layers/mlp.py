@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.grn import GlobalResponseNorm
 from zoo.models.layers.norm import NormFactory
 
 
@@ -151,3 +152,17 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.drop1(self.act(self.fc1_g(x)) * self.fc1_x(x))
         return self.drop2(self.fc2(self.norm(x)))
+
+
+class GlobalResponseNormMlp(nn.Module):
+    """ConvNeXt V2's (arXiv:2301.00808): `fc2(grn(act(fc1(x))))` of (N, H, W, C), with `use_conv` of (N, C, H, W)."""
+
+    def __init__(self, in_features: int, hidden_features: int, *, act: str = "gelu", use_conv: bool = False) -> None:
+        super().__init__()
+        self.fc1 = pointwise(in_features, hidden_features, use_conv=use_conv)
+        self.act = make_activation(act)
+        self.grn = GlobalResponseNorm(hidden_features, channels_last=not use_conv)
+        self.fc2 = pointwise(hidden_features, in_features, use_conv=use_conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.grn(self.act(self.fc1(x))))

@@ -104,8 +104,25 @@ class BlurPool2d(nn.Module):
         return F.conv2d(padded, self.filt, stride=self.stride, groups=self.channels)
 
 
+def antialias_pool(aa_layer: str, channels: int, stride: int) -> nn.Module:
+    """The downsampling that takes over a convolution's stride: "blur", "blurpc" (padded with zeros) or "avg"."""
+    if aa_layer == "avg":
+        return nn.AvgPool2d(stride)
+    return BlurPool2d(channels, stride, pad_mode="constant" if aa_layer == "blurpc" else "reflect")
+
+
 class AvgPool2dSame(nn.Module):
     """2x2 average that keeps the size: the right and bottom border are padded with zeros."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride=1)
+
+
+def shortcut_pool(stride: int, dilation: int = 1) -> nn.Module:
+    """The 2x2 average in front of a shortcut's 1x1 convolution (ResNet-D, arXiv:1812.01187).
+
+    A stride that became dilation is averaged without a stride; with neither it is an identity.
+    """
+    if stride > 1:
+        return nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+    return AvgPool2dSame() if dilation > 1 else nn.Identity()

@@ -23,6 +23,8 @@ CFG_KEYS = (
     "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv", "classifier",
     "license", "origin_url", "paper_ids", "paper_name",
 )  # fmt: skip
+IN_PLACE_NORM = {"cspdarknet53_iabn": "cspdarknet53", "cspresnext50_iabn": "cspresnext50"}
+"""Names that timm no longer has, and those that compute the same: in-place activated batch norm counts no batches."""
 LARGE = 300_000_000
 """Parameters above which no output is recorded: float64 copies would not fit a small machine."""
 
@@ -44,14 +46,19 @@ def default_cfgs(name):
     }
 
 
+def flat(key):
+    return key.replace(".", "_")
+
+
 def outputs(name, size):
     model = fill_(timm.create_model(name).eval())
     x = image(size)
     with torch.inference_mode():
         found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
-        state = model.state_dict()
+        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there.
+        state = {flat(k): v for k, v in model.state_dict().items()}
         trunk = timm.create_model(name, features_only=True).eval().double()
-        trunk.load_state_dict({k: state[k] for k in trunk.state_dict()})
+        trunk.load_state_dict({k: state[flat(k)] for k in trunk.state_dict()})
         found["maps"] = [summary(m) for m in trunk(x)]
     return found
 
@@ -79,7 +86,17 @@ def facts(name):
         "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, [3, 64, 64]) if params < LARGE else None,
+        "outputs": outputs(name, cfg.get("min_input_size") or [3, 64, 64]) if params < LARGE else None,
+    }
+
+
+def without_weights_and_counts(facts):
+    """Facts of a network with in-place activated batch norm, of which there are no published weights."""
+    (cfg,) = facts["cfgs"].values()
+    return facts | {
+        "keys": {k: v for k, v in facts["keys"].items() if not k.endswith("num_batches_tracked")},
+        "cfgs": {"": {k: v for k, v in cfg.items() if k not in ("url", "hf_hub_id")}},
+        "default_tag": "",
     }
 
 
@@ -90,6 +107,7 @@ def main():
         for name in timm.list_models(module=family):
             rows[name] = facts(name)
             sys.stderr.write(f"{name}\n")
+        rows |= {old: without_weights_and_counts(rows[new]) for old, new in IN_PLACE_NORM.items() if new in rows}
         text = json.dumps(rows, separators=(",", ":"), sort_keys=True)
         with open(HERE / f"{family}.json.gz", "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             packed.write(text.encode())
