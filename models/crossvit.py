@@ -127,7 +127,7 @@ class CrossVit(ImageModel):
         drop_path_rate: stochastic depth of the last block.
     """
 
-    classifier_path = "head"
+    classifier_path = ("head.0", "head.1")
 
     def __init__(
         self,
@@ -196,10 +196,6 @@ class CrossVit(ImageModel):
 
     def make_pool(self, pool_type: str) -> nn.Module:
         return TokenPool(pool_type, num_prefix_tokens=1)
-
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        return "head.0", "head.1"
 
     def make_head(self, global_pool: str) -> None:
         super().make_head(global_pool)
