@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, MutableMapping
 from math import sqrt
+from typing import Any
 
 import torch.nn as nn
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from zoo.core.block_rows import make_divisible
 from zoo.core.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import FeatureDict, ImageModel, Step, check_output_stride
 from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext
@@ -70,6 +71,7 @@ class ByobNet(ImageModel):
     """
 
     classifier_path = "head.fc"
+    head: Any
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class ByobNet(ImageModel):
         self.feature_info.append({**level, "num_chs": self.num_features, "module": "final_conv"})
         self.make_head(global_pool)
 
-    def _make_stem(self, style: BlockStyle, in_chans: int) -> dict[str, int | str]:
+    def _make_stem(self, style: BlockStyle, in_chans: int) -> FeatureDict:
         """Create `stem`; returns the level of its output, `feature_info` gets one before it."""
         spec, widths = style.spec, style.spec.stem_widths
         kernel = 7 if spec.stem_type == "7x7" else 3
@@ -115,8 +117,8 @@ class ByobNet(ImageModel):
         return {"num_chs": widths[0], "reduction": 2, "module": "stem"}
 
     def _make_stages(
-        self, style: BlockStyle, level: dict[str, int | str], output_stride: int, drop_path_rate: float
-    ) -> dict[str, int | str]:
+        self, style: BlockStyle, level: FeatureDict, output_stride: int, drop_path_rate: float
+    ) -> FeatureDict:
         """Create `stages`; returns the level of the last, `feature_info` gets those before each stride."""
         stages = [stage if isinstance(stage, tuple) else (stage,) for stage in style.spec.stages]
         rates = iter(drop_path_schedule(drop_path_rate, sum(row.depth for rows in stages for row in rows)))
@@ -173,7 +175,7 @@ class ByobNet(ImageModel):
             nn.init.normal_(module.weight, std=0.01)
         elif isinstance(module, GlobalContext):
             nn.init.kaiming_normal_(module.conv_attn.weight, nonlinearity="relu")
-            nn.init.zeros_(module.mlp_add.fc2.weight)
+            nn.init.zeros_(module.mlp_add.get_parameter("fc2.weight"))
         elif isinstance(module, ResidualBlock) and self.spec.zero_init_last and module.shortcut is not None:
             # Each branch starts as zero, so the network as the identity (arXiv:1706.02677, section 5.1).
             nn.init.zeros_(module.get_parameter(f"{module.last_conv}.bn.weight"))
@@ -200,8 +202,9 @@ class AttentionPooledByobNet(ByobNet):
         super().__init__(spec, num_classes, in_chans, output_stride, global_pool, drop_rate, drop_path_rate)
 
     @property
-    def global_pool(self) -> AttentionPool2d:
-        return self.head
+    def global_pool(self) -> AttentionPool2d:  # the head itself: registered once
+        pool: AttentionPool2d = self.head
+        return pool
 
     def make_head(self, global_pool: str) -> None:
         if not hasattr(self, "head"):

@@ -48,7 +48,7 @@ class ConvNeXtBlock(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        if self.gamma is not None:
+        if self.gamma is not None and self.init_value is not None:
             nn.init.constant_(self.gamma, self.init_value)
 
     def forward(self, x: Tensor) -> Tensor:

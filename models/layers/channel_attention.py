@@ -62,7 +62,10 @@ class GlobalContext(nn.Module):
             act=make_activation(act),
             fc2=nn.Conv2d(hidden, channels, 1),
         )
-        self.add_module("mlp_add" if fuse == "add" else "mlp_scale", nn.Sequential(layers))
+        if fuse == "add":
+            self.mlp_add = nn.Sequential(layers)
+        else:
+            self.mlp_scale = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.conv_attn(x).flatten(2).softmax(-1)
