@@ -17,12 +17,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.configs.levit import LevitSpec
-from zoo.core.errors import UsageError
 from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Size, Step
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
-from zoo.models.layers.patch_embed import as_pair
+from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import GlobalPool, TokenPool
 
 __getattr__ = family_attributes("levit")
@@ -222,8 +221,6 @@ class Levit(ImageModel):
         drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of every block.
     """
 
-    classifier_path = "head"
-
     def __init__(
         self,
         spec: LevitSpec,
@@ -235,6 +232,7 @@ class Levit(ImageModel):
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
+        self.classifier_path = ("head", "head_dist") if spec.distilled else "head"
         self.distilled_training = False
         self.img_size = as_pair(spec.img_size)
         stride = self._make_stem(spec, in_chans)
@@ -271,10 +269,6 @@ class Levit(ImageModel):
             self.map_sizes[prod(size)] = size
             in_channels = channels
 
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        return ("head", "head_dist") if self.spec.distilled else ("head",)
-
     def make_classifier(self) -> nn.Module:
         if not self.num_classes:
             return nn.Identity()
@@ -286,12 +280,7 @@ class Levit(ImageModel):
             yield f"stages.{index}", stage
 
     def _embed(self, x: Tensor) -> Tensor:
-        if x.shape[-2:] != self.img_size:
-            height, width = as_pair(self.spec.img_size)
-            raise UsageError(
-                f"This model takes images of {height} x {width}, found {x.shape[-2]} x {x.shape[-1]}.",
-                hint="Build it for another size with img_size.",
-            )
+        check_image_size(x, as_pair(self.spec.img_size))
         x = self.stem(x)
         return x if self.spec.use_conv else x.flatten(2).transpose(1, 2)
 

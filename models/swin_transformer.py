@@ -236,7 +236,6 @@ class SwinTransformer(ImageModel):
         self.windows = tuple(windows)
         self.num_features = channels
         self.norm = nn.LayerNorm(channels)
-        self.head = nn.Module()
         self.make_head(global_pool)
 
     def steps(self) -> Iterator[tuple[str, Step]]:

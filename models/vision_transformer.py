@@ -29,7 +29,9 @@ from zoo.models.layers.position_embedding import resample_positions
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.token_model import TokenModel
 from zoo.models.vision_transformer_blocks import BLOCKS
+from zoo.models.vision_transformer_keys import repair_keys
 
+__all__ = ["VisionTransformer", "repair_keys"]
 __getattr__ = family_attributes("vision_transformer")
 
 
@@ -46,7 +48,7 @@ class VisionTransformer(TokenModel):
         drop_path_rate: the rate that stochastic depth grows towards.
     """
 
-    classifier_path = "head"
+    classifier_path: str | tuple[str, ...] = "head"
     head_parts = ("attn_pool", "fc_norm", "global_pool")
     prefix_names: tuple[str, ...] = ("cls_token", "reg_token")
     """Parameters that come before the patches, in this order; one that a variant has not is None."""

@@ -24,6 +24,16 @@ def as_pair(size: int | Size) -> Size:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
+def check_image_size(images: Tensor, size: Size) -> None:
+    """Raises UsageError for images (N, C, H, W) of another (height, width)."""
+    height, width = images.shape[2:]
+    if (height, width) != size:
+        raise UsageError(
+            f"The model takes images of {size[0]} x {size[1]}, found {height} x {width}.",
+            hint="Build it with img_size, or with dynamic_img_size=True where it has that option.",
+        )
+
+
 class PatchEmbed(nn.Module):
     """Image (N, C, H, W) -> embeddings of its patches: a convolution `proj` whose stride is its kernel, then `norm`.
 
@@ -84,11 +94,7 @@ class PatchEmbed(nn.Module):
         height, width = x.shape[2:]
         patch_height, patch_width = self.patch_size
         if not self.any_size:
-            if (height, width) != self.img_size:
-                raise UsageError(
-                    f"The model takes images of {self.img_size[0]} x {self.img_size[1]}, found {height} x {width}.",
-                    hint="Build it with img_size, or with dynamic_img_size=True where it has that option.",
-                )
+            check_image_size(x, self.img_size)
         elif not self.pad and (height % patch_height or width % patch_width):
             raise UsageError(
                 f"The sides of an image must be multiples of {patch_height} and {patch_width}, "
