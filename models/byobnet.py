@@ -7,7 +7,6 @@ attention: SE (arXiv:1709.01507), ECA (arXiv:1910.03151), GC (arXiv:1904.11492),
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, MutableMapping
 from math import sqrt
 from typing import Any
@@ -20,12 +19,14 @@ from zoo.core.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
 from zoo.core.registry import family_attributes
 from zoo.models.base import FeatureDict, ImageModel, Step, check_output_stride
 from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
+from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.norm import norm_factory
+from zoo.models.layers.patch_embed import as_pair
 
 __getattr__ = family_attributes("byobnet")
 
@@ -208,44 +209,38 @@ class AttentionPooledByobNet(ByobNet):
 
     def make_head(self, global_pool: str) -> None:
         if not hasattr(self, "head"):
-            size = self.spec.img_size
-            height, width = (size, size) if isinstance(size, int) else size
+            height, width = self.img_size = as_pair(self.spec.img_size)
             stride = self.feature_info[-1]["reduction"]
             self.head = AttentionPool2d(self.num_features, (height // stride, width // stride))
         self.check_head(global_pool)
         self.head.set_pool_type(global_pool)
         self.head_hidden_size = self.num_features
-        self.head.proj = nn.Linear(self.num_features, self.num_classes) if self.num_classes else nn.Identity()
+        self.head.proj = self.make_classifier()
 
 
 # ---------------------------------------------------------------- published files of other layouts
 
 # The image towers of CLIP as their authors published them.
-CLIP_KEYS = (
-    (r"^conv(\d)\.", r"stem.conv\1.conv."),
-    (r"^bn(\d)\.", r"stem.conv\1.bn."),
-    (r"^layer(\d)\.", lambda found: f"stages.{int(found[1]) - 1}."),
-    (r"\.downsample\.0\.", ".shortcut.conv.conv."),
-    (r"\.downsample\.1\.", ".shortcut.conv.bn."),
-    (r"\.(conv|bn)([13])\.(?=\w+$)", r".conv\2_1x1.\1."),
-    (r"\.(conv|bn)2\.(?=\w+$)", r".conv2_kxk.\1."),
-    (r"^attnpool\.positional_embedding$", "head.pos_embed"),
-    (r"^attnpool\.([qkv])_proj\.", r"head.\1."),
-    (r"^attnpool\.c_proj\.", "head.proj."),
-)
+CLIP_KEYS: KeyTable = {
+    r"^visual\.": "",
+    r"^conv(\d)\.": r"stem.conv\1.conv.",
+    r"^bn(\d)\.": r"stem.conv\1.bn.",
+    r"^layer(\d)\.": lambda found: f"stages.{int(found[1]) - 1}.",
+    r"\.downsample\.0\.": ".shortcut.conv.conv.",
+    r"\.downsample\.1\.": ".shortcut.conv.bn.",
+    r"\.(conv|bn)([13])\.(?=\w+$)": r".conv\2_1x1.\1.",
+    r"\.(conv|bn)2\.(?=\w+$)": r".conv2_kxk.\1.",
+    r"^attnpool\.positional_embedding$": "head.pos_embed",
+    r"^attnpool\.([qkv])_proj\.": r"head.\1.",
+    r"^attnpool\.c_proj\.": "head.proj.",
+}
 
 
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: ByobNet) -> MutableMapping[str, Tensor]:
     """CLIP's own files hold an image tower under `visual.`; the rest of them is no part of the model."""
     if "visual.conv1.weight" not in state_dict:
         return state_dict
-    pools_by_attention = isinstance(model, AttentionPooledByobNet)
-    repaired = {}
-    for key, value in state_dict.items():
-        name = key.removeprefix("visual.")
-        if name == key or (name.startswith("attnpool.") and not pools_by_attention):
-            continue
-        for pattern, replacement in CLIP_KEYS:
-            name = re.sub(pattern, replacement, name)
-        repaired[name] = value
-    return repaired
+    tower = {key: value for key, value in state_dict.items() if key.startswith("visual.")}
+    if not isinstance(model, AttentionPooledByobNet):
+        tower = {key: value for key, value in tower.items() if not key.startswith("visual.attnpool.")}
+    return rename_keys(tower, CLIP_KEYS)

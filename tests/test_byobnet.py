@@ -162,3 +162,13 @@ def test_the_image_size_gives_the_positions():
     assert model(torch.empty(1, 3, 256, 128, device="meta")).shape == (1, 2048, 8, 4)
     with pytest.raises(UsageError, match="num_classes=0"):
         model.reset_classifier(7, "")
+
+
+def test_positions_follow_the_image_size_of_the_model(tmp_path):
+    model = zoo.create_model("resnet50_clip", seed=1, **SHALLOW)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    larger = zoo.create_model("resnet50_clip", seed=2, img_size=288, **SHALLOW)
+    load_checkpoint(larger, tmp_path / "weights.pth", img_size=(224, 224))
+    images = torch.randn(1, 3, 288, 288)
+    # The smaller model resamples the same positions at every image.
+    assert torch.allclose(larger.eval()(images), model.eval()(images), atol=1e-4)

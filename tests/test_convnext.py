@@ -116,5 +116,8 @@ def test_a_pretraining_without_head_starts_its_norm_as_the_identity(tmp_path):
     other = zoo.create_model("test_convnext2", seed=2, num_classes=0)
     load_checkpoint(other, tmp_path / "fcmae.pth")
     assert torch.equal(other.head.norm.weight, torch.ones(128))
-    with pytest.raises(InvalidInputError, match=r"head\.norm"):
-        load_checkpoint(zoo.create_model("test_convnext2", num_classes=5), tmp_path / "fcmae.pth")
+    classifier = zoo.create_model("test_convnext2", num_classes=5)
+    with pytest.raises(InvalidInputError, match=r"head\.fc"):
+        load_checkpoint(classifier, tmp_path / "fcmae.pth")
+    report = load_checkpoint(classifier, tmp_path / "fcmae.pth", new_classifier=True)
+    assert set(report.initialised) == {"head.fc.weight", "head.fc.bias"}
