@@ -17,11 +17,6 @@ from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 
 
-def require_plain_norms(style: BlockStyle) -> None:
-    if style.attn_norm or style.mlp_norm:
-        raise UsageError("A parallel block has no norms inside its branches.")
-
-
 class PostNormBlock(nn.Module):
     """The norms at the end of the branches (arXiv:2111.09883, section 3.2), their weights small at first."""
 
@@ -68,81 +63,79 @@ class ParallelBranchesBlock(nn.Module):
         return x + sum(ffn(x) for ffn in self.ffns)
 
 
-class ParallelBlock(nn.Module):
-    """Attention and perceptron side by side behind one norm: `x + attn_out(attention) + mlp_out(act(hidden))`.
+class ParallelInput(nn.Module):
+    """What parallel blocks share: one projection behind one norm gives the perceptron's hidden channels and queries,
+    keys and values. Where it has no bias, the hidden channels have one of their own.
+    """
 
-    One projection gives the perceptron's hidden channels and queries, keys and values. Where it has no bias, the hidden
-    channels have one of their own.
+    def _make_input(self, style: BlockStyle, head_dim: int) -> None:
+        if style.attn_norm or style.mlp_norm:
+            raise UsageError("A parallel block has no norms inside its branches.")
+        channels, hidden = style.channels, style.hidden_channels
+        self.widths = (hidden, channels, channels, channels)
+        self.in_norm = style.make_norm()
+        self.in_proj = nn.Linear(channels, sum(self.widths), bias=style.qkv_bias)
+        self.mlp_bias = None if style.qkv_bias else nn.Parameter(torch.empty(hidden))
+        self.q_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()
+        self.k_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()
+        self.mlp_drop = nn.Dropout(style.proj_drop)
+        self.mlp_act = make_activation(style.act, inplace=False)
+
+    def reset_parameters(self) -> None:
+        if self.mlp_bias is not None:
+            nn.init.zeros_(self.mlp_bias)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens (N, L, C) -> activated hidden channels; queries, keys, values (N, L, C)."""
+        hidden, q, k, v = self.in_proj(self.in_norm(x)).split(self.widths, 2)
+        if self.mlp_bias is not None:
+            hidden = hidden + self.mlp_bias
+        return self.mlp_drop(self.mlp_act(hidden)), q, k, v
+
+
+class ParallelBlock(ParallelInput):
+    """Attention and perceptron side by side: `x + attn_out(attention) + mlp_out(hidden)`.
 
     Dehghani et al., Scaling Vision Transformers to 22 Billion Parameters (arXiv:2302.05442), section 2.1.
     """
 
     def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:  # noqa: ARG002
         super().__init__()
-        require_plain_norms(style)
         check_heads(style.channels, style.num_heads)
-        channels, hidden = style.channels, style.hidden_channels
-        self.num_heads, self.widths = style.num_heads, (hidden, channels, channels, channels)
-        self.attn_drop_rate = style.attn_drop
-        self.in_norm = style.make_norm()
-        self.in_proj = nn.Linear(channels, sum(self.widths), bias=style.qkv_bias)
-        self.mlp_bias = None if style.qkv_bias else nn.Parameter(torch.empty(hidden))
-        self.q_norm = style.norm(channels // style.num_heads) if style.qk_norm else nn.Identity()
-        self.k_norm = style.norm(channels // style.num_heads) if style.qk_norm else nn.Identity()
-        self.mlp_drop = nn.Dropout(style.proj_drop)
-        self.mlp_act = make_activation(style.act, inplace=False)
-        self.attn_out_proj = nn.Linear(channels, channels, bias=style.proj_bias)
-        self.mlp_out_proj = nn.Linear(hidden, channels, bias=style.proj_bias)
+        self.num_heads, self.attn_drop_rate = style.num_heads, style.attn_drop
+        self._make_input(style, style.channels // style.num_heads)
+        self.attn_out_proj = nn.Linear(style.channels, style.channels, bias=style.proj_bias)
+        self.mlp_out_proj = nn.Linear(style.hidden_channels, style.channels, bias=style.proj_bias)
         self.ls = style.make_scale()
         self.drop_path = make_drop_path(drop_path)
 
-    def reset_parameters(self) -> None:
-        if self.mlp_bias is not None:
-            nn.init.zeros_(self.mlp_bias)
-
     def forward(self, x: Tensor) -> Tensor:
-        hidden, q, k, v = self.in_proj(self.in_norm(x)).split(self.widths, 2)
-        if self.mlp_bias is not None:
-            hidden = hidden + self.mlp_bias
-        q, k, v = (split_heads(part, self.num_heads) for part in (q, k, v))
+        hidden, *parts = self._project(x)
+        q, k, v = (split_heads(part, self.num_heads) for part in parts)
         dropped = self.attn_drop_rate if self.training else 0.0
         attended = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v, dropout_p=dropped)
-        hidden = self.mlp_drop(self.mlp_act(hidden))
         y = self.attn_out_proj(merge_heads(attended)) + self.mlp_out_proj(hidden)
         return x + self.drop_path(self.ls(y))
 
 
-class DifferentialParallelBlock(DifferentialHeads):
+class DifferentialParallelBlock(ParallelInput, DifferentialHeads):
     """A parallel block with differential attention and one projection `out_proj` of both branches."""
 
     def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:
-        super().__init__(style.channels, style.num_heads, depth, style.attn_drop)
-        require_plain_norms(style)
-        channels, hidden = style.channels, style.hidden_channels
-        self.widths = (hidden, channels, channels, channels)
-        self.in_norm = style.make_norm()
-        self.in_proj = nn.Linear(channels, sum(self.widths), bias=style.qkv_bias)
-        self.mlp_bias = None if style.qkv_bias else nn.Parameter(torch.empty(hidden))
-        self.q_norm = style.norm(self.half_dim) if style.qk_norm else nn.Identity()
-        self.k_norm = style.norm(self.half_dim) if style.qk_norm else nn.Identity()
-        self.mlp_drop = nn.Dropout(style.proj_drop)
-        self.mlp_act = make_activation(style.act, inplace=False)
-        self.out_proj = nn.Linear(channels + hidden, channels, bias=style.proj_bias)
+        DifferentialHeads.__init__(self, style.channels, style.num_heads, depth, style.attn_drop)
+        self._make_input(style, self.half_dim)
+        self.out_proj = nn.Linear(style.channels + style.hidden_channels, style.channels, bias=style.proj_bias)
         self.ls = style.make_scale()
         self.drop_path = make_drop_path(drop_path)
 
     def reset_parameters(self) -> None:
-        super().reset_parameters()
-        if self.mlp_bias is not None:
-            nn.init.zeros_(self.mlp_bias)
+        ParallelInput.reset_parameters(self)
+        DifferentialHeads.reset_parameters(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden, q, k, v = self.in_proj(self.in_norm(x)).split(self.widths, 2)
-        if self.mlp_bias is not None:
-            hidden = hidden + self.mlp_bias
+        hidden, q, k, v = self._project(x)
         q, k = (split_heads(part, 2 * self.num_heads) for part in (q, k))
         attended = self.attend(self.q_norm(q), self.k_norm(k), split_heads(v, self.num_heads))
-        hidden = self.mlp_drop(self.mlp_act(hidden))
         return x + self.drop_path(self.ls(self.out_proj(torch.cat([attended, hidden], 2))))
 
 

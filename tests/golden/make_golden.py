@@ -56,22 +56,37 @@ def flat(key):
     return key.replace(".", "_")
 
 
-def outputs(name, size, **options):
+def output_size(name, cfg):
+    """A small image that the model takes, or can be built for."""
+    if name.startswith("crossvit"):
+        return [3, 120, 120]  # both branches have whole patches
+    side = 128 if name in UNPADDED else 64
+    return cfg.get("min_input_size") or [3, side, side]
+
+
+def outputs(name, cfg, **options):
+    size = output_size(name, cfg)
+    if cfg["fixed_input_size"]:
+        options = {"img_size": size[1:], **options}
     model = fill_(timm.create_model(name, **options).eval())
     x = image(size)
     with torch.inference_mode():
-        found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
-        # Some feature nets of timm are flattened, "stem.0.weight" is "stem_0.weight" there; some wrap the whole model.
+        trunk = model.forward_features(x)
+        if getattr(model, "output_fmt", "NCHW") == "NHWC":
+            trunk = trunk.permute(0, 3, 1, 2)
+        found = {"input_size": size, "logits": summary(model(x))}
+        if isinstance(trunk, torch.Tensor):
+            found["trunk"] = summary(trunk)
+        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there. Others wrap the model.
         state = {flat(k): v for k, v in model.state_dict().items()}
-        trunk = timm.create_model(name, features_only=True, **options).eval().double()
-        trunk.load_state_dict({k: state[flat(k.removeprefix("body."))] for k in trunk.state_dict()})
-        found["maps"] = [summary(m) for m in trunk(x)]
+        net = timm.create_model(name, features_only=True, **options).eval().double()
+        wrapped = "model." if hasattr(net, "model") else "body." if hasattr(net, "body") else ""
+        net.load_state_dict({k: state[flat(k.removeprefix(wrapped))] for k in net.state_dict()})
+        found["maps"] = [
+            summary(m if m.shape[1] == level["num_chs"] else m.permute(0, 3, 1, 2))
+            for m, level in zip(net(x), net.feature_info.get_dicts(), strict=True)
+        ]
     return found
-
-
-def small_image(name, cfg):
-    side = 128 if name in UNPADDED else 64
-    return cfg.get("min_input_size") or [3, side, side]
 
 
 def facts(name, **options):
@@ -97,7 +112,7 @@ def facts(name, **options):
         "num_classes_17": changed(keys, state_keys(name, num_classes=17, **options)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, small_image(name, cfg), **options) if params < LARGE else None,
+        "outputs": outputs(name, cfg, **options) if params < LARGE else None,
     }
 
 
