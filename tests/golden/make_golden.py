@@ -50,16 +50,34 @@ def flat(key):
     return key.replace(".", "_")
 
 
-def outputs(name, size):
-    model = fill_(timm.create_model(name).eval())
+def output_size(name, cfg):
+    """A small image that the model takes, or can be built for."""
+    if name.startswith("crossvit"):
+        return [3, 120, 120]  # both branches have whole patches
+    return cfg.get("min_input_size") or [3, 64, 64]
+
+
+def outputs(name, cfg):
+    size = output_size(name, cfg)
+    options = {"img_size": size[1:]} if cfg["fixed_input_size"] else {}
+    model = fill_(timm.create_model(name, **options).eval())
     x = image(size)
     with torch.inference_mode():
-        found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
-        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there.
+        trunk = model.forward_features(x)
+        if getattr(model, "output_fmt", "NCHW") == "NHWC":
+            trunk = trunk.permute(0, 3, 1, 2)
+        found = {"input_size": size, "logits": summary(model(x))}
+        if isinstance(trunk, torch.Tensor):
+            found["trunk"] = summary(trunk)
+        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there. Others wrap the model.
         state = {flat(k): v for k, v in model.state_dict().items()}
-        trunk = timm.create_model(name, features_only=True).eval().double()
-        trunk.load_state_dict({k: state[flat(k)] for k in trunk.state_dict()})
-        found["maps"] = [summary(m) for m in trunk(x)]
+        net = timm.create_model(name, features_only=True, **options).eval().double()
+        wrapped = "model." if hasattr(net, "model") else ""
+        net.load_state_dict({k: state[flat(k.removeprefix(wrapped))] for k in net.state_dict()})
+        found["maps"] = [
+            summary(m if m.shape[1] == level["num_chs"] else m.permute(0, 3, 1, 2))
+            for m, level in zip(net(x), net.feature_info.get_dicts(), strict=True)
+        ]
     return found
 
 
@@ -86,7 +104,7 @@ def facts(name):
         "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, cfg.get("min_input_size") or [3, 64, 64]) if params < LARGE else None,
+        "outputs": outputs(name, cfg) if params < LARGE else None,
     }
 
 
