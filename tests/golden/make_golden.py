@@ -83,7 +83,7 @@ def outputs(name, cfg):
 
 def facts(name):
     with torch.device("meta"):
-        model = timm.create_model(name).eval()
+        model = timm.create_model(name).eval().requires_grad_(False)  # the counter fails on views of parameters
         features = timm.create_model(name, features_only=True).feature_info
     cfg = model.pretrained_cfg
     with FlopCounterMode(display=False) as counter, torch.no_grad():
