@@ -91,7 +91,8 @@ def outputs(name, cfg, **options):
 
 def facts(name, **options):
     with torch.device("meta"):
-        model = timm.create_model(name, **options).eval()
+        # Without gradients: the counter fails on views of parameters.
+        model = timm.create_model(name, **options).eval().requires_grad_(False)
         features = timm.create_model(name, features_only=True, **options).feature_info
     cfg = model.pretrained_cfg
     with FlopCounterMode(display=False) as counter, torch.no_grad():
