@@ -30,7 +30,8 @@ def measure(name: str) -> dict[str, Any]:
     """
     cfgs = registry.cfgs_by_tag(name)
     cfg = next(iter(cfgs.values()))
-    model = create_model(name, device="meta").eval()
+    # The counter asks views of parameters for a gradient function, and under no_grad they have none.
+    model = create_model(name, device="meta").eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg.input_size, device="meta"))
     return {

@@ -240,3 +240,11 @@ def test_gated_perceptrons_agree():
     expected = split.fc2(F.silu(split.fc1_g(x)) * split.fc1_x(x))
     assert torch.allclose(split(x), expected)
     assert torch.allclose(packed(x), expected)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_vit3", "vit_dpwee_patch16_reg1_gap_256"])
+def test_exports_for_any_number_of_images(name):
+    model = zoo.create_model(name, img_size=64, seed=0).eval()
+    program = torch.export.export(model, (images(64),), dynamic_shapes=({0: torch.export.Dim("images")},))
+    x = images(64, count=5)
+    assert torch.allclose(program.module()(x), model(x), atol=1e-5)

@@ -53,7 +53,7 @@ class LatentAttentionPool(nn.Module):
         nn.init.trunc_normal_(self.latent, std=1 / sqrt(self.latent.shape[2]))
 
     def forward(self, x: Tensor) -> Tensor:
-        q = split_heads(self.q(self.latent.expand(len(x), -1, -1)), self.num_heads)
+        q = split_heads(self.q(self.latent.expand(x.shape[0], -1, -1)), self.num_heads)
         k, v = (split_heads(part, self.num_heads) for part in self.kv(x).chunk(2, 2))
         x = self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
         return (x + self.mlp(self.norm(x))).squeeze(1)
