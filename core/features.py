@@ -125,6 +125,9 @@ class FeatureListNet(FeatureNet):
         return self.forward_intermediates(x, indices, stop_early=True, intermediates_only=True)  # type: ignore[operator, no-any-return]
 
 
+LIST_HINT = "Read the levels with feature_cls='list'."
+
+
 class FeatureHookNet(FeatureNet):
     """Outputs of any modules by name, read with forward hooks: image -> list of tensors in the order of the names.
 
@@ -159,7 +162,9 @@ class FeatureHookNet(FeatureNet):
         outputs: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[..., None]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                if not isinstance(output, Tensor):
+                    raise UsageError(f"{name} gives several tensors, which hooks do not tell apart.", hint=LIST_HINT)
                 # Later layers may work in place on what is passed to them.
                 outputs[name] = output.clone()
 

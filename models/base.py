@@ -180,9 +180,13 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+        return self.before_classifier(self.global_pool(x))
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.before_classifier(self.global_pool(x))
+        x = self.pool(x)
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -250,13 +254,17 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
+    def check_head(self, global_pool: str) -> None:
+        """Raises UsageError for a classifier without pooling."""
+        if not global_pool and self.num_classes:
+            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
         A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
         """
-        if not global_pool and self.num_classes:
-            raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
+        self.check_head(global_pool)
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         for path in self.classifier_paths:

@@ -5,7 +5,6 @@ Liu et al., A ConvNet for the 2020s (arXiv:2201.03545); Woo et al., ConvNeXt V2 
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 
@@ -17,6 +16,7 @@ from zoo.core.block_rows import make_divisible
 from zoo.core.configs.convnext import ConvNeXtSpec
 from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
@@ -48,7 +48,7 @@ class ConvNeXtBlock(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        if self.gamma is not None:
+        if self.gamma is not None and self.init_value is not None:
             nn.init.constant_(self.gamma, self.init_value)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -182,65 +182,56 @@ class ConvNeXt(ImageModel):
 # ---------------------------------------------------------------- published files of other layouts
 
 # The authors' files, V1 and V2.
-AUTHORS_KEYS = (
-    (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
-    (r"^downsample_layers\.0\.", "stem."),
-    (r"^downsample_layers\.(\d+)\.", r"stages.\1.downsample."),
-    (r"\.dwconv\.", ".conv_dw."),
-    (r"\.pwconv([12])\.", r".mlp.fc\1."),
-    (r"\.grn\.gamma$", ".mlp.grn.weight"),
-    (r"\.grn\.beta$", ".mlp.grn.bias"),
-    (r"^head\.", "head.fc."),
-    (r"^norm\.", "head.norm."),
-)
+AUTHORS_KEYS: KeyTable = {
+    r"^stages\.(\d+)\.(\d+)\.": r"stages.\1.blocks.\2.",
+    r"^downsample_layers\.0\.": "stem.",
+    r"^downsample_layers\.(\d+)\.": r"stages.\1.downsample.",
+    r"\.dwconv\.": ".conv_dw.",
+    r"\.pwconv([12])\.": r".mlp.fc\1.",
+    r"\.grn\.gamma$": ".mlp.grn.weight",
+    r"\.grn\.beta$": ".mlp.grn.bias",
+    r"^head\.": "head.fc.",
+    r"^norm\.": "head.norm.",
+}
 
 # Image towers of open_clip.
-CLIP_KEYS = (
-    (r"^visual\.trunk\.", ""),
-    (r"^visual\.head\.proj\.", "head.fc."),
-    (r"^visual\.head\.mlp\.fc1\.", "head.pre_logits.fc."),
-    (r"^visual\.head\.mlp\.fc2\.", "head.fc."),
-)
+CLIP_KEYS: KeyTable = {
+    r"^visual\.trunk\.": "",
+    r"^visual\.head\.proj\.": "head.fc.",
+    r"^visual\.head\.mlp\.fc1\.": "head.pre_logits.fc.",
+    r"^visual\.head\.mlp\.fc2\.": "head.fc.",
+}
 
 
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
     """Keys of the authors' files and of open_clip's towers as this model's; others are left as they are."""
     if any(key.startswith("visual.trunk.") for key in state_dict):
         tower = {key: value for key, value in state_dict.items() if key.startswith("visual.")}
-        repaired = _renamed(tower, CLIP_KEYS)
-        if "head.fc.weight" in repaired:  # the projection has no bias
-            repaired.setdefault("head.fc.bias", repaired["head.fc.weight"].new_zeros(len(repaired["head.fc.weight"])))
+        repaired = rename_keys(tower, CLIP_KEYS)
+        projection = repaired.get("head.fc.weight")
+        if projection is not None:
+            repaired.setdefault("head.fc.bias", projection.new_zeros(len(projection)))
         return repaired
     if any(key.startswith("downsample_layers.") for key in state_dict):
         # Heads of a distillation are no part of the model.
         trunk = {k: v for k, v in state_dict.items() if not k.startswith(("projectors.", "norms."))}
-        state_dict = _reshaped(_renamed(trunk, AUTHORS_KEYS), model)
+        state_dict = _reshaped(rename_keys(trunk, AUTHORS_KEYS), model)
     return _with_final_norm(state_dict, model)
-
-
-def _renamed(state_dict: MutableMapping[str, Tensor], table: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
-    renamed = {}
-    for key, value in state_dict.items():
-        for pattern, replacement in table:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = value
-    return renamed
 
 
 def _reshaped(state_dict: dict[str, Tensor], model: ConvNeXt) -> dict[str, Tensor]:
     """Linear layers as the 1x1 convolutions of `conv_mlp`, response norms without their axes of length 1."""
     wanted = model.state_dict()
-    return {
-        key: value.reshape(wanted[key].shape)
-        if ".mlp." in key and key in wanted and value.numel() == wanted[key].numel()
-        else value
-        for key, value in state_dict.items()
-    }
+
+    def fits(key: str, value: Tensor) -> bool:
+        return ".mlp." in key and key in wanted and value.squeeze().shape == wanted[key].squeeze().shape
+
+    return {key: value.reshape(wanted[key].shape) if fits(key, value) else value for key, value in state_dict.items()}
 
 
 def _with_final_norm(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
     """A masked autoencoder (V2's FCMAE) has no head at all: the norm before the classifier starts as the identity."""
-    if model.num_classes or any(key.startswith(("head.", "norm_pre.")) for key in state_dict):
+    if any(key.startswith(("head.", "norm_pre.")) for key in state_dict):
         return state_dict
     wanted = {key: value for key, value in model.state_dict().items() if key.startswith("head.norm.")}
     initial = {key: torch.full(value.shape, float(key.endswith("weight"))) for key, value in wanted.items()}

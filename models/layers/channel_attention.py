@@ -47,24 +47,32 @@ class MBConvSqueezeExcite(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """GCNet's block (arXiv:1904.11492) that scales: the context is a softmax-weighted mean over all positions."""
+    """GCNet's block (arXiv:1904.11492): the context is a softmax-weighted mean over all positions.
 
-    def __init__(self, channels: int, hidden: int, act: str) -> None:
+    What two layers make of it scales the maps, or is added to them where `fuse` is "add".
+    """
+
+    def __init__(self, channels: int, hidden: int, act: str, fuse: str = "scale") -> None:
         super().__init__()
         self.conv_attn = nn.Conv2d(channels, 1, 1)
-        self.mlp_scale = nn.Sequential(
-            OrderedDict(
-                fc1=nn.Conv2d(channels, hidden, 1),
-                norm=LayerNorm2d(hidden),
-                act=make_activation(act),
-                fc2=nn.Conv2d(hidden, channels, 1),
-            )
+        self.fuse = fuse
+        layers = OrderedDict(
+            fc1=nn.Conv2d(channels, hidden, 1),
+            norm=LayerNorm2d(hidden),
+            act=make_activation(act),
+            fc2=nn.Conv2d(hidden, channels, 1),
         )
+        if fuse == "add":
+            self.mlp_add = nn.Sequential(layers)
+        else:
+            self.mlp_scale = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.conv_attn(x).flatten(2).softmax(-1)
-        context = x.flatten(2) @ weights.transpose(1, 2)
-        return x * self.mlp_scale(context.unsqueeze(-1)).sigmoid()
+        context = (x.flatten(2) @ weights.transpose(1, 2)).unsqueeze(-1)
+        if self.fuse == "add":
+            return x + self.mlp_add(context)
+        return x * self.mlp_scale(context).sigmoid()
 
 
 class EfficientChannelAttention(nn.Module):

@@ -27,12 +27,10 @@ class GlobalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         plane, axis = ((1, 2), -1) if self.channels_last else ((2, 3), 1)
-        weight, bias = self.weight, self.bias
-        if not self.channels_last:
-            weight, bias = weight.view(-1, 1, 1), bias.view(-1, 1, 1)
+        shape = (-1,) if self.channels_last else (-1, 1, 1)
         response = torch.linalg.vector_norm(x, dim=plane, keepdim=True)
         response = response / (response.mean(axis, keepdim=True) + self.eps)
-        return x + torch.addcmul(bias, weight, x * response)
+        return x + torch.addcmul(self.bias.view(shape), self.weight.view(shape), x * response)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}, channels_last={self.channels_last}"

@@ -66,7 +66,8 @@ class MultiQueryAttention2d(nn.Module):
         # The heads share keys and values, so their queries are one long sequence.
         queries = self.query(x).unflatten(1, (self.num_heads, -1)).flatten(3)  # (N, heads, head_dim, H W)
         queries = queries.transpose(2, 3).flatten(1, 2).unsqueeze(1)
-        keys, values = (part(x).flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.key, self.value))
+        # Contiguous, because the faster kernels refuse other strides.
+        keys, values = (part(x).flatten(2).mT.contiguous().unsqueeze(1) for part in (self.key, self.value))
         mixed = F.scaled_dot_product_attention(queries, keys, values).squeeze(1)
         mixed = mixed.unflatten(1, (self.num_heads, -1)).transpose(2, 3)
         return self.output(mixed.flatten(1, 2).unflatten(2, (height, width)))

@@ -89,13 +89,16 @@ class EvoNormS0(nn.Module):
         if self.v is not None:
             nn.init.ones_(self.v)
 
+    def normalise(self, x: Tensor) -> Tensor:
+        """Divide each group by its standard deviation."""
+        groups = x.unflatten(1, (self.num_groups, -1))
+        # In float32 whatever the maps are in: half precision has not the range, and the reference does so too.
+        var = groups.float().var((2, 3, 4), correction=0, keepdim=True)
+        return (groups / (var + self.eps).sqrt().to(x.dtype)).flatten(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.v is not None:
-            groups = x.unflatten(1, (self.num_groups, -1))
-            # In float32 whatever the maps are in: half precision has not the range, and the reference does so too.
-            var = groups.float().var((2, 3, 4), correction=0, keepdim=True)
-            normed = groups / (var + self.eps).sqrt().to(x.dtype)
-            x = normed.flatten(1, 2) * (x * per_channel(self.v)).sigmoid()
+            x = self.normalise(x) * (x * per_channel(self.v)).sigmoid()
         return x * per_channel(self.weight) + per_channel(self.bias)
 
     def extra_repr(self) -> str:
@@ -130,6 +133,16 @@ class FilterResponseNormTlu2d(nn.Module):
         return x if self.tau is None else torch.maximum(x, per_channel(self.tau))
 
 
+class EvoNormS0a(EvoNormS0):
+    """EvoNorm-S0 that normalises also where it is no activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.normalise(x)
+        if self.v is not None:
+            normed = normed * (x * per_channel(self.v)).sigmoid()
+        return normed * per_channel(self.weight) + per_channel(self.bias)
+
+
 def num_groups(channels: int, group_size: int) -> int:
     """Groups of a norm; raises UsageError where the channels do not divide evenly."""
     groups = channels // group_size if group_size else 32
@@ -151,8 +164,9 @@ NORM_ACTS: dict[str, type[nn.Module]] = {
     "layernorm": LayerNormAct2d,
     "evonorms0": EvoNormS0,
     "frntlu": FilterResponseNormTlu2d,
+    "evonorms0a": EvoNormS0a,
 }
-_GROUPED = {"groupnorm", "evonorms0"}
+_GROUPED = {"groupnorm", "evonorms0", "evonorms0a"}
 
 
 def norm_act_factory(name: str, act: str, eps: float = 1e-5, group_size: int = 0) -> NormActFactory:

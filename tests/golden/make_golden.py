@@ -15,6 +15,7 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from golden import UNPADDED
 from golden.fill import fill_, image, summary
 
 HERE = Path(__file__).parent
@@ -25,6 +26,11 @@ CFG_KEYS = (
 )  # fmt: skip
 IN_PLACE_NORM = {"cspdarknet53_iabn": "cspdarknet53", "cspresnext50_iabn": "cspresnext50"}
 """Names that timm no longer has, and those that compute the same: in-place activated batch norm counts no batches."""
+DROPPED = {
+    "densenet121d": ("densenet121", {"stem_type": "deep"}),
+    "densenet264": ("densenet264d", {"stem_type": ""}),
+}
+"""Names that timm no longer has, and how it builds them."""
 LARGE = 300_000_000
 """Parameters above which no output is recorded: float64 copies would not fit a small machine."""
 
@@ -54,12 +60,14 @@ def output_size(name, cfg):
     """A small image that the model takes, or can be built for."""
     if name.startswith("crossvit"):
         return [3, 120, 120]  # both branches have whole patches
-    return cfg.get("min_input_size") or [3, 64, 64]
+    side = 128 if name in UNPADDED else 64
+    return cfg.get("min_input_size") or [3, side, side]
 
 
-def outputs(name, cfg):
+def outputs(name, cfg, **options):
     size = output_size(name, cfg)
-    options = {"img_size": size[1:]} if cfg["fixed_input_size"] else {}
+    if cfg["fixed_input_size"]:
+        options = {"img_size": size[1:], **options}
     model = fill_(timm.create_model(name, **options).eval())
     x = image(size)
     with torch.inference_mode():
@@ -72,7 +80,7 @@ def outputs(name, cfg):
         # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there. Others wrap the model.
         state = {flat(k): v for k, v in model.state_dict().items()}
         net = timm.create_model(name, features_only=True, **options).eval().double()
-        wrapped = "model." if hasattr(net, "model") else ""
+        wrapped = "model." if hasattr(net, "model") else "body." if hasattr(net, "body") else ""
         net.load_state_dict({k: state[flat(k.removeprefix(wrapped))] for k in net.state_dict()})
         found["maps"] = [
             summary(m if m.shape[1] == level["num_chs"] else m.permute(0, 3, 1, 2))
@@ -81,10 +89,11 @@ def outputs(name, cfg):
     return found
 
 
-def facts(name):
+def facts(name, **options):
     with torch.device("meta"):
-        model = timm.create_model(name).eval().requires_grad_(False)  # the counter fails on views of parameters
-        features = timm.create_model(name, features_only=True).feature_info
+        # Without gradients: the counter fails on views of parameters.
+        model = timm.create_model(name, **options).eval().requires_grad_(False)
+        features = timm.create_model(name, features_only=True, **options).feature_info
     cfg = model.pretrained_cfg
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg["input_size"], device="meta"))
@@ -100,22 +109,24 @@ def facts(name):
             "channels": features.channels(),
             "reduction": features.reduction(),
         },
-        "in_chans_5": changed(keys, state_keys(name, in_chans=5)),
-        "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
+        "in_chans_5": changed(keys, state_keys(name, in_chans=5, **options)),
+        "num_classes_17": changed(keys, state_keys(name, num_classes=17, **options)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, cfg) if params < LARGE else None,
+        "outputs": outputs(name, cfg, **options) if params < LARGE else None,
     }
 
 
-def without_weights_and_counts(facts):
-    """Facts of a network with in-place activated batch norm, of which there are no published weights."""
-    (cfg,) = facts["cfgs"].values()
-    return facts | {
-        "keys": {k: v for k, v in facts["keys"].items() if not k.endswith("num_batches_tracked")},
-        "cfgs": {"": {k: v for k, v in cfg.items() if k not in ("url", "hf_hub_id")}},
-        "default_tag": "",
-    }
+def without_weights(facts):
+    """Facts of a network of which there are no published weights, from those of a relative."""
+    particular = ("url", "hf_hub_id", "test_input_size", "test_crop_pct")
+    cfg = facts["cfgs"][facts["default_tag"]]
+    return facts | {"cfgs": {"": {k: v for k, v in cfg.items() if k not in particular}}, "default_tag": ""}
+
+
+def without_counts(facts):
+    """Facts of a network with in-place activated batch norm."""
+    return facts | {"keys": {k: v for k, v in facts["keys"].items() if not k.endswith("num_batches_tracked")}}
 
 
 def main():
@@ -125,7 +136,10 @@ def main():
         for name in timm.list_models(module=family):
             rows[name] = facts(name)
             sys.stderr.write(f"{name}\n")
-        rows |= {old: without_weights_and_counts(rows[new]) for old, new in IN_PLACE_NORM.items() if new in rows}
+        rows |= {old: without_counts(without_weights(rows[new])) for old, new in IN_PLACE_NORM.items() if new in rows}
+        for old, (new, options) in DROPPED.items():
+            if new in rows:
+                rows[old] = without_weights(facts(new, **options))
         text = json.dumps(rows, separators=(",", ":"), sort_keys=True)
         with open(HERE / f"{family}.json.gz", "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             packed.write(text.encode())
