@@ -69,7 +69,12 @@ def family(request):
 
 @pytest.fixture
 def model(family):
-    return build(smallest(family), seed=0)
+    model = build(smallest(family), seed=0)
+    for name, parameter in model.named_parameters():
+        # A classifier that starts with zeros would show nothing.
+        if name.startswith(model.classifier_paths) and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
 
 
 def batch(model):
@@ -245,7 +250,8 @@ class TestFeatures:
             for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
                 assert isinstance(twin, zoo.FeatureListNet)
                 # Weights that lie elsewhere in memory may be multiplied in another order.
-                assert all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(twin(x), expected, strict=True))
+                for found, map_ in zip(twin(x), expected, strict=True):
+                    assert (found - map_).abs().max() <= 1e-5 * map_.abs().max()
 
     @pytest.mark.parametrize("indices", [[99], [-99], []])
     def test_a_level_that_is_not_there(self, model, indices):
