@@ -14,7 +14,7 @@ help:
 	@echo "make test-all  the same, and every model's forward pass"
 	@echo "make check     ruff, mypy, generated files up to date"
 	@echo "make format    format and fix what ruff can"
-	@echo "make index     rebuild core/index.json from the registry rows"
+	@echo "make index     rebuild core/index.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
 	@echo "make bench     print timing ratios measured in one run"
 	@echo "make clean     remove the environment and build products"
@@ -55,7 +55,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 index: $(VENV)/.ready
-	$(BIN)/python -m zoo.core.build_index
+	$(BIN)/python -P -m zoo.core.build_index $(FAMILIES)
 
 docs: $(VENV)/.ready
 	$(BIN)/python -P docs/generate.py
@@ -63,6 +63,7 @@ docs: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -P bench/startup.py
 	$(BIN)/python -P bench/weights.py
+	$(BIN)/python -P bench/forward.py
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache

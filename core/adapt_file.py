@@ -393,8 +393,8 @@ def _require_architecture(plan: AdaptPlan, source: str) -> list[str]:
     from zoo.core.identify import architectures_of
 
     fitting = architectures_of(shapes)
-    if known and not fitting:
-        # Published files of some families hold buffers that current models do not.
+    if not fitting and (known or not plan.cfg.file):
+        # Published files of some families hold buffers that current models do not; loading repairs their keys.
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
         f"{source} does not hold the tensors of {name}.",

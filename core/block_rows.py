@@ -48,7 +48,8 @@ class Conv(BlockRow):
 class DepthwiseConv(BlockRow):
     """Depthwise, then pointwise convolution (MobileNet, arXiv:1704.04861).
 
-    `se` is the width of squeeze-and-excitation against the block's input. `project_act` puts an activation after the
+    `se` is the width of squeeze-and-excitation against the block's input (or what the network measures it against,
+    here and in the other blocks). `project_act` puts an activation after the
     pointwise convolution too. `space_to_depth` runs the stage at half the resolution and four times the channels
     (EfficientNet-X, arXiv:2102.05610); the next stage takes both back.
     """
@@ -89,6 +90,34 @@ class FusedMBConv(BlockRow):
     expand: float
     expand_from: int = 0
     se: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalBottleneck(BlockRow):
+    """The universal inverted bottleneck of MobileNetV4 (arXiv:2404.10518, section 3).
+
+    `start_kernel` is that of a depthwise convolution before the expansion, `kernel` of the one after it; 0 leaves it
+    out. The stride is on the latter where it is there.
+    """
+
+    group_size: int = 1
+    start_kernel: int = 0
+    kernel: int = 3
+    expand: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileAttention(BlockRow):
+    """Multi-query attention over the positions of a map (arXiv:2404.10518, section 4).
+
+    All `num_heads` heads, of `head_dim` channels each, share one set of keys and values. A depthwise convolution of
+    size `kernel` with `kv_stride` makes the map from which these are computed, where that is above 1.
+    """
+
+    kernel: int = 3
+    num_heads: int
+    head_dim: int
+    kv_stride: int = 1
 
 
 Stage = BlockRow | tuple[BlockRow, ...]

@@ -91,9 +91,11 @@ def create_model(
     classes = cfg.num_classes if num_classes is None else num_classes
     if pretrained or stated:
         overrides = {**dict(cfg.model_args), **overrides}
+    if cfg.fixed_input_size and "img_size" in _options(name):
+        overrides = {"img_size": cfg.input_size[1:], **overrides}
     with torch.device("meta"):
         model = _construct(name, {"in_chans": channels, "num_classes": classes, **overrides})
-    model.pretrained_cfg = adapted_cfg(cfg, channels).to_dict()
+    model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, overrides.get("img_size")), channels).to_dict()
 
     if dtype is not None:
         model.to(dtype)
@@ -120,6 +122,7 @@ def create_model(
             allow_missing=allow_missing,
             new_classifier=num_classes is not None,
             not_needed=not_needed,
+            img_size=cfg.input_size[1:],
         )
     else:
         registry.require_weights(cfg)
@@ -151,15 +154,33 @@ def _resolve_cfg(
     return cfg
 
 
-def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
+def _sized_cfg(cfg: PretrainedCfg, img_size: Any) -> PretrainedCfg:
+    """The config of a model that was built for images of another size than its weights."""
+    if img_size is None:
+        return cfg
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if (height, width) == cfg.input_size[1:]:
+        return cfg
+    return replace(cfg, input_size=(cfg.input_size[0], height, width), test_input_size=None, test_crop_pct=None)
+
+
+def _options(name: str) -> set[str]:
+    """The keywords that a model takes: those of its class and the fields of its spec."""
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     own = {"self", "spec", "block", "layers", "spec_fields"}
     parameters = set(inspect.signature(model_class.__init__).parameters) - own
-    spec_fields = {f.name for f in fields(spec)} - {"pruned"}
+    return parameters | {f.name for f in fields(spec)} - {"pruned"}
+
+
+def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
+    family, spec = registry.find_spec(name)
+    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
+    options = _options(name)
     for key in arguments:
-        if key not in parameters | spec_fields:
-            raise TypeError(f"{name} has no option {key!r}{_nearest(key, parameters | spec_fields)}")
+        if key not in options:
+            raise TypeError(f"{name} has no option {key!r}{_nearest(key, options)}")
+    spec_fields = {f.name for f in fields(spec)}
     changes: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields
     }

@@ -1,13 +1,15 @@
 """Make core/index.json from the registry rows: the facts that take a model to measure.
 
-python -m zoo.core.build_index            write it
-python -m zoo.core.build_index --check    say whether it is up to date
+python -m zoo.core.build_index                write it
+python -m zoo.core.build_index FAMILY ...     measure these families only, keep what it says of the others
+python -m zoo.core.build_index --check        say whether it is up to date
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.core import registry
 from zoo.core.build import create_model
+from zoo.core.errors import UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.records import module_paths
 from zoo.core.registry import UNTRAINED
@@ -27,7 +30,8 @@ def measure(name: str) -> dict[str, Any]:
     """
     cfgs = registry.cfgs_by_tag(name)
     cfg = next(iter(cfgs.values()))
-    model = create_model(name, device="meta").eval()
+    # The counter asks views of parameters for a gradient function, and under no_grad they have none.
+    model = create_model(name, device="meta").eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg.input_size, device="meta"))
     return {
@@ -52,19 +56,31 @@ def render(models: dict[str, dict[str, Any]]) -> str:
     return '{"schema_version": 1, "models": {\n' + ",\n".join(rows) + "\n}}\n"
 
 
-def build() -> str:
-    """The whole index as text."""
-    names = [name for family in registry.families() for name in registry.variants(family)]
-    return render({name: measure(name) for name in names})
+def build(families: Sequence[str] = ()) -> str:
+    """The whole index as text: `families` measured (default: all), of the others what the index says already.
+
+    Raises UsageError for a family that there is none of.
+    """
+    unknown = sorted(set(families) - set(registry.families()))
+    if unknown:
+        raise UsageError(f"There is no family {unknown[0]!r}; there are {', '.join(registry.families())}.")
+    measured = json.loads(registry.INDEX_PATH.read_text())["models"] if families else {}
+    return render(
+        {
+            name: measured[name] if name in measured and family not in families else measure(name)
+            for family in registry.families()
+            for name in registry.variants(family)
+        }
+    )
 
 
-def main() -> int:
-    text = build()
-    if "--check" in sys.argv[1:]:
-        return int(not registry.INDEX_PATH.exists() or registry.INDEX_PATH.read_text() != text)
-    registry.INDEX_PATH.write_text(text)
+def main(arguments: Sequence[str]) -> int:
+    """`[FAMILY ...]` writes the index; `--check` exits with 1 where it is not what a new one would be."""
+    if "--check" in arguments:
+        return int(not registry.INDEX_PATH.exists() or registry.INDEX_PATH.read_text() != build())
+    registry.INDEX_PATH.write_text(build(arguments))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

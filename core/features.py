@@ -114,6 +114,8 @@ class FeatureListNet(FeatureNet):
 
     def __new__(cls, model: nn.Module, out_indices: int | Sequence[int] | None = None) -> FeatureListNet:
         net = _share(FeatureListNet, model)
+        if out_indices is None:
+            out_indices = net.default_out_indices
         net.feature_info = FeatureInfo(net.feature_info, out_indices)
         net.prune_intermediate_layers(net.feature_info.out_indices)
         return net  # type: ignore[no-any-return]
@@ -123,16 +125,20 @@ class FeatureListNet(FeatureNet):
         return self.forward_intermediates(x, indices, stop_early=True, intermediates_only=True)  # type: ignore[operator, no-any-return]
 
 
+LIST_HINT = "Read the levels with feature_cls='list'."
+
+
 class FeatureHookNet(FeatureNet):
     """Outputs of any modules by name, read with forward hooks: image -> list of tensors in the order of the names.
 
     Args:
         model: one of zoo's models.
-        out_indices: levels of `feature_info`; ignored where `modules` is given.
-        modules: module paths, e.g. `["layer1.0.conv1", "layer3"]`.
+        out_indices: levels of `feature_info`, given as maps; ignored where `modules` is given.
+        modules: module paths, e.g. `["layer1.0.conv1", "layer3"]`; their outputs are given as they are.
     """
 
     hooked: tuple[str, ...]
+    reads_levels: bool
 
     def __new__(
         cls,
@@ -141,7 +147,10 @@ class FeatureHookNet(FeatureNet):
         modules: Sequence[str] | None = None,
     ) -> FeatureHookNet:
         net = _share(FeatureHookNet, model)
+        if out_indices is None:
+            out_indices = net.default_out_indices
         net.feature_info = FeatureInfo(net.feature_info, None if modules else out_indices)
+        net.reads_levels = not modules
         net.hooked = tuple(modules or net.feature_info.module_name())
         known = dict(net.named_modules())
         for name in net.hooked:
@@ -153,7 +162,9 @@ class FeatureHookNet(FeatureNet):
         outputs: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[..., None]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                if not isinstance(output, Tensor):
+                    raise UsageError(f"{name} gives several tensors, which hooks do not tell apart.", hint=LIST_HINT)
                 # Later layers may work in place on what is passed to them.
                 outputs[name] = output.clone()
 
@@ -165,4 +176,6 @@ class FeatureHookNet(FeatureNet):
         finally:
             for handle in handles:
                 handle.remove()
-        return [outputs[name] for name in self.hooked]
+        found = [outputs[name] for name in self.hooked]
+        size = (x.shape[2], x.shape[3])
+        return [self.feature_map(state, size) for state in found] if self.reads_levels else found  # type: ignore[operator]

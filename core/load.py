@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +13,12 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.adapt import adapt_input
+from zoo.core.adapt import channel_mixing
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.input_layers import InputLayout
+from zoo.core.records import PretrainedCfg, Spec, module_paths
+from zoo.core.resize_families import PATCH_KERNELS
+from zoo.core.resize_plan import plan_resizes
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.layouts import to_timm
@@ -28,12 +31,13 @@ StateDict = MutableMapping[str, Tensor]
 class LoadReport:
     """What became of every tensor of a checkpoint.
 
-    `adapted` are input layers refitted to the model's channels, `dropped` were in the file and have no place,
-    `initialised` were not and hold their initial values.
+    `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
+    `dropped` were in the file and have no place, `initialised` were not and hold their initial values.
     """
 
     source: str
     loaded: int
+    resized: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     initialised: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ def load_checkpoint(
     allow_missing: Sequence[str] = (),
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
+    img_size: tuple[int, int] | None = None,
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
@@ -109,10 +114,13 @@ def load_checkpoint(
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
+        img_size: height and width of the images that the file is made for, default the model's.
     """
     state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
     given = getattr(model, "pretrained_cfg", None) or {}
     cfg = PretrainedCfg.from_mapping(given)
+    if img_size is not None:
+        cfg = replace(cfg, input_size=(cfg.input_size[0], *img_size))
     return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier, not_needed)
 
 
@@ -128,7 +136,8 @@ def _load(
 ) -> LoadReport:
     wanted = model.state_dict()
     state_dict = {k: t for k, t in _repair_keys(model, state_dict).items() if k not in not_needed}
-    adapted = _adapt_input_layers(state_dict, wanted, cfg)
+    resized = _resize(model, state_dict, wanted, cfg)
+    adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
     dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
     shapes = [
         f"{key}: expected {tuple(wanted[key].shape)}, found {tuple(value.shape)}"
@@ -158,6 +167,7 @@ def _load(
     report = LoadReport(
         source=source,
         loaded=len(state_dict),
+        resized=tuple(resized),
         adapted=tuple(adapted),
         dropped=(*dropped, *unexpected),
         initialised=tuple(key for key in missing if not key.endswith("num_batches_tracked")),
@@ -184,25 +194,58 @@ def _mismatch(
     )
 
 
+def _family(model: nn.Module) -> str:
+    """The family of a model, '' for one that is not zoo's."""
+    modules = (model_class.__module__ for model_class in type(model).__mro__)
+    found = next((module for module in modules if module.startswith("zoo.models.")), "")
+    return found.rpartition(".")[2]
+
+
 def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
     """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
-    for model_class in type(model).__mro__:
-        if model_class.__module__.startswith("zoo.models."):
-            repair = getattr(import_module(model_class.__module__), "repair_keys", None)
-            return repair(state_dict, model) if callable(repair) else state_dict
-    return state_dict
+    family = _family(model)
+    repair = getattr(import_module(f"zoo.models.{family}"), "repair_keys", None) if family else None
+    return repair(state_dict, model) if callable(repair) else state_dict
 
 
-def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
+def _resize(model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
+    """Fit what depends on the image or patch size, or on windows, to the model's; returns the keys."""
+    family = _family(model)
+    if not isinstance(model, ImageModel) or model.img_size is None:
+        return []
+    kernel = wanted.get(PATCH_KERNELS.get(family, ""))
+    patch_size = (kernel.shape[2], kernel.shape[3]) if kernel is not None and kernel.ndim == 4 else None
+    plan = plan_resizes(
+        family,
+        {key: tensor.shape for key, tensor in state_dict.items()},
+        source_size=cfg.input_size[1:],
+        img_size=model.img_size,
+        patch_size=patch_size,
+        windows=model.windows,
+        architecture=cfg.architecture,
+    )
+    for key, resize in plan.items():
+        tensor = state_dict[key]
+        state_dict[key] = torch.from_numpy(resize.apply(tensor.float().numpy())).to(tensor.dtype)
+    return list(plan)
+
+
+def _adapt_input_layers(
+    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg
+) -> list[str]:
+    spec = getattr(model, "spec", None)
+    layout = InputLayout.parse(spec.input_layout) if isinstance(spec, Spec) else InputLayout()
     adapted = []
     for layer in module_paths(cfg.first_conv):
         key = f"{layer}.weight"
         if key not in state_dict or key not in wanted:
             continue
-        weight, in_chans = state_dict[key], wanted[key].shape[1]
-        if weight.ndim != wanted[key].ndim or weight.shape[1] == in_chans:
+        weight, in_chans = state_dict[key], layout.channels(wanted[key].shape)
+        from_chans = layout.channels(weight.shape)
+        if weight.ndim != wanted[key].ndim or from_chans == in_chans or not (from_chans and in_chans):
             continue
-        fitted = adapt_input(weight.float().numpy(), in_chans)
+        mixing = channel_mixing("repeat", layout.mixed_channels(from_chans), layout.mixed_channels(in_chans))
+        fitted = layout.adapt(weight.float().numpy(), mixing)
         state_dict[key] = torch.from_numpy(fitted).to(weight.dtype)
         adapted.append(key)
     return adapted
@@ -211,19 +254,26 @@ def _adapt_input_layers(state_dict: StateDict, wanted: Mapping[str, Tensor], cfg
 def _classifier_keys(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     if not isinstance(model, ImageModel):
         return []
-    return [key for key in state_dict if key.startswith(f"{model.classifier_path}.")]
+    prefixes = tuple(f"{path}." for path in model.classifier_paths)
+    return [key for key in state_dict if key.startswith(prefixes)]
 
 
 def _drop_classifier(
     model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], new_classifier: bool
 ) -> list[str]:
     keys = _classifier_keys(model, state_dict)
-    fits = all(key in wanted and wanted[key].shape == state_dict[key].shape for key in keys)
-    if fits or not (new_classifier or getattr(model, "num_classes", None) == 0):
+    misfits = {_layer(key) for key in keys if key not in wanted or wanted[key].shape != state_dict[key].shape}
+    if not (new_classifier or getattr(model, "num_classes", None) == 0):
         return []
+    # Layer by layer: a norm before the classifier fits any number of classes.
+    keys = [key for key in keys if _layer(key) in misfits]
     for key in keys:
         del state_dict[key]
     return keys
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 @torch.no_grad()

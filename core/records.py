@@ -11,6 +11,8 @@ from zoo.core.errors import UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,9 @@ class Spec:
     """
 
     model_class: ClassVar[str]
-    classifier: ClassVar[str] = "head"
-    total_stride: ClassVar[int] = 32
+    classifier: ClassVar[str | tuple[str, ...]] = "head"
+    total_stride: ClassVar[int | None] = 32
+    """Pixels to a cell of the last map; None where no pool size follows from it."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""
@@ -41,6 +44,11 @@ class Spec:
     def first_conv(self) -> str | tuple[str, ...]:
         """Module path of the layer (or layers) that reads the image."""
         raise NotImplementedError
+
+    @property
+    def input_layout(self) -> str:
+        """Where the channels lie in that layer's weight, as `core.input_layers.InputLayout` reads it."""
+        return "conv"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ def plan_resizes(
     source_size: int | Size,
     img_size: int | Size | None = None,
     patch_size: int | Size | None = None,
+    windows: Sequence[Size] | None = None,
     architecture: str = "",
 ) -> dict[str, Resize]:
     """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
@@ -38,6 +39,7 @@ def plan_resizes(
         source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
         img_size: the image size wanted; default the source's.
         patch_size: the patch size wanted; default the source's.
+        windows: those of each stage (Swin), where they do not follow from the image size.
         architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
 
     Raises:
@@ -52,7 +54,7 @@ def plan_resizes(
     new_patch = old_patch if patch_size is None else _checked(patch_size, "patch")
     filter_ = token_filter(family, architecture)
     plan = _plan_patch(family, whole, old_patch, new_patch, "linear" if "linear" in filter_ else ANTIALIASED)
-    if target == source and new_patch == old_patch:
+    if target == source and new_patch == old_patch and not windows:
         return plan
     job = Job(
         architecture=architecture,
@@ -61,6 +63,7 @@ def plan_resizes(
         target=target,
         old_patch=old_patch,
         new_patch=new_patch,
+        windows=tuple(windows or ()),
         filter_=filter_,
     )
     for pattern, rule in RULES.get(family, ()):

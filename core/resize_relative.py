@@ -62,12 +62,14 @@ def global_table(tensor: Tensor) -> Resize | None:
 
 
 def swin_table(tensor: Tensor) -> Resize | None:
-    """Swin: windows keep their size, and are cut to a stage's map where that is smaller."""
+    """Swin: windows keep their size, and are cut to a stage's map where that is smaller, unless they are given."""
     tensor.axes(2)
     stage = _stage(tensor.name)
     old_grid, new_grid = patch_grids(tensor)
     old_map, new_map = halved(old_grid, stage), halved(new_grid, stage)
     side = wanted = _swin_side(tensor, old_map)
+    if stage < len(tensor.job.windows):
+        return _resized_table(tensor, _cut(side, old_map), tensor.job.windows[stage])
     # A window that fills its map may have been cut from the one that the other stages show.
     if side >= max(old_map) and not tensor.job.architecture.startswith(SWIN_WINDOWS_BY_STAGE):
         wanted = max(side, _swin_side_elsewhere(tensor, old_grid))

@@ -58,6 +58,8 @@ class Job:
     old_patch: Size | None
     """Kernel of the patch embedding, for families whose grid follows from it."""
     new_patch: Size | None
+    windows: tuple[Size, ...] = ()
+    """Of each stage, where they do not follow from the target."""
     filter_: Filter
     """Of the architecture's token embeddings."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, UnknownModelError
 from zoo.core.float_bytes import FLOAT_DTYPES
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
@@ -77,12 +77,27 @@ def _has_no_input_layer(architecture: str) -> bool:
 
 
 def _known_layout(architecture: str) -> InputLayout:
+    """That of an architecture which zoo builds or knows; a convolution's for any other."""
+    if not architecture:
+        return InputLayout()
     from zoo.core.known_architectures import find_known
 
     known = find_known(architecture)
-    if known is None or known.input_blocks == 1:
+    if known is None:
+        return _built_layout(architecture)
+    if known.input_blocks == 1:
         return InputLayout()
     return InputLayout("planes" if known.channels_first else "blocks", known.input_blocks)
+
+
+def _built_layout(architecture: str) -> InputLayout:
+    from zoo.core import registry
+
+    try:
+        _, spec = registry.find_spec(architecture)
+    except UnknownModelError:
+        return InputLayout()
+    return InputLayout.parse(spec.input_layout)
 
 
 def _channels(

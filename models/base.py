@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.core.errors import UsageError
+from zoo.core.records import module_paths
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
+Size = tuple[int, int]
 FeatureDict = dict[str, Any]
 
 
@@ -42,6 +44,17 @@ def check_output_stride(output_stride: int) -> None:
         raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
 
 
+def in_sequence(modules: Sequence[nn.Module]) -> Step:
+    """One step that runs the modules one after the other."""
+
+    def run(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x)
+        return x
+
+    return run
+
+
 def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
     """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
     after: list[tuple[nn.Module, str]] = []
@@ -57,14 +70,24 @@ class ImageModel(nn.Module):
     """Base of all families: image (N, C, H, W) -> logits (N, num_classes).
 
     A family's constructor takes its spec and these keywords, and sets `num_features` (channels that reach the head)
-    and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module` and
-    `make_head`.
+    and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module`,
+    `feature_map`, `make_pool` and `make_head`. Parameters of its own, outside any module, get their initial values in
+    its `reset_parameters`.
     """
 
-    classifier_path = "fc"
+    classifier_path: str | tuple[str, ...] = "fc"
+    head_parts: tuple[str, ...] = ("global_pool",)
+    """Modules besides the classifier that belong to the head, not to the trunk."""
+    default_out_indices: int | Sequence[int] | None = None
+    """The levels that `features_only` gives where none are named: as `resolve_indices`."""
+    img_size: Size | None = None
+    """Height and width of the images that the weights are made for; None where they do not depend on it."""
+    windows: tuple[Size, ...] | None = None
+    """Height and width of the windows of each stage, for attention in windows."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
+    global_pool: Any
     num_features: int
     head_hidden_size: int
 
@@ -100,12 +123,38 @@ class ImageModel(nn.Module):
         """The trunk in order: (module path whose output it is, function). Features are read between steps."""
         raise NotImplementedError
 
+    def steps_by_level(self, path: str) -> Iterator[tuple[str, Step]]:
+        """The steps of a trunk that is the Sequential at `path`: one for each level of features."""
+        ends = {level["module"] for level in self.feature_info}
+        modules: list[nn.Module] = []
+        for name, module in self.get_submodule(path).named_children():
+            modules.append(module)
+            if f"{path}.{name}" in ends:
+                yield f"{path}.{name}", in_sequence(modules)
+                modules = []
+
     def finish(self, x: Tensor) -> Tensor:
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
         return x
 
+    def before_classifier(self, x: Tensor) -> Tensor:
+        """From what pooling gives to what the classifier reads (a norm, a hidden layer)."""
+        return x
+
+    def classifier_width(self, pooled: int) -> int:
+        """Channels that the classifier reads, given those that pooling gives."""
+        return pooled
+
+    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - of an image of this size
+        """What the trunk carries between steps as a map (N, C, H, W)."""
+        return x
+
+    def make_pool(self, pool_type: str) -> nn.Module:
+        """The pooling in front of the classifier."""
+        return GlobalPool(pool_type)
+
     def init_module(self, name: str, module: nn.Module) -> None:  # noqa: ARG002 - families decide by name
-        """Give one module its initial weights."""
+        """Give one module its initial weights; the model itself is the module ''."""
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:
             reset()
@@ -131,9 +180,13 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+        return self.before_classifier(self.global_pool(x))
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.global_pool(x)
+        x = self.pool(x)
         if self.drop_rate:
             x = F.dropout(x, self.drop_rate, self.training)
         return x if pre_logits else self.get_classifier()(x)
@@ -159,17 +212,26 @@ class ImageModel(nn.Module):
             raise UsageError(f"Feature maps of {type(self).__name__} are NCHW, {output_fmt!r} was asked for.")
         if norm:
             raise UsageError(f"{type(self).__name__} has no final norm to apply to its feature maps.")
-        wanted = {self.feature_info[i]["module"] for i in resolve_indices(len(self.feature_info), indices)}
-        maps: list[Tensor] = []
-        for name, step in self._kept_steps():
-            x = self._run(step, x)
-            if name in wanted:
-                maps.append(x)
-            if stop_early and len(maps) == len(wanted):
-                break
+        size = (x.shape[2], x.shape[3])
+        x, states = self._intermediates(x, indices, stop_early)
+        maps = [self.feature_map(state, size) for state in states]
         if intermediates_only:
             return maps
         return x if stop_early or self._last_step else self.finish(x), maps
+
+    def _intermediates(
+        self, x: Tensor, indices: int | Sequence[int] | None, stop_early: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The output of the last step that ran, and what the trunk carried at the levels `indices`."""
+        wanted = {self.feature_info[i]["module"] for i in resolve_indices(len(self.feature_info), indices)}
+        states: list[Tensor] = []
+        for name, step in self._kept_steps():
+            x = self._run(step, x)
+            if name in wanted:
+                states.append(x)
+            if stop_early and len(states) == len(wanted):
+                break
+        return x, states
 
     def prune_intermediate_layers(
         self,
@@ -184,7 +246,7 @@ class ImageModel(nn.Module):
         kept = resolve_indices(len(self.feature_info), indices)
         self._last_step = self.feature_info[max(kept)]["module"]
         removed = modules_after(self, self._last_step)
-        head = {"global_pool", self.classifier_path.partition(".")[0]}
+        head = {*self.head_parts, *(path.partition(".")[0] for path in self.classifier_paths)}
         for parent, name in removed:
             if prune_head or parent is not self or name not in head:
                 delattr(parent, name)
@@ -192,27 +254,48 @@ class ImageModel(nn.Module):
 
     # ------------------------------------------------------------ head
 
-    def make_head(self, global_pool: str) -> None:
-        """Create pooling and classifier for `num_classes`; 0 classes leave an identity."""
+    def check_head(self, global_pool: str) -> None:
+        """Raises UsageError for a classifier without pooling."""
         if not global_pool and self.num_classes:
             raise UsageError("Pooling can be left out only together with the classifier: num_classes=0.")
-        self.global_pool = GlobalPool(global_pool)
-        self.head_hidden_size = self.num_features * self.global_pool.feature_multiplier
-        head = nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
-        self.set_submodule(self.classifier_path, head)
 
-    def get_classifier(self) -> nn.Module:
-        return self.get_submodule(self.classifier_path)
+    def make_head(self, global_pool: str) -> None:
+        """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
+
+        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
+        """
+        self.check_head(global_pool)
+        self.global_pool = self.make_pool(global_pool)
+        self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
+        for path in self.classifier_paths:
+            container = path.rpartition(".")[0]
+            if container and not hasattr(self, container):
+                self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
+            self.set_submodule(path, self.make_classifier())
+
+    def make_classifier(self) -> nn.Module:
+        """One new classifier for what the pooling gives."""
+        return nn.Linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
+
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        """Module paths of the classifiers, for a family that has several."""
+        return module_paths(self.classifier_path)
+
+    def get_classifier(self) -> Any:
+        """The classifier; the tuple of them where there are several."""
+        found = tuple(map(self.get_submodule, self.classifier_paths))
+        return found[0] if len(found) == 1 else found
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one, freshly initialised (None keeps the pooling)."""
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)
-        classifier = self.get_classifier().to(device=like.device, dtype=like.dtype).train(self.training)
-        if not like.is_meta:
-            with torch.no_grad():
-                self.init_module(self.classifier_path, classifier)
+        for path in self.classifier_paths:
+            classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
+            if not like.is_meta:
+                self._init_below(classifier, path)
 
     # ------------------------------------------------------------ training
 
@@ -220,9 +303,12 @@ class ImageModel(nn.Module):
         """Trade time for memory in training: recompute each block's activations in the backward pass."""
         self.grad_checkpointing = enable
 
-    @torch.no_grad()
     def init_weights(self) -> None:
         """Give every parameter and statistic its initial value, parts before the whole they belong to."""
-        for name, module in reversed(list(self.named_modules())):
-            if module is not self:
-                self.init_module(name, module)
+        self._init_below(self, "")
+
+    @torch.no_grad()
+    def _init_below(self, module: nn.Module, path: str) -> None:
+        """As `init_weights`, for a part of the model at this path."""
+        for name, part in reversed(list(module.named_modules(prefix=path))):
+            self.init_module(name, part)

@@ -50,21 +50,30 @@ class EfficientNet(ImageModel):
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         check_output_stride(output_stride)
         self.spec = spec
-        style = BlockStyle(
+        style = self.make_style(spec)
+        self.conv_stem = style.conv(in_chans, spec.stem_channels, spec.stem_kernel_size, stride=2)
+        self.bn1 = style.norm_act(spec.stem_channels)
+        channels = self._make_stages(spec, style, output_stride, drop_path_rate)
+        self.num_features = self.make_final_conv(spec, style, channels)
+        self.make_head(global_pool)
+
+    def make_style(self, spec: EfficientNetSpec) -> BlockStyle:
+        """What all blocks share."""
+        return BlockStyle(
             norm_act_factory(spec.norm_layer, spec.act_layer, spec.bn_eps, spec.norm_group_size),
             spec.act_layer,
             spec.pad_type,
             spec.aa_layer,
             spec.se_layer,
         )
-        self.conv_stem = style.conv(in_chans, spec.stem_channels, spec.stem_kernel_size, stride=2)
-        self.bn1 = style.norm_act(spec.stem_channels)
-        channels = self._make_stages(spec, style, output_stride, drop_path_rate)
-        self.num_features = spec.head_channels or channels
-        if spec.head_channels:
-            self.conv_head = style.conv(channels, spec.head_channels, 1)
-            self.bn2 = style.norm_act(spec.head_channels)
-        self.make_head(global_pool)
+
+    def make_final_conv(self, spec: EfficientNetSpec, style: BlockStyle, channels: int) -> int:
+        """Create the convolution after the stages; returns the channels that leave the trunk."""
+        if not spec.head_channels:
+            return channels
+        self.conv_head = style.conv(channels, spec.head_channels, 1)
+        self.bn2 = style.norm_act(spec.head_channels)
+        return spec.head_channels
 
     def _make_stages(self, spec: EfficientNetSpec, style: BlockStyle, output_stride: int, drop_path_rate: float) -> int:
         """Create `blocks` and `feature_info`; returns the channels of the last stage.

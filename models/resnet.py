@@ -23,18 +23,13 @@ from zoo.models.layers.channel_attention import EfficientChannelAttention, Squee
 from zoo.models.layers.conv_same import symmetric_padding
 from zoo.models.layers.drop import DropBlock2d, drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import NormFactory, norm_factory
-from zoo.models.layers.pool import AvgPool2dSame, BlurPool2d
+from zoo.models.layers.pool import BlurPool2d, antialias_pool, shortcut_pool
 
 __getattr__ = family_attributes("resnet")
 
 
 def conv3x3(in_channels: int, channels: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=groups, bias=False)
-
-
-def antialiased_stride(kind: str, channels: int, stride: int) -> nn.Module:
-    """The downsampling that replaces a strided convolution's stride."""
-    return BlurPool2d(channels, stride) if kind == "blur" else nn.AvgPool2d(stride)
 
 
 def make_attention(spec: ResNetSpec, channels: int) -> nn.Module | None:
@@ -96,7 +91,7 @@ class ResidualBlock(nn.Module):
         return x
 
     def antialiased(self, channels: int) -> nn.Module:
-        return antialiased_stride(self.antialias, channels, self.stride) if self.antialias else nn.Identity()
+        return antialias_pool(self.antialias, channels, self.stride) if self.antialias else nn.Identity()
 
 
 class BasicBlock(ResidualBlock):
@@ -168,16 +163,10 @@ def make_downsample(
 ) -> nn.Sequential:
     """The projection of a shortcut: a strided convolution, or (D) a 2x2 average and a 1x1 convolution."""
     norm = norm_factory(spec.norm_layer)
-    unchanged_size = stride == 1 and dilation == 1
     if spec.avg_down:
-        if unchanged_size:
-            pool: nn.Module = nn.Identity()
-        elif stride == 1:
-            pool = AvgPool2dSame()
-        else:
-            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
-        return nn.Sequential(pool, nn.Conv2d(in_channels, channels, 1, bias=False), norm(channels))
-    kernel = 1 if unchanged_size else spec.down_kernel_size
+        conv = nn.Conv2d(in_channels, channels, 1, bias=False)
+        return nn.Sequential(shortcut_pool(stride, dilation), conv, norm(channels))
+    kernel = 1 if stride == 1 and dilation == 1 else spec.down_kernel_size
     spread = first_dilation if kernel > 1 else 1
     padding = symmetric_padding(kernel, stride, spread)
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation=spread, bias=False)
@@ -255,7 +244,7 @@ class ResNet(ImageModel):
         if spec.replace_stem_pool:
             parts: list[nn.Module] = [conv3x3(width, width, stride=1 if spec.aa_layer else 2)]
             if spec.aa_layer:
-                parts.append(antialiased_stride(spec.aa_layer, width, 2))
+                parts.append(antialias_pool(spec.aa_layer, width, 2))
             return nn.Sequential(*parts, norm(width), make_activation(spec.act_layer))
         if spec.aa_layer == "avg":
             return nn.AvgPool2d(2)

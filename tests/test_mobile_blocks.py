@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import zoo
-from zoo.core.block_rows import FusedMBConv, MBConv, make_divisible, scale_repeats, scale_stages
+from zoo.core.block_rows import FusedMBConv, MBConv, UniversalBottleneck, make_divisible, scale_repeats, scale_stages
 from zoo.core.configs.efficientnet import VARIANTS
 from zoo.core.errors import UsageError
-from zoo.models.efficientnet import EfficientNet
 from zoo.models.layers.channel_attention import GlobalContext
 from zoo.models.layers.cond_conv import CondConv2d
 from zoo.models.layers.conv_same import Conv2dSame, make_conv, pad_same
+from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.mixed_conv import MixedConv2d, split_channels
+from zoo.models.layers.mobile_attention import MultiQueryAttention2d
 from zoo.models.layers.norm_act import EvoNormS0, norm_act_factory
 from zoo.models.layers.pool import BlurPool2d
 
@@ -76,11 +77,12 @@ class TestCompoundScaling:
         ("efficientnetv2_m", 54_139_356),
         ("mobilenetv2_100", 3_504_872),
         ("mnasnet_050", 2_218_512),
+        ("mobilenetv3_large_100", 5_483_032),
+        ("mobilenetv3_small_100", 2_542_856),
     ],
 )
 def test_published_parameter_counts(name, params):
-    with torch.device("meta"):
-        model = EfficientNet(VARIANTS[name])
+    model = zoo.create_model(name, device="meta")
     assert sum(p.numel() for p in model.parameters()) == params
 
 
@@ -211,3 +213,65 @@ class TestEfficientNet:
         assert (untrained.bn1.eps, pretrained.bn1.eps) == (1e-5, 1e-3)
         chosen = zoo.create_model("fbnetc_100", pretrained=True, pretrained_cfg_overlay=overlay, bn_eps=1e-4)
         assert chosen.bn1.eps == 1e-4
+
+
+@pytest.mark.parametrize("kv_stride", [1, 2])
+def test_multi_query_attention(kv_stride):
+    """Against the definition (arXiv:1911.02150, section 3), head by head and position by position."""
+    heads, width = 3, 4
+    norm_act = norm_act_factory("batchnorm", "relu")
+    layer = MultiQueryAttention2d(
+        6, 5, num_heads=heads, head_dim=width, kv_stride=kv_stride, kernel=3, norm_act=norm_act
+    )
+    layer.double().eval()
+    x = random(2, 6, 4, 4)
+    with torch.inference_mode():
+        found = layer(x)
+        queries, keys, values = (part(x).flatten(2) for part in (layer.query, layer.key, layer.value))
+        assert keys.shape[2] == 16 // kv_stride**2
+        mixed = torch.zeros(2, heads * width, 16, dtype=torch.float64)
+        for head in range(heads):
+            own = slice(head * width, (head + 1) * width)
+            for position in range(16):
+                scores = (queries[:, own, position, None] * keys).sum(1) / width**0.5
+                mixed[:, own, position] = (scores.softmax(1)[:, None] * values).sum(2)
+        torch.testing.assert_close(found, layer.output(mixed.unflatten(2, (4, 4))))
+
+
+@pytest.mark.parametrize(
+    ("start", "kernel", "strided"), [(3, 5, "dw_mid"), (3, 0, "dw_start"), (0, 5, "dw_mid"), (0, 0, "")]
+)
+def test_universal_inverted_bottleneck(start, kernel, strided):
+    """The four blocks of arXiv:2404.10518, figure 4; the stride is on the last depthwise convolution."""
+    style = BlockStyle(norm_act_factory("batchnorm", "relu"), "relu")
+    row = UniversalBottleneck(channels=16, start_kernel=start, kernel=kernel, stride=2, expand=4)
+    if not strided:
+        with pytest.raises(UsageError, match="nothing to stride"):
+            make_block(style, row, 8, dilation=1, drop_path=0.0)
+        row = UniversalBottleneck(channels=16, start_kernel=start, kernel=kernel, expand=4)
+    block = make_block(style, row, 8, dilation=1, drop_path=0.0).eval()
+    convs = {name: m for name, m in block.named_modules() if isinstance(m, torch.nn.Conv2d)}
+    assert [name.split(".")[0] for name in convs] == [
+        name for name, present in (("dw_start", start), ("pw_exp", 1), ("dw_mid", kernel), ("pw_proj", 1)) if present
+    ]
+    assert {name.split(".")[0] for name, conv in convs.items() if conv.stride == (2, 2)} == {strided} - {""}
+    assert block(torch.randn(1, 8, 8, 8)).shape == ((1, 16, 4, 4) if strided else (1, 16, 8, 8))
+    linear = [name for name, m in block.named_modules() if hasattr(m, "act") and isinstance(m.act, torch.nn.Identity)]
+    assert "pw_proj.bn" in linear
+    assert "pw_exp.bn" not in linear
+
+
+def test_hidden_widths_of_attention_in_mobilenetv3():
+    """A quarter of the expanded channels to a multiple of 8 (torchvision's squeeze widths of mobilenet_v3_small)."""
+    model = zoo.create_model("mobilenetv3_small_100", device="meta")
+    found = [m.conv_reduce.out_channels for m in model.modules() if hasattr(m, "conv_reduce")]
+    assert found == [8, 24, 64, 64, 32, 40, 72, 144, 144]
+
+
+def test_the_head_after_the_pooling_keeps_its_width():
+    model = zoo.create_model("mobilenetv3_small_050", num_classes=5)
+    with pytest.raises(UsageError, match="288 pooled channels"):
+        model.reset_classifier(5, "catavgmax")
+    model.reset_classifier(3, "max")
+    assert model.eval()(torch.randn(1, 3, 32, 32)).shape == (1, 3)
+    assert (model.num_features, model.head_hidden_size) == (288, 1024)

@@ -16,9 +16,10 @@ from safetensors import SafetensorError, safe_open
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.safetensors_file import open_safetensors, sniff
+from zoo.weights_cache.npz import is_npz, read_npz
 
 _EMA_WRAPPERS = ("state_dict_ema", "model_ema")
-_WRAPPERS = ("state_dict", "model")
+_WRAPPERS = ("state_dict", "model", "encoder")
 _MAX_NESTING = 4
 """A pickle can hold a dictionary that contains itself."""
 _PREFIXES = ("module.", "_orig_mod.")
@@ -26,7 +27,7 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_state_dict(path: str | Path, *, use_ema: bool = True) -> dict[str, torch.Tensor]:
-    """Read a safetensors file or a torch checkpoint, whichever its bytes say it is.
+    """Read a safetensors file, a torch checkpoint or an archive of numpy arrays, whichever its bytes say it is.
 
     Tensors of a safetensors file or a torch zip archive are mapped from the file, not copied.
 
@@ -40,6 +41,8 @@ def read_state_dict(path: str | Path, *, use_ema: bool = True) -> dict[str, torc
     """
     path = Path(path)
     match _kind(path):
+        case "a torch or zip file" if is_npz(path):
+            checkpoint = read_npz(path)
         case "a torch or zip file":
             _require_stored(path)
             checkpoint = _read_torch(path, mapped=True)

@@ -6,8 +6,17 @@ from collections.abc import Callable
 from functools import partial
 
 import torch.nn as nn
+from torch import Tensor
 
 from zoo.core.errors import UsageError
+
+
+class QuickGELU(nn.Module):
+    """`x * sigmoid(1.702 x)`, the approximation of arXiv:1606.08415, section 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1.702 * x).sigmoid()
+
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "gelu": nn.GELU,
@@ -16,7 +25,9 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "hard_swish": nn.Hardswish,
     "identity": nn.Identity,
     "leaky_relu": nn.LeakyReLU,
+    "leaky_relu_0.001": partial(nn.LeakyReLU, negative_slope=1e-3),
     "mish": nn.Mish,
+    "quick_gelu": QuickGELU,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "sigmoid": nn.Sigmoid,
@@ -24,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "swish": nn.SiLU,
     "tanh": nn.Tanh,
 }
-_NOT_IN_PLACE = {"gelu", "gelu_tanh", "identity", "sigmoid", "tanh"}
+_NOT_IN_PLACE = {"gelu", "gelu_tanh", "identity", "quick_gelu", "sigmoid", "tanh"}
 
 
 def make_activation(name: str, inplace: bool = True) -> nn.Module:

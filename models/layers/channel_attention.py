@@ -14,11 +14,14 @@ from zoo.models.layers.norm import LayerNorm2d
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`."""
+    """Squeeze-and-excitation (arXiv:1709.01507) with the keys `fc1`, `fc2`.
 
-    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu") -> None:
+    The hidden width is given, or `ratio` of the channels, brought to a multiple of 8.
+    """
+
+    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0) -> None:
         super().__init__()
-        hidden = make_divisible(channels * ratio, round_limit=0.0)
+        hidden = hidden or make_divisible(channels * ratio, round_limit=0.0)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.act = make_activation(act)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
@@ -31,36 +34,45 @@ class SqueezeExcite(nn.Module):
 class MBConvSqueezeExcite(nn.Module):
     """Squeeze-and-excitation inside MBConv, with the keys `conv_reduce`, `conv_expand` and a given hidden width."""
 
-    def __init__(self, channels: int, hidden: int, act: str) -> None:
+    def __init__(self, channels: int, hidden: int, act: str, gate: str = "sigmoid") -> None:
         super().__init__()
         self.conv_reduce = nn.Conv2d(channels, hidden, 1)
         self.act1 = make_activation(act)
         self.conv_expand = nn.Conv2d(hidden, channels, 1)
+        self.gate = make_activation(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)
-        return x * self.conv_expand(self.act1(self.conv_reduce(pooled))).sigmoid()
+        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(pooled))))
 
 
 class GlobalContext(nn.Module):
-    """GCNet's block (arXiv:1904.11492) that scales: the context is a softmax-weighted mean over all positions."""
+    """GCNet's block (arXiv:1904.11492): the context is a softmax-weighted mean over all positions.
 
-    def __init__(self, channels: int, hidden: int, act: str) -> None:
+    What two layers make of it scales the maps, or is added to them where `fuse` is "add".
+    """
+
+    def __init__(self, channels: int, hidden: int, act: str, fuse: str = "scale") -> None:
         super().__init__()
         self.conv_attn = nn.Conv2d(channels, 1, 1)
-        self.mlp_scale = nn.Sequential(
-            OrderedDict(
-                fc1=nn.Conv2d(channels, hidden, 1),
-                norm=LayerNorm2d(hidden),
-                act=make_activation(act),
-                fc2=nn.Conv2d(hidden, channels, 1),
-            )
+        self.fuse = fuse
+        layers = OrderedDict(
+            fc1=nn.Conv2d(channels, hidden, 1),
+            norm=LayerNorm2d(hidden),
+            act=make_activation(act),
+            fc2=nn.Conv2d(hidden, channels, 1),
         )
+        if fuse == "add":
+            self.mlp_add = nn.Sequential(layers)
+        else:
+            self.mlp_scale = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.conv_attn(x).flatten(2).softmax(-1)
-        context = x.flatten(2) @ weights.transpose(1, 2)
-        return x * self.mlp_scale(context.unsqueeze(-1)).sigmoid()
+        context = (x.flatten(2) @ weights.transpose(1, 2)).unsqueeze(-1)
+        if self.fuse == "add":
+            return x + self.mlp_add(context)
+        return x * self.mlp_scale(context).sigmoid()
 
 
 class EfficientChannelAttention(nn.Module):
@@ -75,3 +87,15 @@ class EfficientChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3)).unsqueeze(1)
         return x * self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+
+class EffectiveSqueezeExcite(nn.Module):
+    """Effective squeeze-and-excitation (CenterMask, arXiv:1911.06667): one layer of full width, key `fc`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+        self.gate = make_activation("hard_sigmoid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.fc(x.mean((2, 3), keepdim=True)))

@@ -41,16 +41,24 @@ def needs_input_size(pad_type: str, kernel: int, stride: int, dilation: int) -> 
 def make_conv(
     in_channels: int,
     channels: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     stride: int = 1,
     *,
     dilation: int = 1,
     groups: int = 1,
     pad_type: str = "",
+    padding: int | None = None,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A convolution with symmetric padding, or with SAME padding where `pad_type` is "same"."""
-    if needs_input_size(pad_type, kernel, stride, dilation):
-        return Conv2dSame(in_channels, channels, kernel, stride, dilation=dilation, groups=groups, bias=bias)
-    padding = symmetric_padding(kernel, stride, dilation)
-    return nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation, groups, bias)
+    """A convolution with a kernel of one size or (height, width).
+
+    `pad_type` "" pads symmetrically, "same" as TensorFlow's SAME does, "valid" not at all; `padding` replaces it by
+    so many pixels at each border.
+    """
+    if padding is not None:
+        return nn.Conv2d(in_channels, channels, kernel, stride, padding, dilation, groups, bias)
+    sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if any(needs_input_size(pad_type, size, stride, dilation) for size in sizes):
+        return Conv2dSame(in_channels, channels, sizes, stride, dilation=dilation, groups=groups, bias=bias)
+    height, width = (0 if pad_type == "valid" else symmetric_padding(size, stride, dilation) for size in sizes)
+    return nn.Conv2d(in_channels, channels, sizes, stride, (height, width), dilation, groups, bias)

@@ -35,6 +35,22 @@ def drop_path_schedule(rate: float, num_blocks: int) -> list[float]:
     return [rate * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
 
 
+class PatchDrop(nn.Module):
+    """Train on a random part of the patches (arXiv:2212.00794): tokens (N, prefix + L, C) lose a fraction of L."""
+
+    def __init__(self, rate: float, num_prefix_tokens: int = 0) -> None:
+        super().__init__()
+        self.rate, self.num_prefix_tokens = rate, num_prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.rate):
+            return x
+        prefix, patches = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
+        num_kept = max(1, int(patches.shape[1] * (1 - self.rate)))
+        order = torch.rand(patches.shape[:2], device=x.device).argsort(1)[:, :num_kept, None]
+        return torch.cat([prefix, patches.gather(1, order.expand(-1, -1, patches.shape[2]))], 1)
+
+
 class DropBlock2d(nn.Module):
     """DropBlock (arXiv:1810.12890): zero square patches of a map, scale the rest to keep the sum.
 

@@ -1,7 +1,7 @@
 """Blocks of mobile networks, each built from its row of the table: MBConv and its relatives.
 
 Sandler et al., MobileNetV2 (arXiv:1801.04381); Tan and Le, EfficientNet (arXiv:1905.11946) and EfficientNetV2
-(arXiv:2104.00298); Yang et al., CondConv (arXiv:1904.04971).
+(arXiv:2104.00298); Yang et al., CondConv (arXiv:1904.04971); Qin et al., MobileNetV4 (arXiv:2404.10518).
 """
 
 from __future__ import annotations
@@ -9,19 +9,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import BlockRow, Conv, DepthwiseConv, FusedMBConv, Kernel, MBConv, make_divisible
+from zoo.core.block_rows import (
+    BlockRow,
+    Conv,
+    DepthwiseConv,
+    FusedMBConv,
+    Kernel,
+    MBConv,
+    MobileAttention,
+    UniversalBottleneck,
+    make_divisible,
+)
 from zoo.core.errors import UsageError
 from zoo.models.layers.channel_attention import GlobalContext, MBConvSqueezeExcite
 from zoo.models.layers.cond_conv import CondConv2d
+from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.layer_scale import LayerScale2d
 from zoo.models.layers.mixed_conv import MixedConv2d
+from zoo.models.layers.mobile_attention import MultiQueryAttention2d
 from zoo.models.layers.norm_act import NormActFactory
-from zoo.models.layers.pool import BlurPool2d
+from zoo.models.layers.pool import antialias_pool
+
+
+@dataclass(frozen=True)
+class SqueezeStyle:
+    """How a network builds squeeze-and-excitation.
+
+    `act` replaces the block's activation, `gate` is "sigmoid" or "hard_sigmoid". `of_expanded` measures the hidden
+    width against the expanded channels, not the block's input. It is rounded to an integer, or as `make_divisible`
+    does where a `divisor` is given.
+    """
+
+    act: str = ""
+    gate: str = "sigmoid"
+    of_expanded: bool = False
+    divisor: int = 1
+    round_limit: float = 0.9
+
+    def hidden_width(self, channels: int, ratio: float) -> int:
+        if self.divisor == 1:
+            return round(channels * ratio)
+        return make_divisible(channels * ratio, self.divisor, self.round_limit)
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,8 @@ class BlockStyle:
     """What all blocks of a network share.
 
     `norm_act` makes a norm with activation, `act` names that activation, `pad_type` is "" or "same", `aa_layer` is
-    "", "blur", "blurpc" (padded with zeros) or "avg", `se_layer` is "se" or "gc".
+    "", "blur", "blurpc" (padded with zeros) or "avg", `se_layer` is "se" or "gc". `layer_scale` is the initial value
+    of the branches' scales in blocks that can have them (0: none).
     """
 
     norm_act: NormActFactory
@@ -37,6 +73,8 @@ class BlockStyle:
     pad_type: str = ""
     aa_layer: str = ""
     se_layer: str = "se"
+    squeeze: SqueezeStyle = SqueezeStyle()
+    layer_scale: float = 0.0
 
     def conv(
         self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -56,20 +94,45 @@ class BlockStyle:
         """The downsampling that takes over a convolution's stride, or an identity."""
         if stride == 1 or not self.aa_layer:
             return nn.Identity()
-        if self.aa_layer == "avg":
-            return nn.AvgPool2d(stride)
-        return BlurPool2d(channels, stride, pad_mode="constant" if self.aa_layer == "blurpc" else "reflect")
+        return antialias_pool(self.aa_layer, channels, stride)
 
     def conv_stride(self, stride: int) -> int:
         return 1 if self.aa_layer else stride
 
-    def attention(self, channels: int, ratio: float, act: str) -> nn.Module:
-        """Channel attention with a hidden width of `ratio * channels`; an identity where the ratio is 0."""
+    def attention(self, channels: int, ratio: float, act: str, expand: float = 1.0) -> nn.Module:
+        """Channel attention; an identity where the ratio is 0.
+
+        Args:
+            channels: of the map, which are `expand` times those of the block's input.
+            ratio: hidden width against the block's input, or as the squeeze style says.
+            act: the block's activation.
+        """
         if not ratio:
             return nn.Identity()
+        if not self.squeeze.of_expanded:
+            ratio /= expand
         if self.se_layer == "gc":
             return GlobalContext(channels, make_divisible(channels * ratio, 1, round_limit=0.0), act)
-        return MBConvSqueezeExcite(channels, round(channels * ratio), act)
+        hidden = self.squeeze.hidden_width(channels, ratio)
+        return MBConvSqueezeExcite(channels, hidden, self.squeeze.act or act, self.squeeze.gate)
+
+    def conv_norm(
+        self, in_channels: int, channels: int, kernel: int = 1, stride: int = 1, **options: Any
+    ) -> ConvNormAct:
+        """Convolution and norm as one module; `options` are those of ConvNormAct."""
+        return ConvNormAct(
+            in_channels,
+            channels,
+            kernel,
+            stride,
+            norm_act=self.norm_act,
+            pad_type=self.pad_type,
+            aa_layer=self.aa_layer,
+            **options,
+        )
+
+    def scale(self, channels: int) -> nn.Module:
+        return LayerScale2d(channels, self.layer_scale) if self.layer_scale else nn.Identity()
 
 
 def groups_of(channels: int, group_size: int) -> int:
@@ -138,7 +201,7 @@ class DepthwiseSeparableConv(Block):
         self.conv_dw = depthwise.conv(width, width, kernel, stride, dilation, groups)
         self.bn1 = style.norm_act(width, act=act)
         self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se * in_channels / width, act)
+        self.se = style.attention(width, row.se, act, expand=width / in_channels)
         self.conv_pw = style.conv(width, row.channels, 1)
         self.bn2 = style.norm_act(row.channels, act=act if row.project_act else "identity")
         self.close(row, in_channels, drop_path)
@@ -163,7 +226,7 @@ class InvertedResidual(Block):
         self.conv_dw = conv(width, width, row.kernel, stride, dilation, groups)
         self.bn2 = style.norm_act(width, act=act)
         self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se / row.expand, act)
+        self.se = style.attention(width, row.se, act, expand=row.expand)
         self.conv_pwl = conv(width, row.channels, row.project_kernel)
         self.bn3 = style.norm_act(row.channels, act="identity")
         self.close(row, in_channels, drop_path)
@@ -207,7 +270,7 @@ class EdgeResidual(Block):
         self.conv_exp = style.conv(in_channels, width, row.kernel, stride, dilation, groups)
         self.bn1 = style.norm_act(width, act=act)
         self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se / row.expand, act)
+        self.se = style.attention(width, row.se, act, expand=row.expand)
         self.conv_pwl = style.conv(width, row.channels, 1)
         self.bn2 = style.norm_act(row.channels, act="identity")
         self.close(row, in_channels, drop_path)
@@ -217,11 +280,70 @@ class EdgeResidual(Block):
         return self.bn2(self.conv_pwl(x))
 
 
+class UniversalInvertedBottleneck(Block):
+    """Depthwise, pointwise expansion, depthwise, pointwise projection; either depthwise convolution may be missing."""
+
+    def __init__(
+        self, style: BlockStyle, row: UniversalBottleneck, in_channels: int, *, dilation: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        if row.stride > 1 and not (row.start_kernel or row.kernel):
+            raise UsageError("A block without a depthwise convolution has nothing to stride with.")
+        act, width = row.act or style.act, make_divisible(in_channels * row.expand)
+
+        def depthwise(channels: int, kernel: int, stride: int, act: str) -> nn.Module:
+            if not kernel:
+                return nn.Identity()
+            groups = groups_of(channels, row.group_size)
+            return style.conv_norm(channels, channels, kernel, stride, act=act, dilation=dilation, groups=groups)
+
+        self.dw_start = depthwise(in_channels, row.start_kernel, 1 if row.kernel else row.stride, "identity")
+        self.pw_exp = style.conv_norm(in_channels, width, act=act)
+        self.dw_mid = depthwise(width, row.kernel, row.stride, act)
+        self.pw_proj = style.conv_norm(width, row.channels, act="identity")
+        self.layer_scale = style.scale(row.channels)
+        self.close(row, in_channels, drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = self.dw_mid(self.pw_exp(self.dw_start(x)))
+        return self.layer_scale(self.pw_proj(x))
+
+
+class MobileAttentionBlock(Block):
+    """Norm and multi-query attention."""
+
+    def __init__(
+        self, style: BlockStyle, row: MobileAttention, in_channels: int, *, dilation: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        if row.stride > 1:
+            raise UsageError("A block of mobile attention has no stride.")
+        self.norm = style.norm_act(in_channels, act="identity")
+        self.attn = MultiQueryAttention2d(
+            in_channels,
+            row.channels,
+            num_heads=row.num_heads,
+            head_dim=row.head_dim,
+            kv_stride=row.kv_stride,
+            kernel=row.kernel,
+            norm_act=style.norm_act,
+            dilation=dilation,
+            pad_type=style.pad_type,
+        )
+        self.layer_scale = style.scale(row.channels)
+        self.close(row, in_channels, drop_path)
+
+    def branch(self, x: Tensor) -> Tensor:
+        return self.layer_scale(self.attn(self.norm(x)))
+
+
 BLOCKS: dict[type[BlockRow], Callable[..., Block]] = {
     Conv: ConvBlock,
     DepthwiseConv: DepthwiseSeparableConv,
     MBConv: InvertedResidual,
     FusedMBConv: EdgeResidual,
+    UniversalBottleneck: UniversalInvertedBottleneck,
+    MobileAttention: MobileAttentionBlock,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -23,6 +24,29 @@ class BatchNormAct2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(super().forward(x))
+
+
+class InPlaceBatchNormAct2d(BatchNormAct2d):
+    """In-place activated batch norm (arXiv:1712.02616): batch norm and activation, without a count of batches.
+
+    In place is how the authors save memory in training; the numbers are the same.
+    """
+
+    def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__(channels, act, eps)
+        self.num_batches_tracked = None
+
+    def reset_running_stats(self) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # For states of an older version batch norm adds the count, which would be unknown here.
+        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
 
 
 class GroupNormAct(nn.GroupNorm):
@@ -65,17 +89,58 @@ class EvoNormS0(nn.Module):
         if self.v is not None:
             nn.init.ones_(self.v)
 
+    def normalise(self, x: Tensor) -> Tensor:
+        """Divide each group by its standard deviation."""
+        groups = x.unflatten(1, (self.num_groups, -1))
+        # In float32 whatever the maps are in: half precision has not the range, and the reference does so too.
+        var = groups.float().var((2, 3, 4), correction=0, keepdim=True)
+        return (groups / (var + self.eps).sqrt().to(x.dtype)).flatten(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.v is not None:
-            groups = x.unflatten(1, (self.num_groups, -1))
-            # In float32 whatever the maps are in: half precision has not the range, and the reference does so too.
-            var = groups.float().var((2, 3, 4), correction=0, keepdim=True)
-            normed = groups / (var + self.eps).sqrt().to(x.dtype)
-            x = normed.flatten(1, 2) * (x * per_channel(self.v)).sigmoid()
+            x = self.normalise(x) * (x * per_channel(self.v)).sigmoid()
         return x * per_channel(self.weight) + per_channel(self.bias)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, num_groups={self.num_groups}, eps={self.eps}"
+
+
+class FilterResponseNormTlu2d(nn.Module):
+    """Filter response norm with a thresholded linear unit (arXiv:1911.09737): `max(x / rms * weight + bias, tau)`.
+
+    The root mean square is that of each map. It is its own activation; without one (`act` "identity") there is no tau.
+    """
+
+    def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.tau = nn.Parameter(torch.empty(channels)) if act != "identity" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        if self.tau is not None:
+            nn.init.zeros_(self.tau)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In float32 for the reason that EvoNormS0 gives.
+        mean_square = x.square().float().mean((2, 3), keepdim=True)
+        x = x * (mean_square + self.eps).rsqrt().to(x.dtype)
+        x = x * per_channel(self.weight) + per_channel(self.bias)
+        return x if self.tau is None else torch.maximum(x, per_channel(self.tau))
+
+
+class EvoNormS0a(EvoNormS0):
+    """EvoNorm-S0 that normalises also where it is no activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.normalise(x)
+        if self.v is not None:
+            normed = normed * (x * per_channel(self.v)).sigmoid()
+        return normed * per_channel(self.weight) + per_channel(self.bias)
 
 
 def num_groups(channels: int, group_size: int) -> int:
@@ -94,11 +159,14 @@ def per_channel(values: Tensor) -> Tensor:
 
 NORM_ACTS: dict[str, type[nn.Module]] = {
     "batchnorm": BatchNormAct2d,
+    "iabn": InPlaceBatchNormAct2d,
     "groupnorm": GroupNormAct,
     "layernorm": LayerNormAct2d,
     "evonorms0": EvoNormS0,
+    "frntlu": FilterResponseNormTlu2d,
+    "evonorms0a": EvoNormS0a,
 }
-_GROUPED = {"groupnorm", "evonorms0"}
+_GROUPED = {"groupnorm", "evonorms0", "evonorms0a"}
 
 
 def norm_act_factory(name: str, act: str, eps: float = 1e-5, group_size: int = 0) -> NormActFactory:

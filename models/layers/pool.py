@@ -43,6 +43,46 @@ class GlobalPool(nn.Module):
         return repr(self.pool_type)
 
 
+TOKEN_POOL_TYPES = ("", "token", "avg", "max", "avgmax", "map")
+
+
+class TokenPool(nn.Module):
+    """Tokens (N, prefix + patches, C) -> (N, C): the first one (`token`), or the average, maximum or their mean.
+
+    The empty type is the identity; `map` gives the tokens (N, L, C) that an attention pool is to read.
+
+    Args:
+        pool_type: one of TOKEN_POOL_TYPES.
+        num_prefix_tokens: class token and registers, which come first.
+        include_prefix: whether they are pooled with the patches.
+    """
+
+    feature_multiplier = 1
+
+    def __init__(self, pool_type: str, num_prefix_tokens: int = 0, include_prefix: bool = False) -> None:
+        super().__init__()
+        if pool_type not in TOKEN_POOL_TYPES:
+            known = ", ".join(map(repr, TOKEN_POOL_TYPES))
+            raise UsageError(f"global_pool of tokens must be one of {known}, found {pool_type!r}.")
+        self.pool_type = pool_type
+        self.first = 0 if include_prefix else num_prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.pool_type:
+            return x
+        if self.pool_type == "token":
+            return x[:, 0]
+        x = x[:, self.first :]
+        if self.pool_type == "map":
+            return x
+        if self.pool_type == "avg":
+            return x.mean(1)
+        return x.amax(1) if self.pool_type == "max" else 0.5 * (x.amax(1) + x.mean(1))
+
+    def extra_repr(self) -> str:
+        return repr(self.pool_type)
+
+
 class BlurPool2d(nn.Module):
     """Anti-aliased downsampling: a binomial filter on padded borders, then every `stride`-th pixel.
 
@@ -64,8 +104,25 @@ class BlurPool2d(nn.Module):
         return F.conv2d(padded, self.filt, stride=self.stride, groups=self.channels)
 
 
+def antialias_pool(aa_layer: str, channels: int, stride: int) -> nn.Module:
+    """The downsampling that takes over a convolution's stride: "blur", "blurpc" (padded with zeros) or "avg"."""
+    if aa_layer == "avg":
+        return nn.AvgPool2d(stride)
+    return BlurPool2d(channels, stride, pad_mode="constant" if aa_layer == "blurpc" else "reflect")
+
+
 class AvgPool2dSame(nn.Module):
     """2x2 average that keeps the size: the right and bottom border are padded with zeros."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2, stride=1)
+
+
+def shortcut_pool(stride: int, dilation: int = 1) -> nn.Module:
+    """The 2x2 average in front of a shortcut's 1x1 convolution (ResNet-D, arXiv:1812.01187).
+
+    A stride that became dilation is averaged without a stride; with neither it is an identity.
+    """
+    if stride > 1:
+        return nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)
+    return AvgPool2dSame() if dilation > 1 else nn.Identity()

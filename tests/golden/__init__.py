@@ -9,6 +9,9 @@ from zoo.core import registry
 
 HERE = Path(__file__).parent
 
+UNPADDED = ("inception_v3", "inception_v4", "inception_resnet_v2")
+"""Families without padding: their maps are smaller than the reduction says, and nothing is left of a small image."""
+
 
 @cache
 def golden(family):
@@ -26,3 +29,9 @@ def smallest(family):
     """The member of a family with the fewest parameters."""
     facts = golden(family)
     return min(facts, key=lambda name: facts[name]["params"])
+
+
+def recorded_outputs(model):
+    """What was recorded of a model's outputs, and for which size of image."""
+    name = model.pretrained_cfg["architecture"]
+    return golden(registry.find_spec(name)[0])[name]["outputs"]

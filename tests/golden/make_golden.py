@@ -15,6 +15,7 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from golden import UNPADDED
 from golden.fill import fill_, image, summary
 
 HERE = Path(__file__).parent
@@ -23,6 +24,13 @@ CFG_KEYS = (
     "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv", "classifier",
     "license", "origin_url", "paper_ids", "paper_name",
 )  # fmt: skip
+IN_PLACE_NORM = {"cspdarknet53_iabn": "cspdarknet53", "cspresnext50_iabn": "cspresnext50"}
+"""Names that timm no longer has, and those that compute the same: in-place activated batch norm counts no batches."""
+DROPPED = {
+    "densenet121d": ("densenet121", {"stem_type": "deep"}),
+    "densenet264": ("densenet264d", {"stem_type": ""}),
+}
+"""Names that timm no longer has, and how it builds them."""
 LARGE = 300_000_000
 """Parameters above which no output is recorded: float64 copies would not fit a small machine."""
 
@@ -44,22 +52,48 @@ def default_cfgs(name):
     }
 
 
-def outputs(name, size):
-    model = fill_(timm.create_model(name).eval())
+def flat(key):
+    return key.replace(".", "_")
+
+
+def output_size(name, cfg):
+    """A small image that the model takes, or can be built for."""
+    if name.startswith("crossvit"):
+        return [3, 120, 120]  # both branches have whole patches
+    side = 128 if name in UNPADDED else 64
+    return cfg.get("min_input_size") or [3, side, side]
+
+
+def outputs(name, cfg, **options):
+    size = output_size(name, cfg)
+    if cfg["fixed_input_size"]:
+        options = {"img_size": size[1:], **options}
+    model = fill_(timm.create_model(name, **options).eval())
     x = image(size)
     with torch.inference_mode():
-        found = {"input_size": size, "logits": summary(model(x)), "trunk": summary(model.forward_features(x))}
-        state = model.state_dict()
-        trunk = timm.create_model(name, features_only=True).eval().double()
-        trunk.load_state_dict({k: state[k] for k in trunk.state_dict()})
-        found["maps"] = [summary(m) for m in trunk(x)]
+        trunk = model.forward_features(x)
+        if getattr(model, "output_fmt", "NCHW") == "NHWC":
+            trunk = trunk.permute(0, 3, 1, 2)
+        found = {"input_size": size, "logits": summary(model(x))}
+        if isinstance(trunk, torch.Tensor):
+            found["trunk"] = summary(trunk)
+        # Some feature nets of timm are flattened: "stem.0.weight" is "stem_0.weight" there. Others wrap the model.
+        state = {flat(k): v for k, v in model.state_dict().items()}
+        net = timm.create_model(name, features_only=True, **options).eval().double()
+        wrapped = "model." if hasattr(net, "model") else "body." if hasattr(net, "body") else ""
+        net.load_state_dict({k: state[flat(k.removeprefix(wrapped))] for k in net.state_dict()})
+        found["maps"] = [
+            summary(m if m.shape[1] == level["num_chs"] else m.permute(0, 3, 1, 2))
+            for m, level in zip(net(x), net.feature_info.get_dicts(), strict=True)
+        ]
     return found
 
 
-def facts(name):
+def facts(name, **options):
     with torch.device("meta"):
-        model = timm.create_model(name).eval()
-        features = timm.create_model(name, features_only=True).feature_info
+        # Without gradients: the counter fails on views of parameters.
+        model = timm.create_model(name, **options).eval().requires_grad_(False)
+        features = timm.create_model(name, features_only=True, **options).feature_info
     cfg = model.pretrained_cfg
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg["input_size"], device="meta"))
@@ -75,12 +109,24 @@ def facts(name):
             "channels": features.channels(),
             "reduction": features.reduction(),
         },
-        "in_chans_5": changed(keys, state_keys(name, in_chans=5)),
-        "num_classes_17": changed(keys, state_keys(name, num_classes=17)),
+        "in_chans_5": changed(keys, state_keys(name, in_chans=5, **options)),
+        "num_classes_17": changed(keys, state_keys(name, num_classes=17, **options)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, [3, 64, 64]) if params < LARGE else None,
+        "outputs": outputs(name, cfg, **options) if params < LARGE else None,
     }
+
+
+def without_weights(facts):
+    """Facts of a network of which there are no published weights, from those of a relative."""
+    particular = ("url", "hf_hub_id", "test_input_size", "test_crop_pct")
+    cfg = facts["cfgs"][facts["default_tag"]]
+    return facts | {"cfgs": {"": {k: v for k, v in cfg.items() if k not in particular}}, "default_tag": ""}
+
+
+def without_counts(facts):
+    """Facts of a network with in-place activated batch norm."""
+    return facts | {"keys": {k: v for k, v in facts["keys"].items() if not k.endswith("num_batches_tracked")}}
 
 
 def main():
@@ -90,6 +136,10 @@ def main():
         for name in timm.list_models(module=family):
             rows[name] = facts(name)
             sys.stderr.write(f"{name}\n")
+        rows |= {old: without_counts(without_weights(rows[new])) for old, new in IN_PLACE_NORM.items() if new in rows}
+        for old, (new, options) in DROPPED.items():
+            if new in rows:
+                rows[old] = without_weights(facts(new, **options))
         text = json.dumps(rows, separators=(",", ":"), sort_keys=True)
         with open(HERE / f"{family}.json.gz", "wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             packed.write(text.encode())

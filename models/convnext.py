@@ -1,0 +1,238 @@
+"""ConvNeXt and ConvNeXt V2.
+
+Liu et al., A ConvNet for the 2020s (arXiv:2201.03545); Woo et al., ConvNeXt V2 (arXiv:2301.00808).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, MutableMapping
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.block_rows import make_divisible
+from zoo.core.configs.convnext import ConvNeXtSpec
+from zoo.core.registry import family_attributes
+from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.key_table import KeyTable, rename_keys
+from zoo.models.layers.activation import make_activation
+from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.head import NormMlpHead
+from zoo.models.layers.mlp import GlobalResponseNormMlp, Mlp
+from zoo.models.layers.norm import norm_factory, token_norm_factory
+
+__getattr__ = family_attributes("convnext")
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, norm, MLP at each position; scaled by `gamma` and added to the input.
+
+    The MLP's linear layers read (N, H, W, C). With `conv_mlp` the maps stay (N, C, H, W), which is faster for the
+    small widths.
+    """
+
+    def __init__(self, spec: ConvNeXtSpec, channels: int, kernel: int, *, dilation: int, drop_path: float) -> None:
+        super().__init__()
+        self.channels_last = not spec.conv_mlp
+        self.init_value = spec.ls_init_value
+        self.conv_dw = make_conv(channels, channels, kernel, dilation=dilation, groups=channels, bias=spec.conv_bias)
+        make_norm = token_norm_factory if self.channels_last else norm_factory
+        self.norm = make_norm(spec.norm_layer, spec.norm_eps)(channels)
+        mlp = GlobalResponseNormMlp if spec.use_grn else Mlp
+        self.mlp = mlp(channels, 4 * channels, act=spec.act_layer, use_conv=spec.conv_mlp)
+        self.gamma = nn.Parameter(torch.empty(channels)) if spec.ls_init_value is not None else None
+        self.drop_path = make_drop_path(drop_path)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.gamma is not None and self.init_value is not None:
+            nn.init.constant_(self.gamma, self.init_value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = self.conv_dw(x)
+        if self.channels_last:
+            x = self.mlp(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        else:
+            x = self.mlp(self.norm(x))
+        if self.gamma is not None:
+            x = x * self.gamma.view(-1, 1, 1)
+        return self.drop_path(x) + shortcut
+
+
+class ConvNeXt(ImageModel):
+    """Stem, four stages, pooling, norm, classifier `head.fc`; with `head_norm_first` the norm is before pooling.
+
+    Args:
+        spec: the variant.
+        num_classes: outputs of the classifier; 0 leaves it out.
+        in_chans: channels of the image.
+        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
+        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
+        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
+    """
+
+    classifier_path = "head.fc"
+
+    def __init__(
+        self,
+        spec: ConvNeXtSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        output_stride: int = 32,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        check_output_stride(output_stride)
+        self.spec = spec
+        norm = norm_factory(spec.norm_layer, spec.norm_eps)
+        self.stem = self._make_stem(spec, in_chans)
+        self._make_stages(spec, output_stride, drop_path_rate)
+        self.num_features = spec.dims[-1]
+        self.norm_pre = norm(self.num_features) if spec.head_norm_first else nn.Identity()
+        if not spec.head_norm_first:
+            self.head = NormMlpHead(self.num_features, norm, spec.head_hidden_size)
+        self.make_head(global_pool)
+
+    @staticmethod
+    def _make_stem(spec: ConvNeXtSpec, in_chans: int) -> nn.Sequential:
+        width, bias = spec.dims[0], spec.conv_bias
+        norm = norm_factory(spec.norm_layer, spec.norm_eps)(width)
+        if spec.stem_type == "patch":
+            return nn.Sequential(nn.Conv2d(in_chans, width, spec.patch_size, spec.patch_size, bias=bias), norm)
+        first = make_divisible(width // 2) if spec.stem_type == "overlap_tiered" else width
+        between = [make_activation(spec.act_layer)] if spec.stem_type == "overlap_act" else []
+        return nn.Sequential(
+            make_conv(in_chans, first, 3, stride=2, bias=bias),
+            *between,
+            make_conv(first, width, 3, stride=2, bias=bias),
+            norm,
+        )
+
+    def _make_stages(self, spec: ConvNeXtSpec, output_stride: int, drop_path_rate: float) -> None:
+        kernels = (spec.kernel_sizes,) * 4 if isinstance(spec.kernel_sizes, int) else spec.kernel_sizes
+        rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
+        in_channels, dilation = spec.dims[0], 1
+        reduction = spec.patch_size if spec.stem_type == "patch" else 4
+        self.feature_info = []
+        self.stages = nn.Sequential()
+        for index, (depth, channels, kernel) in enumerate(zip(spec.depths, spec.dims, kernels, strict=True)):
+            stride = 2 if index > 0 or reduction == 2 else 1
+            if stride > 1 and reduction >= output_stride:
+                dilation, stride = dilation * stride, 1
+            reduction *= stride
+            blocks = (
+                ConvNeXtBlock(spec, channels, kernel, dilation=dilation, drop_path=next(rates)) for _ in range(depth)
+            )
+            downsample = self._make_downsample(spec, in_channels, channels, stride, dilation)
+            self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=nn.Sequential(*blocks))))
+            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
+            in_channels = channels
+
+    @staticmethod
+    def _make_downsample(spec: ConvNeXtSpec, in_channels: int, channels: int, stride: int, dilation: int) -> nn.Module:
+        """Norm and strided convolution; where a stride became a dilation, one of the same kernel without stride."""
+        # The dilation of the stage before: a new one starts behind this convolution.
+        first_dilation = 1 if dilation in (1, 2) else 2
+        dilates = first_dilation != dilation
+        if stride == 1 and not dilates and in_channels == channels:
+            return nn.Identity()
+        return nn.Sequential(
+            norm_factory(spec.norm_layer, spec.norm_eps)(in_channels),
+            make_conv(
+                in_channels,
+                channels,
+                2 if stride > 1 or dilates else 1,
+                stride,
+                dilation=first_dilation,
+                pad_type="same" if dilation > 1 else "valid",
+                bias=spec.conv_bias,
+            ),
+        )
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        yield "stem", self.stem
+        for index, stage in enumerate(self.stages):
+            yield f"stages.{index}", stage
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.norm_pre(x)
+
+    def before_classifier(self, x: Tensor) -> Tensor:
+        return x if self.spec.head_norm_first else self.head(x)
+
+    def classifier_width(self, pooled: int) -> int:
+        return pooled if self.spec.head_norm_first else self.head.width(pooled)
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        super().init_module(name, module)
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+            if name.startswith("head."):
+                module.weight.mul_(self.spec.head_init_scale)
+
+
+# ---------------------------------------------------------------- published files of other layouts
+
+# The authors' files, V1 and V2.
+AUTHORS_KEYS: KeyTable = {
+    r"^stages\.(\d+)\.(\d+)\.": r"stages.\1.blocks.\2.",
+    r"^downsample_layers\.0\.": "stem.",
+    r"^downsample_layers\.(\d+)\.": r"stages.\1.downsample.",
+    r"\.dwconv\.": ".conv_dw.",
+    r"\.pwconv([12])\.": r".mlp.fc\1.",
+    r"\.grn\.gamma$": ".mlp.grn.weight",
+    r"\.grn\.beta$": ".mlp.grn.bias",
+    r"^head\.": "head.fc.",
+    r"^norm\.": "head.norm.",
+}
+
+# Image towers of open_clip.
+CLIP_KEYS: KeyTable = {
+    r"^visual\.trunk\.": "",
+    r"^visual\.head\.proj\.": "head.fc.",
+    r"^visual\.head\.mlp\.fc1\.": "head.pre_logits.fc.",
+    r"^visual\.head\.mlp\.fc2\.": "head.fc.",
+}
+
+
+def repair_keys(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
+    """Keys of the authors' files and of open_clip's towers as this model's; others are left as they are."""
+    if any(key.startswith("visual.trunk.") for key in state_dict):
+        tower = {key: value for key, value in state_dict.items() if key.startswith("visual.")}
+        repaired = rename_keys(tower, CLIP_KEYS)
+        projection = repaired.get("head.fc.weight")
+        if projection is not None:
+            repaired.setdefault("head.fc.bias", projection.new_zeros(len(projection)))
+        return repaired
+    if any(key.startswith("downsample_layers.") for key in state_dict):
+        # Heads of a distillation are no part of the model.
+        trunk = {k: v for k, v in state_dict.items() if not k.startswith(("projectors.", "norms."))}
+        state_dict = _reshaped(rename_keys(trunk, AUTHORS_KEYS), model)
+    return _with_final_norm(state_dict, model)
+
+
+def _reshaped(state_dict: dict[str, Tensor], model: ConvNeXt) -> dict[str, Tensor]:
+    """Linear layers as the 1x1 convolutions of `conv_mlp`, response norms without their axes of length 1."""
+    wanted = model.state_dict()
+
+    def fits(key: str, value: Tensor) -> bool:
+        return ".mlp." in key and key in wanted and value.squeeze().shape == wanted[key].squeeze().shape
+
+    return {key: value.reshape(wanted[key].shape) if fits(key, value) else value for key, value in state_dict.items()}
+
+
+def _with_final_norm(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
+    """A masked autoencoder (V2's FCMAE) has no head at all: the norm before the classifier starts as the identity."""
+    if any(key.startswith(("head.", "norm_pre.")) for key in state_dict):
+        return state_dict
+    wanted = {key: value for key, value in model.state_dict().items() if key.startswith("head.norm.")}
+    initial = {key: torch.full(value.shape, float(key.endswith("weight"))) for key, value in wanted.items()}
+    return {**state_dict, **initial}

@@ -1,0 +1,305 @@
+"""CrossViT: Chen et al., Cross-Attention Multi-Scale Vision Transformer for Image Classification (arXiv:2103.14899).
+
+Two branches read small and large patches. After a few blocks each, the class token of either attends to the patches of
+the other. The trunk carries a pair of token sequences (N, 1 + patches, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.core.configs.crossvit import CrossVitSpec
+from zoo.core.errors import UsageError
+from zoo.core.registry import family_attributes
+from zoo.models.base import ImageModel, Size, Step, resolve_indices
+from zoo.models.layers.attention import merge_heads, split_heads
+from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.norm import token_norm_factory
+from zoo.models.layers.patch_embed import PatchEmbed, as_pair
+from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
+
+__getattr__ = family_attributes("crossvit")
+
+Pair = list[Tensor]
+"""The tokens of both branches."""
+
+BRANCHES = 0, 1
+layer_norm = token_norm_factory("layernorm", eps=1e-6)
+
+
+def convolutional_embedding(patch_size: int, in_chans: int, channels: int) -> nn.Sequential:
+    """Three convolutions with the stride of patches of 12 or 16 pixels."""
+    if patch_size not in (12, 16):
+        raise UsageError(f"Embeddings by several convolutions are for patches of 12 or 16, found {patch_size}.")
+    second, third = (
+        (nn.Conv2d(channels // 4, channels // 2, 3, stride=3), nn.Conv2d(channels // 2, channels, 3, padding=1))
+        if patch_size == 12
+        else (
+            nn.Conv2d(channels // 4, channels // 2, 3, stride=2, padding=1),
+            nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
+        )
+    )
+    first = nn.Conv2d(in_chans, channels // 4, 7, stride=4, padding=3)
+    return nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), third)
+
+
+class CrossAttention(nn.Module):
+    """The first token attends to all: (N, L, C) -> (N, 1, C)."""
+
+    def __init__(self, channels: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
+        super().__init__()
+        self.num_heads, self.attn_drop_rate = num_heads, attn_drop
+        self.wq = nn.Linear(channels, channels, bias=qkv_bias)
+        self.wk = nn.Linear(channels, channels, bias=qkv_bias)
+        self.wv = nn.Linear(channels, channels, bias=qkv_bias)
+        self.proj = nn.Linear(channels, channels)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (split_heads(part, self.num_heads) for part in (self.wq(x[:, :1]), self.wk(x), self.wv(x)))
+        dropped = self.attn_drop_rate if self.training else 0.0
+        return self.proj_drop(self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropped))))
+
+
+class CrossAttentionBlock(nn.Module):
+    """The first token and what it finds among all of them, normed: (N, L, C) -> (N, 1, C)."""
+
+    def __init__(self, style: BlockStyle, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = style.make_norm()
+        self.attn = CrossAttention(style.channels, style.num_heads, style.qkv_bias, style.attn_drop, style.proj_drop)
+        self.drop_path = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :1] + self.drop_path(self.attn(self.norm1(x)))
+
+
+def projection(channels: int, out_channels: int) -> nn.Sequential:
+    """For a class token that changes branches."""
+    return nn.Sequential(layer_norm(channels), nn.GELU(), nn.Linear(channels, out_channels))
+
+
+class MultiScaleBlock(nn.Module):
+    """Blocks of each branch, then the exchange: class token to the other's channels, cross attention, back."""
+
+    def __init__(self, styles: Sequence[BlockStyle], depth: Sequence[int], drop_path: Sequence[float]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(TransformerBlock(styles[own], drop_path[i]) for i in range(depth[own]))) for own in BRANCHES
+        )
+        channels = [style.channels for style in styles]
+        self.projs = nn.ModuleList(projection(channels[own], channels[1 - own]) for own in BRANCHES)
+        self.fusion = nn.ModuleList(CrossAttentionBlock(styles[1 - own], drop_path[-1]) for own in BRANCHES)
+        self.revert_projs = nn.ModuleList(projection(channels[1 - own], channels[own]) for own in BRANCHES)
+
+    def forward(self, x: Pair) -> Pair:
+        x = [self.blocks[own](x[own]) for own in BRANCHES]
+        return [self._exchange(own, x[own], x[1 - own]) for own in BRANCHES]
+
+    def _exchange(self, own: int, tokens: Tensor, others: Tensor) -> Tensor:
+        """The branch's tokens with a class token that has seen the patches of the other."""
+        asking = self.projs[own](tokens[:, :1])
+        found = self.fusion[own](torch.cat([asking, others[:, 1:]], 1))
+        return torch.cat([self.revert_projs[own](found), tokens[:, 1:]], 1)
+
+
+class CrossVit(ImageModel):
+    """Patch embeddings, blocks of two branches, norms, class tokens, classifiers `head.0` and `head.1`.
+
+    Images of another size are resized to the spec's. `forward_features` and `forward_intermediates` give the tokens of
+    both branches as a list; feature levels are the blocks of the first branch, then those of the second.
+
+    Args:
+        spec: the variant, with the size of the images.
+        num_classes: outputs of the classifiers, whose mean is returned; 0 leaves them out.
+        in_chans: channels of the image.
+        global_pool: token, avg, max, avgmax, or '' with num_classes=0, which leaves a list of both branches' tokens.
+        crop_scale: the second branch reads the middle of the image instead of all of it, scaled down.
+        drop_rate: dropout before the classifiers.
+        pos_drop_rate, proj_drop_rate, attn_drop_rate: dropout of the embeddings, within, of the attention weights.
+        drop_path_rate: stochastic depth of the last block.
+    """
+
+    classifier_path = ("head.0", "head.1")
+
+    def __init__(
+        self,
+        spec: CrossVitSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        global_pool: str = "token",
+        crop_scale: bool = False,
+        drop_rate: float = 0.0,
+        pos_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        self.spec, self.crop_scale = spec, crop_scale
+        height, width = self.img_size = as_pair(spec.img_size)
+        self.branch_sizes = self.img_size, (int(height * spec.img_scale), int(width * spec.img_scale))
+        embeddings = [self._make_embedding(own) for own in BRANCHES]
+        self.patch_embed = nn.ModuleList(embeddings)
+        self.grid_sizes = [embedding.grid_size for embedding in embeddings]
+        for own, channels in enumerate(spec.embed_dim):
+            num_tokens = 1 + embeddings[own].num_patches
+            self.register_parameter(f"pos_embed_{own}", nn.Parameter(torch.empty(1, num_tokens, channels)))
+            self.register_parameter(f"cls_token_{own}", nn.Parameter(torch.empty(1, 1, channels)))
+        self.pos_drop = nn.Dropout(pos_drop_rate)
+        styles = [
+            BlockStyle(
+                channels=channels,
+                num_heads=spec.num_heads,
+                mlp_ratio=spec.mlp_ratio,
+                norm=layer_norm,
+                qkv_bias=spec.qkv_bias,
+                attn_drop=attn_drop_rate,
+                proj_drop=proj_drop_rate,
+            )
+            for channels in spec.embed_dim
+        ]
+        depth = max(spec.depth)
+        rates = drop_path_schedule(drop_path_rate, depth * spec.num_blocks)
+        self.blocks = nn.ModuleList(
+            MultiScaleBlock(styles, spec.depth, rates[i * depth : (i + 1) * depth]) for i in range(spec.num_blocks)
+        )
+        scales = 1.0, spec.img_scale
+        self.feature_info = [
+            {
+                "num_chs": spec.embed_dim[own],
+                "reduction": round(spec.patch_size[own] / scales[own]),
+                "module": f"blocks.{index}",
+            }
+            for own in BRANCHES
+            for index in range(spec.num_blocks)
+        ]
+        self.default_out_indices = spec.num_blocks - 1, 2 * spec.num_blocks - 1
+        self.norm = nn.ModuleList(map(layer_norm, spec.embed_dim))
+        self.num_features = sum(spec.embed_dim)
+        self.head = nn.ModuleList(nn.Identity() for _ in BRANCHES)
+        self.make_head(global_pool)
+
+    def _make_embedding(self, own: int) -> PatchEmbed:
+        patch_size, channels = self.spec.patch_size[own], self.spec.embed_dim[own]
+        embedding = PatchEmbed(self.branch_sizes[own], patch_size, self.in_chans, channels)
+        if self.spec.multi_conv:
+            embedding.set_submodule("proj", convolutional_embedding(patch_size, self.in_chans, channels))
+        return embedding
+
+    def make_pool(self, pool_type: str) -> nn.Module:
+        return TokenPool(pool_type, num_prefix_tokens=1)
+
+    def make_head(self, global_pool: str) -> None:
+        super().make_head(global_pool)
+        if self.num_classes:
+            for own, channels in enumerate(self.spec.embed_dim):
+                self.head[own] = nn.Linear(channels, self.num_classes)
+
+    def reset_parameters(self) -> None:
+        for own in BRANCHES:
+            nn.init.trunc_normal_(self.get_parameter(f"pos_embed_{own}"), std=0.02)
+            nn.init.trunc_normal_(self.get_parameter(f"cls_token_{own}"), std=0.02)
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        """Linear layers as those of vision transformers: a deviation of 0.02, no bias."""
+        super().init_module(name, module)
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    # ------------------------------------------------------------ forward
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        yield "patch_embed", self._embed
+        for index, block in enumerate(self.blocks):
+            yield f"blocks.{index}", block
+
+    def _embed(self, x: Tensor) -> Any:
+        return [self._embed_branch(own, x) for own in BRANCHES]
+
+    def _embed_branch(self, own: int, image: Tensor) -> Tensor:
+        patches = self.patch_embed[own](self._fit(image, self.branch_sizes[own]))
+        class_token = self.get_parameter(f"cls_token_{own}").expand(len(patches), -1, -1)
+        return self.pos_drop(torch.cat([class_token, patches], 1) + self.get_parameter(f"pos_embed_{own}"))
+
+    def _fit(self, image: Tensor, size: Size) -> Tensor:
+        height, width = image.shape[2:]
+        if (height, width) == size:
+            return image
+        if self.crop_scale and size[0] <= height and size[1] <= width:
+            top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)
+            return image[:, :, top : top + size[0], left : left + size[1]]
+        return F.interpolate(image, size=size, mode="bicubic", align_corners=False)
+
+    def finish(self, x: Any) -> Any:
+        return [norm(tokens) for norm, tokens in zip(self.norm, x, strict=True)]
+
+    def forward_head(self, x: Any, pre_logits: bool = False) -> Any:
+        """Pool and classify the tokens of both branches; the mean of both. Without classifiers: side by side."""
+        pooled = [self.global_pool(tokens) for tokens in x]
+        if not self.global_pool.pool_type:
+            return pooled
+        if self.drop_rate:
+            pooled = [F.dropout(part, self.drop_rate, self.training) for part in pooled]
+        if pre_logits or not self.num_classes:
+            return torch.cat(pooled, 1)
+        return torch.stack([head(part) for head, part in zip(self.head, pooled, strict=True)]).mean(0)
+
+    # ------------------------------------------------------------ features
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """As every model; level `branch * num_blocks + block` are the patches of a branch after a block.
+
+        `norm` applies the branch's final norm, `output_fmt` NLC leaves tokens.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
+        if norm and "norm" not in self._modules:
+            raise UsageError("The final norm was cut off with the layers that these features do not need.")
+        wanted = sorted(set(resolve_indices(len(self.feature_info), indices)))
+        x, states = self._intermediates(x, wanted, stop_early)
+        blocks = sorted({index % self.spec.num_blocks for index in wanted})
+        after = dict(zip(blocks, states, strict=True))
+        maps = []
+        for index in wanted:
+            own, block = divmod(index, self.spec.num_blocks)
+            tokens = self.norm[own](after[block][own]) if norm else after[block][own]
+            patches = tokens[:, 1:]
+            if output_fmt == "NCHW":
+                patches = patches.transpose(1, 2).unflatten(2, self.grid_sizes[own]).contiguous()
+            maps.append(patches)
+        if intermediates_only:
+            return maps
+        return x if stop_early or self._last_step else self.finish(x), maps
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] | None = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Remove the blocks that no feature at `indices` needs; each holds a part of both branches."""
+        kept = resolve_indices(len(self.feature_info), indices)
+        last = max(index % self.spec.num_blocks for index in kept)
+        super().prune_intermediate_layers([last], prune_norm, prune_head)
+        return kept
+
+
+def repair_keys(state_dict: Mapping[str, Tensor], model: CrossVit) -> dict[str, Tensor]:  # noqa: ARG001
+    """The authors' files keep embeddings and class tokens in lists: `pos_embed.0`."""
+    lists = ("pos_embed.", "cls_token.")
+    return {key.replace(".", "_") if key.startswith(lists) else key: value for key, value in state_dict.items()}

@@ -1,0 +1,22 @@
+"""Renaming the keys of published checkpoints by a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+KeyTable = Mapping[str, str | Callable[[re.Match[str]], str]]
+"""Regular expression -> what replaces each match of it, as `re.sub` takes it."""
+
+
+def rename_keys(state_dict: Mapping[str, T], table: KeyTable) -> dict[str, T]:
+    """The state dict with the rows of the table applied to each key, in the table's order."""
+    renamed = {}
+    for key, value in state_dict.items():
+        for pattern, replacement in table.items():
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    return renamed

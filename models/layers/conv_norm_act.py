@@ -1,0 +1,59 @@
+"""A convolution with the norm and the activation that follow it."""
+
+from __future__ import annotations
+
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.norm_act import NormActFactory
+from zoo.models.layers.pool import antialias_pool
+
+
+class ConvNormAct(nn.Module):
+    """Convolution without bias, norm and activation, with the keys `conv` and `bn`.
+
+    Args:
+        in_channels, channels: of input and output.
+        kernel: size of the kernel, or (height, width).
+        stride: of the convolution, or of the pooling after it where there is an `aa_layer`.
+        norm_act: makes the norm and its activation.
+        act: another activation than that of `norm_act`; "identity" leaves it out.
+        pad_type: "" (symmetric), "same" (as TensorFlow's) or "valid" (none).
+        padding: pixels at each border, in place of a `pad_type`.
+        aa_layer: "", or the pooling that takes over a stride: "blur", "blurpc" or "avg".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int | tuple[int, int] = 1,
+        stride: int = 1,
+        *,
+        norm_act: NormActFactory,
+        act: str | None = None,
+        dilation: int = 1,
+        groups: int = 1,
+        pad_type: str = "",
+        padding: int | None = None,
+        aa_layer: str = "",
+    ) -> None:
+        super().__init__()
+        pooled = bool(aa_layer) and stride > 1
+        conv_stride = 1 if pooled else stride
+        self.conv = make_conv(
+            in_channels,
+            channels,
+            kernel,
+            conv_stride,
+            dilation=dilation,
+            groups=groups,
+            pad_type=pad_type,
+            padding=padding,
+        )
+        self.bn = norm_act(channels) if act is None else norm_act(channels, act=act)
+        self.aa = antialias_pool(aa_layer, channels, stride) if pooled else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.aa(self.bn(self.conv(x)))

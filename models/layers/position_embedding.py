@@ -1,0 +1,24 @@
+"""Learned position embeddings for a grid of another size than they were made for."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resample_positions(
+    positions: Tensor, old_grid: tuple[int, int], new_grid: tuple[int, int], num_prefix_tokens: int = 0
+) -> Tensor:
+    """Fit embeddings (1, prefix + rows * columns, D) to another grid, by antialiased bicubic interpolation.
+
+    Those of prefix tokens (class, registers) come first and stay. `core.resize_positions` does the same to the arrays
+    of a checkpoint; this is for images of another size at run time (arXiv:2010.11929, section 3.2).
+    """
+    if tuple(old_grid) == tuple(new_grid):
+        return positions
+    prefix, grid = positions[:, :num_prefix_tokens], positions[:, num_prefix_tokens:]
+    image = grid.unflatten(1, tuple(old_grid)).permute(0, 3, 1, 2)
+    # In float32 whatever the model is in, as the reference does: half precision loses too much here.
+    resized = F.interpolate(image.float(), size=tuple(new_grid), mode="bicubic", antialias=True)
+    return torch.cat([prefix, resized.to(grid.dtype).flatten(2).transpose(1, 2)], 1)

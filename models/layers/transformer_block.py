@@ -1,0 +1,110 @@
+"""The transformer block: attention and a perceptron, each on a residual branch behind a norm.
+
+Vaswani et al. (arXiv:1706.03762), section 3.1, with the norms first as in arXiv:2010.11929, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.models.layers.attention import Attention
+from zoo.models.layers.differential_attention import DifferentialAttention
+from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.layer_scale import make_layer_scale
+from zoo.models.layers.mlp import GluMlp, Mlp, SwiGLU
+from zoo.models.layers.norm import NormFactory
+
+MLPS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": Mlp,
+    "swiglu": SwiGLU,
+    "swiglu_packed": partial(GluMlp, gate_last=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockStyle:
+    """What all blocks of a network have in common.
+
+    `qk_norm`, `attn_norm` and `mlp_norm` put a norm on queries and keys, behind the heads and before the perceptron's
+    second layer; `init_values` is the initial layer scale, 0 for none. `mlp` is a name of MLPS, `attention` is "" or
+    "diff".
+    """
+
+    channels: int
+    num_heads: int
+    norm: NormFactory
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    proj_bias: bool = True
+    qk_norm: bool = False
+    attn_norm: bool = False
+    mlp_norm: bool = False
+    init_values: float = 0.0
+    act: str = "gelu"
+    mlp: str = "mlp"
+    attention: str = ""
+    attn_drop: float = 0.0
+    proj_drop: float = 0.0
+
+    @property
+    def hidden_channels(self) -> int:
+        return int(self.channels * self.mlp_ratio)
+
+    def make_norm(self) -> nn.Module:
+        return self.norm(self.channels)
+
+    def make_attention(self, depth: int = 0) -> nn.Module:
+        """Attention for the block number `depth`, from 0."""
+        if self.attention not in ("", "diff"):
+            raise UsageError(f"attn_layer must be '' or 'diff', found {self.attention!r}.")
+        make: Callable[..., nn.Module] = partial(DifferentialAttention, depth=depth) if self.attention else Attention
+        return make(
+            self.channels,
+            self.num_heads,
+            qkv_bias=self.qkv_bias,
+            proj_bias=self.proj_bias,
+            qk_norm=self.norm if self.qk_norm else None,
+            out_norm=self.norm if self.attn_norm else None,
+            attn_drop=self.attn_drop,
+            proj_drop=self.proj_drop,
+        )
+
+    def make_mlp(self) -> nn.Module:
+        if self.mlp not in MLPS:
+            raise UsageError(f"mlp_layer must be one of {', '.join(MLPS)}, found {self.mlp!r}.")
+        return MLPS[self.mlp](
+            self.channels,
+            self.hidden_channels,
+            act=self.act,
+            norm=self.norm if self.mlp_norm else None,
+            bias=self.proj_bias,
+            drop=self.proj_drop,
+        )
+
+    def make_scale(self) -> nn.Module:
+        return make_layer_scale(self.channels, self.init_values)
+
+
+class TransformerBlock(nn.Module):
+    """Tokens (N, L, C): `x + attn(norm1(x))`, then `x + mlp(norm2(x))`; layer scale and drop path on each branch."""
+
+    def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:
+        super().__init__()
+        self.norm1 = style.make_norm()
+        self.attn = style.make_attention(depth)
+        self.ls1 = style.make_scale()
+        self.drop_path1 = make_drop_path(drop_path)
+        self.norm2 = style.make_norm()
+        self.mlp = style.make_mlp()
+        self.ls2 = style.make_scale()
+        self.drop_path2 = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))

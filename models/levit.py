@@ -1,0 +1,319 @@
+"""LeViT: Graham et al., a Vision Transformer in ConvNet's Clothing for Faster Inference (arXiv:2104.01136).
+
+A pyramid of attention blocks behind a convolutional stem. Batch norm follows every layer, and attention has a learned
+bias for every distance between two cells of the map instead of position embeddings. Two forms compute the same: one on
+tokens (N, T, C) with linear layers, one on maps (N, C, H, W) with pointwise convolutions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.configs.levit import LevitSpec
+from zoo.core.registry import family_attributes
+from zoo.models.base import ImageModel, Size, Step
+from zoo.models.layers.activation import make_activation
+from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.patch_embed import as_pair, check_image_size
+from zoo.models.layers.pool import GlobalPool, TokenPool
+
+__getattr__ = family_attributes("levit")
+
+ATTENTION_RATIO = 2
+"""Channels of a head's values per channel of its keys."""
+DOWNSAMPLE_ATTENTION_RATIO = 4
+MLP_RATIO = 2
+
+
+class ConvNorm(nn.Module):
+    """Convolution and batch norm."""
+
+    def __init__(self, in_channels: int, channels: int, kernel_size: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        padding = kernel_size // 2
+        self.linear = nn.Conv2d(in_channels, channels, kernel_size, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.linear(x))
+
+
+class LinearNorm(nn.Module):
+    """Linear layer on tokens and batch norm over all of them."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, channels, bias=False)
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.linear(x)
+        return self.bn(x.flatten(0, 1)).reshape_as(x)
+
+
+class NormLinear(nn.Module):
+    """A classifier: batch norm, dropout, linear layer."""
+
+    def __init__(self, in_channels: int, num_classes: int, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(in_channels)
+        self.drop = nn.Dropout(drop_rate)
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.drop(self.bn(x)))
+
+
+def make_layer(spec: LevitSpec, in_channels: int, channels: int) -> nn.Module:
+    """The linear layer of the spec's form."""
+    return (ConvNorm if spec.use_conv else LinearNorm)(in_channels, channels)
+
+
+def activated_layer(spec: LevitSpec, in_channels: int, channels: int) -> nn.Sequential:
+    """An activation and the layer `ln` after it."""
+    parts = {"act": make_activation(spec.act_layer), "ln": make_layer(spec, in_channels, channels)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+def halved(size: Size) -> Size:
+    """The map that every second row and column leave."""
+    return (size[0] + 1) // 2, (size[1] + 1) // 2
+
+
+def distance_indices(size: Size, stride: int = 1) -> Tensor:
+    """Which bias belongs to a query and a key: (queries, keys), |dy| * width + |dx|.
+
+    Keys are all cells of a map of `size` (height, width), queries those in every `stride`-th row and column.
+    """
+    # Constants: on the CPU also where the model is on meta.
+    rows, columns = (torch.arange(side, device="cpu") for side in size)
+    dy = (rows[::stride, None] - rows).abs()
+    dx = (columns[::stride, None] - columns).abs()
+    return (dy[:, None, :, None] * size[1] + dx[None, :, None, :]).flatten(2).flatten(0, 1)
+
+
+class Subsample(nn.Module):
+    """Every second row and column of a map, or of tokens that are the cells of one of `size`."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return x[:, :, ::2, ::2]
+        return x.unflatten(1, self.size)[:, ::2, ::2].flatten(1, 2)
+
+
+class BiasedAttention(nn.Module):
+    """What the two kinds of attention share: heads of `key_dim` channels, biases, values to output.
+
+    Args:
+        size: height and width of the map of keys; queries are its cells, or with `stride` 2 every second one.
+    """
+
+    attention_bias_idxs: Tensor
+
+    def __init__(self, spec: LevitSpec, num_heads: int, attn_ratio: int, size: Size, stride: int) -> None:
+        super().__init__()
+        self.use_conv, self.num_heads, self.key_dim = spec.use_conv, num_heads, spec.key_dim
+        self.value_dim = attn_ratio * spec.key_dim
+        self.out_size = size if stride == 1 else halved(size)
+        self.attention_biases = nn.Parameter(torch.empty(num_heads, prod(size)))
+        self.register_buffer("attention_bias_idxs", distance_indices(size, stride), persistent=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.attention_biases)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """Map or tokens -> (N, heads, channels of a head, cells)."""
+        x = x.flatten(2) if self.use_conv else x.transpose(1, 2)
+        return x.unflatten(1, (self.num_heads, -1))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Each (N, heads, channels of a head, cells) -> map or tokens of the queries' cells."""
+        bias = self.attention_biases[:, self.attention_bias_idxs]
+        scores = (query.transpose(-2, -1) @ key) * self.key_dim**-0.5 + bias
+        x = (value @ scores.softmax(-1).transpose(-2, -1)).flatten(1, 2)
+        return x.unflatten(2, self.out_size) if self.use_conv else x.transpose(1, 2)
+
+
+class Attention(BiasedAttention):
+    def __init__(self, spec: LevitSpec, channels: int, num_heads: int, size: Size) -> None:
+        super().__init__(spec, num_heads, ATTENTION_RATIO, size, stride=1)
+        self.qkv = make_layer(spec, channels, num_heads * (2 * self.key_dim + self.value_dim))
+        self.proj = activated_layer(spec, num_heads * self.value_dim, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.heads(self.qkv(x)).split([self.key_dim, self.key_dim, self.value_dim], dim=2)
+        return self.proj(self.attend(query, key, value))
+
+
+class AttentionDownsample(BiasedAttention):
+    """Queries come from every second row and column, so the output is a map of half the size."""
+
+    def __init__(self, spec: LevitSpec, in_channels: int, channels: int, size: Size) -> None:
+        num_heads = in_channels // spec.key_dim
+        super().__init__(spec, num_heads, DOWNSAMPLE_ATTENTION_RATIO, size, stride=2)
+        self.kv = make_layer(spec, in_channels, num_heads * (self.key_dim + self.value_dim))
+        layer = make_layer(spec, in_channels, num_heads * self.key_dim)
+        self.q = nn.Sequential(OrderedDict({"down": Subsample(size), "ln": layer}))
+        self.proj = activated_layer(spec, num_heads * self.value_dim, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        key, value = self.heads(self.kv(x)).split([self.key_dim, self.value_dim], dim=2)
+        return self.proj(self.attend(self.heads(self.q(x)), key, value))
+
+
+class LevitMlp(nn.Sequential):
+    def __init__(self, spec: LevitSpec, channels: int) -> None:
+        hidden = MLP_RATIO * channels
+        super().__init__()
+        self.ln1 = make_layer(spec, channels, hidden)
+        self.act = make_activation(spec.act_layer)
+        self.ln2 = make_layer(spec, hidden, channels)
+
+
+class LevitBlock(nn.Module):
+    def __init__(self, spec: LevitSpec, channels: int, num_heads: int, size: Size, drop_path: float) -> None:
+        super().__init__()
+        self.attn = Attention(spec, channels, num_heads, size)
+        self.drop_path1 = make_drop_path(drop_path)
+        self.mlp = LevitMlp(spec, channels)
+        self.drop_path2 = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path1(self.attn(x))
+        return x + self.drop_path2(self.mlp(x))
+
+
+class LevitDownsample(nn.Module):
+    """Attention to a map of half the size, which has no shortcut, and an MLP, which has one."""
+
+    def __init__(self, spec: LevitSpec, in_channels: int, channels: int, size: Size, drop_path: float) -> None:
+        super().__init__()
+        self.attn_downsample = AttentionDownsample(spec, in_channels, channels, size)
+        self.mlp = LevitMlp(spec, channels)
+        self.drop_path = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attn_downsample(x)
+        return x + self.drop_path(self.mlp(x))
+
+
+class Levit(ImageModel):
+    """Stem, three stages, pooling, classifier `head`, and `head_dist` where the spec is distilled.
+
+    The biases belong to the cells of the map, so the model takes images of one size.
+
+    Args:
+        spec: the variant, with the size of the images.
+        num_classes: outputs of the classifier; 0 leaves it out.
+        in_chans: channels of the image.
+        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
+        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of every block.
+    """
+
+    def __init__(
+        self,
+        spec: LevitSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        self.spec = spec
+        self.classifier_path = ("head", "head_dist") if spec.distilled else "head"
+        self.distilled_training = False
+        self.img_size = as_pair(spec.img_size)
+        stride = self._make_stem(spec, in_chans)
+        self._make_stages(spec, (self.img_size[0] // stride, self.img_size[1] // stride), stride, drop_path_rate)
+        self.num_features = spec.embed_dim[-1]
+        self.make_head(global_pool)
+
+    def _make_stem(self, spec: LevitSpec, in_chans: int) -> int:
+        """Convolutions that halve the map and double the channels; returns their stride."""
+        num_convs = {"s8": 3, "s16": 4}[spec.stem_type]
+        self.stem = nn.Sequential()
+        channels = in_chans
+        for index in range(num_convs):
+            width = spec.embed_dim[0] // 2 ** (num_convs - 1 - index)
+            if index:
+                self.stem.add_module(f"act{index}", make_activation(spec.act_layer))
+            self.stem.add_module(f"conv{index + 1}", ConvNorm(channels, width, 3, stride=2))
+            channels = width
+        return 2**num_convs
+
+    def _make_stages(self, spec: LevitSpec, size: Size, reduction: int, drop_path: float) -> None:
+        self.stages = nn.Sequential()
+        self.feature_info = []
+        self.map_sizes: dict[int, Size] = {}
+        in_channels = spec.embed_dim[0]
+        for index, (channels, depth, heads) in enumerate(zip(spec.embed_dim, spec.depth, spec.num_heads, strict=True)):
+            downsample: nn.Module = nn.Identity()
+            if index:
+                downsample = LevitDownsample(spec, in_channels, channels, size, drop_path)
+                size, reduction = halved(size), 2 * reduction
+            blocks = nn.Sequential(*(LevitBlock(spec, channels, heads, size, drop_path) for _ in range(depth)))
+            self.stages.append(nn.Sequential(OrderedDict({"downsample": downsample, "blocks": blocks})))
+            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
+            self.map_sizes[prod(size)] = size
+            in_channels = channels
+
+    def make_classifier(self) -> nn.Module:
+        if not self.num_classes:
+            return nn.Identity()
+        return NormLinear(self.head_hidden_size, self.num_classes, self.drop_rate)
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        yield "stem", self._embed
+        for index, stage in enumerate(self.stages):
+            yield f"stages.{index}", stage
+
+    def _embed(self, x: Tensor) -> Tensor:
+        check_image_size(x, as_pair(self.spec.img_size))
+        x = self.stem(x)
+        return x if self.spec.use_conv else x.flatten(2).transpose(1, 2)
+
+    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - there is one size
+        return x if self.spec.use_conv else x.transpose(1, 2).unflatten(2, self.map_sizes[x.shape[1]])
+
+    def make_pool(self, pool_type: str) -> nn.Module:
+        return GlobalPool(pool_type) if self.spec.use_conv else TokenPool(pool_type)
+
+    def set_distilled_training(self, enable: bool = True) -> None:
+        """In training, return the outputs of both classifiers as a pair instead of their mean."""
+        self.distilled_training = enable
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
+        """Pool and classify; the mean of both classifiers where there are two."""
+        x = self.global_pool(x)
+        if pre_logits or not self.spec.distilled:
+            return x if pre_logits else self.head(x)
+        logits, distilled = self.head(x), self.head_dist(x)
+        return (logits, distilled) if self.distilled_training and self.training else (logits + distilled) / 2
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        """Classifiers of deviation 0.02; every branch with a shortcut starts as zero."""
+        super().init_module(name, module)
+        if isinstance(module, NormLinear):
+            nn.init.trunc_normal_(module.linear.weight, std=0.02)
+            nn.init.zeros_(module.linear.bias)
+        elif isinstance(module, LevitMlp):
+            nn.init.zeros_(module.get_parameter("ln2.bn.weight"))
+        elif isinstance(module, Attention):
+            nn.init.zeros_(module.get_parameter("proj.ln.bn.weight"))
+
+
+def repair_keys(state_dict: Mapping[str, Tensor], model: Levit) -> dict[str, Tensor]:  # noqa: ARG001
+    """Published files may hold the indices of the biases, which follow from the size."""
+    return {key: value for key, value in state_dict.items() if not key.endswith("attention_bias_idxs")}

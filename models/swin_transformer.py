@@ -1,0 +1,275 @@
+"""Swin Transformer: attention within windows, which are shifted in every second block.
+
+Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows (arXiv:2103.14030); the S3 variants
+are of Chen et al., Searching the Search Space of Vision Transformer (arXiv:2111.14725). Maps are (N, H, W, C) inside
+the trunk and (N, C, H, W) outside of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.core.configs.swin_transformer import SwinTransformerSpec
+from zoo.core.registry import family_attributes
+from zoo.core.resize_positions import bias_rows
+from zoo.models.base import ImageModel, Size, Step
+from zoo.models.layers.attention import check_heads, merge_heads
+from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.mlp import Mlp
+from zoo.models.layers.patch_embed import PatchEmbed, as_pair
+from zoo.models.layers.window import (
+    merge_windows,
+    padded_size,
+    partition_windows,
+    relative_position_index,
+    shifted_window_mask,
+)
+
+__getattr__ = family_attributes("swin_transformer")
+
+
+class WindowAttention(nn.Module):
+    """Self-attention within windows, with a learned bias for each offset between two cells.
+
+    Args:
+        channels: of the map.
+        num_heads: that share them.
+        window: (height, width) of a window.
+        qkv_bias: whether the first layer has a bias.
+        attn_drop, proj_drop: dropout rates of the attention weights and of the result.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(
+        self, channels: int, num_heads: int, window: Size, *, qkv_bias: bool, attn_drop: float, proj_drop: float
+    ) -> None:
+        super().__init__()
+        check_heads(channels, num_heads)
+        self.num_heads, self.attn_drop_rate = num_heads, attn_drop
+        self.relative_position_bias_table = nn.Parameter(torch.empty(bias_rows(window), num_heads))
+        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
+        self.proj = nn.Linear(channels, channels)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Windows (N * windows, cells, C) -> the same; `mask` (windows, cells, cells) is added to the scores."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1).unsqueeze(0)
+        if mask is not None:
+            bias = (bias + mask.unsqueeze(1)).repeat(len(x) // len(mask), 1, 1, 1)
+        dropped = self.attn_drop_rate if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropped)
+        return self.proj_drop(self.proj(merge_heads(x)))
+
+
+class SwinTransformerBlock(nn.Module):
+    """Attention within windows and a perceptron, each on the normed map (N, H, W, C) and with a shortcut.
+
+    Args:
+        spec: the variant.
+        channels, num_heads: of the stage.
+        size: the map's (height, width), at which the windows are laid out.
+        window, shift: (height, width) that are wanted. A window is cut to the map, and where it fills an axis, nothing
+            is shifted along it.
+        always_partition: do neither.
+        any_size: maps may have other sizes; the windows stay.
+        proj_drop, attn_drop, drop_path: rates of dropout and of stochastic depth.
+    """
+
+    attn_mask: Tensor | None
+
+    def __init__(
+        self,
+        spec: SwinTransformerSpec,
+        channels: int,
+        num_heads: int,
+        *,
+        size: Size,
+        window: Size,
+        shift: Size,
+        always_partition: bool,
+        any_size: bool,
+        proj_drop: float,
+        attn_drop: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        if not always_partition:
+            window = min(size[0], window[0]), min(size[1], window[1])
+            shift = shift[0] if size[0] > window[0] else 0, shift[1] if size[1] > window[1] else 0
+        self.window_size, self.shift_size, self.any_size = window, shift, any_size
+        mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
+        self.register_buffer("attn_mask", mask, persistent=False)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(
+            channels, num_heads, window, qkv_bias=spec.qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop
+        )
+        self.drop_path1 = make_drop_path(drop_path)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = Mlp(channels, int(channels * spec.mlp_ratio), drop=proj_drop)
+        self.drop_path2 = make_drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path1(self._attend(self.norm1(x)))
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        size = height, width = x.shape[1], x.shape[2]
+        down, right = self.shift_size
+        if down or right:
+            x = x.roll((-down, -right), (1, 2))
+        padded = padded_size(size, self.window_size)
+        if padded != size:
+            x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+        windows = self.attn(partition_windows(x, self.window_size), self._mask(x, padded))
+        x = merge_windows(windows, self.window_size, padded)[:, :height, :width]
+        return x.roll((down, right), (1, 2)) if down or right else x
+
+    def _mask(self, x: Tensor, padded: Size) -> Tensor | None:
+        if self.any_size and any(self.shift_size):
+            return shifted_window_mask(padded, self.window_size, self.shift_size, x.device).to(x.dtype)
+        return self.attn_mask
+
+
+class PatchMerging(nn.Module):
+    """(N, H, W, C) -> (N, H / 2, W / 2, 2 C): the channels of four neighbours side by side, normed and reduced."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * channels)
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1], x.shape[2]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        # The neighbours in the order of columns.
+        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.reduction(self.norm(x))
+
+
+class SwinTransformer(ImageModel):
+    """Patch embedding, stages `layers`, norm, pooling, classifier `head.fc`.
+
+    Args:
+        spec: the variant, with the size of the images; windows are cut to the maps that it gives.
+        num_classes: outputs of the classifier; 0 leaves it out.
+        in_chans: channels of the image.
+        dynamic_img_size: take images of any size that is a multiple of the patch.
+        always_partition: windows keep their size, and are shifted, where a map is smaller.
+        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
+        drop_rate: dropout before the classifier.
+        proj_drop_rate, attn_drop_rate: dropout within the blocks and of the attention weights.
+        drop_path_rate: stochastic depth of the last block.
+    """
+
+    classifier_path = "head.fc"
+
+    def __init__(
+        self,
+        spec: SwinTransformerSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        dynamic_img_size: bool = False,
+        always_partition: bool = False,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+    ) -> None:
+        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        self.spec = spec
+        self.img_size = as_pair(spec.img_size)
+        self.patch_embed = PatchEmbed(
+            self.img_size,
+            spec.patch_size,
+            in_chans,
+            spec.embed_dim,
+            norm=nn.LayerNorm,
+            layout="NHWC",
+            any_size=dynamic_img_size,
+        )
+        rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
+        self.layers = nn.Sequential()
+        windows = []
+        self.feature_info = []
+        channels, size, reduction = spec.embed_dim, self.patch_embed.grid_size, spec.patch_size
+        stages = zip(spec.depths, spec.num_heads, spec.stage_windows, strict=True)
+        for index, (depth, num_heads, window) in enumerate(stages):
+            downsample: nn.Module = nn.Identity()
+            if index:
+                downsample = PatchMerging(channels)
+                channels, size, reduction = 2 * channels, ((size[0] + 1) // 2, (size[1] + 1) // 2), 2 * reduction
+            blocks = [
+                SwinTransformerBlock(
+                    spec,
+                    channels,
+                    num_heads,
+                    size=size,
+                    window=window,
+                    shift=(window[0] // 2, window[1] // 2) if position % 2 else (0, 0),
+                    always_partition=always_partition,
+                    any_size=dynamic_img_size,
+                    proj_drop=proj_drop_rate,
+                    attn_drop=attn_drop_rate,
+                    drop_path=next(rates),
+                )
+                for position in range(depth)
+            ]
+            windows.append(blocks[0].window_size)
+            parts = {"downsample": downsample, "blocks": nn.Sequential(*blocks)}
+            self.layers.append(nn.Sequential(OrderedDict(parts)))
+            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"layers.{index}"})
+        self.windows = tuple(windows)
+        self.num_features = channels
+        self.norm = nn.LayerNorm(channels)
+        self.make_head(global_pool)
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        yield "patch_embed", self.patch_embed
+        for index, stage in enumerate(self.layers):
+            yield f"layers.{index}", stage
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.norm(x).permute(0, 3, 1, 2)
+
+    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - the map has its own
+        return x.permute(0, 3, 1, 2).contiguous()
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        """Linear layers as those of vision transformers: a deviation of 0.02, no bias."""
+        super().init_module(name, module)
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def repair_keys(state_dict: Mapping[str, Tensor], model: SwinTransformer) -> dict[str, Tensor]:  # noqa: ARG001
+    """The names of the authors' files.
+
+    They hold constants, name a stage's downsampling with the stage before it, and the classifier `head`.
+    """
+    theirs = "layers.0.downsample.reduction.weight" in state_dict
+    repaired = {}
+    for key, value in state_dict.items():
+        if key.endswith(("relative_position_index", "attn_mask")):
+            continue
+        if theirs:
+            key = re.sub(r"^layers\.(\d+)\.downsample", lambda stage: f"layers.{int(stage[1]) + 1}.downsample", key)
+            key = re.sub(r"^head\.", "head.fc.", key)
+        repaired[key] = value
+    return repaired

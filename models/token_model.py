@@ -1,0 +1,70 @@
+"""What models share whose trunk carries a sequence of tokens, one for each patch, perhaps behind prefix tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.models.base import ImageModel, Size
+from zoo.models.layers.pool import TokenPool
+
+
+class TokenModel(ImageModel):
+    """Base of families whose steps carry tokens (N, prefix + rows * columns, C).
+
+    A family sets `num_prefix_tokens` and has a `patch_embed`, or says in `feature_size` how patches lie in an image.
+    """
+
+    default_out_indices = 3
+    num_prefix_tokens: int = 0
+
+    def feature_size(self, height: int, width: int) -> Size:
+        """Rows and columns of the patches of an image of this size."""
+        size: Size = self.patch_embed.feature_size(height, width)
+        return size
+
+    def feature_map(self, x: Tensor, size: Size) -> Tensor:
+        """Tokens without their prefix as a map (N, C, rows, columns)."""
+        patches = x[:, self.num_prefix_tokens :]
+        return patches.transpose(1, 2).unflatten(2, self.feature_size(*size)).contiguous()
+
+    def make_pool(self, pool_type: str) -> TokenPool:
+        return TokenPool(pool_type, self.num_prefix_tokens)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        return_prefix_tokens: bool = False,
+    ) -> Any:
+        """The feature maps at `indices` (None: all; n: the last n; a list, negative ones from the end).
+
+        Args:
+            norm: apply the trunk's final norm to each.
+            stop_early: run no step past the last map asked for.
+            output_fmt: NCHW for maps, NLC for tokens without their prefix.
+            intermediates_only: return the maps alone, not `(output of the trunk, maps)`.
+            return_prefix_tokens: give `(map, prefix tokens)` for each.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
+        if norm and "norm" not in self._modules:
+            raise UsageError("The final norm was cut off with the layers that these features do not need.")
+        size = (x.shape[2], x.shape[3])
+        x, states = self._intermediates(x, indices, stop_early)
+        if norm:
+            states = [self.norm(state) for state in states]
+        start = self.num_prefix_tokens
+        maps: list[Any] = [self.feature_map(s, size) if output_fmt == "NCHW" else s[:, start:] for s in states]
+        if return_prefix_tokens and start:
+            maps = [(found, state[:, :start]) for found, state in zip(maps, states, strict=True)]
+        if intermediates_only:
+            return maps
+        return x if self._last_step else self.finish(x), maps

@@ -1,0 +1,128 @@
+"""VGG: Simonyan and Zisserman, Very Deep Convolutional Networks (arXiv:1409.1556)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.core.configs.vgg import VggSpec
+from zoo.core.registry import family_attributes
+from zoo.models.base import ImageModel, Step
+from zoo.models.layers.activation import make_activation
+from zoo.models.layers.norm import norm_factory
+
+__getattr__ = family_attributes("vgg")
+
+
+class FullyConnected(nn.Module):
+    """The two hidden layers of the classifier as convolutions, the first over a 7x7 window.
+
+    A map smaller than the window is enlarged to it, a larger one gives a map of hidden vectors.
+    """
+
+    window = 7
+
+    def __init__(self, in_channels: int, hidden: int, channels: int, act_layer: str, drop_rate: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(in_channels, hidden, self.window)
+        self.act1 = make_activation(act_layer)
+        self.drop = nn.Dropout(drop_rate)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.act2 = make_activation(act_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height < self.window or width < self.window:
+            x = F.adaptive_avg_pool2d(x, (max(height, self.window), max(width, self.window)))
+        x = self.drop(self.act1(self.fc1(x)))
+        return self.act2(self.fc2(x))
+
+
+class VGG(ImageModel):
+    """Stages of 3x3 convolutions, two fully connected layers, classifier `head.fc`.
+
+    Args:
+        spec: the variant.
+        num_classes: outputs of the classifier; 0 leaves it out.
+        in_chans: channels of the image.
+        global_pool: avg, max, avgmax, catavgmax over the hidden vectors, or '' with num_classes=0.
+        drop_rate: dropout between the fully connected layers and before the classifier.
+    """
+
+    classifier_path = "head.fc"
+    head_parts = ("global_pool", "pre_logits")
+    hidden = 4096
+
+    def __init__(
+        self,
+        spec: VggSpec,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        self.spec = spec
+        self._make_stages(spec, in_chans)
+        width = int(self.hidden * spec.mlp_ratio)
+        self.pre_logits = FullyConnected(self.num_features, width, self.hidden, spec.act_layer, drop_rate)
+        self.make_head(global_pool)
+
+    def _make_stages(self, spec: VggSpec, in_channels: int) -> None:
+        """Create `features`; a level ends before each pooling, the last one after it."""
+        self.features = nn.Sequential()
+        self.feature_info = []
+        for index, (repeats, channels) in enumerate(zip(spec.repeats, spec.channels, strict=True)):
+            for _ in range(repeats):
+                self.features.append(nn.Conv2d(in_channels, channels, 3, padding=1))
+                if spec.norm_layer:
+                    self.features.append(norm_factory(spec.norm_layer)(channels))
+                self.features.append(make_activation(spec.act_layer))
+                in_channels = channels
+            self._add_level(channels, 2**index)
+            self.features.append(nn.MaxPool2d(2))
+        self.num_features = in_channels
+        self._add_level(in_channels, 2 ** len(spec.repeats))
+
+    def _add_level(self, channels: int, reduction: int) -> None:
+        last = f"features.{len(self.features) - 1}"
+        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": last})
+
+    def classifier_width(self, pooled: int) -> int:  # noqa: ARG002 - the hidden vectors are pooled, not the trunk's maps
+        return self.hidden * self.global_pool.feature_multiplier
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        return self.steps_by_level("features")
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        return super().forward_head(self.pre_logits(x), pre_logits)
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        super().init_module(name, module)
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+# torchvision's layers are linear where these are convolutions: the same numbers in another shape.
+TORCHVISION_HEAD = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
+
+
+def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:
+    """Rename torchvision's classifier and give its weights the shape of convolutions."""
+    wanted = model.state_dict()
+    repaired: MutableMapping[str, Tensor] = {}
+    for key, value in state_dict.items():
+        layer, _, kind = key.rpartition(".")
+        if layer in TORCHVISION_HEAD:
+            key = f"{TORCHVISION_HEAD[layer]}.{kind}"
+            if key in wanted and value.numel() == wanted[key].numel():
+                value = value.reshape(wanted[key].shape)
+        repaired[key] = value
+    return repaired
