@@ -60,7 +60,6 @@ class AdaptPlan(NamedTuple):
     stem: Stem
     mixing: ChannelMixing
     in_chans: int
-    from_classes: int
     num_classes: int
     placements: tuple[str, ...]
     changes: tuple[TensorChange, ...]
@@ -171,7 +170,6 @@ def plan_adaptation(
         stem=stem,
         mixing=mixing,
         in_chans=in_chans,
-        from_classes=from_classes,
         num_classes=num_classes,
         placements=placements,
         changes=tuple(plan.changes),
