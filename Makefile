@@ -22,6 +22,7 @@ help:
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[test]"
+	$(BIN)/python -m compileall -q zoo cli core models weights_cache  # pip does it for all but editable packages
 	@touch $@
 
 MODEL := tf_efficientnet_lite0.pypi_in1k

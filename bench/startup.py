@@ -33,7 +33,7 @@ if __name__ == "__main__":
     app()
 """
 
-ZOO = [sys.executable, "-P", "-c", "from zoo.cli.app import main; main()"]
+ZOO = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()"]
 
 
 def seconds(command: list[str]) -> float:

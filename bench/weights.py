@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ZOO = [sys.executable, "-P", "-c", "from zoo.cli.app import main; main()"]
+ZOO = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()"]
 
 
 def write_source(path, name, dtype):

@@ -1,18 +1,15 @@
-"""The list of commands. To add one: a module in `zoo.cli.commands` and a line below."""
+"""The list of commands. To add one: a module in `zoo.cli.commands` and a line in COMMANDS."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from zoo.cli import errors, output
-from zoo.cli.commands.adapt_weights import adapt_weights
-from zoo.cli.commands.create import create
-from zoo.cli.commands.export_features import export_features
-from zoo.cli.commands.info import info
-from zoo.cli.commands.list import list_models
+from zoo.cli import output
 
 EXIT_CODES = """\b
 Exit codes:
@@ -28,8 +25,56 @@ Exit codes:
   143  terminated (SIGTERM)
 """
 
+
+class Command(NamedTuple):
+    """Where a command is: a function of a module of `zoo.cli.commands`."""
+
+    module: str
+    function: str
+    settings: Mapping[str, Any] = {}
+
+    def load(self, name: str) -> TyperCommand:
+        """Import the function and make a command of it."""
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        function = getattr(import_module(f"zoo.cli.commands.{self.module}"), self.function)
+        alone.command(name, context_settings=dict(self.settings))(function)
+        return typer.main.get_command(alone)  # type: ignore[return-value]
+
+
+COMMANDS = {
+    # A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
+    "list": Command("list", "list_models", {"allow_extra_args": True}),
+    "info": Command("info", "info"),
+    "create": Command("create", "create"),
+    "adapt-weights": Command("adapt_weights", "adapt_weights"),
+    "export-features": Command("export_features", "export_features"),
+}
+
+
+class LoadedOnDemand(Mapping[str, TyperCommand]):
+    """The commands by name; looking one up imports it, and no other. Half of zoo's own start-up time was the others."""
+
+    def __getitem__(self, name: str) -> TyperCommand:
+        return COMMANDS[name].load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Commands(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LoadedOnDemand()  # type: ignore[assignment]
+
+
 app = typer.Typer(
     name="zoo",
+    cls=Commands,
     epilog=EXIT_CODES,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -57,18 +102,3 @@ def zoo(
     Example:
       zoo list --filter 'resnet*'
     """
-
-
-# A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
-app.command("list", context_settings={"allow_extra_args": True})(list_models)
-app.command("info")(info)
-app.command("create")(create)
-app.command("adapt-weights")(adapt_weights)
-app.command("export-features")(export_features)
-
-
-def main() -> NoReturn:
-    """Entry point of the console script `zoo`."""
-    output.prepare_streams()
-    errors.stop_on_signals()
-    sys.exit(errors.run(app, sys.argv[1:]))

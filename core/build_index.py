@@ -7,7 +7,6 @@ python -m zoo.core.build_index --check        say whether it is up to date
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from zoo.core import registry
 from zoo.core.build import create_model
 from zoo.core.errors import UsageError
 from zoo.core.fingerprint import fingerprint
+from zoo.core.line_table import LineTable, render_line_table
 from zoo.core.records import module_paths
 from zoo.core.registry import UNTRAINED
 
@@ -50,12 +50,6 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def render(models: dict[str, dict[str, Any]]) -> str:
-    """One line a model, so that a change of one is a change of one line."""
-    rows = (f"{json.dumps(name)}: {json.dumps(models[name], separators=(',', ':'))}" for name in sorted(models))
-    return '{"schema_version": 1, "models": {\n' + ",\n".join(rows) + "\n}}\n"
-
-
 def build(families: Sequence[str] = ()) -> str:
     """The whole index as text: `families` measured (default: all), of the others what the index says already.
 
@@ -64,13 +58,14 @@ def build(families: Sequence[str] = ()) -> str:
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
         raise UsageError(f"There is no family {unknown[0]!r}; there are {', '.join(registry.families())}.")
-    measured = json.loads(registry.INDEX_PATH.read_text())["models"] if families else {}
-    return render(
+    measured = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION) if families else {}
+    return render_line_table(
+        registry.INDEX_SECTION,
         {
             name: measured[name] if name in measured and family not in families else measure(name)
             for family in registry.families()
             for name in registry.variants(family)
-        }
+        },
     )
 
 

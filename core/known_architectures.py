@@ -6,8 +6,6 @@ and a family leaves it when it gets rows of its own.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -16,9 +14,13 @@ from typing import Any, NamedTuple
 
 from zoo.core import registry
 from zoo.core.errors import NotFoundError, UnknownModelError
+from zoo.core.line_table import LineTable
 from zoo.core.records import PretrainedCfg, Weights, module_paths
 
 KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
+KNOWN_SECTION = "architectures"
+
+_known = LineTable(KNOWN_PATH, KNOWN_SECTION)
 
 Paths = str | tuple[str, ...] | None
 
@@ -67,27 +69,13 @@ class KnownArchitecture(NamedTuple):
 
 
 @cache
-def _text() -> str:
-    return KNOWN_PATH.read_text()
-
-
-@cache
-def _rows() -> dict[str, dict[str, Any]]:
-    return json.loads(_text())["architectures"]  # type: ignore[no-any-return]
-
-
-@cache
 def find_known(name: str) -> KnownArchitecture | None:
     """The architecture of this name (without tag), None where zoo builds it or nobody knows it."""
-    # Only its line is parsed: the whole table takes several times as long.
-    text, key = _text(), f"\n{json.dumps(name)}: "
-    start = text.find(key)
-    if start < 0:
+    row = _known.get(name)
+    if row is None:
         return None
-    start += len(key)
-    row = json.loads(text[start : text.index("\n", start)].removesuffix(","))
-    tags = {tag: Weights(**_immutable(values)) for tag, values in row.pop("tags").items()}
-    return KnownArchitecture(name=name, tags=tags, **_immutable(row))
+    tags = {tag: Weights(**_immutable(values)) for tag, values in row["tags"].items()}
+    return KnownArchitecture(name=name, **_immutable(row) | {"tags": tags})
 
 
 def family_of(name: str) -> str | None:
@@ -108,12 +96,12 @@ def _immutable(values: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def known_names() -> tuple[str, ...]:
     """Every known architecture that zoo cannot build, in natural order."""
-    return tuple(sorted(re.findall(r'^"([^"]+)": ', _text(), re.MULTILINE), key=registry.natural_key))
+    return tuple(sorted(_known, key=registry.natural_key))
 
 
 def known_with_fingerprint(digest: str) -> list[str]:
     """The known architectures whose tensors have these names and shapes."""
-    return [name for name, row in _rows().items() if row["fingerprint"] == digest]
+    return [name for name, row in _known.items() if row["fingerprint"] == digest]
 
 
 def input_layer_names() -> Counter[str]:
@@ -142,7 +130,7 @@ def _layers() -> tuple[dict[str, tuple[str, ...]], ...]:
     found = [{layer: getattr(spec, layer) for layer in ("first_conv", "classifier")} for spec in specs]
     return tuple(
         {layer: module_paths(paths[layer]) for layer in ("first_conv", "classifier")}
-        for paths in [*found, *_rows().values()]
+        for paths in [*found, *_known.values()]
     )
 
 

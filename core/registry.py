@@ -6,7 +6,6 @@ specs and default configs come from the rows themselves, one family's file at a 
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
+from zoo.core.line_table import LineTable
 from zoo.core.model_facts import FeatureLevel, ModelFacts
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ UNTRAINED = "untrained"
 """Tag of a default config that has no published weights."""
 
 INDEX_PATH = Path(__file__).with_name("index.json")
+INDEX_SECTION = "models"
 
+_index: Mapping[str, dict[str, Any]] = LineTable(INDEX_PATH, INDEX_SECTION)
 _user_models: dict[str, Entrypoint] = {}
 _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
 
@@ -45,14 +47,6 @@ def families() -> tuple[str, ...]:
 
     package = import_module("zoo.core.configs")
     return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
-
-
-@cache
-def _index() -> dict[str, dict[str, Any]]:
-    try:
-        return json.loads(INDEX_PATH.read_text())["models"]  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        return {}
 
 
 @cache
@@ -71,7 +65,7 @@ def _weights_by_name(family: str) -> dict[str, dict[str, Weights]]:
 
 
 def _family_of(name: str) -> str | None:
-    entry = _index().get(name)
+    entry = _index.get(name)
     if entry is not None:
         return str(entry["family"])
     # Not in the index: a row added since `make index`, or no such model.
@@ -88,7 +82,7 @@ def find_spec(name: str) -> tuple[str, Spec]:
 
 def facts(name: str) -> ModelFacts:
     """What was measured of a built-in architecture. Raises UnknownModelError."""
-    entry = _index().get(name)
+    entry = _index.get(name)
     if entry is None:
         raise unknown_model(name)
     return ModelFacts(
@@ -106,7 +100,7 @@ def facts(name: str) -> ModelFacts:
 
 def names_with_fingerprint(fingerprint: str) -> list[str]:
     """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
-    return [name for name, entry in _index().items() if entry["fingerprint"] == fingerprint]
+    return [name for name, entry in _index.items() if entry["fingerprint"] == fingerprint]
 
 
 # ---------------------------------------------------------------- names
@@ -159,7 +153,7 @@ def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
     known = find_known(base)
     if known is not None:
         return _cannot_build(known)
-    near = difflib.get_close_matches(base, [*_index(), *_user_models, *also], n=3, cutoff=0.6)
+    near = difflib.get_close_matches(base, [*_index, *_user_models, *also], n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
     return UnknownModelError(f"No model is called {base!r}.", hint=hint)
 
@@ -236,7 +230,7 @@ def list_models(
 
 
 def _all_models() -> Iterable[tuple[str, str, Sequence[str]]]:
-    for name, entry in _index().items():
+    for name, entry in _index.items():
         yield name, entry["family"], entry["tags"]
     for name, fn in _user_models.items():
         tags = [tag for tag, cfg in _user_cfgs.get(name, {}).items() if tag and cfg.has_weights]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zoo.cli.app import app
+from zoo.cli.app import COMMANDS
 from zoo.core.sensors import Band, Sensor, sensors
 
 PAGE = Path(__file__).with_name("cli.md")
@@ -76,12 +76,12 @@ PLAIN = {"COLUMNS": "100", "NO_COLOR": "1", "TYPER_USE_RICH": "0", "TERM": "dumb
 
 def command_names() -> list[str]:
     """Every command, in the order of the help."""
-    return [command.name or "" for command in app.registered_commands]
+    return list(COMMANDS)
 
 
 def help_text(*words: str) -> str:
     """What `zoo <words> --help` prints."""
-    command = [sys.executable, "-P", "-c", "from zoo.cli.app import main; main()", *words, "--help"]
+    command = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()", *words, "--help"]
     run = subprocess.run(command, env=os.environ | PLAIN, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in run.stdout.strip().splitlines())
 

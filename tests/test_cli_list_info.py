@@ -262,7 +262,7 @@ def test_bash_completion(typed: str, expected: set[str]):
 def test_nothing_heavy_is_imported(words: list[str], env: dict[str, str]):
     program = (
         "import sys, toy_registry\n"
-        "from zoo.cli.app import main\n"
+        "from zoo.cli.start import main\n"
         "toy_registry.install()\n"
         "try:\n"
         "    main()\n"

@@ -9,11 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from zoo.cli.app import app
+from zoo.cli.app import COMMANDS
 from zoo.core.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {command.name: command.callback for command in app.registered_commands}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_the_page_of_the_sensors_is_up_to_date(generate: ModuleType):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_with_an_example(name: str):
-    text = COMMANDS[name].__doc__ or ""
+    text = COMMANDS[name].load(name).help or ""
     first = text.strip().splitlines()[0]
     assert first.endswith((".", ":")), "the first line is the summary that `zoo --help` shows"
     assert re.search(rf"^ +zoo {name} ", text, re.MULTILINE), "an example that a reader can copy"

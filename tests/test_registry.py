@@ -64,7 +64,7 @@ def test_the_index_tells_what_is_measured(family, name):
 
 
 def test_the_index_is_up_to_date_with_the_rows():
-    assert set(registry._index()) == {name for _, name in all_names()}
+    assert set(registry._index) == {name for _, name in all_names()}
     for _, name in all_names():
         cfgs = registry.cfgs_by_tag(name)
         assert registry.facts(name).tags == tuple(tag for tag in cfgs if tag != UNTRAINED)

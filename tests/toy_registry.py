@@ -59,12 +59,12 @@ def install(replace: Callable[[object, str, object], None] = setattr) -> None:
     configs.VARIANTS = {name: ToySpec() for name in INDEX}  # type: ignore[attr-defined]
     configs.WEIGHTS = WEIGHTS  # type: ignore[attr-defined]
     sys.modules[configs.__name__] = configs
-    replace(registry, "_index", lambda: INDEX)
+    replace(registry, "_index", INDEX)
     replace(registry, "families", lambda: ("toynet",))
 
 
 if __name__ == "__main__":
-    from zoo.cli.app import main
+    from zoo.cli.start import main
 
     install()
     main()

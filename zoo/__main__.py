@@ -1,3 +1,3 @@
-from zoo.cli.app import main
+from zoo.cli.start import main
 
 main()

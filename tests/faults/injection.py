@@ -34,7 +34,7 @@ def write_peak(path):
         pass
 
 atexit.register(write_peak, sys.argv.pop(1))
-from zoo.cli.app import main
+from zoo.cli.start import main
 main()
 """
 

@@ -8,13 +8,13 @@
 Rows of names that timm no longer has are kept as they are (they were measured with timm 0.5.4).
 """
 
-import json
 import sys
 from collections import defaultdict
 
 from zoo.core import registry
 from zoo.core.fingerprint import fingerprint
-from zoo.core.known_architectures import KNOWN_PATH
+from zoo.core.known_architectures import KNOWN_PATH, KNOWN_SECTION
+from zoo.core.line_table import LineTable, render_line_table
 from zoo.core.records import Weights, module_paths
 from zoo.core.registry import UNTRAINED
 
@@ -115,14 +115,8 @@ def architecture_row(name, family):
     }
 
 
-def render(rows):
-    """One line an architecture, so that a name is found without reading the others."""
-    lines = (f"{json.dumps(name)}: {json.dumps(rows[name], separators=(',', ':'))}" for name in sorted(rows))
-    return '{"schema_version": 1, "architectures": {\n' + ",\n".join(lines) + "\n}}\n"
-
-
 def main(arguments):
-    rows = json.loads(KNOWN_PATH.read_text())["architectures"] if KNOWN_PATH.exists() else {}
+    rows = dict(LineTable(KNOWN_PATH, KNOWN_SECTION))
     built = rows_of_zoo()
     if arguments != ["--prune"]:
         import timm
@@ -133,7 +127,8 @@ def main(arguments):
         for family, members in names.items():
             rows |= {name: architecture_row(name, family) for name in members}
             sys.stderr.write(f"{family}: {len(members)}\n")
-    KNOWN_PATH.write_text(render({name: row for name, row in rows.items() if name not in built}))
+    unbuilt = {name: row for name, row in rows.items() if name not in built}
+    KNOWN_PATH.write_text(render_line_table(KNOWN_SECTION, unbuilt))
 
 
 if __name__ == "__main__":
