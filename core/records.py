@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
 
 from zoo.core.errors import UsageError
 
@@ -51,8 +51,7 @@ class Spec:
         return "conv"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(NamedTuple):
     """One pretrained tag, as it is written in a family's WEIGHTS table: only what differs from the common case.
 
     `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the hub does not have it.
@@ -90,7 +89,7 @@ class Weights:
 
     def but(self, **changes: Any) -> Weights:
         """This row with some fields changed: how a table writes what its rows share once."""
-        return replace(self, **changes)
+        return self._replace(**changes)
 
 
 def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -31,18 +31,26 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
     for tensor in ordered:
         if tensor.name == "__metadata__" or not is_text(tensor.name):
             raise InvalidInputError(f"A safetensors file cannot hold a tensor called {tensor.name[:80]!r}.")
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    header: dict[str, Any] = {"__metadata__": _in_order(metadata)} if metadata else {}
     offset = 0
     for tensor in ordered:
         end = offset + tensor.nbytes
         header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = _compact(header)
     text += b" " * (-len(text) % 8)
     text += b" " * _page_shift(ordered, 8 + len(text))
     if len(text) > MAX_HEADER:
         raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
     return len(text).to_bytes(8, "little") + text, ordered
+
+
+def _in_order(metadata: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(metadata.items()))
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _page_shift(ordered: list[StoredTensor], position: int) -> int:
@@ -83,29 +91,32 @@ def write_safetensors(
             elif not isinstance(data, Region):
                 output.write_at(data, position)
     if late_metadata is not None:
-        final, _ = layout(ordered, late_metadata())
-        assert len(final) == len(header)
-        header = final
+        before, after = _compact(_in_order(metadata)), _compact(_in_order(late_metadata()))
+        assert len(before) == len(after)
+        header = header.replace(before, after, 1)
     output.write_at(header, 0)
 
 
 def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
     """Each tensor's data with its position in the file; neighbours of one source as one region."""
-    start, pending = position, None
+    first: Region | None = None  # of the neighbours
+    start = length = 0
     for data in (tensor.data for tensor in ordered):
-        follows = isinstance(data, Region) and pending is not None and data.follows(pending)
-        if pending is not None and not follows:
-            yield start, pending
-            pending = None
-        if not isinstance(data, Region):
-            yield position, data
-        elif pending is None:
-            start, pending = position, data
+        if isinstance(data, Region):
+            if first is not None and (data.fd, data.offset) == (first.fd, first.offset + length):
+                length += data.length
+            else:
+                if first is not None:
+                    yield start, first._replace(length=length)
+                first, start, length = data, position, data.length
         else:
-            pending = pending._replace(length=pending.length + data.length)
+            if first is not None:
+                yield start, first._replace(length=length)
+            first = None
+            yield position, data
         position += length_of(data)
-    if pending is not None:
-        yield start, pending
+    if first is not None:
+        yield start, first._replace(length=length)
 
 
 def _halves(pieces: Iterable[tuple[int, Region]]) -> tuple[list[tuple[int, Region]], list[tuple[int, Region]]]:

@@ -26,9 +26,6 @@ class Region(NamedTuple):
     length: int
     path: str = ""
 
-    def follows(self, other: Region) -> bool:
-        return (self.fd, self.offset) == (other.fd, other.offset + other.length)
-
 
 class Computed(NamedTuple):
     """`length` bytes that `compute` gives, piece by piece, while everything that can be copied is."""
