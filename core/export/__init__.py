@@ -1,0 +1,1 @@
+"""Features of many images: engine, writers, shards that can be resumed."""
