@@ -17,8 +17,9 @@ from torch import Tensor
 from zoo.core.block_rows import make_divisible
 from zoo.core.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import FeatureDict, ImageModel, Step, check_output_stride
+from zoo.models.base import FeatureDict, Step
 from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext
@@ -59,34 +60,15 @@ class Stem(nn.Sequential):
         self.levels = [(before, widths[-1 if spec.stem_pool else -2], 2), (last, widths[-1], 4)]
 
 
-class ByobNet(ImageModel):
-    """Stem, stages of blocks, a 1x1 convolution, pooling, classifier `head.fc`.
+class ByobNet(DilatedConvNet):
+    """Stem, stages of blocks, a 1x1 convolution, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: ByobNetSpec
     classifier_path = "head.fc"
     head: Any
 
-    def __init__(
-        self,
-        spec: ByobNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         style = BlockStyle(spec)
         level = self._make_stem(style, in_chans)
         level = self._make_stages(style, level, output_stride, drop_path_rate)
@@ -95,7 +77,6 @@ class ByobNet(ImageModel):
         if spec.num_features:
             self.final_conv = style.conv(level["num_chs"], self.num_features)
         self.feature_info.append({**level, "num_chs": self.num_features, "module": "final_conv"})
-        self.make_head(global_pool)
 
     def _make_stem(self, style: BlockStyle, in_chans: int) -> FeatureDict:
         """Create `stem`; returns the level of its output, `feature_info` gets one before it."""

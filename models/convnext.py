@@ -15,7 +15,8 @@ from torch import Tensor
 from zoo.core.block_rows import make_divisible
 from zoo.core.configs.convnext import ConvNeXtSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
@@ -63,33 +64,14 @@ class ConvNeXtBlock(nn.Module):
         return self.drop_path(x) + shortcut
 
 
-class ConvNeXt(ImageModel):
-    """Stem, four stages, pooling, norm, classifier `head.fc`; with `head_norm_first` the norm is before pooling.
+class ConvNeXt(DilatedConvNet):
+    """Stem, four stages, pooling, norm, classifier `head.fc`; with `head_norm_first` the norm is before pooling."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: ConvNeXtSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: ConvNeXtSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         norm = norm_factory(spec.norm_layer, spec.norm_eps)
         self.stem = self._make_stem(spec, in_chans)
         self._make_stages(spec, output_stride, drop_path_rate)
@@ -97,7 +79,6 @@ class ConvNeXt(ImageModel):
         self.norm_pre = norm(self.num_features) if spec.head_norm_first else nn.Identity()
         if not spec.head_norm_first:
             self.head = NormMlpHead(self.num_features, norm, spec.head_hidden_size)
-        self.make_head(global_pool)
 
     @staticmethod
     def _make_stem(spec: ConvNeXtSpec, in_chans: int) -> nn.Sequential:

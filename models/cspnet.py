@@ -18,7 +18,8 @@ from torch import Tensor
 from zoo.core.configs.cspnet import CspNetSpec
 from zoo.core.errors import UsageError
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct
@@ -220,38 +221,18 @@ class CrossStage(CrossStage3):
 STAGES: dict[str, type[DarkStage | CrossStage3]] = {"dark": DarkStage, "cs3": CrossStage3, "csp": CrossStage}
 
 
-class CspNet(ImageModel):
-    """Stem, stages, pooling, classifier `head.fc`.
+class CspNet(DilatedConvNet):
+    """Stem, stages, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: CspNetSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: CspNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         self.default_out_indices = spec.feature_levels
         self.feature_info = []
         stem_stride = self._make_stem(spec, in_chans)
         self._make_stages(spec, stem_stride, output_stride, drop_path_rate)
-        self.make_head(global_pool)
 
     def _make_stem(self, spec: CspNetSpec, in_channels: int) -> int:
         """Create `stem`; returns its stride. Its level is what its last convolution gives."""

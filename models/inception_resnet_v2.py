@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zoo.core.configs.inception_resnet_v2 import InceptionResnetV2Spec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, average_pool, chain, conv_factory, numbered
 
 __getattr__ = family_attributes("inception_resnet_v2")
@@ -80,30 +81,15 @@ def block8(conv: ConvFactory, scale: float = 0.20) -> ResidualBranches:
     return ResidualBranches(conv, 2080, rows, scale)
 
 
-class InceptionResnetV2(ImageModel):
-    """Stem, three stages of residual blocks of parallel branches, a 1x1, pooling, classifier `classif`.
+class InceptionResnetV2(ConvNet):
+    """Stem, three stages of residual blocks of parallel branches, a 1x1, pooling, classifier `classif`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate: dropout before the classifier.
-    """
-
+    spec: InceptionResnetV2Spec
     classifier_path = "classif"
     num_features = 1536
 
-    def __init__(
-        self,
-        spec: InceptionResnetV2Spec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    def build(self) -> None:
+        spec, in_chans = self.spec, self.in_chans
         conv = conv_factory(spec.norm_layer, spec.act_layer, spec.norm_eps)
         self.conv2d_1a = Conv(32, 3, 2).make(conv, in_chans)
         self.conv2d_2a = Conv(32, 3, padded=False).make(conv, 32)
@@ -129,7 +115,6 @@ class InceptionResnetV2(ImageModel):
             {"num_chs": 1536, "reduction": 32, "module": "conv2d_7b"},
         ]
         self.trunk = [name for name, _ in self.named_children()]
-        self.make_head(global_pool)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         for name in self.trunk:

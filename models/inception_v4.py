@@ -10,7 +10,8 @@ import torch.nn as nn
 
 from zoo.core.configs.inception_v4 import InceptionV4Spec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, Path, average_pool, chain, conv_factory, numbered
 
 __getattr__ = family_attributes("inception_v4")
@@ -103,30 +104,15 @@ def inception_c(conv: ConvFactory) -> Branches:
     )
 
 
-class InceptionV4(ImageModel):
-    """Stem, three stages of blocks of parallel branches, pooling, classifier `last_linear`.
+class InceptionV4(ConvNet):
+    """Stem, three stages of blocks of parallel branches, pooling, classifier `last_linear`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate: dropout before the classifier.
-    """
-
+    spec: InceptionV4Spec
     classifier_path = "last_linear"
     num_features = 1536
 
-    def __init__(
-        self,
-        spec: InceptionV4Spec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    def build(self) -> None:
+        spec, in_chans = self.spec, self.in_chans
         conv = conv_factory(spec.norm_layer, spec.act_layer, spec.norm_eps)
         self.features = nn.Sequential(
             Conv(32, 3, 2).make(conv, in_chans),
@@ -148,7 +134,6 @@ class InceptionV4(ImageModel):
             {"num_chs": 1024, "reduction": 16, "module": "features.17"},
             {"num_chs": 1536, "reduction": 32, "module": "features.21"},
         ]
-        self.make_head(global_pool)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         for name, block in self.features.named_children():

@@ -19,7 +19,8 @@ from torch import Tensor
 from zoo.core.block_rows import make_divisible
 from zoo.core.configs.nfnet import NfNetSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
@@ -148,33 +149,14 @@ def make_stem(style: Style, in_chans: int) -> nn.Sequential:
     return nn.Sequential(stem)
 
 
-class NormFreeNet(ImageModel):
-    """Stem, four stages, an optional 1x1 convolution, activation, pooling, classifier `head.fc`.
+class NormFreeNet(DilatedConvNet):
+    """Stem, four stages, an optional 1x1 convolution, activation, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: NfNetSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: NfNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         style = Style(spec)
         self.stem = make_stem(style, in_chans)
         deep = spec.stem_type == "deep_quad"
@@ -191,7 +173,6 @@ class NormFreeNet(ImageModel):
         else:
             self.final_conv = nn.Identity()
         self.final_act = style.act()
-        self.make_head(global_pool)
 
     def _places(self, spec: NfNetSpec, output_stride: int, drop_path_rate: float) -> Iterator[list[BlockPlace]]:
         """The places of the blocks of each stage; adds the stage to `feature_info`."""

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from zoo.core.configs.regnet import RegNetSpec, RegStage
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
@@ -126,33 +127,14 @@ class PreBottleneck(nn.Module):
         return self.drop_path(branch) + self.downsample(x)
 
 
-class RegNet(ImageModel):
-    """Stem, four stages `s1`..`s4`, an optional 1x1 convolution, pooling, classifier `head.fc`.
+class RegNet(DilatedConvNet):
+    """Stem, four stages `s1`..`s4`, an optional 1x1 convolution, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: RegNetSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: RegNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, group_size=spec.norm_group_size)
         if spec.preact:
             self.stem: nn.Module = make_conv(in_chans, spec.stem_width, 3, 2)
@@ -167,7 +149,6 @@ class RegNet(ImageModel):
             # Not in place: the map before it is the last feature level.
             ends_linear = spec.linear_out or spec.preact
             self.final_conv = make_activation(spec.act_layer if ends_linear else "identity", inplace=False)
-        self.make_head(global_pool)
 
     def _make_stages(
         self, spec: RegNetSpec, norm_act: NormActFactory, output_stride: int, drop_path_rate: float

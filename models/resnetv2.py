@@ -18,7 +18,8 @@ from torch import Tensor
 from zoo.core.block_rows import make_divisible
 from zoo.core.configs.resnetv2 import ResNetV2Spec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
@@ -143,33 +144,14 @@ def make_stem(
     return nn.Sequential(stem)
 
 
-class ResNetV2(ImageModel):
-    """Stem, four stages, norm, pooling, classifier `head.fc`.
+class ResNetV2(DilatedConvNet):
+    """Stem, four stages, norm, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: ResNetV2Spec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: ResNetV2Spec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         conv, norm_act = conv_factory(spec), norm_act_factory(spec.norm_layer, spec.act_layer)
         width = make_divisible(spec.stem_width * spec.width_factor)
         self.stem = make_stem(spec, in_chans, width, conv, norm_act)
@@ -183,7 +165,6 @@ class ResNetV2(ImageModel):
             self.stages.append(nn.Sequential(OrderedDict(blocks=nn.Sequential(*map(make_block, places)))))
         self.num_features = self.feature_info[-1]["num_chs"]
         self.norm = norm_act(self.num_features)
-        self.make_head(global_pool)
 
     def _places(self, spec: ResNetV2Spec, output_stride: int, drop_path_rate: float) -> Iterator[list[BlockPlace]]:
         """The places of the blocks of each stage; adds the stage to `feature_info`."""

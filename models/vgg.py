@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoo.core.configs.vgg import VggSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import norm_factory
 
@@ -41,35 +42,19 @@ class FullyConnected(nn.Module):
         return self.act2(self.fc2(x))
 
 
-class VGG(ImageModel):
-    """Stages of 3x3 convolutions, two fully connected layers, classifier `head.fc`.
+class VGG(ConvNet):
+    """Stages of 3x3 convolutions, two fully connected layers, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax over the hidden vectors, or '' with num_classes=0.
-        drop_rate: dropout between the fully connected layers and before the classifier.
-    """
-
+    spec: VggSpec
     classifier_path = "head.fc"
     head_parts = ("global_pool", "pre_logits")
     hidden = 4096
 
-    def __init__(
-        self,
-        spec: VggSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    def build(self) -> None:
+        spec, in_chans = self.spec, self.in_chans
         self._make_stages(spec, in_chans)
         width = int(self.hidden * spec.mlp_ratio)
-        self.pre_logits = FullyConnected(self.num_features, width, self.hidden, spec.act_layer, drop_rate)
-        self.make_head(global_pool)
+        self.pre_logits = FullyConnected(self.num_features, width, self.hidden, spec.act_layer, self.drop_rate)
 
     def _make_stages(self, spec: VggSpec, in_channels: int) -> None:
         """Create `features`; a level ends before each pooling, the last one after it."""

@@ -174,7 +174,9 @@ class VisionTransformer(TokenModel):
             raise UsageError("The pooling 'map' is chosen when the model is built: create_model(global_pool='map').")
         if pool_type != "map":
             self.attn_pool = nn.Identity()
-        return TokenPool(pool_type, self.num_prefix_tokens, self.spec.pool_include_prefix)
+        return TokenPool(
+            pool_type, self.num_prefix_tokens, self.spec.pool_include_prefix, attention_follows=pool_type == "map"
+        )
 
     # ------------------------------------------------------------ initial values
 

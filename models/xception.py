@@ -9,7 +9,8 @@ from torch import Tensor
 
 from zoo.core.configs.xception import XceptionSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.layers.split_block import SplitBlock
 
 __getattr__ = family_attributes("xception")
@@ -57,30 +58,15 @@ class XceptionBlock(SplitBlock):
         return x + (self.skipbn(self.skip(shortcut)) if self.projects else shortcut)
 
 
-class Xception(ImageModel):
-    """Stem, blocks, two separable convolutions, pooling, classifier `fc`.
+class Xception(ConvNet):
+    """Stem, blocks, two separable convolutions, pooling, classifier `fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate: dropout before the classifier.
-    """
-
+    spec: XceptionSpec
     classifier_path = "fc"
     num_features = 2048
 
-    def __init__(
-        self,
-        spec: XceptionSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    def build(self) -> None:
+        spec, in_chans = self.spec, self.in_chans
         self.conv1 = nn.Conv2d(in_chans, 32, 3, stride=2, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.act1 = nn.ReLU(inplace=True)
@@ -96,7 +82,6 @@ class Xception(ImageModel):
         self.bn4 = nn.BatchNorm2d(self.num_features)
         self.act4 = nn.ReLU(inplace=True)
         self.feature_info.append({"num_chs": self.num_features, "reduction": 32, "module": "act4"})
-        self.make_head(global_pool)
 
     def _make_blocks(self, spec: XceptionSpec) -> int:
         """Create `block1` and so on; returns the channels of the last. A level is inside every block that strides."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from zoo.core.configs.xception_aligned import XceptionAlignedSpec, XceptionRow
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.conv_same import make_conv
@@ -153,33 +154,14 @@ class PreactBlock(AlignedBlock):
         return nn.Conv2d(in_channels, channels, 1, stride, bias=False)
 
 
-class XceptionAligned(ImageModel):
-    """Stem, blocks of the entry, middle and exit flow, pooling, classifier `head.fc`.
+class XceptionAligned(DilatedConvNet):
+    """Stem, blocks of the entry, middle and exit flow, pooling, classifier `head.fc`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
-
+    spec: XceptionAlignedSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: XceptionAlignedSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, spec.norm_eps)
         self.stem = nn.Sequential(
             ConvNormAct(in_chans, 32, 3, 2, norm_act=norm_act),
@@ -187,7 +169,6 @@ class XceptionAligned(ImageModel):
         )
         self._make_blocks(spec, norm_act, output_stride, drop_path_rate)
         self.act = make_activation(spec.act_layer, inplace=False) if spec.preact else nn.Identity()
-        self.make_head(global_pool)
 
     def _make_blocks(
         self, spec: XceptionAlignedSpec, norm_act: NormActFactory, output_stride: int, drop_path_rate: float

@@ -34,4 +34,4 @@ class NormMlpHead(nn.Module):
         if x.ndim == 4:
             return self.pre_logits(self.norm(x).movedim(1, -1)).movedim(-1, 1)
         vectors = self.norm(x.reshape(-1, self.channels, 1, 1)).flatten(1)
-        return self.pre_logits(vectors).reshape(len(x), -1)
+        return self.pre_logits(vectors).reshape(x.shape[0], -1)

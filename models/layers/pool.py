@@ -55,15 +55,28 @@ class TokenPool(nn.Module):
         pool_type: one of TOKEN_POOL_TYPES.
         num_prefix_tokens: class token and registers, which come first.
         include_prefix: whether they are pooled with the patches.
+        attention_follows: whether an attention pool reads what this one gives, as `map` needs.
+
+    Raises UsageError for a type that these tokens do not have.
     """
 
     feature_multiplier = 1
 
-    def __init__(self, pool_type: str, num_prefix_tokens: int = 0, include_prefix: bool = False) -> None:
+    def __init__(
+        self,
+        pool_type: str,
+        num_prefix_tokens: int = 0,
+        include_prefix: bool = False,
+        attention_follows: bool = False,
+    ) -> None:
         super().__init__()
         if pool_type not in TOKEN_POOL_TYPES:
             known = ", ".join(map(repr, TOKEN_POOL_TYPES))
             raise UsageError(f"global_pool of tokens must be one of {known}, found {pool_type!r}.")
+        if pool_type == "token" and not num_prefix_tokens:
+            raise UsageError("global_pool='token' needs a class token, which this model has not.")
+        if pool_type == "map" and not attention_follows:
+            raise UsageError("global_pool='map' needs an attention pool, which this model was built without.")
         self.pool_type = pool_type
         self.first = 0 if include_prefix else num_prefix_tokens
 
