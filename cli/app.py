@@ -45,6 +45,8 @@ COMMANDS = {
     # A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
     "list": Command("list", "list_models", {"allow_extra_args": True}),
     "info": Command("info", "info"),
+    "inspect": Command("inspect", "inspect"),
+    "identify": Command("identify", "identify"),
     "create": Command("create", "create"),
     "adapt-weights": Command("adapt_weights", "adapt_weights"),
     "export-features": Command("export_features", "export_features"),

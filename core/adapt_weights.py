@@ -21,9 +21,8 @@ from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensor
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch
+from zoo.weights_cache.open_weights import FOLDER_PREFIX, HUB_PREFIXES
 
-HUB_PREFIXES = ("hf-hub:", "hf_hub:")
-FOLDER_PREFIX = "local-dir:"
 CONFIG_NAME = "config.json"
 
 

@@ -18,6 +18,7 @@ from zoo.core import registry
 from zoo.core.build import create_model
 from zoo.core.errors import UsageError
 from zoo.core.fingerprint import fingerprint
+from zoo.core.identify import size_free
 from zoo.core.line_table import LineTable, render_line_table
 from zoo.core.records import module_paths
 from zoo.core.registry import UNTRAINED
@@ -34,20 +35,23 @@ def measure(name: str) -> dict[str, Any]:
     model = create_model(name, device="meta").eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg.input_size, device="meta"))
-    return {
-        "family": registry.find_spec(name)[0],
+    family, spec = registry.find_spec(name)
+    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    layers = module_paths(spec.first_conv), module_paths(spec.classifier)
+    measured = {
+        "family": family,
         "params": sum(p.numel() for p in model.parameters()),
         "macs": counter.get_total_flops() // 2,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
-        "fingerprint": fingerprint(
-            {key: tensor.shape for key, tensor in model.state_dict().items()},
-            module_paths(cfg.first_conv),
-            module_paths(cfg.classifier),
-        ),
+        "fingerprint": fingerprint(shapes, *layers),
         "tags": [tag for tag in cfgs if tag != UNTRAINED],
     }
+    free = size_free(family, shapes)
+    if free != shapes:
+        measured["size_free"] = fingerprint(free, *layers)
+    return measured
 
 
 def build(families: Sequence[str] = ()) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,4 +167,7 @@ def find_cfg(model_name: str) -> PretrainedCfg:
     cfg = registry.get_pretrained_cfg(model_name, allow_unregistered=False)
     if cfg is None:
         raise NotFoundError(f"{model_name} was registered without a default config.")
-    return cfg
+    if registry.user_model(cfg.architecture) is not None:
+        return cfg
+    # The published config of an untrained model with two heads names one of them.
+    return replace(cfg, classifier=registry.find_spec(cfg.architecture)[1].classifier)

@@ -103,6 +103,12 @@ def names_with_fingerprint(fingerprint: str) -> list[str]:
     return [name for name, entry in _index.items() if entry["fingerprint"] == fingerprint]
 
 
+def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:
+    """The architectures of a family whose tensors have these names and shapes, but for the image and patch size."""
+    found = ((name, entry) for name, entry in _index.items() if entry["family"] == family)
+    return [name for name, entry in found if entry.get("size_free") == fingerprint]
+
+
 # ---------------------------------------------------------------- names
 
 

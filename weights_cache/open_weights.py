@@ -12,6 +12,9 @@ from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensor
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.locate import existing_weight_file
 
+HUB_PREFIXES = ("hf-hub:", "hf_hub:")
+FOLDER_PREFIX = "local-dir:"
+
 
 class OpenedWeights(NamedTuple):
     """An open weight file.
@@ -37,6 +40,22 @@ class OpenedWeights(NamedTuple):
     wrapper: str = ""
     prefix: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
+
+
+@contextmanager
+def open_source(source: str) -> Iterator[OpenedWeights]:
+    """As `open_weights`, of what a person names: a path, or `hf-hub:owner/repo`, of which only the header is fetched.
+
+    Raises as `open_weights`, and NotFoundError where the Hub does not give it.
+    """
+    if source.startswith(HUB_PREFIXES):
+        from zoo.weights_cache.remote_header import remote_header
+
+        with remote_header(source.partition(":")[2]) as path, open_weights(path) as opened:
+            yield opened
+    else:
+        with open_weights(Path(source.removeprefix(FOLDER_PREFIX)).expanduser()) as opened:
+            yield opened
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""`zoo identify`: which architecture a weight file is of."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli import output
+from zoo.cli.options import Json, Quiet, Verbose
+from zoo.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from zoo.core.identify import Identity
+
+
+def identify(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say which architecture a weight file is of, from the names and shapes of its tensors alone.
+
+    Prints one line for each answer, the best first: architecture (several where only the mathematics differ), whose
+    names it uses, input channels, classes, and image and patch size where the shapes tell. Exit code 4 where no known
+    architecture has these tensors.
+
+    \b
+    Examples:
+      zoo identify checkpoint.pth
+      zoo identify unknown.safetensors --json
+    """
+    output.configure(json=json, quiet=quiet, verbose=verbose)
+    from zoo.core.identify import identify as find
+    from zoo.weights_cache.open_weights import open_source
+
+    with open_source(source) as opened:
+        found = find(opened.tensors)
+        stated = _stated(opened.metadata)
+    if not found:
+        raise InvalidInputError(
+            f"{source} holds the tensors of no architecture that zoo knows.",
+            hint=f"Its metadata says {stated}." if stated else f"`zoo inspect {source}` shows its tensors.",
+            path=source,
+        )
+    if json:
+        output.document({"source": source, "stated": stated, "candidates": [one.to_dict() for one in found]})
+    else:
+        output.lines(map(_as_line, found))
+
+
+def _stated(metadata: Mapping[str, str]) -> str:
+    """The architecture that the file's own metadata name, empty where they name none."""
+    from zoo.core.inspection import readable_metadata
+
+    own = readable_metadata(metadata).get("zoo")
+    architecture = own.get("architecture") if isinstance(own, dict) else None
+    return architecture if isinstance(architecture, str) else ""
+
+
+def _as_line(one: "Identity") -> str:
+    facts = {
+        "match": one.match.replace(" ", "-"),
+        "layout": one.layout,
+        "in_chans": one.in_chans,
+        "num_classes": one.num_classes,
+        "image_size": one.image_size and "x".join(map(str, one.image_size)),
+        "patch_size": one.patch_size and "x".join(map(str, one.patch_size)),
+        "prefix": one.prefix,
+        "share": None if one.share == 1 else f"{one.share:.3f}",
+        "adapted": "yes" if one.adapted else None,
+    }
+    said = " ".join(f"{key}={value}" for key, value in facts.items() if value not in (None, ""))
+    return f"{','.join(one.architectures)} {said}"
