@@ -56,7 +56,7 @@ def find_inputs(
         UsageError: standard input is named twice.
         CannotWriteError: the temporary folder has no room for the list.
     """
-    given = [Path(path).as_posix() for path in paths]
+    given = [_tidy(os.fspath(path)) for path in paths]
     lists = [path for path in given if path == _STDIN] + ([] if from_file is None else [os.fspath(from_file)])
     if lists.count(_STDIN) > 1:
         raise UsageError("Standard input (-) is named twice.", hint="Name it once.")
@@ -106,11 +106,12 @@ def _given(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
 
 
 def _matching(pattern: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
-    count = 0
+    matched = False
     if is_pattern(pattern) and not os.path.lexists(pattern):
-        for count, path in enumerate(paths_matching(pattern), 1):
+        for path in paths_matching(pattern):
+            matched = True
             yield from _contents(path, os.path.isdir(path), extensions)
-    if not count:
+    if not matched:
         what = "that matches" if is_pattern(pattern) else "or folder"
         raise NotFoundError(f"There is no file {what} {pattern!r}.", path=pattern)
 
@@ -118,16 +119,17 @@ def _matching(pattern: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]
 def _listed(path: str, stdin: BinaryIO, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
     """What a list names. Only names that do not tell what they are need a look at the disk."""
     name = "standard input" if path == _STDIN else path
-    any_there, count = False, 0
+    some_named = some_there = False
     with nullcontext(stdin) if path == _STDIN else _open_list(path) as file:
-        for count, text in enumerate(read_path_list(file, name), 1):
-            entry = Path(text).as_posix()
-            any_there = any_there or os.path.lexists(entry)
+        for text in read_path_list(file, name):
+            some_named = True
+            entry = _tidy(text)
+            some_there = some_there or os.path.lexists(entry)
             is_folder = not entry.lower().endswith((*extensions, *ARCHIVES)) and os.path.isdir(entry)
             yield from _contents(entry, is_folder, extensions)
-    if count and not any_there:
+    if some_named and not some_there:
         raise NotFoundError(
-            f"Not one of the {count} paths in {name} is there.",
+            f"Not one of the files in {name} is there.",
             hint=f"They are relative to the working directory, {os.getcwd()!r}.",
             path=name,
         )
@@ -139,6 +141,12 @@ def _contents(path: str, is_folder: bool, extensions: tuple[str, ...]) -> Iterab
     if path.lower().endswith(ARCHIVES):
         return tar_members(path, extensions)
     return (ImageInput(path, path),)
+
+
+def _tidy(path: str) -> str:
+    """One spelling of a path, so that `./a//b.png` and `a/b.png` have one id."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
 
 
 def _open_list(path: str) -> BinaryIO:

@@ -6,9 +6,9 @@ import hashlib
 import heapq
 import json
 import os
+import sys
 import tempfile
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import IO, overload
@@ -16,10 +16,13 @@ from typing import IO, overload
 from zoo.core.errors import CannotWriteError
 from zoo.core.inputs.image_input import ImageInput, Window
 
-_RUN_BYTES = 1 << 21
-"""How much is sorted at a time: a million records are some 50 runs, each read back through a window of its own."""
+_RUN_BYTES = 1 << 22
+"""How much is sorted at a time: a million inputs are some 80 runs, each read back by blocks of its own."""
 
-_READ_BYTES = 1 << 15
+_READ_BYTES = 1 << 14
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 
 
 class InputList(Sequence[ImageInput]):
@@ -28,21 +31,20 @@ class InputList(Sequence[ImageInput]):
     A slice is a list over the same file. Reading moves no file position: threads and forked processes may share one.
 
     Args:
-        lines: what is read.
-        positions: which of the lines, in which order.
+        lines: the records, one a line.
+        offsets: where in it each begins, and where the last one ends.
+        positions: which of them, in which order; all by default.
     """
 
-    def __init__(self, lines: _LineFile, positions: range | None = None) -> None:
+    def __init__(self, lines: _LineFile, offsets: array[int], positions: range | None = None) -> None:
         self._lines = lines
-        self._positions = range(len(lines)) if positions is None else positions
+        self._offsets = offsets
+        self._positions = range(len(offsets) - 1) if positions is None else positions
 
     @classmethod
     def in_order(cls, items: Iterable[ImageInput]) -> InputList:
         """The items as they come; their ids must be unique. Raises CannotWriteError where the disk is full."""
-        lines = _LineFile()
-        for item in items:
-            lines.append(_to_line(item))
-        return cls(lines.finish())
+        return cls._of_lines(map(_to_line, items))
 
     @classmethod
     def sorted_by_id(cls, items: Iterable[ImageInput]) -> InputList:
@@ -52,20 +54,17 @@ class InputList(Sequence[ImageInput]):
         with one name, which is also the one that unpacking leaves. Raises CannotWriteError where the disk is full.
         """
         spool = _LineFile()
-        runs: list[range] = []
-        run: list[tuple[_Order, bytes]] = []
-        size = 0
-        for item in items:
-            line = _to_line(item)
-            run.append((_order(item), line))
-            size += len(line)
-            if size >= _RUN_BYTES:
-                runs.append(_write_run(spool, run))
-                run, size = [], 0
-        runs.append(_write_run(spool, run))
-        del run  # its memory serves the merge
-        spool.finish()
-        return cls.in_order(_last_of_each_id(heapq.merge(*(map(_from_line, spool.read(r)) for r in runs), key=_order)))
+        runs = _write_runs(spool, items)
+        merged = heapq.merge(*(((_from_line(line), line) for line in spool.read(*run)) for run in runs))
+        return cls._of_lines(_last_of_each_id(merged))
+
+    @classmethod
+    def _of_lines(cls, lines: Iterable[bytes]) -> InputList:
+        file, offsets = _LineFile(), array("Q", [0])
+        for line in lines:
+            offsets.append(file.append(line))
+        file.finish()
+        return cls(file, offsets)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -76,101 +75,110 @@ class InputList(Sequence[ImageInput]):
     def __getitem__(self, index: slice) -> InputList: ...
     def __getitem__(self, index: int | slice) -> ImageInput | InputList:
         if isinstance(index, slice):
-            return InputList(self._lines, self._positions[index])
+            return InputList(self._lines, self._offsets, self._positions[index])
         position = self._positions[index]
-        return next(map(_from_line, self._lines.read(range(position, position + 1))))
+        return next(map(_from_line, self._read(range(position, position + 1))))
 
     def __iter__(self) -> Iterator[ImageInput]:
-        return map(_from_line, self._lines.read(self._positions))
+        return map(_from_line, self._read(self._positions))
 
     @cached_property
     def sha256(self) -> str:
         """Hex digest of all records in order: ids and sources, and where in archives and rasters they lie."""
         digest = hashlib.sha256()
-        for line in self._lines.read(self._positions):
+        for line in self._read(self._positions):
             digest.update(line)
         return digest.hexdigest()
 
+    def _read(self, positions: range) -> Iterator[bytes]:
+        neighbours = [positions] if positions.step == 1 else (range(p, p + 1) for p in positions)
+        for some in neighbours:
+            if some:
+                yield from self._lines.read(self._offsets[some.start], self._offsets[some.stop])
+
 
 class _LineFile:
-    """Lines in an unlinked temporary file, appended once, then read by their number."""
+    """Lines in an unlinked temporary file: appended, finished, then read by where they are."""
 
     def __init__(self) -> None:
+        self.size = 0
+        self._file = _temporary_file()
+
+    def append(self, line: bytes) -> int:
+        """Add a line, which holds no newline; returns the size after it in bytes."""
         try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="zoo-inputs-")
+            self.size += self._file.write(line + b"\n")
         except OSError as error:
             raise _no_space(error) from error
-        self._offsets = array("Q", [0])
+        return self.size
 
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def append(self, line: bytes) -> None:
-        """Add a line, which ends with its only newline."""
-        try:
-            self._file.write(line)
-        except OSError as error:
-            raise _no_space(error) from error
-        self._offsets.append(self._offsets[-1] + len(line))
-
-    def finish(self) -> _LineFile:
+    def finish(self) -> None:
         """Bring every line to where `read` finds it."""
         try:
             self._file.flush()
         except OSError as error:
             raise _no_space(error) from error
-        return self
 
-    def read(self, numbers: range) -> Iterator[bytes]:
-        """The lines of these numbers, in this order; neighbours come by one read."""
-        if numbers.step != 1:
-            for number in numbers:
-                yield self._block(number, number + 1)
-            return
-        start = numbers.start
-        while start < numbers.stop:
-            within = bisect_right(self._offsets, self._offsets[start] + _READ_BYTES, start, numbers.stop + 1) - 1
-            stop = max(within, start + 1)
-            yield from self._block(start, stop).splitlines(keepends=True)
-            start = stop
-
-    def _block(self, start: int, stop: int) -> bytes:
-        begin = self._offsets[start]
-        return os.pread(self._file.fileno(), self._offsets[stop] - begin, begin)
+    def read(self, begin: int, end: int) -> Iterator[bytes]:
+        """The lines from one position in bytes to another, without their newlines."""
+        rest = b""
+        while begin < end:
+            block = os.pread(self._file.fileno(), min(_READ_BYTES, end - begin), begin)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+            begin += len(block)
 
 
-_Order = tuple[str, int]
+def _write_runs(spool: _LineFile, items: Iterable[ImageInput]) -> list[tuple[int, int]]:
+    """Write the items in sorted runs; returns from where to where in the file each is."""
+    runs = []
+    source = iter(items)
+    while run := _take(source, _RUN_BYTES):
+        run.sort()
+        begin = spool.size
+        for item in run:
+            spool.append(_to_line(item))
+        runs.append((begin, spool.size))
+    spool.finish()
+    return runs
 
 
-def _order(item: ImageInput) -> _Order:
-    return item.id, item.offset
-
-
-def _write_run(spool: _LineFile, run: list[tuple[_Order, bytes]]) -> range:
-    start = len(spool)
-    for _, line in sorted(run):
-        spool.append(line)
-    return range(start, len(spool))
-
-
-def _last_of_each_id(items: Iterable[ImageInput]) -> Iterator[ImageInput]:
-    last: ImageInput | None = None
+def _take(items: Iterator[ImageInput], limit: int) -> list[ImageInput]:
+    """The next items, until they take about `limit` bytes."""
+    taken, size = [], 0
     for item in items:
-        if last is not None and item.id != last.id:
-            yield last
-        last = item
-    if last is not None:
-        yield last
+        taken.append(item)
+        size += sys.getsizeof(item.id) + sys.getsizeof(item.path) + sys.getsizeof(item.member)
+        if size >= limit:
+            break
+    return taken
+
+
+def _last_of_each_id(merged: Iterable[tuple[ImageInput, bytes]]) -> Iterator[bytes]:
+    last_id, last_line = "", b""
+    for item, line in merged:
+        if last_line and item.id != last_id:
+            yield last_line
+        last_id, last_line = item.id, line
+    if last_line:
+        yield last_line
 
 
 def _to_line(item: ImageInput) -> bytes:
     # ASCII: a newline in a name is escaped, and so are the lone surrogates that stand for bytes outside UTF-8.
-    return json.dumps(item, separators=(",", ":")).encode("ascii") + b"\n"
+    return _encode(item).encode("ascii")
 
 
 def _from_line(line: bytes) -> ImageInput:
-    *fields, window = json.loads(line)
-    return ImageInput(*fields, Window(*window) if window else None)
+    item = ImageInput(*_decode(line.decode("ascii")))
+    return item if item.window is None else item._replace(window=Window(*item.window))
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="zoo-inputs-")
+    except OSError as error:
+        raise _no_space(error) from error
 
 
 def _no_space(error: OSError) -> CannotWriteError:

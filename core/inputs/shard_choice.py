@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from zoo.core.errors import UsageError
 
@@ -13,7 +13,8 @@ COMPLETIONS = "ZOO_JOB_COMPLETIONS"
 _MAX_DIGITS = 9
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """One of `count` equal parts of the work; `index` counts from 0, people count from 1."""
 
     index: int
@@ -29,12 +30,10 @@ def parse_part(text: str) -> Part:
     if not (slash and _is_number(index) and _is_number(count)):
         raise UsageError(
             f"A part of the shards is written K/N, not {text!r}.",
-            hint="--shard 2/8 is the second of 8, counted from 1.",
+            hint="--shard 2/8 is the second of 8.",
         )
     if not 1 <= int(index) <= int(count):
-        raise UsageError(
-            f"There is no part {text}: K goes from 1 to N.", hint="--shard 2/8 is the second of 8, counted from 1."
-        )
+        raise UsageError(f"There is no part {text}: K counts from 1 to N.", hint="--shard 2/8 is the second of 8.")
     return Part(int(index) - 1, int(count))
 
 
@@ -59,8 +58,8 @@ def part_from_environment(environ: Mapping[str, str]) -> Part:
                 hint=f"Set {COMPLETIONS} in the pod's env to the completions of the job, or pass --shard K/N.",
             )
         raise UsageError(
-            "Nothing tells which part of the shards to make: neither SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK nor "
-            "JOB_COMPLETION_INDEX is set.",
+            "Nothing tells which part of the shards to make: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK "
+            "and JOB_COMPLETION_INDEX is set.",
             hint="Pass --shard K/N, or 1/1 for all.",
         )
     job, process = job or Part(0, 1), process or Part(0, 1)

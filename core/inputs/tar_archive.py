@@ -72,7 +72,7 @@ def open_input(item: ImageInput) -> BinaryIO:
     if item.offset + item.size > available:
         file.close()
         raise InvalidInputError(
-            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: it was changed meanwhile.",
+            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: it was changed.",
             path=item.source,
         )
     return io.BufferedReader(_MemberBytes(file, item.offset, item.size))
