@@ -66,9 +66,9 @@ def find_inputs(
         items = _named([path for path in given if path != _STDIN], lists, stdin or sys.stdin.buffer, extensions)
     inputs = InputList.sorted_by_id(items)
     if not inputs:
-        where = ", ".join(repr(path) for path in [*given, *lists]) or "no path"
         raise NotFoundError(
-            f"No image was found in {where}.", hint=f"Images are files ending in {', '.join(extensions)}."
+            f"No image was found in {_some([*given, *lists])}.",
+            hint=f"Images are files ending in {', '.join(extensions)}; archives are named: 'shards/*.tar'.",
         )
     return inputs
 
@@ -147,6 +147,11 @@ def _tidy(path: str) -> str:
     """One spelling of a path, so that `./a//b.png` and `a/b.png` have one id."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
+
+
+def _some(paths: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, paths[:3])) or "no path"
+    return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
 
 
 def _open_list(path: str) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -20,8 +21,16 @@ def files_below(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
         for entry in visible_entries(parent):
             if entry.is_dir(follow_symlinks=False):
                 folders.append(join(parent, entry.name))
-            elif entry.name.lower().endswith(extensions) and os.path.isfile(entry):
+            elif entry.name.lower().endswith(extensions) and _is_file(entry):
                 yield join(parent, entry.name)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file or a link to one; a link that cannot be followed counts too, and fails when it is read."""
+    try:
+        return entry.is_file()
+    except OSError as error:
+        return error.errno != errno.ELOOP
 
 
 def visible_entries(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:
