@@ -211,6 +211,14 @@ def test_e10_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
         open_input(found[0])
 
 
+def test_standard_input_may_be_closed_where_it_is_not_asked_for(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(work / "1.jpg")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert ids(find_inputs(["1.jpg"])) == ["1.jpg"]
+    with pytest.raises(NotFoundError, match="closed"):
+        find_inputs(["-"])
+
+
 # ---------------------------------------------------------------- the list
 
 

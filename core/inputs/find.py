@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,17 +57,18 @@ def find_inputs(
         CannotWriteError: the temporary folder has no room for the list.
     """
     given = [_tidy(os.fspath(path)) for path in paths]
-    lists = [path for path in given if path == _STDIN] + ([] if from_file is None else [os.fspath(from_file)])
+    named = [path for path in given if path != _STDIN]
+    lists = [_STDIN] * (len(given) - len(named)) + ([] if from_file is None else [os.fspath(from_file)])
     if lists.count(_STDIN) > 1:
         raise UsageError("Standard input (-) is named twice.", hint="Name it once.")
-    if not lists and len(given) == 1 and os.path.isdir(given[0]):
-        items = _below(given[0], extensions)
+    if not lists and len(named) == 1 and os.path.isdir(named[0]):
+        items = _below(named[0], extensions)
     else:
-        items = _named([path for path in given if path != _STDIN], lists, stdin or sys.stdin.buffer, extensions)
+        items = _all(named, lists, stdin, extensions)
     inputs = InputList.sorted_by_id(items)
     if not inputs:
         raise NotFoundError(
-            f"No image was found in {_some([*given, *lists])}.",
+            f"No image was found in {_some([*named, *lists])}.",
             hint=f"Images are files ending in {', '.join(extensions)}; archives are named: 'shards/*.tar'.",
         )
     return inputs
@@ -80,8 +81,8 @@ def _below(folder: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
         yield ImageInput(path[prefix:], path)
 
 
-def _named(
-    paths: Iterable[str], lists: Iterable[str], stdin: BinaryIO, extensions: tuple[str, ...]
+def _all(
+    paths: Iterable[str], lists: Iterable[str], stdin: BinaryIO | None, extensions: tuple[str, ...]
 ) -> Iterator[ImageInput]:
     for path in paths:
         yield from _given(path, extensions)
@@ -107,7 +108,7 @@ def _given(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
 
 def _matching(pattern: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
     matched = False
-    if is_pattern(pattern) and not os.path.lexists(pattern):
+    if is_pattern(pattern):
         for path in paths_matching(pattern):
             matched = True
             yield from _contents(path, os.path.isdir(path), extensions)
@@ -116,11 +117,11 @@ def _matching(pattern: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]
         raise NotFoundError(f"There is no file {what} {pattern!r}.", path=pattern)
 
 
-def _listed(path: str, stdin: BinaryIO, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
+def _listed(path: str, stdin: BinaryIO | None, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
     """What a list names. Only names that do not tell what they are need a look at the disk."""
     name = "standard input" if path == _STDIN else path
     some_named = some_there = False
-    with nullcontext(stdin) if path == _STDIN else _open_list(path) as file:
+    with _open_list(path, stdin) as file:
         for text in read_path_list(file, name):
             some_named = True
             entry = _tidy(text)
@@ -154,7 +155,11 @@ def _some(paths: Sequence[str]) -> str:
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
 
 
-def _open_list(path: str) -> BinaryIO:
+def _open_list(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
+    if path == _STDIN:
+        if stdin is None and sys.stdin is None:
+            raise NotFoundError("Standard input is closed, where a list of paths was expected.")
+        return nullcontext(stdin or sys.stdin.buffer)
     try:
         return open(path, "rb")
     except FileNotFoundError:
