@@ -96,6 +96,13 @@ def test_what_is_not_there_is_named(work: Path, name: str) -> None:
     assert repr(name) in raised.value.message
 
 
+def test_an_empty_path_is_not_the_working_directory(work: Path) -> None:
+    touch(work / "1.jpg", work / "-")
+    with pytest.raises(UsageError, match="empty"):
+        find_inputs([""])
+    assert ids(find_inputs(["./-"])) == ["-"]
+
+
 @pytest.mark.parametrize("name", ["a\0.jpg", "\ud800.jpg", "x" * 300 + ".jpg"])
 def test_what_cannot_be_a_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInputError):

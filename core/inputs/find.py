@@ -53,11 +53,13 @@ def find_inputs(
     Raises:
         NotFoundError: a path does not exist, or there is no image at all.
         InvalidInputError: a path is neither a file nor a folder; a list or an archive is damaged.
-        UsageError: standard input is named twice.
+        UsageError: a path is empty, or standard input is named twice.
         CannotWriteError: the temporary folder has no room for the list.
     """
-    given = [_tidy(os.fspath(path)) for path in paths]
-    named = [path for path in given if path != _STDIN]
+    given = [os.fspath(path) for path in paths]
+    if "" in given:
+        raise UsageError("A path is empty.", hint="Pass . for the working directory.")
+    named = [_tidy(path) for path in given if path != _STDIN]
     lists = [_STDIN] * (len(given) - len(named)) + ([] if from_file is None else [os.fspath(from_file)])
     if lists.count(_STDIN) > 1:
         raise UsageError("Standard input (-) is named twice.", hint="Name it once.")

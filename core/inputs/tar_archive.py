@@ -26,7 +26,7 @@ _BLOCK = 512
 _MAX_HEADER = 1 << 20
 """Bytes that the headers of one member may take, its long name and extended attributes with them."""
 
-_MAX_GLOBAL_FIELDS = 1000
+_MAX_GLOBAL_FIELDS = 64
 _NO_OFFSET = 0  # where the first header is, so no data
 
 
