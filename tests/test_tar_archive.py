@@ -209,7 +209,7 @@ NONSENSE = {
     "a sparse map without end": header(b"a.png", b"00000000000", b"S", bytes(217) + b"\1")
     + (bytes(504) + b"\1" + bytes(7)) * 4000,
     "ever more global fields": b"".join(
-        header(b"x", b"%011o" % 15, b"g") + (b"15 key%03d=abc\n" % n).ljust(512, b"\0") for n in range(100)
+        header(b"x", b"%011o" % 14, b"g") + (b"14 key%03d=abc\n" % n).ljust(512, b"\0") for n in range(100)
     )
     + header(b"a.png", b"00000000000", b"0"),
     "no archive": b"GIF89a" + bytes(range(256)) * 10,
