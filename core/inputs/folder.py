@@ -1,0 +1,51 @@
+"""Looking into folders without holding what is in them. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from zoo.core.errors import InvalidInputError
+
+
+def files_below(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
+    """Paths of the files in a folder and those below it whose names end in one of `extensions` (lower case).
+
+    Hidden files and folders are passed over; links to files count, links to folders are not followed, so no loop is
+    possible. The order is the file system's. Raises InvalidInputError where a folder cannot be read.
+    """
+    folders = [folder]
+    while folders:
+        parent = folders.pop()
+        for entry in visible_entries(parent):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(join(parent, entry.name))
+            elif entry.name.lower().endswith(extensions) and _is_file(entry):
+                yield join(parent, entry.name)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file or a link to one; a link that cannot be followed counts too, and fails when it is read."""
+    try:
+        return entry.is_file()
+    except OSError as error:
+        return error.errno != errno.ELOOP
+
+
+def visible_entries(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, with `hidden` what it hides. Raises InvalidInputError where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if hidden or not entry.name.startswith("."):
+                    yield entry
+    except OSError as error:
+        raise InvalidInputError(f"The folder {folder!r} could not be read: {error.strerror}.", path=folder) from error
+
+
+def join(folder: str, name: str) -> str:
+    """The path of a name in a folder, as `Path` would write it: nothing before a name in `.`."""
+    if folder == ".":
+        return name
+    return folder + name if folder.endswith("/") else f"{folder}/{name}"
