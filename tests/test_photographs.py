@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +203,66 @@ def test_several_pages_are_refused(tmp_path: Path, ramp: Image.Image) -> None:
         ramp.save(tmp_path / name, save_all=True, append_images=[other])
         with pytest.raises(InvalidInputError, match="frames or pages"):
             read_image(tmp_path / name)
+
+
+def bombs(folder: Path) -> dict[str, str]:
+    """Small files that want much memory, and what is said of them."""
+    for side in (10_000, 20_000, 100_000):
+        (folder / f"{side}.png").write_bytes(SIGNATURE + png_header(side) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    frames = [Image.new("L", (64, 64), i) for i in range(50)]
+    frames[0].save(folder / "frames.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "frames.png", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "frames.webp", save_all=True, append_images=frames[1:])
+    wide = bytearray((folder / "frames.gif").read_bytes())
+    wide[6:10] = b"\xff\xff\xff\xff"
+    (folder / "wide.gif").write_bytes(wide)
+    limit = "than the limit"
+    sizes = {"10000.png": limit, "20000.png": limit, "100000.png": limit, "wide.gif": limit}
+    return {**sizes, **dict.fromkeys(("frames.gif", "frames.png", "frames.webp"), "frames or pages")}
+
+
+def png_header(side: int) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+
+
+def test_e2_bombs_cost_an_error_and_no_memory(tmp_path: Path) -> None:
+    expected = bombs(tmp_path)
+    code = (
+        "import resource, sys, zoo.core.rasters.photograph\n"
+        "from zoo.core.rasters.read import *\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: read_image(path)\n"
+        "    except InvalidInputError as error: print(error.message)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    command = [sys.executable, "-P", "-W", "ignore", "-c", code, *(str(tmp_path / name) for name in expected)]
+    *said, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(said) == len(expected)
+    for line, (name, reason) in zip(said, expected.items(), strict=True):
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert reason in line
+    assert int(grown) < 32 * 1024  # kilobytes
+
+
+def test_the_limit_can_be_raised_above_pillows_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("L", (8, 6)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png", 1, ReadOptions(max_pixels=48)).size == (8, 6)
+    assert Image.MAX_IMAGE_PIXELS == 48
+
+
+def test_a_damaged_deep_png_gives_an_error_or_an_image_and_nothing_else(tmp_path: Path) -> None:
+    random = np.random.default_rng(10)
+    for colour in ("rgb", "grey+alpha"):
+        values = random.integers(0, 65536, (9, 9, PNG_COLOUR_TYPES[colour][1]), dtype=np.uint16)
+        good = png_of(values, colour)
+        for _ in range(40):
+            damaged = bytearray(good)
+            damaged[random.integers(8, len(good))] = random.integers(0, 256)
+            (tmp_path / "x.png").write_bytes(damaged[: random.integers(30, len(good) + 1)])
+            with suppress(InvalidInputError):
+                assert read_image(tmp_path / "x.png").num_bands == 3
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import sys
+import tracemalloc
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,35 @@ def test_e3_white_is_zero_is_turned_round(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path, bands=("1",)).pixels, 65535 - values)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+def test_e3_plain_tiff_is_what_pillow_converts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, compression: str
+) -> None:
+    if compression == "jpeg" and mode not in ("L", "RGB", "CMYK", "YCbCr"):
+        pytest.skip("no JPEG of this mode")
+    monkeypatch.setitem(sys.modules, "tifffile", None)  # no extra is needed
+    colours = Image.fromarray(numbers(20, 30, 3, dtype="uint8"))
+    grey = Image.fromarray(numbers(20, 30, dtype="uint8"))
+    image = Image.merge("LA", (grey, grey)) if mode == "LA" else (grey if mode == "1" else colours).convert(mode)
+    image.save(tmp_path / "x.tif", compression=compression)
+    with Image.open(tmp_path / "x.tif") as stored:
+        assert stored.mode == mode
+        expected = np.asarray(stored.convert("RGB"))
+    found = read_image(tmp_path / "x.tif", 3).pixels
+    assert isinstance(found, Image.Image)
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    chosen = read_image(tmp_path / "x.tif", 1, ReadOptions(bands=("1",))) if mode in ("P", "RGB", "CMYK") else None
+    assert chosen is None or np.array_equal(np.asarray(chosen.pixels), expected[..., 0])
+
+
+def test_e3_deep_inks_and_other_colour_spaces_are_refused(tmp_path: Path) -> None:
+    for photometric, bands in (("separated", 4), ("cielab", 3), ("ycbcr", 3)):
+        path = write(tmp_path / "x.tif", numbers(bands, 6, 8), "contig", photometric=photometric)
+        with pytest.raises(InvalidInputError, match="in the colour space"):
+            read(path)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int16", "uint32"])
 def test_e3_numbers_of_unknown_range_are_no_grey_picture(tmp_path: Path, dtype: str) -> None:
     values = numbers(1, 6, 7, dtype=dtype)
@@ -251,13 +282,15 @@ def test_e2_shapes_beyond_the_limit_are_refused_by_the_header(
 
 def test_e2_a_tile_does_not_unpack_to_more_than_its_size(tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs")
-    import zlib
-
     bomb = zlib.compress(bytes(1 << 26), 9)  # 64 MB in 64 kB, said to be 16 x 16 pixels
     tags = image_tags(16, 16, t259=8, t273=400, t279=len(bomb), t339=3, t258=32)
     (tmp_path / "x.tif").write_bytes((b"II*\0" + struct.pack("<I", 8) + directory(tags)).ljust(400, b"\0") + bomb)
+    tracemalloc.start()
     with pytest.raises(InvalidInputError, match=r"x\.tif: "):
         read(tmp_path / "x.tif")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
 
 
 @pytest.mark.parametrize("cut", [4, 7, 8, 9, 30, 120, 200])

@@ -27,6 +27,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_MOST_BESIDE_PIXELS = 1 << 24  # bytes
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _GREY_8_BIT = ("1", "L", "LA", "La")
@@ -39,6 +40,8 @@ class Photograph(WholeRasterFile):
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
         self._file = file
+        # Pillow has a limit of its own, for all who use it: it is raised where more was asked for, never lowered.
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, options.max_pixels)
         self._image = Image.open(file, formats=PILLOW_FORMATS)
         options.check_size(*self._image.size)
         _refuse_several(self._image)
@@ -119,7 +122,11 @@ class Photograph(WholeRasterFile):
     def _grey_of_16_bit_png(self) -> NDArray[Any]:
         """Grey with alpha, two bytes each, is stored as 8-bit RGBA is: R and G are then the bytes of the grey."""
         self._file.seek(0)
-        relabelled = io.BytesIO(png.relabelled(self._file.read(), bits=8, colour_type=png.RGBA))
+        most = 8 * self.width * self.height + _MOST_BESIDE_PIXELS
+        data = self._file.read(most + 1)
+        if len(data) > most:
+            raise InvalidInputError(f"a PNG of more than {most} bytes for {self.width}x{self.height} pixels.")
+        relabelled = io.BytesIO(png.relabelled(data, bits=8, colour_type=png.RGBA))
         with Image.open(relabelled, formats=["PNG"]) as image:
             values = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
         return (values[..., 0] << np.uint16(8) | values[..., 1])[None]

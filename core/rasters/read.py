@@ -96,14 +96,13 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     header = tiff_header.read_header(file)
     file.seek(0)
     header.check(options)
-    with_alpha = header.alpha is not None and options.in_chans == header.samples
-    suits_pillow = header.suits_pillow and header.nodata is None and not options.bands and not with_alpha
-    georeferenced = header.is_georeferenced and header.num_pages == 1 and header.photometric != tiff_header.PALETTE
+    georeferenced = header.is_georeferenced and header.num_pages == 1 and header.has_plain_numbers
+    alpha_is_a_band = header.alpha is not None and (bool(options.bands) or options.in_chans == header.samples)
     if options.geo or (georeferenced and has_package("rasterio")):
         from zoo.core.rasters.geo import open_geotiff
 
         return open_geotiff(file, item, header, options)
-    if suits_pillow:
+    if header.suits_pillow and header.nodata is None and not alpha_is_a_band:
         from zoo.core.rasters.photograph import Photograph
 
         photograph = Photograph(file, options)

@@ -36,6 +36,11 @@ class TiffRaster(RasterFile):
 
     def __init__(self, file: BinaryIO, header: TiffHeader, options: ReadOptions) -> None:
         super().__init__(options)
+        if not header.has_plain_numbers:
+            raise InvalidInputError(
+                f"{header.samples} samples of {header.bits} bits in the colour space {header.photometric} of TIFF, "
+                "where grey, RGB or bands were expected."
+            )
         tifffile = import_extra("tifffile", "tiff", "Reading this kind of TIFF (many bands, deep colour, numbers)")
         self._file = file
         self._header = header

@@ -24,8 +24,9 @@ _WANTED = {
 # Field type -> struct letter; a rational is left out, none of the tags above is one.
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q", 18: "Q"}
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+UNSIGNED = 1  # of the values of SampleFormat
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+_VISIBLE_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
 
 
 class TiffHeader(NamedTuple):
@@ -85,18 +86,27 @@ class TiffHeader(NamedTuple):
         return any(tag in self.tags for tag in (*GEO_TAGS, NODATA))
 
     @property
+    def has_plain_numbers(self) -> bool:
+        """Whether samples are grey, red, green and blue, or bands; not inks, indexes of a palette, or other colours."""
+        return self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or (
+            self.photometric == CMYK and self.samples > 4
+        )
+
+    @property
     def is_picture(self) -> bool:
         """Grey or colour of at most 16 bits as people see it, where alpha may be beside it."""
-        visible = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, 8: 3}
-        expected = visible.get(self.photometric)
-        extra = 0 if self.alpha is None else 1
-        integer = self.sample_format == UNSIGNED and self.bits <= 16
-        return integer and self.num_pages == 1 and self.samples - extra == expected
+        return self._shows({WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}) and self.bits <= 16
 
     @property
     def suits_pillow(self) -> bool:
         """Whether Pillow reads it without loss."""
-        return self.is_picture and (self.bits <= 8 or self.samples == 1)
+        deep_grey = self.is_picture and self.samples == 1
+        return deep_grey or (self._shows(_VISIBLE_SAMPLES) and self.bits <= 8)
+
+    def _shows(self, visible: dict[int, int]) -> bool:
+        extra = 0 if self.alpha is None else 1
+        single = self.num_pages == 1 and self.sample_format == UNSIGNED
+        return single and self.samples - extra == visible.get(self.photometric)
 
     def check(self, options: ReadOptions) -> None:
         """Refuse what would take much memory before a single pixel is there.
