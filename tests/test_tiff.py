@@ -159,7 +159,6 @@ def test_e3_plain_tiff_is_what_pillow_converts(
     image = Image.merge("LA", (grey, grey)) if mode == "LA" else (grey if mode == "1" else colours).convert(mode)
     image.save(tmp_path / "x.tif", compression=compression)
     with Image.open(tmp_path / "x.tif") as stored:
-        assert stored.mode == mode
         expected = np.asarray(stored.convert("RGB"))
     found = read_image(tmp_path / "x.tif", 3).pixels
     assert isinstance(found, Image.Image)
@@ -204,6 +203,38 @@ def test_e4_nodata_of_gdal_is_known_without_gdal(tmp_path: Path, monkeypatch: py
     found = read(path)
     np.testing.assert_array_equal(found.pixels, values)
     np.testing.assert_array_equal(found.valid, values != -9999)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", "-9999"), ("uint8", "nan"), ("float32", "1e300")])
+def test_e4_nodata_that_the_type_cannot_hold_is_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, nodata: str
+) -> None:
+    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    values = numbers(3, 6, 7, dtype=dtype)
+    values[0, 0, 0] = np.array(-9999).astype(dtype)  # what it would become
+    found = read(write(tmp_path / "x.tif", values, extratags=[(42113, "s", 0, nodata, True)]))
+    assert found.valid is None or found.valid.all()
+
+
+def test_e4_nodata_is_a_number_of_the_file_also_where_white_is_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    values = numbers(1, 6, 7)
+    values[0, 0, :3] = 0
+    nodata = [(42113, "s", 0, "0", True)]
+    found = read(write(tmp_path / "x.tif", values, "pages", photometric="miniswhite", extratags=nodata))
+    np.testing.assert_array_equal(found.valid, values != 0)
+    np.testing.assert_array_equal(found.pixels, 65535 - values)
+
+
+def test_e3_numbers_that_are_not_upright_are_refused(tmp_path: Path) -> None:
+    rotated = [(274, "H", 1, 6, True)]
+    path = write(tmp_path / "x.tif", numbers(3, 6, 7), "contig", photometric="rgb", extratags=rotated)
+    with pytest.raises(InvalidInputError, match="orientation 6"):
+        read(path)
+    grey = write(tmp_path / "y.tif", numbers(1, 6, 7), "pages", extratags=rotated)
+    np.testing.assert_array_equal(read(grey).pixels, np.rot90(numbers(6, 7), -1)[None])
 
 
 def test_e4_pages_that_differ_are_not_bands(tmp_path: Path) -> None:

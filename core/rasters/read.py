@@ -96,9 +96,9 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     header = tiff_header.read_header(file)
     file.seek(0)
     header.check(options)
-    georeferenced = header.is_georeferenced and header.num_pages == 1 and header.has_plain_numbers
+    plain = header.num_pages == 1 and header.has_plain_numbers and header.is_upright
     alpha_is_a_band = header.alpha is not None and (bool(options.bands) or options.in_chans == header.samples)
-    if options.geo or (georeferenced and has_package("rasterio")):
+    if options.geo or (plain and header.is_georeferenced and has_package("rasterio")):
         from zoo.core.rasters.geo import open_geotiff
 
         return open_geotiff(file, item, header, options)
@@ -106,7 +106,7 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
         from zoo.core.rasters.photograph import Photograph
 
         photograph = Photograph(file, options)
-        photograph.georeference = from_tags(header.tags)
+        photograph.georeference = from_tags(header.tags) if header.is_upright else None
         return photograph
     from zoo.core.rasters.tiff import TiffRaster
 

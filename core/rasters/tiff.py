@@ -28,7 +28,7 @@ size of their own, which may be anything.
 """
 
 _MIN_COMPRESSED = 1 << 16
-_JPEG_TABLES = 347
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 
 
 class TiffRaster(RasterFile):
@@ -41,15 +41,22 @@ class TiffRaster(RasterFile):
                 f"{header.samples} samples of {header.bits} bits in the colour space {header.photometric} of TIFF, "
                 "where grey, RGB or bands were expected."
             )
+        if not header.is_upright:
+            raise InvalidInputError(
+                f"orientation {header.value(tiff_header.ORIENTATION, 1)}, which is applied to 8-bit pictures and grey "
+                "ones only.",
+                hint="Save it upright.",
+            )
         tifffile = import_extra("tifffile", "tiff", "Reading this kind of TIFF (many bands, deep colour, numbers)")
         self._file = file
         self._header = header
         self._tiff = tifffile.TiffFile(file)
         everything = [self._tiff.pages[i].aspage() for i in range(len(self._tiff.pages))]
-        self._pages = [page for page in everything if not page.subfiletype & 5]  # neither overview nor mask
-        self._mask = next((p for p in everything if p.subfiletype & 4 and not p.subfiletype & 1), None)
+        self._pages = [page for page in everything if not page.subfiletype & (_REDUCED | _MASK)]
         first = self._pages[0]
         self.height, self.width = first.imagelength, first.imagewidth
+        masks = (page for page in everything if page.subfiletype & _MASK and page.shape == (self.height, self.width))
+        self._mask = next(masks, None)
         self._samples = _band_samples(header, options)
         self.num_bands = len(self._samples) if len(self._pages) == 1 else len(self._pages)
         self.georeference = from_tags(header.tags)
@@ -82,17 +89,20 @@ class TiffRaster(RasterFile):
         # A contiguous alpha sample is decoded with the rest and then left out.
         planes = [_read_page(self._file, page, window) for page in self._pages]
         pixels = planes[0][self._samples] if len(planes) == 1 else np.concatenate(planes)
-        bits = self._header.bits
+        valid = self._valid(pixels, window)
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
-        white = 1.0 if pixels.dtype.kind == "f" else float(2 ** (bits - (pixels.dtype.kind == "i")) - 1)
-        if self._header.photometric == tiff_header.WHITE_IS_ZERO and pixels.dtype.kind == "u":
+        kind, bits = pixels.dtype.kind, self._header.bits
+        white = 1.0 if kind == "f" else float(2 ** (bits - (kind == "i")) - 1)
+        if self._header.photometric == tiff_header.WHITE_IS_ZERO and kind == "u":
             pixels = pixels.dtype.type(white) - pixels
-        return Raster(pixels=pixels, white=white, valid=self._valid(pixels, window), picture=self._header.is_picture)
+        return Raster(pixels=pixels, white=white, valid=valid, picture=self._header.is_picture)
 
     def _valid(self, pixels: NDArray[Any], window: Window) -> NDArray[Any] | None:
-        nodata = self._header.nodata
-        valid = None if nodata is None or np.isnan(nodata) else pixels != np.asarray(nodata).astype(pixels.dtype)
+        nodata, valid = self._header.nodata, None
+        if nodata is not None and not np.isnan(nodata):
+            with np.errstate(over="ignore"):  # a number that the type cannot hold is nowhere
+                valid = pixels != nodata
         if self._mask is not None:
             unmasked = _read_page(self._file, self._mask, window)[0] != 0
             valid = unmasked if valid is None else valid & unmasked
@@ -128,14 +138,13 @@ def _codec(page: Any) -> str:
 
 
 def _read_page(file: BinaryIO, page: Any, window: Window) -> NDArray[Any]:
-    """Samples of a window of one page: (samples, height, width), native byte order; sparse segments hold 0."""
+    """Samples of a window of one page (samples, height, width), native; no data or 0 where nothing is stored."""
     left, top, width, height = window
     dtype = page.dtype.newbyteorder("=")
     pixels = np.full((page.samplesperpixel, height, width), page.nodata, dtype)
-    tables = page.jpegtables if _JPEG_TABLES in page.tags else None
     for index in _segments(page, window):
         data = _segment_bytes(file, page, index)
-        segment, (plane, _, y, x, sample), _ = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)
+        segment, (plane, _, y, x, sample), _ = page.decode(data, index)
         if segment is None:
             continue
         values = segment[0].transpose(2, 0, 1)  # (samples, rows, columns) of one slice

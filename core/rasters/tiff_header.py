@@ -14,11 +14,11 @@ _MAX_TAGS = 4096
 _MAX_VALUES = 1 << 16
 
 NEW_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-SAMPLES, ROWS_PER_STRIP, PLANAR, TILE_WIDTH, TILE_HEIGHT = 277, 278, 284, 322, 323
+ORIENTATION, SAMPLES, ROWS_PER_STRIP, PLANAR, TILE_WIDTH, TILE_HEIGHT = 274, 277, 278, 284, 322, 323
 EXTRA_SAMPLES, SAMPLE_FORMAT, NODATA = 338, 339, 42113
 _WANTED = {
-    NEW_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP, PLANAR, TILE_WIDTH,
-    TILE_HEIGHT, EXTRA_SAMPLES, SAMPLE_FORMAT, NODATA, *GEO_TAGS,
+    NEW_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, ROWS_PER_STRIP, PLANAR,
+    TILE_WIDTH, TILE_HEIGHT, EXTRA_SAMPLES, SAMPLE_FORMAT, NODATA, *GEO_TAGS,
 }  # fmt: skip
 
 # Field type -> struct letter; a rational is left out, none of the tags above is one.
@@ -80,6 +80,11 @@ class TiffHeader(NamedTuple):
             return float(text.rstrip(b"\0 ").decode("ascii"))
         except ValueError:
             return None
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the first row is the top one and the first column the left one."""
+        return self.value(ORIENTATION, 1) in (0, 1)
 
     @property
     def is_georeferenced(self) -> bool:
