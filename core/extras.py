@@ -36,4 +36,6 @@ def has_package(module: str) -> bool:
     import sys
     from importlib.util import find_spec
 
-    return module in sys.modules or find_spec(module) is not None
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return find_spec(module) is not None

@@ -121,8 +121,13 @@ def test_e4_an_internal_mask_says_where_data_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path).valid, np.broadcast_to(mask, (4, 6, 7)))
 
 
-def test_alpha_says_where_data_is_and_is_no_band(tmp_path: Path) -> None:
-    values = numbers(4, 6, 7)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("with_rasterio", [True, False])
+def test_alpha_says_where_data_is_and_is_no_band(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, with_rasterio: bool
+) -> None:
+    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: with_rasterio)
+    values = numbers(4, 6, 7, dtype=dtype)
     values[3, :, :3] = 0
     path = write(tmp_path / "x.tif", values, photometric="rgb", alpha="unspecified")
     with rasterio.open(path, "r+") as file:
@@ -130,7 +135,8 @@ def test_alpha_says_where_data_is_and_is_no_band(tmp_path: Path) -> None:
         file.colorinterp = (kinds.red, kinds.green, kinds.blue, kinds.alpha)
     found = read_image(path, 3)
     np.testing.assert_array_equal(found.pixels, values[:3])
-    np.testing.assert_array_equal(found.valid, np.broadcast_to(values[3] != 0, (3, 6, 7)))
+    assert found.valid is not None
+    np.testing.assert_array_equal(np.broadcast_to(found.valid, (3, 6, 7)), np.broadcast_to(values[3] != 0, (3, 6, 7)))
     np.testing.assert_array_equal(read_image(path, 4).pixels, values)
 
 

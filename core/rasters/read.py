@@ -97,12 +97,13 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     file.seek(0)
     header.check(options)
     plain = header.num_pages == 1 and header.has_plain_numbers and header.is_upright
-    alpha_is_a_band = header.alpha is not None and (bool(options.bands) or options.in_chans == header.samples)
+    # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
+    alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
     if options.geo or (plain and header.is_georeferenced and has_package("rasterio")):
         from zoo.core.rasters.geo import open_geotiff
 
         return open_geotiff(file, item, header, options)
-    if header.suits_pillow and header.nodata is None and not alpha_is_a_band:
+    if header.suits_pillow and header.nodata is None and not (header.alpha is not None and alpha_counts):
         from zoo.core.rasters.photograph import Photograph
 
         photograph = Photograph(file, options)

@@ -90,6 +90,10 @@ class TiffRaster(RasterFile):
         planes = [_read_page(self._file, page, window) for page in self._pages]
         pixels = planes[0][self._samples] if len(planes) == 1 else np.concatenate(planes)
         valid = self._valid(pixels, window)
+        alpha = self._header.alpha
+        if alpha is not None and alpha not in self._samples and self._header.is_georeferenced:
+            opaque = planes[0][alpha] != 0
+            valid = opaque if valid is None else valid & opaque
         if pixels.dtype.kind == "b":
             pixels = pixels.view(np.uint8)
         kind, bits = pixels.dtype.kind, self._header.bits
