@@ -29,8 +29,9 @@ from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.feature_folder import FeatureFolder, shard_name
-from zoo.core.images import ImageInput, read_image
+from zoo.core.images import ImageInput
 from zoo.core.preprocess import Preprocess
+from zoo.core.rasters.read import read_image
 from zoo.core.stored_tensor import StoredTensor
 
 SCHEMA_VERSION = 1

@@ -9,6 +9,8 @@ Bit for bit the evaluation transform under which the published timm checkpoints 
 - `border` scales the image until it just fits into the target, `round(side / ratio)`, and pads with the mean colour;
 - the crop begins at `round((side - size) / 2)`, halves to even;
 - 8-bit values are divided by 255 in float32, then `(x - mean) / std` per channel.
+
+Other numbers are resized band by band in float32, and divided by the largest number of their bit depth, or by `scale`.
 """
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.images import MAX_PIXELS, Pixels
+from zoo.core.rasters.options import MAX_PIXELS
+from zoo.core.rasters.raster import Raster
 from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    import torch
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -36,6 +41,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 CROP_MODES = ("center", "squash", "border")
+NODATA = ("mean", "zero", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,9 @@ class Preprocess:
     """The evaluation transform of one model.
 
     `size` is (height, width) in pixels; `mean` and `std` are per channel on a 0..1 scale, their length is the number of
-    channels. Raises InvalidInputError where the values make no transform.
+    channels. `scale` is the number that becomes 1.0; None: the largest of the file's bit depth, 1.0 for floating point.
+    Without `resize` an image is taken as it is, nothing cut. Where an image has no data, `nodata` puts the mean, which
+    is 0 after normalising, or the number zero, or raises. Raises InvalidInputError where the values make no transform.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -52,6 +60,9 @@ class Preprocess:
     crop_mode: str = "center"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    scale: float | None = None
+    resize: bool = True
+    nodata: str = "mean"
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
@@ -60,6 +71,10 @@ class Preprocess:
             raise InvalidInputError(f"Interpolation is one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
         if self.crop_mode not in CROP_MODES:
             raise InvalidInputError(f"Crop mode is one of {', '.join(CROP_MODES)}, not {self.crop_mode!r}.")
+        if self.nodata not in NODATA:
+            raise InvalidInputError(f"What to do without data is one of {', '.join(NODATA)}, not {self.nodata!r}.")
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise InvalidInputError(f"A scale is a positive number, not {self.scale}.")
         if not 0 < self.crop_pct < math.inf:
             raise InvalidInputError(f"crop_pct is a positive fraction, not {self.crop_pct}.")
         if len(self.mean) != len(self.std) or not self.mean:
@@ -70,7 +85,16 @@ class Preprocess:
             raise InvalidInputError(f"mean and std must be finite and std not 0, found {self.mean} and {self.std}.")
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any], in_chans: int = 3, test: bool = False) -> Preprocess:
+    def from_cfg(
+        cls,
+        cfg: Mapping[str, Any],
+        in_chans: int = 3,
+        test: bool = False,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **options: Any,
+    ) -> Preprocess:
         """The transform that a default config describes; what it leaves out takes timm's defaults.
 
         Args:
@@ -78,6 +102,9 @@ class Preprocess:
             in_chans: channels that the model reads. With 1, three means and stds become their average; for any other
                 number the config must have that many.
             test: prefer `test_input_size` and `test_crop_pct` where the config has them.
+            mean: instead of the config's; one value serves all channels.
+            std: likewise.
+            options: `scale`, `resize` and `nodata`, of which a config says nothing.
 
         Raises:
             InvalidInputError: mean and std are for another number of channels, or a value makes no sense.
@@ -89,8 +116,9 @@ class Preprocess:
                 interpolation=cfg.get("interpolation") or "bicubic",
                 crop_pct=float((test and cfg.get("test_crop_pct")) or cfg.get("crop_pct") or 0.875),
                 crop_mode=cfg.get("crop_mode") or "center",
-                mean=_for_channels("mean", cfg.get("mean") or IMAGENET_MEAN, in_chans),
-                std=_for_channels("std", cfg.get("std") or IMAGENET_STD, in_chans),
+                mean=_for_channels("mean", _each(mean, in_chans) or cfg.get("mean") or IMAGENET_MEAN, in_chans),
+                std=_for_channels("std", _each(std, in_chans) or cfg.get("std") or IMAGENET_STD, in_chans),
+                **options,
             )
         except InvalidInputError:
             raise
@@ -101,23 +129,70 @@ class Preprocess:
     def in_chans(self) -> int:
         return len(self.mean)
 
-    def __call__(self, image: Pixels) -> torch.Tensor:
-        """Normalised float32 tensor (channels, height, width) of one image.
+    @property
+    def min_size(self) -> int:
+        """Pixels that the sides of an image must have to be made smaller only; 0 where it stays as it is."""
+        return max(math.floor(side / self.crop_pct) for side in self.size) if self.resize else 0
+
+    def __call__(self, image: Image.Image | Raster) -> torch.Tensor:
+        """Normalised float32 tensor (channels, height, width) of one image; see `array`."""
+        import torch
+
+        return torch.from_numpy(self.array(image))
+
+    def array(self, image: Image.Image | Raster) -> NDArray[np.float32]:
+        """Normalised float32 array (channels, height, width) of one image.
+
+        8-bit images are resized in 8 bits, as the reference does it; all others in float32. Where resizing overshoots,
+        integers are kept within their range, unless `scale` says that it means nothing.
 
         Args:
-            image: an 8-bit Pillow image of mode L or RGB, or a float32 array (channels, height, width) in 0..1.
+            image: an 8-bit Pillow image of mode L or RGB, or a raster.
 
         Raises:
-            InvalidInputError: the image has another number of channels, or is too elongated to be resized.
+            InvalidInputError: the image has another number of channels, is too elongated to be resized, or has no data
+                somewhere and `nodata` is "error".
         """
-        planes = [image] if isinstance(image, Image.Image) else [Image.fromarray(band) for band in image]
-        found = sum(len(plane.getbands()) for plane in planes)
-        if found != self.in_chans:
-            raise InvalidInputError(f"The image has {found} channel(s), the model reads {self.in_chans}.")
-        width, height = self._resized(*planes[0].size)
-        resampling = INTERPOLATIONS[self.interpolation]
-        bands = np.concatenate([_unit_scale(plane.resize((width, height), resampling)) for plane in planes])
-        return (torch.from_numpy(self._crop(bands)) - _column(self.mean)) / _column(self.std)
+        raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
+        if raster.num_bands != self.in_chans:
+            raise InvalidInputError(f"The image has {raster.num_bands} channel(s), the model reads {self.in_chans}.")
+        scale = np.float32(self.scale or raster.white)
+        bands = self._resize_bands(self._planes(raster, scale), raster.size)
+        overshot = bands.dtype != np.uint8
+        if self.resize:
+            bands = self._crop(bands, scale)
+        unit: NDArray[np.float32] = bands.astype(np.float32) / scale
+        if overshot and self.scale is None and not _is_float(raster):
+            unit = np.clip(unit, np.float32(0), np.float32(1))
+        normalised: NDArray[np.float32] = (unit - _column(self.mean)) / _column(self.std)
+        return normalised
+
+    def _planes(self, raster: Raster, scale: np.float32) -> NDArray[Any] | Image.Image:
+        """What is resized: a Pillow image, or bands of 8-bit numbers or float32, without gaps in the data."""
+        if isinstance(raster.pixels, Image.Image):
+            return raster.pixels
+        missing = None if raster.valid is None else ~raster.valid
+        if _is_float(raster) and not (finite := np.isfinite(raster.pixels)).all():
+            missing = ~finite if missing is None else ~finite | missing
+        if missing is None or not missing.any():
+            in_8_bits = raster.pixels.dtype == np.uint8 and raster.white == 255
+            return raster.pixels if in_8_bits else raster.pixels.astype(np.float32)
+        if self.nodata == "error":
+            share = np.broadcast_to(missing, raster.pixels.shape).mean()
+            raise InvalidInputError(
+                f"There is no data in {share:.1%} of the image.", hint="Fill it: --nodata mean, or --nodata zero."
+            )
+        fill = scale * _column(self.mean) if self.nodata == "mean" else np.float32(0)
+        filled: NDArray[Any] = np.where(missing, fill, raster.pixels.astype(np.float32))
+        return filled
+
+    def _resize_bands(self, planes: NDArray[Any] | Image.Image, size: tuple[int, int]) -> NDArray[Any]:
+        """(channels, height, width) of 8-bit numbers or float32, before the crop. `size` is width and height now."""
+        images = [planes] if isinstance(planes, Image.Image) else [Image.fromarray(plane) for plane in planes]
+        if self.resize:
+            target, resampling = self._resized(*size), INTERPOLATIONS[self.interpolation]
+            images = [image.resize(target, resampling) for image in images]
+        return np.concatenate([_bands_first(image) for image in images])
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height to resize an image of this size to."""
@@ -137,23 +212,24 @@ class Preprocess:
             )
         return size
 
-    def _crop(self, bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _crop(self, bands: NDArray[Any], scale: np.float32) -> NDArray[Any]:
         """Cut the centre of (channels, height, width); where it is too small, pad first."""
         height, width = self.size
         missing_h, missing_w = max(height - bands.shape[1], 0), max(width - bands.shape[2], 0)
         if missing_h or missing_w:
-            padded = np.empty((len(bands), bands.shape[1] + missing_h, bands.shape[2] + missing_w), np.float32)
-            padded[:] = self._fill()
+            shape = (len(bands), bands.shape[1] + missing_h, bands.shape[2] + missing_w)
+            padded = np.empty(shape, bands.dtype)
+            padded[:] = self._fill(scale)
             top, left = missing_h // 2, missing_w // 2
             padded[:, top : top + bands.shape[1], left : left + bands.shape[2]] = bands
             bands = padded
         top, left = (round((n - size) / 2) for n, size in zip(bands.shape[1:], self.size, strict=True))
         return bands[:, top : top + height, left : left + width]
 
-    def _fill(self) -> NDArray[np.float32]:
+    def _fill(self, scale: np.float32) -> NDArray[np.float32]:
         """Padding colour (channels, 1, 1): the mean as an 8-bit value in border mode, else black."""
         levels = [round(255 * m) if self.crop_mode == "border" else 0 for m in self.mean]
-        return (np.array(levels, np.float32) / np.float32(255))[:, None, None]
+        return _column(levels) * (scale / np.float32(255))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for a `config.json`."""
@@ -172,15 +248,19 @@ def _for_channels(name: str, values: Sequence[float], in_chans: int) -> tuple[fl
     )
 
 
-def _unit_scale(image: Image.Image) -> NDArray[np.float32]:
-    """Pillow image to float32 (channels, height, width) in 0..1."""
+def _each(values: Sequence[float] | None, in_chans: int) -> tuple[float, ...]:
+    """What was asked for instead of a config's values: one for each channel."""
+    return tuple(values or ()) * (in_chans if values is not None and len(values) == 1 else 1)
+
+
+def _is_float(raster: Raster) -> bool:
+    return not isinstance(raster.pixels, Image.Image) and raster.pixels.dtype.kind == "f"
+
+
+def _bands_first(image: Image.Image) -> NDArray[Any]:
     values = np.asarray(image)
-    if values.dtype == np.uint8:
-        scaled = values.astype(np.float32) / np.float32(255)
-    else:
-        scaled = np.clip(values, np.float32(0), np.float32(1))  # bicubic and lanczos overshoot
-    return scaled[None] if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
-def _column(values: Sequence[float]) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32)[:, None, None]
+def _column(values: Sequence[float]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)[:, None, None]

@@ -15,7 +15,7 @@ ROOMS = ("cli", "core", "models", "weights_cache", "zoo")
 # core has two sides: these modules build and run models, all others are free of torch.
 TORCH_SIDE = {
     "core.adapt_weights", "core.build", "core.build_index", "core.export_features", "core.feature_folder",
-    "core.features", "core.images", "core.load", "core.preprocess", "core.save",
+    "core.features", "core.load", "core.preprocess", "core.save",
 }  # fmt: skip
 LAYER = {"cli": 3, "core torch side": 2, "models": 1, "weights_cache": 1, "core": 0}
 
@@ -28,6 +28,7 @@ def modules():
 
 
 MODULES = dict(modules())
+TORCH_SIDE |= {module for module in MODULES if module.startswith("core.rasters")}  # numpy and Pillow
 
 
 def layer(module):

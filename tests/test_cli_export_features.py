@@ -18,8 +18,8 @@ import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.adapt_file import adapt_file
-from zoo.core.images import read_image
 from zoo.core.preprocess import Preprocess
+from zoo.core.rasters.read import read_image
 
 DATA = Path(__file__).parent / "data"
 

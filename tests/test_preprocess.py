@@ -12,6 +12,7 @@ from PIL import Image
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.preprocess import INTERPOLATIONS, Preprocess
+from zoo.core.rasters.raster import Raster
 from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
 
 DATA = Path(__file__).parent / "data"
@@ -72,8 +73,8 @@ def test_every_interpolation_is_pillows_of_that_name(cat: Image.Image, interpola
 
 
 def test_float_bands_agree_with_the_8_bit_path_to_two_levels(cat: Image.Image) -> None:
-    bands = np.asarray(cat).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    difference = (Preprocess()(cat) - Preprocess()(bands)).abs() * torch.from_numpy(STD)
+    deep = Raster(pixels=np.asarray(cat).transpose(2, 0, 1).astype(np.uint16) * 257, white=65535.0)
+    difference = (Preprocess()(cat) - Preprocess()(deep)).abs() * torch.from_numpy(STD)
     # The 8-bit path rounds after the horizontal and after the vertical pass.
     assert difference.max().item() <= 2 / 255
 
@@ -81,9 +82,9 @@ def test_float_bands_agree_with_the_8_bit_path_to_two_levels(cat: Image.Image) -
 def test_bands_are_independent_and_keep_their_order(cat: Image.Image) -> None:
     bands = np.asarray(cat).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     mean, std = (0.1, 0.2, 0.3, 0.4, 0.5), (0.5, 0.4, 0.3, 0.2, 0.1)
-    got = Preprocess.from_cfg({"mean": mean, "std": std}, in_chans=5)(bands[[0, 1, 2, 0, 1]])
+    got = Preprocess.from_cfg({"mean": mean, "std": std}, in_chans=5)(Raster(pixels=bands[[0, 1, 2, 0, 1]], white=1.0))
     for band, source in enumerate([0, 1, 2, 0, 1]):
-        alone = Preprocess(mean=(mean[band],), std=(std[band],))(bands[source : source + 1])
+        alone = Preprocess(mean=(mean[band],), std=(std[band],))(Raster(pixels=bands[source : source + 1], white=1.0))
         assert torch.equal(got[band : band + 1], alone)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
+
+from zoo.core.inputs.image_input import Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +19,11 @@ class Raster:
         pixels: an 8-bit Pillow image of mode L or RGB, upright, or an array (bands, height, width) in the numbers of
             the file: any integer or floating dtype, native byte order.
         white: the number that counts as 1.0: the largest of the file's bit depth, 1.0 for floating point.
-        valid: (height, width), False where the file says that there is no data; None where all is data.
+        valid: (height, width), or (bands, height, width) where bands differ: False where the file says that there is no
+            data; None where all is data.
         band_names: as the file states them, empty where it does not.
         georeference: crs and transform as plain values, for the manifest; None where the file has none.
+        picture: grey or colour as people see it, which may be turned from one into the other.
     """
 
     pixels: Image.Image | NDArray[Any]
@@ -27,7 +31,25 @@ class Raster:
     valid: NDArray[Any] | None = None
     band_names: tuple[str, ...] = ()
     georeference: dict[str, Any] | None = None
+    picture: bool = False
 
     @property
     def num_bands(self) -> int:
         return len(self.pixels.getbands()) if isinstance(self.pixels, Image.Image) else self.pixels.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as Pillow has them."""
+        if isinstance(self.pixels, Image.Image):
+            return self.pixels.size
+        return self.pixels.shape[2], self.pixels.shape[1]
+
+    def crop(self, window: Window) -> Raster:
+        """The pixels of a window, which must be within; the georeference is left as it is."""
+        left, top, width, height = window
+        if (width, height) == self.size:
+            return self
+        if isinstance(self.pixels, Image.Image):
+            return replace(self, pixels=self.pixels.crop((left, top, left + width, top + height)))
+        part = (..., slice(top, top + height), slice(left, left + width))
+        return replace(self, pixels=self.pixels[part], valid=None if self.valid is None else self.valid[part])

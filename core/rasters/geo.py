@@ -1,0 +1,144 @@
+"""Georeferenced rasters through rasterio (GDAL): windows, masks, nodata, band names, coordinate systems.
+
+GDAL can follow a file to others and to the network. Here it opens one file, through a descriptor, as the one format
+that it was found to be: no name is interpreted, no sidecar file is looked for, no other driver is asked.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.extras import import_extra
+from zoo.core.inputs.image_input import ImageInput, Window
+from zoo.core.rasters.arrays import white_of
+from zoo.core.rasters.options import ReadOptions
+from zoo.core.rasters.raster import Raster
+from zoo.core.rasters.raster_file import RasterFile
+from zoo.core.rasters.tiff_header import WHITE_IS_ZERO, TiffHeader
+
+_PURPOSE = "Reading this raster with its georeference"
+_NETWORK_DRIVERS = frozenset(
+    {"HTTP", "WMS", "WCS", "WMTS", "OGCAPI", "DAAS", "PLMOSAIC", "EEDAI", "STACIT", "STACTA", "DODS", "NGW"}
+)
+_ENVIRONMENT = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecar files
+    "GDAL_PAM_ENABLED": "NO",  # no .aux.xml, read or written
+    "GDAL_GEOREF_SOURCES": "INTERNAL",  # no world files
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",  # no URL has this name
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_SKIP": " ".join(sorted(_NETWORK_DRIVERS)),
+    "GDAL_CACHEMAX": 64,  # MB
+    "GDAL_NUM_THREADS": 1,
+}
+_MAX_VRT = 1 << 24  # bytes
+_ELSEWHERE = ("/vsi", "://", "<gdal_wms", "<wms", "python")
+
+
+class GeoRaster(RasterFile):
+    """A dataset of GDAL. Bands have the numbers of the file; a scale and offset that it declares are not applied."""
+
+    def __init__(self, path: str, driver: str, options: ReadOptions, header: TiffHeader | None, fd: int = -1) -> None:
+        super().__init__(options)
+        self._fd = fd  # closed with the dataset, which reads through it
+        self._rasterio = import_extra("rasterio", "geo", _PURPOSE)
+        warnings.filterwarnings("ignore", category=self._rasterio.errors.NotGeoreferencedWarning)
+        self._header = header
+        with self._rasterio.Env(**_ENVIRONMENT) as environment:
+            if driver == "VRT" and _NETWORK_DRIVERS & set(environment.drivers()):
+                raise InvalidInputError("GDAL runs with drivers that use the network, so no virtual raster is read.")
+            self._dataset = self._rasterio.open(path, driver=driver)
+        dataset = self._dataset
+        self.height, self.width = dataset.height, dataset.width
+        self._bands = self._band_numbers()
+        self.num_bands = len(self._bands)
+        names = tuple(dataset.descriptions[i - 1] or "" for i in self._bands)
+        self.band_names = names if any(names) else ()
+        self.georeference = self._georeference()
+        if any(np.dtype(name).kind not in "iuf" for name in dataset.dtypes):
+            raise InvalidInputError(
+                f"bands of type {dataset.dtypes[0]}, where integers or floating point were expected."
+            )
+
+    def _band_numbers(self) -> list[int]:
+        """From 1; declared alpha only where the model reads as many bands, or bands are chosen."""
+        alpha = self._rasterio.enums.ColorInterp.alpha
+        every = list(self._dataset.indexes)
+        keep_alpha = bool(self.options.bands) or self.options.in_chans == len(every)
+        return [i for i in every if keep_alpha or self._dataset.colorinterp[i - 1] != alpha]
+
+    def _georeference(self) -> dict[str, Any] | None:
+        found: dict[str, Any] = {}
+        crs, transform = self._dataset.crs, self._dataset.transform
+        if crs:
+            code = crs.to_epsg()
+            found["crs"] = f"EPSG:{code}" if code else crs.to_wkt()
+        if not transform.is_identity:
+            found["transform"] = [float(v) for v in transform[:6]]
+        return found or None
+
+    def _decode(self, window: Window) -> Raster:
+        area = self._rasterio.windows.Window(*window)
+        with self._rasterio.Env(**_ENVIRONMENT):
+            pixels = self._dataset.read(self._bands, window=area)
+            valid = None
+            all_valid = [self._rasterio.enums.MaskFlags.all_valid]
+            if any(self._dataset.mask_flag_enums[i - 1] != all_valid for i in self._bands):
+                valid = self._dataset.read_masks(self._bands, window=area) != 0
+        white = self._white(pixels.dtype)
+        if self._header and self._header.photometric == WHITE_IS_ZERO and pixels.dtype.kind == "u":
+            pixels = pixels.dtype.type(white) - pixels
+        picture = self._header is not None and self._header.is_picture
+        return Raster(pixels=pixels, white=white, valid=valid, picture=picture)
+
+    def _white(self, dtype: np.dtype[Any]) -> float:
+        bits = self._dataset.tags(self._bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "")
+        if dtype.kind == "u" and bits.isdecimal() and 0 < int(bits) <= 8 * dtype.itemsize:
+            return float(2 ** int(bits) - 1)
+        return white_of(dtype)
+
+    def close(self) -> None:
+        self._dataset.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: ReadOptions) -> GeoRaster:
+    """A GeoTIFF, by its descriptor: its name means nothing to GDAL, and it has no neighbours."""
+    if header.num_pages > 1:
+        raise InvalidInputError(f"{header.num_pages} pages, where a georeferenced image has one.")
+    fd = os.dup(file.fileno()) if not item.member else os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
+    path = f"/dev/fd/{fd}"
+    if item.member:
+        path = f"/vsisubfile/{item.offset}_{item.size},{path}"
+    try:
+        return GeoRaster(path, "GTiff", options, header, fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def open_vrt(file: BinaryIO, item: ImageInput, options: ReadOptions) -> GeoRaster:
+    """A virtual raster made of other local files.
+
+    Raises:
+        InvalidInputError: `options.allow_vrt` does not say so, or it names something that is not a local file.
+    """
+    if not options.allow_vrt:
+        raise InvalidInputError(
+            "a virtual raster (VRT), which refers to other files.",
+            hint="Make a GeoTIFF of it: gdal_translate IN.vrt OUT.tif; or pass --allow-vrt.",
+        )
+    if item.member:
+        raise InvalidInputError("a virtual raster (VRT) within an archive, where its files cannot be found.")
+    text = html.unescape(file.read(_MAX_VRT).decode("utf-8", "replace")).lower()
+    found = next((mark for mark in _ELSEWHERE if mark in text), None)
+    if found or file.read(1):
+        raise InvalidInputError(f"a virtual raster of more than local files: it holds {found or 'too much'}.")
+    # "/./" keeps GDAL from taking a path for one of its virtual file systems.
+    return GeoRaster("/." + os.path.abspath(item.path), "VRT", options, None)

@@ -1,0 +1,65 @@
+"""How images are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo.core.errors import InvalidInputError, UsageError
+
+MAX_PIXELS = 2**30 // 12
+"""Above it an image counts as a decompression bomb: 89 megapixels of three bands, where Pillow begins to warn."""
+
+AXES = ("auto", "chw", "hwc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How images are read.
+
+    Args:
+        in_chans: channels that the model reads; None where nothing is expected. It tells the axes of arrays, and
+            whether the alpha channel that a TIFF declares is a band.
+        bands: bands to take, in this order: numbers from 1, or names that the file gives them. Empty: all.
+        axes: order of an array of three axes, one of AXES.
+        npz_key: which array of an .npz file; may be empty where it has only one.
+        geo: read TIFF through rasterio even without georeference, and do not do without it.
+        allow_vrt: read GDAL's virtual rasters, which are lists of other local files.
+        min_size: with it, a JPEG may be decoded at a fraction of its size whose sides are not below this many pixels:
+            faster, and not the same numbers. 0: always in full.
+        max_pixels: most pixels of three bands that one read may give; fewer for more bands.
+    """
+
+    in_chans: int | None = None
+    bands: tuple[str, ...] = ()
+    axes: str = "auto"
+    npz_key: str = ""
+    geo: bool = False
+    allow_vrt: bool = False
+    min_size: int = 0
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.axes not in AXES:
+            raise UsageError(f"Axes are one of {', '.join(AXES)}, not {self.axes!r}.")
+        if self.max_pixels < 1 or self.min_size < 0:
+            raise UsageError("The limit on pixels is 1 or more, a smallest size 0 or more.")
+
+    @property
+    def expected_bands(self) -> int | None:
+        """How many bands a file must have; None where any number will do."""
+        return None if self.bands else self.in_chans
+
+    def check_size(self, width: int, height: int, bands: int = 1) -> None:
+        """Refuse to decode what has no pixels, or more than the limit.
+
+        Raises:
+            InvalidInputError: for both.
+        """
+        if min(width, height, bands) < 1:
+            raise InvalidInputError(f"{width}x{height} pixels of {bands} bands: there is no image.")
+        if width * height * max(bands, 3) > 3 * self.max_pixels:
+            of_bands = f" of {bands} bands" if bands > 3 else ""
+            raise InvalidInputError(
+                f"{width}x{height} pixels{of_bands}, more than the limit of {3 * self.max_pixels // max(bands, 3)}.",
+                hint="Read it in tiles (--tile), or raise the limit (--max-pixels).",
+            )
