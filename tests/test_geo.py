@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.inputs.image_input import ImageInput, Window
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -224,7 +224,7 @@ def vrt(source: str, *, relative: bool = False) -> str:
 def test_e6_a_url_is_only_a_name_of_a_file_that_is_not_there(server: tuple[str, list[str]]) -> None:
     url, asked = server
     for path in (f"{url}/x.tif", f"/vsicurl/{url}/x.tif", f"/vsizip/vsicurl/{url}/x.zip/x.tif"):
-        with pytest.raises(InvalidInputError, match="No such file"):
+        with pytest.raises(NotFoundError, match="no file"):
             read_image(path)
     assert asked == []
 

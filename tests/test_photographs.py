@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.inputs.image_input import ImageInput, Window
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -295,7 +295,7 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"gone\.jpg: could not be read: No such file"):
+    with pytest.raises(NotFoundError, match=r"no file .*gone\.jpg"):
         read_image(tmp_path / "gone.jpg")
 
 
@@ -347,7 +347,7 @@ def test_a_member_of_an_archive_is_read_in_place(tmp_path: Path, ramp: Image.Ima
     np.testing.assert_array_equal(rgb(read_image(items[1])), np.asarray(ramp)[::-1, ::-1])
     with pytest.raises(InvalidInputError, match=r"a\.tar/x\.png: "):
         read_image(items[0]._replace(size=items[0].size // 2))
-    with pytest.raises(InvalidInputError, match=r"a\.tar/y\.png: the archive ends"):
+    with pytest.raises(InvalidInputError, match=r"a\.tar' ends .* before its member 'y\.png' does"):
         read_image(items[1]._replace(offset=1 << 20))
 
 

@@ -80,18 +80,22 @@ def open_input(item: ImageInput) -> BinaryIO:
 
 def _open_regular(path: str, source: str) -> io.FileIO:
     try:
-        # Without waiting for the other end of a pipe.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = io.FileIO(path, opener=_open_without_waiting)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"There is no file {path!r} (any more).", path=source) from None
     except OSError as error:
         raise InvalidInputError(f"{path!r} could not be opened: {error.strerror}.", path=source) from error
     except ValueError:
         raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=source) from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise InvalidInputError(f"{path!r} is not a regular file.", path=source)
-    return io.FileIO(fd)
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Not for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _MemberBytes(io.RawIOBase):

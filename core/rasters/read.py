@@ -10,12 +10,12 @@ from typing import BinaryIO
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
+from zoo.core.inputs.tar_archive import open_input
 from zoo.core.rasters.bands import select_bands
 from zoo.core.rasters.georeference import from_tags
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile, explain, unknown_format
-from zoo.core.rasters.source import open_source
 
 _DEFAULTS = ReadOptions()
 _SNIFFED = 512  # bytes
@@ -32,11 +32,10 @@ def open_raster(item: ImageInput, options: ReadOptions = _DEFAULTS) -> Iterator[
     `options.allow_vrt` says so.
 
     Raises:
+        NotFoundError: it is gone.
         InvalidInputError: it is in no known format, damaged, or a package is missing that reads it.
     """
-    with explain(item.source):
-        file = open_source(item)
-    with file:
+    with open_input(item) as file:
         with explain(item.source):
             raster_file = _open(file, item, options)
         raster_file.name = item.source
