@@ -38,7 +38,7 @@ class Folding(NamedTuple):
     note: str = ""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
     """Fold every batch norm that only rescales the output of one convolution or linear layer.
 
