@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import select
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -15,7 +17,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.decode_pool import decode_ahead
 
 WORKERS = pytest.mark.parametrize("workers", [0, 2], ids=["threads", "processes"])
-HANG_SECONDS = 1.5
+HANG_SECONDS = 3
 """After which a process counts as hung: longer than any of these items takes on a busy machine."""
 
 
@@ -38,6 +40,8 @@ def decode(item):
         os.kill(os.getpid(), signal.SIGSEGV)
     while item.deed == "hang":
         pass
+    if item.deed == "pid":
+        return os.getpid()
     if item.deed == "refuse":
         raise InvalidInputError(f"{item.source}: not an image.", hint="Look at it.", path=item.source)
     if item.deed == "memory":
@@ -85,10 +89,9 @@ def test_a_bug_is_not_taken_for_a_bad_item(workers):
         ("hang", f"1.png: decoding took longer than {HANG_SECONDS} s."),
     ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
-def test_e11_a_process_that_dies_or_hangs_costs_its_item_alone(deed, reason, workers):
+def test_e11_a_process_that_dies_or_hangs_costs_its_item_alone(deed, reason):
     items = [Item(n, deed if n == 1 else "decode") for n in range(6)]
-    results = list(decode_ahead(items, decode, workers=workers, timeout=HANG_SECONDS))
+    results = list(decode_ahead(items, decode, workers=2, timeout=HANG_SECONDS))
     assert isinstance(results[1], InvalidInputError)
     assert (results[1].message, results[1].path) == (reason, "1.png")
     assert all(is_good(results[n], n) for n in (0, 2, 3, 4, 5))
@@ -107,6 +110,38 @@ def test_e11_processes_end_with_an_export_that_stops_early():
         assert is_good(next(results), 0)
     assert not multiprocessing.active_children()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_e11_a_process_killed_while_it_waits_costs_no_item():
+    with closing(decode_ahead([Item(0, "pid"), Item(1), Item(2)], decode, workers=1, ahead=1)) as results:
+        os.kill(next(results), signal.SIGKILL)
+        for child in multiprocessing.active_children():
+            child.join()
+        assert [is_good(result, n) for n, result in enumerate(results, start=1)] == [True, True]
+
+
+ORPHAN = """
+import os, signal, sys
+from test_decode_pool import Item, decode, decode_ahead
+if __name__ == "__main__":
+    results = decode_ahead([Item(0, "pid"), Item(1, "hang")], decode, workers=1)
+    print(next(results), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waiting for a stranger's process needs Linux")
+def test_e11_a_process_that_hangs_does_not_outlive_a_killed_parent():
+    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    command = [sys.executable, "-P", "-c", ORPHAN]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes) as parent:
+        orphan = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    try:
+        assert select.select([orphan], [], [], 30)[0]
+    finally:
+        os.close(orphan)
 
 
 def test_an_unpicklable_decoder_is_named():

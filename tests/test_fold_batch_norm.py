@@ -156,11 +156,17 @@ def test_a_norm_without_weights_or_statistics():
     assert fold_batch_norm(of_the_batch, images).folded == 0
 
 
-def test_hooked_layers_stay_and_a_fold_that_shows_is_taken_back():
+def test_a_hooked_norm_stays():
     images = noise(2, 3, 6, 6)
-    hooked = with_statistics(Small(plain))
-    hooked.conv.register_forward_hook(lambda module, inputs, output: output + 1)
-    assert fold_batch_norm(hooked, images).folded == 0
+    model = with_statistics(Small(plain))
+    model.norm.register_forward_hook(lambda module, inputs, output: output * 2)
+    folding = fold_batch_norm(model, images)
+    assert (folding.folded, folding.note) == (0, "")
+    assert difference(folding.model(images), model(images)) == 0
+
+
+def test_a_fold_that_shows_is_taken_back():
+    images = noise(2, 3, 6, 6)
     # What depends on the norm's own state, which no data flow shows.
     stateful = with_statistics(Small(lambda m, x: m.norm(m.conv(x)) * isinstance(m.norm, nn.BatchNorm2d)))
     folding = fold_batch_norm(stateful, images)

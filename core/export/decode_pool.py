@@ -104,13 +104,10 @@ class _Processes:
         self._closed = False
 
     def __call__(self, item: Any) -> Any:
-        process: _Process | None = getattr(self._mine, "process", None)
-        if process is None:
-            process = self._mine.process = self._start()
+        process = self._process_of_this_thread()
         try:
             value, failure = process.ask(item, self._timeout)
         except (TimeoutError, EOFError, OSError) as error:
-            self._mine.process = None
             if isinstance(error, TimeoutError):
                 process.kill()
                 self._end(process)
@@ -119,6 +116,15 @@ class _Processes:
         if failure:
             raise RuntimeError(f"Decoding {item} failed in a process:\n{failure}")
         return value
+
+    def _process_of_this_thread(self) -> _Process:
+        process: _Process | None = getattr(self._mine, "process", None)
+        if process is not None:
+            with self._lock:
+                if process.is_alive():  # else it died over its last item, or was killed while it waited
+                    return process
+        self._mine.process = process = self._start()
+        return process
 
     def _start(self) -> _Process:
         with self._lock:
@@ -174,6 +180,9 @@ class _Process:
             raise TimeoutError
         return self._pipe.recv()
 
+    def is_alive(self) -> bool:
+        return not self._pipe.closed and bool(self._process.is_alive())
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -191,6 +200,7 @@ class _Process:
 def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
     """The life of a process: say that it is ready, then decode what it is sent until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the parent, which ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         pipe.send(None)
         while True:
@@ -201,6 +211,14 @@ def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
                 pipe.send((None, traceback.format_exc()))
     except (EOFError, OSError):
         return  # the parent is gone
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end a process that hangs."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _cause_of_death(code: int | None) -> str:
