@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.decode_pool import decode_ahead
+from zoo.core.preprocess import Preprocess
 
 WORKERS = pytest.mark.parametrize("workers", [0, 2], ids=["threads", "processes"])
 HANG_SECONDS = 3
@@ -181,13 +184,16 @@ def test_items_are_read_only_as_far_ahead_as_asked(workers):
             assert len(read) <= done + 5
 
 
-def test_torch_is_not_imported_by_processes():
-    (names,) = decode_ahead([None], heavy_modules, workers=1)
-    assert names == []
+def test_processes_preprocess_without_torch():
+    preprocess = Preprocess(size=(6, 6), mean=(0.3,) * 3, std=(0.2,) * 3)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    ((pixels, imported),) = decode_ahead([image], partial(preprocessed, preprocess), workers=1)
+    assert not imported
+    assert pixels.tobytes() == preprocess(image).numpy().tobytes()
 
 
-def heavy_modules(_item):
-    return sorted({"torch", "torchvision"} & set(sys.modules))
+def preprocessed(preprocess, image):
+    return preprocess.array(image), {"torch", "torchvision"} & set(sys.modules)
 
 
 @pytest.mark.parametrize("wrong", [{"workers": -1}, {"ahead": 0}, {"timeout": 0}])
