@@ -12,7 +12,7 @@ import zoo
 from zoo.core import registry
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.fold_batch_norm import fold_batch_norm
-from zoo.core.features import FeatureListNet
+from zoo.core.features import FeatureHookNet, FeatureListNet
 
 from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
 from golden import golden, smallest
@@ -163,6 +163,16 @@ def test_a_hooked_norm_stays():
     folding = fold_batch_norm(model, images)
     assert (folding.folded, folding.note) == (0, "")
     assert difference(folding.model(images), model(images)) == 0
+
+
+def test_outputs_read_by_hooks_stay_what_they_are():
+    model = with_statistics(zoo.create_model("test_resnet", seed=0))
+    net = FeatureHookNet(model, modules=["conv1", "bn1", "layer1.0.conv1", "layer2"])
+    images = noise(2, 3, 64, 64)
+    folding = fold_batch_norm(net, images)
+    assert folding.folded == len(batch_norms(net)) - 2  # all but those behind the convolutions that are read
+    with torch.inference_mode():
+        assert difference(folding.model(images), net(images)) <= TOLERANCE
 
 
 def test_a_fold_that_shows_is_taken_back():

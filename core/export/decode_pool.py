@@ -107,11 +107,11 @@ class _Processes:
         process = self._process_of_this_thread()
         try:
             value, failure = process.ask(item, self._timeout)
-        except (TimeoutError, EOFError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                process.kill()
-                self._end(process)
-                return _failed(item, f"decoding took longer than {self._timeout:g} s")
+        except TimeoutError:
+            process.kill()
+            self._end(process)
+            return _failed(item, f"decoding took longer than {self._timeout:g} s")
+        except (EOFError, OSError):
             return _failed(item, _cause_of_death(self._end(process)))
         if failure:
             raise RuntimeError(f"Decoding {item} failed in a process:\n{failure}")
@@ -137,7 +137,7 @@ class _Processes:
             self._running.add(process)
         try:
             process.receive(START_SECONDS)
-        except (TimeoutError, EOFError, OSError) as error:
+        except (EOFError, OSError) as error:  # a TimeoutError too
             code = self._end(process)
             raise UsageError(
                 f"A decoding process did not start ({_cause_of_death(code)}).", hint="Decode in threads: --workers 0."
@@ -155,7 +155,7 @@ class _Processes:
             for process in self._running:
                 process.kill()
             for process in self._running:
-                process.end()
+                process.join()  # its pipe is left to the thread that may be reading it
             self._running.clear()
 
 
@@ -186,14 +186,19 @@ class _Process:
     def kill(self) -> None:
         self._process.kill()
 
-    def end(self) -> int | None:
+    def join(self) -> int | None:
         """Stop the process whatever it does; its exit code, that of its own death where it was dead."""
         self._process.join(1)  # a pipe closes a moment before the process is gone
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        self._pipe.close()
         code: int | None = self._process.exitcode
+        return code
+
+    def end(self) -> int | None:
+        """As `join`, and close the pipe."""
+        code = self.join()
+        self._pipe.close()
         return code
 
 
