@@ -1,0 +1,79 @@
+"""Images one after the other into batches, results one after the other out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.core.errors import ZooError
+
+R = TypeVar("R")
+Image = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+WINDOW_BATCHES = 4
+"""How many batches an image may wait for others of its size."""
+
+
+def compute_in_order(
+    images: Iterable[Image | ZooError], compute: Callable[[Image], Sequence[R]], batch_size: int
+) -> Iterator[R | ZooError]:
+    """Compute in batches of equal shape; yields one result per image, in the order of the images.
+
+    No image waits while WINDOW_BATCHES batches pass by, so memory is bounded whatever the shapes. Which images share a
+    batch depends on the shapes and the batch size alone.
+
+    Args:
+        images: float32 (C, H, W), or an error, which is passed through.
+        compute: batch (N, C, H, W) -> one result per image. The batch is overwritten afterwards.
+        batch_size: images per batch, at most.
+    """
+    waiting: dict[Shape, list[tuple[int, Image]]] = {}
+    results: dict[int, R | ZooError] = {}
+    buffer = _BatchBuffer()
+    delivered = 0
+
+    def run(shape: Shape) -> None:
+        positions, group = zip(*waiting.pop(shape), strict=True)
+        results.update(zip(positions, compute(buffer.stack(group)), strict=True))
+
+    def oldest_group() -> Shape:
+        return min(waiting, key=lambda shape: waiting[shape][0][0])
+
+    for position, image in enumerate(images):
+        if isinstance(image, ZooError):
+            results[position] = image
+        else:
+            group = waiting.setdefault(image.shape, [])
+            group.append((position, image))
+            if len(group) == batch_size:
+                run(image.shape)
+        if position - delivered >= WINDOW_BATCHES * batch_size and delivered not in results:
+            run(oldest_group())
+        while delivered in results:
+            yield results.pop(delivered)
+            delivered += 1
+    while waiting:
+        run(oldest_group())
+    yield from (results[position] for position in sorted(results))
+
+
+class _BatchBuffer:
+    """Memory of one batch, used again for the next; it grows to the largest."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.float32)
+
+    def stack(self, images: Sequence[Image]) -> Image:
+        """The images as one array (N, C, H, W), channels innermost in memory as decoded pixels are."""
+        channels, height, width = images[0].shape
+        size = len(images) * channels * height * width
+        if size > self._memory.size:
+            self._memory = np.empty(size, np.float32)
+        batch: NDArray[Any] = self._memory[:size].reshape(len(images), height, width, channels).transpose(0, 3, 1, 2)
+        for row, image in enumerate(images):
+            batch[row] = image
+        return batch

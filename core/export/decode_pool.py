@@ -1,0 +1,233 @@
+"""Decoding ahead of the model: in threads, or in processes that may die or hang over a file without harm.
+
+A thread hands each item to a process of its own and waits for it, so order, look-ahead and errors are the same in both
+ways. `concurrent.futures` has a pool of processes too, but one that loses every pending item with the first death.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from zoo.core.errors import InvalidInputError, UsageError, ZooError
+
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+DECODING_THREADS = 4
+START_SECONDS = 120
+"""How long a process may take to start on a busy machine."""
+
+
+def decode_ahead(
+    items: Iterable[Item],
+    decode: Callable[[Item], T],
+    *,
+    workers: int = 0,
+    ahead: int = 64,
+    timeout: float = 300,
+) -> Generator[T | ZooError, None, None]:
+    """What `decode` gives for each item, in order, decoded while earlier ones are in use.
+
+    A process that dies (a decoder crashed, or was killed for lack of memory) or hangs is replaced; its item becomes an
+    InvalidInputError that says what happened. Close the generator where it is not read to its end.
+
+    Args:
+        items: read only as far as `ahead` goes.
+        decode: called with one item. A ZooError that it raises, or a lack of memory, is yielded in place of the item;
+            any other exception is raised. For processes it must be picklable, and so must what it returns.
+        workers: processes to decode in. Default 0: threads of this process, which costs least where the work is done by
+            libraries that release the interpreter's lock, as Pillow and numpy do.
+        ahead: how many decoded items may wait.
+        timeout: seconds after which a process is taken to hang over an item; a thread cannot be stopped.
+
+    Raises:
+        UsageError: numbers that make no sense, or `decode` cannot run in a process of its own.
+    """
+    if workers < 0 or ahead < 1 or timeout <= 0:
+        raise UsageError(
+            "Workers must be 0 or more, the items ahead 1 or more and the timeout above 0; "
+            f"found {workers}, {ahead} and {timeout:g}."
+        )
+    processes = _Processes(decode, timeout) if workers else None
+    decode_one = processes or (lambda item: _decoded(decode, item))
+    threads = ThreadPoolExecutor(workers or min(DECODING_THREADS, os.cpu_count() or 1), "decode")
+    waiting: deque[Future[T | ZooError]] = deque()
+    remaining = iter(items)
+    try:
+        waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, ahead))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, 1))
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        if processes is not None:
+            processes.close()  # also ends a thread's wait for one that hangs
+        threads.shutdown()
+
+
+def _decoded(decode: Callable[[Item], T], item: Item) -> T | ZooError:
+    try:
+        return decode(item)
+    except ZooError as error:
+        return error
+    except MemoryError:
+        return _failed(item, "there is not enough memory to decode it")
+
+
+def _failed(item: Any, reason: str) -> InvalidInputError:
+    source = str(getattr(item, "source", item))
+    return InvalidInputError(f"{source}: {reason}.", path=source)
+
+
+class _Processes:
+    """One decoding process for each thread that calls."""
+
+    def __init__(self, decode: Callable[[Any], Any], timeout: float) -> None:
+        self._decode = decode
+        self._timeout = timeout
+        # Processes with the import state of one that did nothing else: no locks that another thread held at a fork.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["numpy", "PIL.Image"])
+        self._mine = threading.local()
+        self._lock = threading.Lock()  # starting and waiting for processes are not safe from several threads
+        self._running: set[_Process] = set()
+        self._closed = False
+
+    def __call__(self, item: Any) -> Any:
+        process = self._process_of_this_thread()
+        try:
+            value, failure = process.ask(item, self._timeout)
+        except TimeoutError:
+            process.kill()
+            self._end(process)
+            return _failed(item, f"decoding took longer than {self._timeout:g} s")
+        except (EOFError, OSError):
+            return _failed(item, _cause_of_death(self._end(process)))
+        if failure:
+            raise RuntimeError(f"Decoding {item} failed in a process:\n{failure}")
+        return value
+
+    def _process_of_this_thread(self) -> _Process:
+        process: _Process | None = getattr(self._mine, "process", None)
+        if process is not None:
+            with self._lock:
+                if process.is_alive():  # else it died over its last item, or was killed while it waited
+                    return process
+        self._mine.process = process = self._start()
+        return process
+
+    def _start(self) -> _Process:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The decoding processes are closed.")
+            try:
+                process = _Process(self._context, self._decode)
+            except Exception as error:  # what pickling raises depends on what is pickled
+                raise UsageError(f"Decoding cannot be handed to a process: {error}.") from error
+            self._running.add(process)
+        try:
+            process.receive(START_SECONDS)
+        except (EOFError, OSError) as error:  # a TimeoutError too
+            code = self._end(process)
+            raise UsageError(
+                f"A decoding process did not start ({_cause_of_death(code)}).", hint="Decode in threads: --workers 0."
+            ) from error
+        return process
+
+    def _end(self, process: _Process) -> int | None:
+        with self._lock:
+            self._running.discard(process)
+            return process.end()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                process.kill()
+            for process in self._running:
+                process.join()  # its pipe is left to the thread that may be reading it
+            self._running.clear()
+
+
+class _Process:
+    """A process that decodes one item at a time, and the pipe to it."""
+
+    def __init__(self, context: Any, decode: Callable[[Any], Any]) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, decode), daemon=True)
+        try:
+            self._process.start()
+        finally:
+            theirs.close()  # so that its death closes the pipe
+
+    def ask(self, item: Any, timeout: float) -> Any:
+        """(value, "") or (None, traceback); raises TimeoutError, or EOFError or OSError where the process died."""
+        self._pipe.send(item)
+        return self.receive(timeout)
+
+    def receive(self, timeout: float) -> Any:
+        if not self._pipe.poll(timeout):
+            raise TimeoutError
+        return self._pipe.recv()
+
+    def is_alive(self) -> bool:
+        return not self._pipe.closed and bool(self._process.is_alive())
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def join(self) -> int | None:
+        """Stop the process whatever it does; its exit code, that of its own death where it was dead."""
+        self._process.join(1)  # a pipe closes a moment before the process is gone
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        code: int | None = self._process.exitcode
+        return code
+
+    def end(self) -> int | None:
+        """As `join`, and close the pipe."""
+        code = self.join()
+        self._pipe.close()
+        return code
+
+
+def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
+    """The life of a process: say that it is ready, then decode what it is sent until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the parent, which ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        pipe.send(None)
+        while True:
+            item = pipe.recv()
+            try:
+                pipe.send((_decoded(decode, item), ""))
+            except Exception:
+                pipe.send((None, traceback.format_exc()))
+    except (EOFError, OSError):
+        return  # the parent is gone
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end a process that hangs."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"the process that decoded it ended with code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"the process that decoded it was ended by {name}" + (", often for lack of memory" if code == -9 else "")

@@ -1,0 +1,170 @@
+"""What computes the features: a copy of the model, made fast for inference on one device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn as nn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.core.export.fold_batch_norm import fold_batch_norm
+
+FeatureModel = Callable[[Tensor], Sequence[Tensor]]
+"""Image batch (N, C, H, W) -> maps (N, channels, h, w), or pooled (N, channels)."""
+
+DEVICES = ("cpu", "cuda", "mps")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ImageFeatures(NamedTuple):
+    """The maps of one image, float32, and how many of their values are NaN or infinite."""
+
+    maps: list[NDArray[np.float32]]
+    nonfinite: int
+
+
+class FeatureEngine:
+    """Image batch (N, C, H, W), float32 on the CPU -> maps, float32 on the CPU, contiguous.
+
+    The model given stays as it is: the engine has its own copy, in evaluation mode, batch norms folded into the layers
+    before them, on its device and in its precision. A callable that is no module is called as it is.
+
+    Args:
+        model: e.g. a `FeatureListNet`, or `pooled_model` of one.
+        input_size: (channels, height, width) of the images, or of some of them: batch norms are folded where a run on
+            such an image shows that it changes nothing.
+        device: one of DEVICES, "cuda:1" for the second.
+        precision: one of PRECISIONS, in which weights and maps are computed; "auto" takes bfloat16 where the device
+            computes in it, and float32 elsewhere.
+        fuse: fold batch norms.
+        channels_last: keep channels innermost in memory, as convolutions read them fastest.
+        compile_model: with torch.compile; takes a while at the first batch, and needs a C++ compiler on the CPU.
+
+    Raises:
+        UsageError: an unknown device or precision, or one that this machine has not.
+    """
+
+    def __init__(
+        self,
+        model: FeatureModel,
+        input_size: tuple[int, int, int],
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+        fuse: bool = True,
+        channels_last: bool = True,
+        compile_model: bool = False,
+    ) -> None:
+        self.device = find_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.folded_norms = 0
+        self.notes: tuple[str, ...] = ()
+        self.compiles = compile_model
+        self._compute = self._prepared(model, input_size, fuse) if isinstance(model, nn.Module) else model
+        if compile_model:
+            self._compute = torch.compile(self._compute)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return PRECISIONS[self.precision]
+
+    def _prepared(self, model: nn.Module, input_size: tuple[int, int, int], fuse: bool) -> FeatureModel:
+        example = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
+        like = next(model.parameters(), example)
+        if fuse and like.dtype in (torch.float32, torch.float64):
+            prepared, self.folded_norms, note = fold_batch_norm(model, example.to(like))
+            self.notes += (note,) if note else ()
+        else:
+            prepared = copy.deepcopy(model).eval()
+        placed: Any = prepared.requires_grad_(False).to(self.device, self.dtype)
+        return placed.to(memory_format=self.memory_format)  # type: ignore[no-any-return]
+
+    def __call__(self, batch: Tensor) -> list[Tensor]:
+        with torch.inference_mode(), _exact_arithmetic(self.device):
+            ready = batch.to(device=self.device, dtype=self.dtype, memory_format=self.memory_format)
+            maps = self._first_compiled(ready) if self.compiles else self._compute(ready)
+            return [m.to("cpu", torch.float32).contiguous() for m in maps]
+
+    def _first_compiled(self, batch: Tensor) -> Sequence[Tensor]:
+        """The first call of a compiled model, which compiles it."""
+        try:
+            maps = self._compute(batch)
+        except Exception as error:  # the compiler's own, of many kinds
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise UsageError(
+                f"The model could not be compiled: {reason}.",
+                hint="Leave --compile out; on the CPU it needs a C++ compiler.",
+            ) from error
+        self.compiles = False
+        return maps
+
+    def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
+        """The features of each image of a batch (N, C, H, W)."""
+        maps = self(torch.from_numpy(batch))
+        counts = count_nonfinite(maps)
+        arrays = [m.numpy() for m in maps]
+        return [ImageFeatures([a[row] for a in arrays], count) for row, count in enumerate(counts)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What decides the numbers that come out, as plain values for a `config.json`."""
+        return {"device": self.device.type, "precision": self.precision, "folded_norms": self.folded_norms}
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name; raises UsageError where there is none."""
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not number.isdecimal()):
+        raise UsageError(f"A device is one of {', '.join(DEVICES)} (or cuda:1), not {name!r}.")
+    found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= found:
+        raise UsageError(
+            f"The device {name!r} was asked for, PyTorch {torch.__version__} finds {found} of its kind here.",
+            hint="Choose --device cpu, or install a PyTorch that is built for the device.",
+        )
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """The precision to compute in on the device; raises UsageError for one that is unknown or that it has not."""
+    if name == "auto":
+        return "bfloat16" if _computes_bfloat16(device) else "float32"
+    if name not in PRECISIONS:
+        raise UsageError(f"A precision is one of auto, {', '.join(PRECISIONS)}, not {name!r}.")
+    try:
+        torch.ones(1, device=device, dtype=PRECISIONS[name]).add_(1)
+    except (RuntimeError, TypeError) as error:
+        hint = "Choose --precision float32."
+        raise UsageError(f"The device {device.type!r} does not compute in {name}.", hint=hint) from error
+    return name
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware, not by way of float32."""
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _exact_arithmetic(device: torch.device) -> AbstractContextManager[None]:
+    """On CUDA float32 convolutions are rounded to TF32 unless told otherwise, and may differ from run to run."""
+    if device.type != "cuda":
+        return nullcontext()
+    flags = torch.backends.cudnn.flags
+    return flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def count_nonfinite(maps: Sequence[Tensor]) -> list[int]:
+    """NaN and infinite values per image, over all maps (N, ...)."""
+    # A finite sum proves finite summands, in a fraction of the time that counting takes.
+    if all(m.sum().isfinite() for m in maps):
+        return [0] * len(maps[0])
+    counts = torch.stack([(~m.isfinite()).flatten(1).sum(1) for m in maps]).sum(0)
+    return [int(count) for count in counts]

@@ -1,0 +1,182 @@
+"""Batch norm of evaluation is a scale and a shift per channel: the layer before it can do both.
+
+For `y = W x + b` and `norm(y) = (y - mean) / sqrt(var + eps) * gamma + beta` the layer alone gives the same with
+`W' = W * s` and `b' = beta + (b - mean) * s`, where `s = gamma / sqrt(var + eps)` (Jacob et al., arXiv:1712.05877,
+section 3.2).
+
+Which norm follows which layer is not told by names but seen in a run: a pair is folded where the layer runs once, and
+all that becomes of its output is that this norm reads it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from zoo.models.layers.norm_act import BatchNormAct2d, InPlaceBatchNormAct2d
+
+TOLERANCE = 1e-5
+"""Largest difference of a folded model's output, as a part of the largest number in it."""
+
+Layer = nn.Conv2d | nn.Linear
+
+
+class Folding(NamedTuple):
+    """A copy of the model in evaluation mode, how many norms it lost, and a note where none could be."""
+
+    model: nn.Module
+    folded: int
+    note: str = ""
+
+
+@torch.no_grad()
+def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
+    """Fold every batch norm that only rescales the output of one convolution or linear layer.
+
+    The folded copy is compared with the model on the example. Where an output differs by more than TOLERANCE of its
+    largest number, nothing is folded and the note says so.
+
+    Args:
+        model: stays as it is; float32, or float64.
+        example: a batch that the model takes, not of zeros: it is what the two are compared on.
+    """
+    folded = copy.deepcopy(model).eval()
+    with _DataFlow() as flow:
+        expected = list(_tensors(folded(example)))
+    pairs = flow.foldable_pairs(folded, expected)
+    if not pairs:
+        return Folding(folded, 0)
+    for layer, norm in pairs:
+        _absorb(layer, norm)
+    _replace(folded, {norm: _behind_norm(norm) for _, norm in pairs})
+    difference = _largest_difference(list(_tensors(folded(example))), expected)
+    if difference <= TOLERANCE:
+        return Folding(folded, len(pairs))
+    note = f"Batch norms were not folded: maps would differ by {difference:.1e} of their largest number."
+    return Folding(copy.deepcopy(model).eval(), 0, note)
+
+
+class _Output(NamedTuple):
+    """What a layer with these parameters gave: the tensor, and views of it with the channels where they were."""
+
+    values: tuple[Tensor, ...]
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _DataFlow(TorchFunctionMode):
+    """Records, while active, what becomes of the outputs of convolutions and linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By id: of parameters and buffers, which outlive the run, and of outputs, which are kept for it.
+        self.uses: Counter[int] = Counter()
+        self.outputs: dict[int, _Output] = {}
+        self.normed: list[tuple[_Output, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.reshape_as:
+            self._count(args[0])  # the other tensor only lends its shape
+        elif next(_tensors(result), None) is not None or func is torch.Tensor.__setitem__:
+            self._count([args, kwargs])
+        source = self.outputs.get(id(args[0])) if args else None
+        if func in (F.conv2d, F.linear) and len(args) > 2:
+            self._keep(_Output((result,), args[1], args[2]))
+        elif source is not None and func is F.batch_norm and len(args) > 1 and isinstance(args[1], Tensor):
+            self.normed.append((source, args[1]))
+        elif source is not None and func is torch.Tensor.flatten and source.weight.ndim == 2 and result.ndim == 2:
+            self._keep(source._replace(values=(*source.values, result)))
+        return result
+
+    def _count(self, arguments: Any) -> None:
+        self.uses.update(id(tensor) for tensor in _tensors(arguments))
+
+    def _keep(self, output: _Output) -> None:
+        value = output.values[-1]
+        self.outputs[id(value)] = output
+        self.uses[id(value)] = 0  # a tensor that is gone may have had this id
+
+    def foldable_pairs(self, model: nn.Module, results: Sequence[Tensor]) -> list[tuple[Layer, _BatchNorm]]:
+        """Layers of the model, each with the norm that alone reads its output; `results` are the model's outputs."""
+        self._count(results)
+        layers: dict[int, list[Layer]] = {}
+        norms: dict[int, list[_BatchNorm]] = {}
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                layers.setdefault(id(module.weight), []).append(module)
+            elif isinstance(module, _BatchNorm):
+                norms.setdefault(id(module.running_mean), []).append(module)
+        pairs = []
+        for output, mean in self.normed:
+            of_weight, of_mean = layers.get(id(output.weight), []), norms.get(id(mean), [])
+            used = (*output.values, output.weight, output.bias, mean)
+            once = all(self.uses[id(tensor)] == 1 for tensor in used if tensor is not None)
+            if once and len(of_weight) == len(of_mean) == 1 and _fits(of_weight[0], of_mean[0], output):
+                pairs.append((of_weight[0], of_mean[0]))
+        return pairs
+
+
+def _fits(layer: Layer, norm: _BatchNorm, output: _Output) -> bool:
+    """Whether the norm's channels are the layer's, and both are modules whose whole behaviour is known here."""
+    per_channel = output.values[-1].ndim == (4 if isinstance(layer, nn.Conv2d) else 2)
+    known = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d, InPlaceBatchNormAct2d)
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
+    return per_channel and known and not hooked and layer.bias is output.bias and norm.running_var is not None
+
+
+def _absorb(layer: Layer, norm: _BatchNorm) -> None:
+    """Give the layer the weights with which it does the norm's work too; computed in float64."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale *= norm.weight.double()
+    shift = -norm.running_mean.double() if layer.bias is None else layer.bias.double() - norm.running_mean.double()
+    bias = shift * scale if norm.bias is None else shift * scale + norm.bias.double()
+    weight = layer.weight.double() * scale.view(-1, *[1] * (layer.weight.ndim - 1))
+    layer.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
+    layer.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)
+
+
+def _behind_norm(norm: _BatchNorm) -> nn.Module:
+    """What is left of the module without its norm."""
+    return norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
+
+
+def _replace(model: nn.Module, replacements: Mapping[_BatchNorm, nn.Module]) -> None:
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if isinstance(child, _BatchNorm) and child in replacements:
+                parent._modules[name] = replacements[child]
+
+
+def _largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Over all tensors, as a part of the largest number in the expected one; NaN where one of them is not finite."""
+    worst = torch.zeros((), dtype=torch.float64)
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = theirs.abs().amax().double().clamp(min=torch.finfo(torch.float32).tiny)
+        worst = torch.maximum(worst, (ours - theirs).abs().amax().double() / scale)  # maximum passes NaN on
+    return worst.item()
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in arguments or results, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))

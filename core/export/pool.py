@@ -1,0 +1,65 @@
+"""One vector per image and level in place of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+
+POOLS = ("none", "avg", "max", "cls")
+
+
+def pool_map(values: Tensor, pool: str) -> Tensor:
+    """Map (N, C, H, W) or tokens (N, L, C) -> (N, C), the average (summed in float32) or the maximum of all places."""
+    places = (2, 3) if values.ndim == 4 else (1,)
+    return values.mean(places, dtype=torch.float32) if pool == "avg" else values.amax(places)
+
+
+def pooled_model(model: Callable[[Tensor], Sequence[Tensor]], pool: str) -> Any:
+    """A model that gives (N, C) per level where the given one gives maps; the same one for "none".
+
+    Args:
+        model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`.
+        pool: one of POOLS: average or maximum over height and width, or the class token of each level as the trunk
+            carries it, before any final norm.
+
+    Raises:
+        UsageError: an unknown pool, or "cls" for a model without a class token.
+    """
+    if pool not in POOLS:
+        raise UsageError(f"A pool is one of {', '.join(POOLS)}, not {pool!r}.")
+    if pool == "none":
+        return model
+    if pool == "cls" and getattr(model, "cls_token", None) is None:
+        raise UsageError(
+            "The pool 'cls' is the class token, which this model has not.", hint="Choose --pool avg or --pool max."
+        )
+    return PooledFeatures(model, pool)
+
+
+class PooledFeatures(nn.Module):
+    """A feature model and the pooling of what it gives; its levels are the model's."""
+
+    def __init__(self, model: Callable[[Tensor], Sequence[Tensor]], pool: str) -> None:
+        super().__init__()
+        self.model = model
+        self.pool = pool
+        if hasattr(model, "feature_info"):
+            self.feature_info = model.feature_info
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        if self.pool == "cls":
+            return self._class_tokens(x)
+        return [pool_map(values, self.pool) for values in self.model(x)]
+
+    def _class_tokens(self, x: Tensor) -> list[Tensor]:
+        net: Any = self.model
+        found = net.forward_intermediates(
+            x, net.feature_info.out_indices, stop_early=True, intermediates_only=True, return_prefix_tokens=True
+        )
+        return [prefix[:, 0] for _, prefix in found]  # the class token comes first in every family

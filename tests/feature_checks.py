@@ -1,0 +1,40 @@
+"""What the tests of feature export compute and compare with."""
+
+import torch
+from torch import nn
+
+TOLERANCE = 1e-5
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def with_statistics(model):
+    """Batch norms as training leaves them: no mean is 0, no variance 1."""
+    generator = torch.Generator().manual_seed(0)
+    for norm in batch_norms(model):
+        norm.running_mean.normal_(0, 0.1, generator=generator)
+        norm.running_var.uniform_(0.3, 3, generator=generator)
+        norm.weight.uniform_(0.5, 1.5, generator=generator)
+        norm.bias.normal_(0, 0.1, generator=generator)
+    return model.eval()
+
+
+def batch_norms(model):
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def difference(found, expected):
+    """The largest, as a part of the largest number in its map."""
+    pairs = list(zip(found, expected, strict=True))
+    assert all(a.shape == b.shape for a, b in pairs)
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
+
+
+@torch.inference_mode()
+def one_by_one(net, images):
+    """The maps of a plain loop."""
+    maps = [net(image[None]) for image in images]
+    return [torch.cat(level) for level in zip(*maps, strict=True)]

@@ -1,0 +1,67 @@
+"""Batches of equal shape: order, bounds, values."""
+
+import numpy as np
+import pytest
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.export.batches import WINDOW_BATCHES, compute_in_order
+
+
+def numbered(shapes):
+    """Images of these sizes, each filled with its position."""
+    return [np.full((2, *shape), n, np.float32) for n, shape in enumerate(shapes)]
+
+
+def recorder(batches):
+    def compute(batch):
+        batches.append(batch.shape)
+        return [float(image.mean()) + batch.shape[2] / 100 for image in batch]
+
+    return compute
+
+
+def test_results_come_in_the_order_of_the_images():
+    shapes = np.random.default_rng(0).choice([4, 5, 6, 7], size=200)
+    batches = []
+    images = numbered((side, 3) for side in shapes)
+    results = list(compute_in_order(images, recorder(batches), 8))
+    np.testing.assert_allclose(results, np.arange(200) + shapes / 100, rtol=1e-6)
+    assert max(n for n, *_ in batches) == 8
+    assert len(batches) <= 200 / 8 + 12  # batches are filled though the sizes are mixed
+
+
+def test_images_of_one_size_make_full_batches_and_errors_take_no_place():
+    images = numbered([(4, 4)] * 10)
+    images[3] = InvalidInputError("broken")
+    batches = []
+    results = list(compute_in_order(images, recorder(batches), 4))
+    assert [n for n, *_ in batches] == [4, 4, 1]
+    assert results[3] is images[3]
+    assert results[:3] + results[4:] == pytest.approx([n + 0.04 for n in range(10) if n != 3])
+
+
+def test_a_lone_size_does_not_hold_up_the_others():
+    """Results that wait for it would pile up with the length of the list."""
+    taken = 0
+
+    def images():
+        nonlocal taken
+        for taken, image in enumerate(numbered([(9, 9)] + [(4, 4)] * 999), start=1):  # noqa: B007
+            yield image
+
+    for done, _ in enumerate(compute_in_order(images(), recorder([]), 4)):
+        assert taken - done <= WINDOW_BATCHES * 4 + 1
+    assert done == 999
+
+
+def test_batches_are_what_numpy_stacks():
+    images = list(np.random.default_rng(0).random((6, 3, 5, 4), np.float32))
+    seen = []
+
+    def compute(batch):
+        seen.append(batch.copy())
+        return list(batch)
+
+    list(compute_in_order(images, compute, 4))
+    np.testing.assert_array_equal(np.concatenate(seen), np.stack(images))
+    assert not list(compute_in_order([], list, 4))

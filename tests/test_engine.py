@@ -1,0 +1,190 @@
+"""What computes features: batches, precision, devices, pooling; rows E7 and E9."""
+
+import copy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo.core.errors import UsageError
+from zoo.core.export.engine import FeatureEngine, count_nonfinite
+from zoo.core.export.pool import pooled_model
+from zoo.core.features import FeatureListNet
+
+from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
+
+
+class OneMap(nn.Sequential):
+    """Modules whose last output is the only level."""
+
+    def forward(self, x):
+        return [super().forward(x)]
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A small network with all its levels, for images of 64 pixels."""
+    model = with_statistics(zoo.create_model("test_resnet", seed=0))
+    return FeatureListNet(model, range(len(model.feature_info)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_e9_batch_size_changes_nothing(net, batch_size):
+    images = noise(64, 3, 64, 64)
+    engine = FeatureEngine(net, (3, 64, 64))
+    maps = zip(*map(engine, images.split(batch_size)), strict=True)
+    assert difference([torch.cat(level) for level in maps], one_by_one(net, images)) <= TOLERANCE
+
+
+def test_e9_threads_change_nothing(net):
+    images = noise(8, 3, 64, 64)
+    engine = FeatureEngine(net, (3, 64, 64))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = engine(images)
+        torch.set_num_threads(2)
+        two = engine(images)
+    finally:
+        torch.set_num_threads(before)
+    assert difference(two, one) <= TOLERANCE
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_maps_are_plain_float32_whatever_is_inside(net, fuse, channels_last):
+    engine = FeatureEngine(net, (3, 64, 64), fuse=fuse, channels_last=channels_last)
+    images = noise(2, 3, 64, 64)
+    maps = engine(images)
+    assert all(m.dtype == torch.float32 and m.is_contiguous() and not m.requires_grad for m in maps)
+    assert difference(maps, one_by_one(net, images)) <= TOLERANCE
+    assert engine.folded_norms == (len(batch_norms(net)) if fuse else 0)
+
+
+def test_a_training_model_is_computed_as_in_evaluation_and_stays_in_training(net):
+    training = copy.deepcopy(net).train()
+    images = noise(2, 3, 64, 64)
+    assert difference(FeatureEngine(training, (3, 64, 64))(images), one_by_one(net, images)) <= TOLERANCE
+    assert all(module.training for module in training.modules())
+
+
+def test_any_callable_is_a_model():
+    engine = FeatureEngine(lambda images: [images.double() * 2], (3, 4, 4))
+    assert torch.equal(engine(torch.ones(2, 3, 4, 4))[0], torch.full((2, 3, 4, 4), 2.0))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_near_and_recorded(net, precision):
+    engine = FeatureEngine(net, (3, 64, 64), precision=precision)
+    images = noise(2, 3, 64, 64)
+    maps = engine(images)
+    assert all(m.dtype == torch.float32 for m in maps)
+    assert 1e-5 < difference(maps, one_by_one(net, images)) < 0.1
+    assert engine.to_dict()["precision"] == precision
+
+
+def test_precision_auto_is_bfloat16_only_where_the_hardware_has_it(net, monkeypatch):
+    for supported, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=supported: found)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert FeatureEngine(net, (3, 64, 64), precision="auto").precision == expected
+
+
+def test_e7_overflow_in_half_is_counted_per_image():
+    conv = nn.Conv2d(1, 2, 1, bias=False)
+    nn.init.constant_(conv.weight, 60000)
+    images = torch.stack([torch.zeros(1, 2, 2), torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]), torch.ones(1, 2, 2)])
+    half = FeatureEngine(OneMap(conv), (1, 2, 2), precision="float16").per_image(images.numpy())
+    assert [features.nonfinite for features in half] == [0, 4, 0]  # 120000 is beyond float16, in both channels
+    full = FeatureEngine(OneMap(conv), (1, 2, 2)).per_image(images.numpy())
+    assert [features.nonfinite for features in full] == [0, 0, 0]
+    assert full[1].maps[0].tolist() == [[[60000, 120000], [120000, 60000]]] * 2
+
+
+def test_e7_nan_and_infinities_are_counted_over_levels():
+    first, second = torch.zeros(3, 2, 2, 2), torch.zeros(3, 4)
+    first[0, 0, 0, 0] = torch.nan
+    first[2, 1] = torch.inf
+    second[2, 0] = -torch.inf
+    assert count_nonfinite([first, second]) == [1, 0, 5]
+    assert count_nonfinite([torch.full((2, 9), 3e38)]) == [0, 0]  # their sum overflows, none of them does
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "The device 'cuda' was asked for, PyTorch .* finds 0 of its kind"),
+        ({"device": "cpu:1"}, "The device 'cpu:1' was asked for"),
+        ({"device": "tpu"}, "A device is one of cpu, cuda, mps"),
+        ({"device": "cuda:x"}, "not 'cuda:x'"),
+        ({"precision": "float8"}, "A precision is one of auto, float32, bfloat16, float16, not 'float8'"),
+    ],
+)
+def test_what_this_machine_has_not_is_named(options, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UsageError, match=message):
+        FeatureEngine(lambda images: [images], (3, 4, 4), **options)
+
+
+def test_a_model_that_cannot_be_compiled_says_so(net, monkeypatch):
+    def broken(_model):
+        def run(_images):
+            raise RuntimeError("no C++ compiler\nand a long story")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    engine = FeatureEngine(net, (3, 64, 64), compile_model=True)
+    with pytest.raises(UsageError, match="could not be compiled: no C\\+\\+ compiler\\."):
+        engine(noise(1, 3, 64, 64))
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_gives_the_same():
+    model = with_statistics(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()))
+    images = noise(3, 3, 16, 16)
+    engine = FeatureEngine(OneMap(model), (3, 16, 16), compile_model=True)
+    expected = one_by_one(OneMap(model), images)
+    assert engine.folded_norms == 1
+    assert difference(engine(images), expected) <= TOLERANCE
+    assert difference(engine(images[:2]), [m[:2] for m in expected]) <= TOLERANCE
+
+
+# ------------------------------------------------------------ pooling
+
+
+def test_maps_are_pooled_over_height_and_width(net):
+    images = noise(2, 3, 64, 64)
+    maps = [m.numpy() for m in one_by_one(net, images)]
+    for pool, expected in (("avg", [m.mean((2, 3)) for m in maps]), ("max", [m.max((2, 3)) for m in maps])):
+        engine = FeatureEngine(pooled_model(net, pool), (3, 64, 64))
+        assert engine.folded_norms == len(batch_norms(net))
+        for found, wanted in zip(engine(images), expected, strict=True):
+            np.testing.assert_allclose(found.numpy(), wanted, atol=TOLERANCE * np.abs(wanted).max())
+    assert pooled_model(net, "none") is net
+    assert pooled_model(net, "avg").feature_info is net.feature_info
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "vit_tiny_patch16_224"])
+def test_the_class_token_is_the_first_of_the_trunk(name):
+    model = zoo.create_model(name, seed=0, img_size=64).eval()
+    net = FeatureListNet(model, [1, 11])
+    images = noise(2, 3, 64, 64)
+    states = []
+    model.blocks[1].register_forward_hook(lambda module, inputs, output: states.append(output))
+    model.blocks[11].register_forward_hook(lambda module, inputs, output: states.append(output))
+    with torch.inference_mode():
+        model.forward_features(images)
+    found = FeatureEngine(pooled_model(net, "cls"), (3, 64, 64))(images)
+    assert difference(found, [tokens[:, 0] for tokens in states]) <= TOLERANCE
+
+
+def test_pools_that_a_model_has_not(net):
+    with pytest.raises(UsageError, match="class token, which this model has not"):
+        pooled_model(net, "cls")
+    with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, not 'median'"):
+        pooled_model(net, "median")
