@@ -15,27 +15,38 @@ from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
 from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.locate import UrlFile
+from zoo.weights_cache.time_limit import TimeUp, time_limit
 
 _TIMEOUT = 10.0
 _CHUNK = 1 << 20
 
 
-def url_download(source: UrlFile, *, sha256: str) -> tuple[Path, str | None]:
+def url_download(
+    source: UrlFile, *, sha256: str, fresh: bool = False, timeout: float | None = None
+) -> tuple[Path, str | None]:
     """The file behind a URL and its sha256 (None where nothing says what it should be).
 
-    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched.
+    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched:
+    read again where a `fresh` look is asked for. `timeout` bounds the download, in seconds.
 
     Raises:
-        NotFoundError: refused, absent, or the server cannot be reached.
+        NotFoundError: refused, absent, the server cannot be reached, or it took too long.
         InvalidInputError: another hash than expected, or a scheme that is not https. Nothing is replaced.
         CannotWriteError: the folder cannot be written.
     """
     target, expected = source.path, sha256 or hash_in_name(source.filename)
     if source.cached() is None:
-        _download(source, target, expected)
+        try:
+            with time_limit(timeout, target.parent):
+                _download(source, target, expected)
+        except TimeUp as error:
+            raise NotFoundError(
+                f"{source} could not be downloaded in time: {error}.", hint="Check the network, or allow more time."
+            ) from None
     if not expected:
         return target, None
-    return target, verify(target, expected, advice=f"Delete it and run the command again: rm '{target}'")
+    advice = f"Delete it and run the command again: rm '{target}'"
+    return target, verify(target, expected, advice=advice, fresh=fresh)
 
 
 def _download(source: UrlFile, target: Path, expected: str) -> None:
@@ -82,7 +93,8 @@ def _open_url(source: UrlFile) -> HTTPResponse:
 def _read(source: UrlFile, response: HTTPResponse) -> bytes:
     # Told apart from a failing disk, which raises the same class.
     try:
-        return response.read(_CHUNK)
+        # What has come, not a whole chunk: a slow drip would keep this call from ever ending.
+        return response.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _failure(source, error) from error
 
