@@ -71,7 +71,7 @@ def _is_held(path: Path) -> bool:
 def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha256: str) -> Path:
     """Put a complete file into a repository's `folder` as its own client would; returns the snapshot file.
 
-    `part` lies in the folder's blobs and is moved. The branch `main` gets this revision where it has none yet.
+    `part` lies in the folder's blobs and is moved.
     """
     blob = folder / "blobs" / sha256
     os.replace(part, blob)
@@ -80,7 +80,6 @@ def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha2
     link = snapshot.with_name(f".{os.urandom(8).hex()}.tmp")
     os.symlink(os.path.relpath(blob, snapshot.parent), link)
     os.replace(link, snapshot)
-    set_main(folder, revision)
     return snapshot
 
 

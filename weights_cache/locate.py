@@ -96,9 +96,13 @@ class HubFile(NamedTuple):
         """Where the Hub cache keeps this repository."""
         return hub_cache() / f"models--{self.repo_id.replace('/', '--')}"
 
+    def cached_revision(self) -> str | None:
+        """The commit that the revision is in the cache, None where the cache does not know it."""
+        return self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
+
     def cached(self) -> Path | None:
         """The snapshot file of the cached revision, None where there is none or its blob is gone."""
-        commit = self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
+        commit = self.cached_revision()
         if commit is None:
             return None
         paths = (self.folder / "snapshots" / commit / name for name in self.filenames)

@@ -50,7 +50,7 @@ def url_download(
 
 
 def _download(source: UrlFile, target: Path, expected: str) -> None:
-    _require_safe(source.url)
+    require_safe(source.url)
     with _open_url(source) as response:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _failure(source: UrlFile, error: Exception) -> ZooError:
     return NotFoundError(f"{source} could not be downloaded: {why}.", hint="Check the network, then try again.")
 
 
-def _require_safe(url: str, *, redirected_from: str = "") -> None:
+def require_safe(url: str, *, redirected_from: str = "") -> None:
     """https only, as what is fetched becomes a model; http on this machine itself."""
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
@@ -129,5 +129,5 @@ class SafeRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        _require_safe(newurl, redirected_from=req.full_url)
+        require_safe(newurl, redirected_from=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
