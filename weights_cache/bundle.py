@@ -108,7 +108,8 @@ def unbundle(path: Path, *, locked: Lock | None = None) -> list[Unpacked]:
         CannotWriteError: a cache folder cannot be written.
     """
     try:
-        file = path.open("rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        # Opening a pipe would wait for its writer.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     except OSError as error:
         raise NotFoundError(
             f"{path} cannot be read: {error.strerror}.", hint="Check the path.", path=str(path)
@@ -157,8 +158,9 @@ class _Reader:
             )
         part = stack.enter_context(_part(locked))
         try:
-            with part.open("xb", buffering=0) as output:
+            with part.open("xb") as output:
                 digest = _copy(self._file, size, output.write)
+                output.flush()
                 os.fsync(output.fileno())
         except OSError as error:
             raise cannot_write(part, error) from error

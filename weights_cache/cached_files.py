@@ -61,6 +61,11 @@ def cached_files() -> list[CachedFile]:
     return sorted(found, key=lambda file: (file.cache, file.name, file.kind, file.revision, str(file.path)))
 
 
+def total_size(files: Iterable[CachedFile]) -> int:
+    """Bytes of all files; one that several revisions share counts once."""
+    return sum({file.blob: file.size for file in files}.values())
+
+
 # ---------------------------------------------------------------- listing
 
 

@@ -178,10 +178,20 @@ def is_cached(cfg: PretrainedCfg) -> bool | None:
     if not cfg.has_weights:
         return None
     try:
-        source = locate(cfg)
-        return source.cached() is not None if isinstance(source, HubFile | UrlFile) else True
+        return cfg.state_dict is not None or cached_path(cfg) is not None
     except (NotFoundError, InvalidInputError, OSError):
         return False
+
+
+def cached_path(cfg: PretrainedCfg) -> Path | None:
+    """Where the weights of a config are on this machine, None where they are not. Raises as `locate`."""
+    match locate(cfg):
+        case HubFile() | UrlFile() as source:
+            return source.cached()
+        case LocalFile() | PackageFile() as source:
+            return source.path
+        case InMemory():
+            return None
 
 
 def hub_cache() -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
 from zoo.core.json_file import read_json_object
 from zoo.core.known_architectures import find_cfg
 from zoo.core.records import PretrainedCfg
@@ -134,6 +134,19 @@ def locked_entry(lock: Lock, name: str) -> tuple[str, LockedWeights]:
     if full not in lock:
         raise NotFoundError(f"The lock has no weights {full}.", hint=f"It has: {', '.join(lock) or 'none'}.")
     return full, lock[full]
+
+
+def chosen_lock(names: Sequence[str], path: str | os.PathLike[str] | None) -> Lock:
+    """The names of a lock file, all of them where none is given; without a file, what the names stand for now.
+
+    Raises UsageError where neither is given, else as `read_lock`, `locked_entry`, `lock_weights`.
+    """
+    if path is None:
+        if not names:
+            raise UsageError("No weights are named.", hint="Give NAME.TAG, or a file of `zoo lock` with --locked.")
+        return lock_weights(names)
+    lock = read_lock(path)
+    return dict(sorted(locked_entry(lock, name) for name in names)) if names else lock
 
 
 # ---------------------------------------------------------------- the file
