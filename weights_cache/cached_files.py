@@ -78,7 +78,9 @@ def _hub_files(root: Path) -> Iterator[CachedFile]:
 
 def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
     used = set()
-    for revision in _entries(folder / "snapshots"):
+    blobs, snapshots = folder / "blobs", folder / "snapshots"
+    # What lies behind a link is not this cache's, though one of these names leads there.
+    for revision in () if snapshots.is_symlink() else _entries(snapshots):
         if not revision.is_dir(follow_symlinks=False):
             continue
         for path in _walk(Path(revision.path)):
@@ -87,7 +89,7 @@ def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
             used.add(digest if kind == "weights" else "")
             file = path.relative_to(revision.path).as_posix()
             yield _cached("hub", kind, repo, path, blob, file=file, revision=revision.name, digest=digest)
-    for entry in _entries(folder / "blobs"):
+    for entry in () if blobs.is_symlink() else _entries(blobs):
         if entry.name not in used and not entry.is_dir(follow_symlinks=False):
             path = Path(entry.path)
             yield _cached("hub", _kind_of_blob(entry.name), repo, path, path, digest=entry.name)

@@ -151,7 +151,7 @@ def _first_file(source: HubFile, get: Callable[[HubFile, str], Found]) -> Found:
         except Exception as error:
             if not _is_missing_entry(error):
                 raise _failure(source, filename, error) from error
-    raise NotFoundError(f"There is no {' or '.join(source.filenames)} in {source}.", hint="Check the name.")
+    raise NotFoundError(f"There is no {' or '.join(source.filenames)} in {source} (HTTP 404).", hint="Check the name.")
 
 
 def _lookup_one(source: HubFile, filename: str) -> HubAnswer:
@@ -281,6 +281,8 @@ def _library(progress: bool) -> Iterator[None]:
     if "huggingface_hub" not in sys.modules:
         # Its other client is native code, which no signal and so no time limit interrupts.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+        # Else it asks for more than the file that is wanted.
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import get_session
 
     session = get_session()

@@ -260,7 +260,10 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
     if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
-        raise InvalidInputError(f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.")
+        raise InvalidInputError(
+            f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.",
+            hint="A source reads hf-hub:owner/name or hf-hub:owner/name@revision.",
+        )
     return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 

@@ -67,7 +67,7 @@ def time_limit(seconds: float | None, folder: Path) -> Iterator[None]:
         if size > most:
             most, last_growth = size, now
         if seconds is not None and now - started >= seconds:
-            raise TimeUp(f"it took more than {seconds:g} seconds")
+            raise TimeUp(f"it took more than {seconds:.3g} seconds")
         if now - last_growth >= STALL_SECONDS:
             raise TimeUp(f"nothing has arrived for {STALL_SECONDS:g} seconds")
 

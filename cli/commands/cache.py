@@ -44,7 +44,7 @@ def about() -> None:
 def list_files(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """List the files of the caches, with their sizes and when they were last used.
 
-    In a pipe each line has kind, bytes, day, name and path, with tabs between them.
+    In a pipe each line has kind, bytes, day, name and path.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def list_files(json: Json = False, quiet: Quiet = False, verbose: Verbose = Fals
         output.table(columns, rows, right=("size",))
         output.note(f"{output.count(total_size(files))}B in all.")
     else:
-        output.lines("\t".join((f.kind, str(f.size), _day(f), f.name, str(f.path))).replace("\n", "\\n") for f in files)
+        output.lines(f"{f.kind} {f.size} {_day(f) or '-'} {f.name} {f.path}" for f in files)
 
 
 @cache.command("path")
@@ -122,7 +122,7 @@ def verify(names: Names = None, json: Json = False, quiet: Quiet = False, verbos
     if json:
         output.document({"files": [_as_json(file) | {"state": state} for file, state in states.items()]})
     else:
-        output.lines(f"{state}\t{file.path}" for file, state in states.items())
+        output.lines(f"{state} {file.path}" for file, state in states.items())
     damaged = [file for file, state in states.items() if state == "damaged"]
     if damaged:
         raise InvalidInputError(

@@ -1,0 +1,93 @@
+"""A machine of its own for a test: home, caches and state in one folder, and a Hub that it believes in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fake_hub import FakeHub, HubFile
+from faults.injection import Outcome, run_zoo, zoo_command
+from golden import golden
+from weight_bytes import Tensor, weight_bytes
+
+MODEL = "test_resnet.r160_in1k"
+REPO = "timm/test_resnet.r160_in1k"
+FILE = f"{REPO}/model.safetensors"
+
+_REFUSE_NETWORK = """
+import os, sys
+sys.addaudithook(lambda event, _: os._exit(99) if event.startswith("socket.") else None)
+"""
+"""Python that ends a run with 99 as soon as anything makes a socket."""
+
+
+def published_bytes(architecture: str = "test_resnet", *, zero: bool = False) -> bytes:
+    """A file of the keys and shapes that the architecture's published weights have, with noise or zeros in it."""
+    noise = np.random.default_rng(0).standard_normal(1 << 20).astype("<f4").tobytes()
+    tensors: dict[str, Tensor] = {}
+    for name, (shape, dtype) in golden("resnet")[architecture]["keys"].items():
+        size = int(np.prod(shape)) * (8 if dtype == "int64" else 4)
+        data = bytes(size) if zero or dtype == "int64" else (noise * (size // len(noise) + 1))[:size]
+        tensors[name] = ("I64" if dtype == "int64" else "F32", tuple(shape), data)
+    return weight_bytes(tensors, {"format": "pt"})
+
+
+class Machine:
+    """Runs the real command with caches below `folder`, whose names have a space and a letter outside ASCII."""
+
+    def __init__(self, folder: Path, hub: FakeHub | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.hf_home = folder / "hf höme"
+        self.hub_cache = self.hf_home / "hub"
+        self.checkpoints = folder / "torch home" / "hub" / "checkpoints"
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS", "ZOO_"))
+        }
+        self.env = inherited | {
+            "HOME": str(folder),
+            "HF_HOME": str(self.hf_home),
+            "TORCH_HOME": str(self.checkpoints.parents[1]),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9",
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+
+    def zoo(self, *words: object, env: Mapping[str, str] | None = None, before: str = "", **options: Any) -> Outcome:
+        """Run `zoo WORDS` to its end."""
+        return run_zoo(*words, env=self.env | (env or {}), cwd=self.folder, before=before, **options)
+
+    def zoo_without_network(self, *words: object, **options: Any) -> Outcome:
+        """Run `zoo WORDS` where making a socket ends the run with 99."""
+        return self.zoo(*words, before=_REFUSE_NETWORK, **options)
+
+    def start(self, *words: object, before: str = "") -> subprocess.Popen[str]:
+        """Start `zoo WORDS` and leave it running."""
+        return subprocess.Popen(
+            zoo_command(*words, before=before), env=self.env, cwd=self.folder, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def repository(self, repo: str = REPO) -> Path:
+        """Where the Hub cache keeps a repository."""
+        return self.hub_cache / f"models--{repo.replace('/', '--')}"
+
+    def blobs(self, repo: str = REPO) -> list[str]:
+        """The names of the blobs of a repository."""
+        return sorted(path.name for path in (self.repository(repo) / "blobs").glob("*"))
+
+    def files(self) -> set[str]:
+        """Every path below the folder, links not followed."""
+        return {os.path.join(top, name) for top, folders, names in os.walk(self.folder) for name in folders + names}
+
+
+def hub_of(body: bytes, file: str = FILE) -> FakeHub:
+    """A Hub that has one file."""
+    return FakeHub(files={file: HubFile(body)})
