@@ -286,7 +286,7 @@ def test_a_hostile_tar_puts_nothing_in_place(here: Path, tmp_path: Path, members
 def test_a_tar_that_breaks_off_puts_nothing_in_place(here: Path, tmp_path: Path, length: int):
     path = tar_file(tmp_path)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InvalidInputError, match="ends too early|end too early"):
+    with pytest.raises(InvalidInputError, match=r"ends? too early"):
         unbundle(path)
     assert [path for path in here.rglob("*") if not path.is_dir()] == []
 

@@ -173,8 +173,9 @@ class _Reader:
 
     def _read_header(self, name: str, most: int) -> int:
         """The size of the next member, which has to be the regular file `name`."""
+        block = self._read(_BLOCK)
         try:
-            member = tarfile.TarInfo.frombuf(self._read(_BLOCK), "utf-8", "strict")
+            member = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.HeaderError, ValueError):
             raise self._broken(f"{name[:24]} should follow, found something else") from None
         if member.name != name or member.type != tarfile.REGTYPE:

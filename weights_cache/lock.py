@@ -195,7 +195,7 @@ def _parse_entry(entry: object) -> LockedWeights | None:
     texts = [entry["source"], entry.get("revision", ""), entry["file"], entry["sha256"]]
     if not all(isinstance(text, str) and text.isprintable() and len(text) <= 1024 for text in texts):
         return None
-    if type(size) is not int or not 0 <= size <= MAX_SIZE:
+    if type(size) is not int or not 0 <= size <= MAX_SIZE or not entry["file"]:
         return None
     locked = LockedWeights(texts[0], texts[1], texts[2], size, texts[3])
     return locked if is_sha256(locked.sha256) and _names_one_file(locked) else None
