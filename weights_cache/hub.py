@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, 
 from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
 from zoo.weights_cache.hub_layout import held_lock, is_blob_name, is_sha256, quarantine
 from zoo.weights_cache.locate import COMMIT, HubFile, hub_cache
-from zoo.weights_cache.time_limit import TimeUp, time_limit
+from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -64,7 +63,7 @@ def hub_download(
 
 def hub_lookup(source: HubFile, *, timeout: float | None = None) -> HubAnswer:
     """Ask the Hub for the first file of a source that it has, without downloading it. Raises as `hub_download`."""
-    with _bounded(source, timeout):
+    with _bounded(source, deadline(timeout)):
         return _first_file(source, _lookup_one)
 
 
@@ -99,14 +98,15 @@ def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str 
 
 
 def _download_verified(source: HubFile, progress: bool, timeout: float | None) -> tuple[Path, str | None]:
-    deadline = None if timeout is None else time.monotonic() + timeout
+    until = deadline(timeout)
     for attempt in range(1, _ATTEMPTS + 1):
-        # Long enough to fail by itself where nothing is left.
-        left = None if deadline is None else max(deadline - time.monotonic(), 0.1)
-        with _bounded(source, left):
-            path = _first_file(source, lambda *wanted: _download_one(*wanted, progress=progress))
+        with _bounded(source, until):
+            path, announced = _first_file(source, lambda *wanted: _download_one(*wanted, progress=progress))
         try:
-            return path, verify_snapshot(source, path)
+            digest = verify_snapshot(source, path)
+            if digest is None and announced:  # a copy, whose name does not say what it should hold
+                digest = verify(path, announced, advice="")
+            return path, digest
         except FileNotFoundError as error:  # another process found it damaged and has put it aside
             damage: Exception = error
         except DamagedFileError as error:
@@ -123,9 +123,9 @@ def _download_verified(source: HubFile, progress: bool, timeout: float | None) -
 
 
 @contextmanager
-def _bounded(source: HubFile, timeout: float | None) -> Iterator[None]:
+def _bounded(source: HubFile, until: float | None) -> Iterator[None]:
     try:
-        with time_limit(timeout, source.folder / "blobs"):
+        with time_limit(until, source.folder / "blobs"):
             yield
     except TimeUp as error:
         # The locks of this process are released by now.
@@ -159,11 +159,11 @@ def _lookup_one(source: HubFile, filename: str) -> HubAnswer:
         answer = _ask(source, filename)
     if answer.size is None:
         raise InvalidInputError(f"{_endpoint()} does not say how long {filename} of {source} is, as every Hub does.")
-    etag = answer.etag or ""
-    return HubAnswer(filename, answer.commit_hash or "", answer.size, etag if is_sha256(etag) else "")
+    return HubAnswer(filename, answer.commit_hash or "", answer.size, _sha256_in(answer))
 
 
-def _download_one(source: HubFile, filename: str, *, progress: bool) -> Path:
+def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Path, str]:
+    """The snapshot file, and the sha256 that the Hub announced, '' for a small file outside LFS."""
     with _library(progress):
         from huggingface_hub import hf_hub_download
 
@@ -175,16 +175,15 @@ def _download_one(source: HubFile, filename: str, *, progress: bool) -> Path:
                 f"{filename} of {source} should have at most {source.max_bytes} bytes, found one {size}.",
                 hint="Check the name of the repository.",
             )
-        return Path(
-            hf_hub_download(
-                source.repo_id,
-                filename,
-                revision=source.revision,
-                cache_dir=hub_cache(),
-                endpoint=_endpoint(),
-                etag_timeout=_timeout(),
-            )
+        path = hf_hub_download(
+            source.repo_id,
+            filename,
+            revision=source.revision,
+            cache_dir=hub_cache(),
+            endpoint=_endpoint(),
+            etag_timeout=_timeout(),
         )
+        return Path(path), _sha256_in(answer)
 
 
 def _ask(source: HubFile, filename: str) -> HfFileMetadata:
@@ -195,6 +194,10 @@ def _ask(source: HubFile, filename: str) -> HfFileMetadata:
     if not answer.commit_hash or not answer.etag:
         raise _no_hub(f"{source} without a commit or an ETag")
     return answer
+
+
+def _sha256_in(answer: HfFileMetadata) -> str:
+    return answer.etag if answer.etag and is_sha256(answer.etag) else ""
 
 
 def _refuse_strange_names(response: Any) -> None:

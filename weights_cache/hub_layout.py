@@ -38,7 +38,7 @@ def repo_of(folder_name: str) -> str:
 def quarantine(snapshot: Path) -> None:
     """Put the blob behind a snapshot file aside, under a name that no program looks for."""
     with suppress(OSError):
-        blob = os.path.join(snapshot.parent, os.readlink(snapshot))
+        blob = os.path.join(snapshot.parent, os.readlink(snapshot)) if snapshot.is_symlink() else os.fspath(snapshot)
         os.replace(blob, blob + DAMAGED_SUFFIX)
 
 

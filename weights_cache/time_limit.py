@@ -44,9 +44,14 @@ def default_timeout() -> float | None:
     return seconds
 
 
+def deadline(seconds: float | None) -> float | None:
+    """When that many seconds are over, on the monotonic clock."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
 @contextmanager
-def time_limit(seconds: float | None, folder: Path) -> Iterator[None]:
-    """Interrupt the block after `seconds`, or when the files that arrive in `folder` have stopped growing.
+def time_limit(until: float | None, folder: Path) -> Iterator[None]:
+    """Interrupt the block at a `deadline`, or when the files that arrive in `folder` have stopped growing.
 
     What arrives may be written by another process that this one waits for. It works by the alarm signal: in a thread
     other than the main one, or where a program uses that signal itself, the block has only the bounds of its own.
@@ -58,7 +63,7 @@ def time_limit(seconds: float | None, folder: Path) -> Iterator[None]:
     if not in_main_thread or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
         yield
         return
-    started = last_growth = time.monotonic()
+    last_growth = time.monotonic()
     most = 0
 
     def look(_number: int, _frame: object) -> None:
@@ -66,12 +71,12 @@ def time_limit(seconds: float | None, folder: Path) -> Iterator[None]:
         now, size = time.monotonic(), _size_of_parts(folder)
         if size > most:
             most, last_growth = size, now
-        if seconds is not None and now - started >= seconds:
-            raise TimeUp(f"it took more than {seconds:.3g} seconds")
+        if until is not None and now >= until:
+            raise TimeUp("the time allowed is over")
         if now - last_growth >= STALL_SECONDS:
             raise TimeUp(f"nothing has arrived for {STALL_SECONDS:g} seconds")
 
-    tick = _TICK if seconds is None else min(_TICK, seconds / 4)
+    tick = _TICK if until is None else max(min(_TICK, (until - last_growth) / 4), 0.01)
     signal.signal(signal.SIGALRM, look)
     try:
         signal.setitimer(signal.ITIMER_REAL, tick, tick)

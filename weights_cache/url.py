@@ -6,6 +6,8 @@ import hashlib
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
@@ -15,7 +17,7 @@ from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
 from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.locate import UrlFile
-from zoo.weights_cache.time_limit import TimeUp, time_limit
+from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
 _TIMEOUT = 10.0
 _CHUNK = 1 << 20
@@ -36,34 +38,42 @@ def url_download(
     """
     target, expected = source.path, sha256 or hash_in_name(source.filename)
     if source.cached() is None:
-        try:
-            with time_limit(timeout, target.parent):
-                _download(source, target, expected)
-        except TimeUp as error:
-            raise NotFoundError(
-                f"{source} could not be downloaded in time: {error}.", hint="Check the network, or allow more time."
-            ) from None
+        _download(source, target, expected, deadline(timeout))
     if not expected:
         return target, None
     advice = f"Delete it and run the command again: rm '{target}'"
     return target, verify(target, expected, advice=advice, fresh=fresh)
 
 
-def _download(source: UrlFile, target: Path, expected: str) -> None:
+def _download(source: UrlFile, target: Path, expected: str, until: float | None) -> None:
     require_safe(source.url)
-    with _open_url(source) as response:
+    with _bounded(source, until):
+        response = _open_url(source)
+    with response:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(target, error) from error
         # Replaces only what another process has put there meanwhile, which should be the same.
         with atomic_output(target, force=True) as output:
-            digest = _copy(source, response, output)
+            with _bounded(source, until):
+                digest = _copy(source, response, output)
             if not digest.startswith(expected.lower()):
                 raise InvalidInputError(
                     f"{source} should have a sha256 that begins with {expected[:16]}, found {digest[:16]}.",
                     hint="The download is damaged or the file was replaced; try again, or ask its publisher.",
                 )
+
+
+@contextmanager
+def _bounded(source: UrlFile, until: float | None) -> Iterator[None]:
+    try:
+        with time_limit(until, source.path.parent):
+            yield
+    except TimeUp as error:
+        raise NotFoundError(
+            f"{source} could not be downloaded in time: {error}.", hint="Check the network, or allow more time."
+        ) from None
 
 
 def _copy(source: UrlFile, response: HTTPResponse, output: OutputFile) -> str:

@@ -46,7 +46,8 @@ def bundle(
 
     check_target(target)
     lock = chosen_lock(names or [], locked)
-    status = "written" if pack(lock, target, force=force) else "unchanged"
+    progress = False if quiet or json else None  # where stderr is a terminal
+    status = "written" if pack(lock, target, force=force, progress=progress) else "unchanged"
     size = target.stat().st_size
     if json:
         output.document({"output": str(target), "status": status, "size": size, "names": list(lock)})
