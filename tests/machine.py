@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from zoo.cli import errors
+from zoo.cli.app import app
 
 from fake_hub import FakeHub, HubFile
 from faults.injection import Outcome, run_zoo, zoo_command
@@ -86,6 +90,41 @@ class Machine:
     def files(self) -> set[str]:
         """Every path below the folder, links not followed."""
         return {os.path.join(top, name) for top, folders, names in os.walk(self.folder) for name in folders + names}
+
+
+class MachineHere(Machine):
+    """Runs the command in the process of the test, which saves the second that the Hub's client takes to import."""
+
+    def __init__(
+        self, folder: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        super().__init__(folder, hub)
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        monkeypatch.chdir(folder)
+        # Those that options set are restored afterwards.
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "ZOO_TIMEOUT"):
+            monkeypatch.setenv(name, "")
+        for name in ("HF_HOME", "TORCH_HOME", "XDG_STATE_HOME", "HF_ENDPOINT", "NO_PROXY"):
+            monkeypatch.setenv(name, self.env[name])
+        # The library reads these once, at import, so that the surroundings of the test run would reach in.
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-token"))
+
+    def process(self, *words: object, **options: Any) -> Outcome:
+        """Run `zoo WORDS` as a process of its own."""
+        return super().zoo(*words, **options)
+
+    def zoo(self, *words: object, env: Mapping[str, str] | None = None, **options: Any) -> Outcome:
+        """Run `zoo WORDS` here, where no option asks for a process."""
+        if options:
+            return self.process(*words, env=env, **options)
+        with self._monkeypatch.context() as patch:
+            for name in ("HF_HUB_OFFLINE", "ZOO_TIMEOUT"):
+                patch.setenv(name, "")
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            code = errors.run(app, [str(word) for word in words])
+        return Outcome(code, *self._capsys.readouterr(), 0.0)
 
 
 def hub_of(body: bytes, file: str = FILE) -> FakeHub:

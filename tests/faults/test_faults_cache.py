@@ -10,12 +10,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fake_hub import COMMIT, FakeHub, HubFile
 from faults.injection import Outcome, assert_told, can_mount, without_root
-from machine import FILE, MODEL, REPO, Machine, hub_of
+from machine import FILE, MODEL, REPO, MachineHere, hub_of
 
 BODY = b"weights " * 4096
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -38,11 +39,13 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, hub: FakeHub) -> Machine:
-    return Machine(tmp_path / "machine", hub)
+def machine(
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> MachineHere:
+    return MachineHere(tmp_path / "machine", hub, monkeypatch, capsys)
 
 
-def fetched(machine: Machine, *words: object, **options: object) -> Path:
+def fetched(machine: MachineHere, *words: object, **options: Any) -> Path:
     """The path that a fetch prints, checked from the outside."""
     run = machine.zoo("fetch", MODEL, *words, **options)
     assert run.code == 0, run.stderr
@@ -57,7 +60,7 @@ def refused(run: Outcome, code: int, *words: str) -> None:
     assert_told(run._replace(stderr="".join(told)), code, *words, peak_mib=LIBRARY_MIB)
 
 
-def assert_nothing_cached(machine: Machine) -> None:
+def assert_nothing_cached(machine: MachineHere) -> None:
     """Neither a blob under its name nor a part of one, and no snapshot that leads to something."""
     assert [name for name in machine.blobs() if not name.endswith(".damaged")] == []
     assert not [path for path in machine.repository().rglob("model.safetensors") if path.exists()]
@@ -66,14 +69,14 @@ def assert_nothing_cached(machine: Machine) -> None:
 # ---------------------------------------------------------------- the server
 
 
-def test_d1_a_bit_flipped_once_is_fetched_again(machine: Machine, hub: FakeHub):
+def test_d1_a_bit_flipped_once_is_fetched_again(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].sent, hub.files[FILE].times = b"W" + BODY[1:], 1
     fetched(machine)
     assert hub.downloads == 2
     assert machine.blobs() == [DIGEST, f"{DIGEST}.damaged"]
 
 
-def test_d1_a_bit_flipped_every_time_is_refused(machine: Machine, hub: FakeHub):
+def test_d1_a_bit_flipped_every_time_is_refused(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].sent = b"W" + BODY[1:]
     refused(machine.zoo("fetch", MODEL), 4, "arrived damaged 2 times", "sha256")
     assert hub.downloads == 2
@@ -82,35 +85,35 @@ def test_d1_a_bit_flipped_every_time_is_refused(machine: Machine, hub: FakeHub):
     fetched(machine)
 
 
-def test_d1_a_bit_flipped_is_found_on_a_disk_without_links(machine: Machine, hub: FakeHub):
+def test_d1_a_bit_flipped_is_found_on_a_disk_without_links(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].sent, hub.files[FILE].times = b"W" + BODY[1:], 1
-    path = fetched(machine, env={"HF_HUB_DISABLE_SYMLINKS": "1"})
+    path = fetched(machine, env={"HF_HUB_DISABLE_SYMLINKS": "1"}, timeout=60)
     assert not path.is_symlink()
     assert hub.downloads == 2
     assert f"damaged {len(BODY)} " in machine.zoo("cache", "list").stdout
 
 
-def test_d2_a_body_that_breaks_off_leaves_nothing(machine: Machine, hub: FakeHub):
+def test_d2_a_body_that_breaks_off_leaves_nothing(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].cut = 1000
     refused(machine.zoo("fetch", MODEL, "--timeout", 1.5), 5, "in time")
     assert_nothing_cached(machine)
 
 
-def test_d2_a_range_answered_with_the_whole_file(machine: Machine, hub: FakeHub):
+def test_d2_a_range_answered_with_the_whole_file(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].cut, hub.files[FILE].times = 1000, 1
     fetched(machine)
     assert hub.downloads == 2
 
 
 @pytest.mark.parametrize("size", [len(BODY) + 1, len(BODY) - 1])
-def test_d2_another_length_than_announced_leaves_nothing(machine: Machine, hub: FakeHub, size: int):
+def test_d2_another_length_than_announced_leaves_nothing(machine: MachineHere, hub: FakeHub, size: int):
     hub.files[FILE].size = size
     refused(machine.zoo("fetch", MODEL), 5, "broke off")
     assert_nothing_cached(machine)
 
 
 @pytest.mark.parametrize("status", [403, 404, 429, 503])
-def test_d4_the_status_is_named(machine: Machine, hub: FakeHub, status: int):
+def test_d4_the_status_is_named(machine: MachineHere, hub: FakeHub, status: int):
     hub.status = (status, "")
     started = time.monotonic()
     refused(machine.zoo("fetch", MODEL), 5, f"HTTP {status}")
@@ -118,13 +121,13 @@ def test_d4_the_status_is_named(machine: Machine, hub: FakeHub, status: int):
     assert len(hub.requests) <= 2
 
 
-def test_d4_a_status_of_the_download_itself_is_named(machine: Machine, hub: FakeHub):
+def test_d4_a_status_of_the_download_itself_is_named(machine: MachineHere, hub: FakeHub):
     hub.body_status = 503
     refused(machine.zoo("fetch", MODEL), 5, "HTTP 503")
     assert_nothing_cached(machine)
 
 
-def test_d4_a_stall_ends_at_the_timeout(machine: Machine, hub: FakeHub):
+def test_d4_a_stall_ends_at_the_timeout(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].stall = 1000
     started = time.monotonic()
     refused(machine.zoo("fetch", MODEL, "--timeout", 1), 5, "in time", "the time allowed is over")
@@ -132,7 +135,7 @@ def test_d4_a_stall_ends_at_the_timeout(machine: Machine, hub: FakeHub):
     assert_nothing_cached(machine)
 
 
-def test_d4_a_stalled_url_ends_at_the_timeout(machine: Machine, hub: FakeHub):
+def test_d4_a_stalled_url_ends_at_the_timeout(machine: MachineHere, hub: FakeHub):
     # The name is real, the server is not: a lock leads to it.
     hub.files["owner/x/net.pth"] = HubFile(BODY, stall=1000)
     url = f"{hub.url}/owner/x/resolve/main/net.pth"
@@ -142,7 +145,7 @@ def test_d4_a_stalled_url_ends_at_the_timeout(machine: Machine, hub: FakeHub):
     assert list(machine.checkpoints.iterdir()) == []
 
 
-def test_d4_a_token_is_not_sent_to_another_host(machine: Machine, hub: FakeHub):
+def test_d4_a_token_is_not_sent_to_another_host(machine: MachineHere, hub: FakeHub):
     with FakeHub(plain={"/elsewhere": BODY}) as other:
         hub.files[FILE].location = f"{other.url}/elsewhere"
         fetched(machine, env={"HF_TOKEN": "hf_topsecret"})
@@ -151,7 +154,7 @@ def test_d4_a_token_is_not_sent_to_another_host(machine: Machine, hub: FakeHub):
         assert set(other.authorizations) == {None}
 
 
-def test_d4_a_redirect_in_a_circle_ends(machine: Machine, hub: FakeHub):
+def test_d4_a_redirect_in_a_circle_ends(machine: MachineHere, hub: FakeHub):
     path = f"/{REPO}/resolve/main/model.safetensors"
     hub.redirects[path] = path
     refused(machine.zoo("fetch", MODEL, "--timeout", 5), 5)
@@ -159,14 +162,14 @@ def test_d4_a_redirect_in_a_circle_ends(machine: Machine, hub: FakeHub):
 
 
 @pytest.mark.parametrize("name", ["../../../../../planted", "x" * 5000])
-def test_d6_an_etag_that_is_no_hash_writes_nothing(machine: Machine, hub: FakeHub, name: str):
+def test_d6_an_etag_that_is_no_hash_writes_nothing(machine: MachineHere, hub: FakeHub, name: str):
     before = machine.files()
     hub.files[FILE].etag = name
     refused(machine.zoo("fetch", MODEL), 4, "no hash")
     assert machine.files() == before
 
 
-def test_d6_an_etag_that_changes_between_two_requests_writes_nothing(machine: Machine, hub: FakeHub):
+def test_d6_an_etag_that_changes_between_two_requests_writes_nothing(machine: MachineHere, hub: FakeHub):
     hub.files[FILE].later_etag = "../../../../../planted"
     refused(machine.zoo("fetch", MODEL), 4, "no hash")
     assert len(hub.requests) == 2
@@ -174,14 +177,14 @@ def test_d6_an_etag_that_changes_between_two_requests_writes_nothing(machine: Ma
 
 
 @pytest.mark.parametrize("commit", ["../../../planted", ""])
-def test_d6_a_commit_that_is_no_hash_writes_nothing(machine: Machine, hub: FakeHub, commit: str):
+def test_d6_a_commit_that_is_no_hash_writes_nothing(machine: MachineHere, hub: FakeHub, commit: str):
     before = machine.files()
     hub.commit = commit
     refused(machine.zoo("fetch", MODEL), 4, "commit")
     assert machine.files() == before
 
 
-def test_d6_a_repository_name_that_leads_out(machine: Machine, hub: FakeHub):
+def test_d6_a_repository_name_that_leads_out(machine: MachineHere, hub: FakeHub):
     run = machine.zoo("adapt-weights", "hf-hub:../../x", "--in-chans", 4, "-o", "out.safetensors")
     refused(run, 4, "leads out")
     assert hub.requests == []
@@ -191,7 +194,7 @@ def test_d6_a_repository_name_that_leads_out(machine: Machine, hub: FakeHub):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "through the link"])
-def test_d3_a_cached_file_that_changed_is_found_on_use(machine: Machine, hub: FakeHub, damage: str):
+def test_d3_a_cached_file_that_changed_is_found_on_use(machine: MachineHere, hub: FakeHub, damage: str):
     snapshot = fetched(machine)
     blob = snapshot if damage == "through the link" else snapshot.resolve()
     with blob.open("r+b") as file:
@@ -204,7 +207,7 @@ def test_d3_a_cached_file_that_changed_is_found_on_use(machine: Machine, hub: Fa
     assert hub.requests == []
 
 
-def test_d3_a_change_that_keeps_size_and_time_is_found_with_verify(machine: Machine):
+def test_d3_a_change_that_keeps_size_and_time_is_found_with_verify(machine: MachineHere):
     blob = fetched(machine).resolve()
     status = blob.stat()
     with blob.open("r+b") as file:
@@ -215,7 +218,7 @@ def test_d3_a_change_that_keeps_size_and_time_is_found_with_verify(machine: Mach
     refused(machine.zoo("fetch", MODEL), 4, "is damaged")
 
 
-def test_d5_offline_and_cached_makes_no_request(machine: Machine, hub: FakeHub):
+def test_d5_offline_and_cached_makes_no_request(machine: MachineHere, hub: FakeHub):
     path = fetched(machine)
     hub.requests.clear()
     assert fetched(machine, "--offline") == path
@@ -225,7 +228,7 @@ def test_d5_offline_and_cached_makes_no_request(machine: Machine, hub: FakeHub):
 
 
 @pytest.mark.parametrize("dangling", [False, True])
-def test_d5_offline_and_not_cached_names_the_file_and_the_command(machine: Machine, hub: FakeHub, dangling: bool):
+def test_d5_offline_and_not_cached_names_the_file_and_the_command(machine: MachineHere, hub: FakeHub, dangling: bool):
     if dangling:
         fetched(machine).resolve().unlink()
         hub.requests.clear()
@@ -238,7 +241,7 @@ def test_d5_offline_and_not_cached_names_the_file_and_the_command(machine: Machi
 
 
 @pytest.mark.parametrize("before", ["", BROKEN_LOCK], ids=["locks", "locks that do nothing"])
-def test_d7_eight_processes_at_once(machine: Machine, hub: FakeHub, before: str):
+def test_d7_eight_processes_at_once(machine: MachineHere, hub: FakeHub, before: str):
     runs = [machine.start("fetch", MODEL, "--quiet", before=before) for _ in range(8)]
     told = [(*run.communicate(timeout=100), run.returncode) for run in runs]
     path = machine.repository() / "snapshots" / COMMIT / "model.safetensors"
@@ -249,7 +252,7 @@ def test_d7_eight_processes_at_once(machine: Machine, hub: FakeHub, before: str)
         assert hub.downloads == 1
 
 
-def test_d8_killed_in_the_middle_of_a_download(machine: Machine, hub: FakeHub):
+def test_d8_killed_in_the_middle_of_a_download(machine: MachineHere, hub: FakeHub):
     file = hub.files[FILE]
     file.stall, file.times = 20000, 1
     run = machine.start("fetch", MODEL)
@@ -269,7 +272,7 @@ def test_d8_killed_in_the_middle_of_a_download(machine: Machine, hub: FakeHub):
     fetched(machine)
 
 
-def test_d8_a_running_download_is_not_pruned(machine: Machine, hub: FakeHub):
+def test_d8_a_running_download_is_not_pruned(machine: MachineHere, hub: FakeHub):
     file = hub.files[FILE]
     file.stall, file.times = 20000, 1
     with machine.start("fetch", MODEL, "--timeout", "50") as run:
@@ -283,7 +286,7 @@ def test_d8_a_running_download_is_not_pruned(machine: Machine, hub: FakeHub):
         run.kill()
 
 
-def test_d10_a_lock_of_a_living_process_is_waited_for_within_bounds(machine: Machine):
+def test_d10_a_lock_of_a_living_process_is_waited_for_within_bounds(machine: MachineHere):
     lock = lock_file(machine)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -291,12 +294,12 @@ def test_d10_a_lock_of_a_living_process_is_waited_for_within_bounds(machine: Mac
     fetched(machine)
 
 
-def test_d10_the_lock_file_of_a_dead_process_does_not_count(machine: Machine):
+def test_d10_the_lock_file_of_a_dead_process_does_not_count(machine: MachineHere):
     lock_file(machine).write_text("4194304\n")
     fetched(machine)
 
 
-def test_d10_a_stale_lock_on_a_disk_without_locks_is_named(machine: Machine):
+def test_d10_a_stale_lock_on_a_disk_without_locks_is_named(machine: MachineHere):
     # Of a process that is alive, on a machine that is not this one: nobody can tell that it is stale.
     lock = lock_file(machine)
     lock.write_text("1\nanother-machine\n")
@@ -305,7 +308,7 @@ def test_d10_a_stale_lock_on_a_disk_without_locks_is_named(machine: Machine):
     fetched(machine, before=NO_LOCK)
 
 
-def lock_file(machine: Machine) -> Path:
+def lock_file(machine: MachineHere) -> Path:
     path = machine.hub_cache / ".locks" / machine.repository().name / f"{DIGEST}.lock"
     path.parent.mkdir(parents=True)
     return path
@@ -315,7 +318,7 @@ def lock_file(machine: Machine) -> Path:
 
 
 @pytest.mark.skipif(not can_mount(), reason="no user namespaces here")
-def test_d9_a_read_only_cache_is_read_and_not_written(machine: Machine, hub: FakeHub):
+def test_d9_a_read_only_cache_is_read_and_not_written(machine: MachineHere, hub: FakeHub):
     path = fetched(machine)
     hub.files["timm/resnet10t.c3_in1k/model.safetensors"] = HubFile(BODY)
     folders = [Path(top) for top, _, _ in os.walk(machine.folder)]
@@ -333,7 +336,7 @@ def test_d9_a_read_only_cache_is_read_and_not_written(machine: Machine, hub: Fak
 
 
 @pytest.mark.skipif(not can_mount(), reason="no user namespaces here")
-def test_d9_a_full_disk(machine: Machine, hub: FakeHub):
+def test_d9_a_full_disk(machine: MachineHere, hub: FakeHub):
     hub.files[FILE] = HubFile(bytes(4 << 20))
     machine.hf_home.mkdir()
     script = (
@@ -343,8 +346,8 @@ def test_d9_a_full_disk(machine: Machine, hub: FakeHub):
     refused(run, 6, "could not be stored", "No space left")
 
 
-def test_d9_a_disk_without_symbolic_links(machine: Machine, hub: FakeHub):
-    run = machine.zoo("fetch", MODEL, env={"HF_HUB_DISABLE_SYMLINKS": "1"})
+def test_d9_a_disk_without_symbolic_links(machine: MachineHere, hub: FakeHub):
+    run = machine.process("fetch", MODEL, env={"HF_HUB_DISABLE_SYMLINKS": "1"})
     assert run.code == 0, run.stderr
     path = Path(run.stdout.rstrip("\n"))
     assert (path.is_symlink(), path.read_bytes()) == (False, BODY)
@@ -353,7 +356,7 @@ def test_d9_a_disk_without_symbolic_links(machine: Machine, hub: FakeHub):
     assert hub.requests == []
 
 
-def test_d9_a_lock_folder_that_is_a_file(machine: Machine):
+def test_d9_a_lock_folder_that_is_a_file(machine: MachineHere):
     machine.hub_cache.mkdir(parents=True)
     (machine.hub_cache / ".locks").write_text("")
     refused(machine.zoo("fetch", MODEL), 6, "could not be stored")
@@ -362,7 +365,7 @@ def test_d9_a_lock_folder_that_is_a_file(machine: Machine):
 # ---------------------------------------------------------------- rubbish and secrets
 
 
-def test_d11_rubbish_neither_stops_a_listing_nor_leads_outside(machine: Machine, tmp_path: Path):
+def test_d11_rubbish_neither_stops_a_listing_nor_leads_outside(machine: MachineHere, tmp_path: Path):
     path = fetched(machine)
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -379,7 +382,7 @@ def test_d11_rubbish_neither_stops_a_listing_nor_leads_outside(machine: Machine,
     assert not machine.repository().exists()
 
 
-def rubbish(machine: Machine, snapshot: Path, outside: Path) -> None:
+def rubbish(machine: MachineHere, snapshot: Path, outside: Path) -> None:
     cache, blobs = machine.hub_cache, machine.repository() / "blobs"
     (cache / "models--").mkdir()
     (cache / "models--a--b--c--d").write_text("a file")
@@ -405,13 +408,19 @@ def rubbish(machine: Machine, snapshot: Path, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [None, 401, 503])
-def test_d12_a_token_is_never_told_nor_stored(machine: Machine, hub: FakeHub, status: int | None):
+def test_d12_a_token_is_never_told_nor_stored(machine: MachineHere, hub: FakeHub, status: int | None):
     hub.status = (status, "") if status else None
     token = "hf_" + "topsecret" * 3
     env = {"HF_TOKEN": token, "ZOO_DEBUG": "1"}
     told = ""
-    for words in (["fetch", MODEL, "--json"], ["lock", MODEL, "-o", "zoo.lock", "--json"], ["cache", "list", "--json"],
-                  ["bundle", MODEL, "-o", "w.tar", "--verbose"]):  # fmt: skip
+    commands = (
+        ["fetch", MODEL, "--json"],
+        ["fetch", "resnet10t", "--verbose"],
+        ["lock", MODEL, "-o", "zoo.lock", "--json"],
+        ["cache", "list", "--json"],
+        ["bundle", MODEL, "-o", "w.tar", "--verbose"],
+    )
+    for words in commands:
         run = machine.zoo(*words, env=env)
         told += run.stdout + run.stderr
     assert f"Bearer {token}" in hub.authorizations
