@@ -253,7 +253,7 @@ def _place(locked: LockedWeights, part: Path) -> tuple[Path, bool]:
             path = old
         elif isinstance(source, HubFile):
             if old is not None:
-                quarantine(old)
+                quarantine(old, old.stat().st_ino)
             path = publish_blob(
                 part, source.folder, revision=locked.revision, filename=locked.file, sha256=locked.sha256
             )

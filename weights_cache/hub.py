@@ -99,27 +99,25 @@ def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str 
 
 def _download_verified(source: HubFile, progress: bool, timeout: float | None) -> tuple[Path, str | None]:
     until = deadline(timeout)
-    for attempt in range(1, _ATTEMPTS + 1):
+    for _ in range(_ATTEMPTS):
         with _bounded(source, until):
             path, announced = _first_file(source, lambda *wanted: _download_one(*wanted, progress=progress))
         try:
+            inode = path.stat().st_ino
             digest = verify_snapshot(source, path)
             if digest is None and announced:  # a copy, whose name does not say what it should hold
                 digest = verify(path, announced, advice="")
             return path, digest
-        except FileNotFoundError as error:  # another process found it damaged and has put it aside
-            damage: Exception = error
-        except DamagedFileError as error:
-            damage = error
-            quarantine(path)
-        if attempt == _ATTEMPTS:
-            raise DamagedFileError(
-                f"{path.name} of {source} arrived damaged {_ATTEMPTS} times: it does not have the sha256 that "
-                f"{_endpoint()} announces.",
-                hint="Check the proxy on the way, then try again; `zoo cache prune` removes what was put aside.",
-                path=str(path),
-            ) from damage
-    raise AssertionError("unreachable")
+        except FileNotFoundError:
+            pass  # another process found it damaged and has put it aside
+        except DamagedFileError:
+            quarantine(path, inode)
+    raise DamagedFileError(
+        f"{path.name} of {source} arrived damaged {_ATTEMPTS} times: it does not have the sha256 that {_endpoint()} "
+        "announces.",
+        hint="Check the proxy on the way, then try again; `zoo cache prune` removes what was put aside.",
+        path=str(path),
+    )
 
 
 @contextmanager

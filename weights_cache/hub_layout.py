@@ -35,11 +35,15 @@ def repo_of(folder_name: str) -> str:
     return repo.replace("--", "/", 1) if kind == "models" and repo else ""
 
 
-def quarantine(snapshot: Path) -> None:
-    """Put the blob behind a snapshot file aside, under a name that no program looks for."""
+def quarantine(snapshot: Path, inode: int) -> None:
+    """Put the blob behind a snapshot file aside, under a name that no program looks for.
+
+    Only the file with this inode: another process may have found the damage too, and fetched a sound one since.
+    """
     with suppress(OSError):
         blob = os.path.join(snapshot.parent, os.readlink(snapshot)) if snapshot.is_symlink() else os.fspath(snapshot)
-        os.replace(blob, blob + DAMAGED_SUFFIX)
+        if os.stat(blob).st_ino == inode:
+            os.replace(blob, blob + DAMAGED_SUFFIX)
 
 
 def held_lock(folder: Path) -> Path | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from zoo.weights_cache.hub_layout import quarantine
+
 from fake_hub import COMMIT, FakeHub, HubFile
 from faults.injection import Outcome, assert_told, can_mount, without_root
 from machine import FILE, MODEL, REPO, MachineHere, hub_of
@@ -238,6 +240,12 @@ def test_d5_offline_and_not_cached_names_the_file_and_the_command(machine: Machi
 
 
 # ---------------------------------------------------------------- other processes
+
+
+def test_d1_a_sound_file_that_another_process_fetched_meanwhile_stays(machine: MachineHere):
+    path = fetched(machine)
+    quarantine(path, path.stat().st_ino + 1)
+    assert machine.blobs() == [DIGEST]
 
 
 @pytest.mark.parametrize("before", ["", BROKEN_LOCK], ids=["locks", "locks that do nothing"])
