@@ -195,6 +195,20 @@ def test_prune_removes_leftovers_and_nothing_else(zoo: Zoo, machine: Machine):
     assert (code, machine.files()) == (0, before)
 
 
+def test_prune_knows_a_blob_by_any_link_to_it(zoo: Zoo, machine: Machine, monkeypatch: pytest.MonkeyPatch):
+    for link in machine.repository().rglob("model.safetensors"):
+        target = link.resolve()
+        link.unlink()
+        link.symlink_to(target)
+    by_another_name = machine.folder / "disk"
+    by_another_name.symlink_to(machine.hf_home)
+    monkeypatch.setenv("HF_HOME", str(by_another_name))
+    before = machine.files()
+    assert zoo("cache", "prune")[0] == 0
+    assert machine.files() == before
+    assert zoo("cache", "verify")[1].count("ok ") == 4
+
+
 @pytest.mark.parametrize("name", [MODEL, REPO])
 def test_remove_takes_a_repository_whole(zoo: Zoo, machine: Machine, name: str):
     assert zoo("cache", "remove", name, "--dry-run")[0] == 0

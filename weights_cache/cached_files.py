@@ -77,7 +77,7 @@ def _hub_files(root: Path) -> Iterator[CachedFile]:
 
 
 def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
-    used = set()
+    used = set()  # by real path, as links may be written in several ways
     blobs, snapshots = folder / "blobs", folder / "snapshots"
     # What lies behind a link is not this cache's, though one of these names leads there.
     for revision in () if snapshots.is_symlink() else _entries(snapshots):
@@ -86,12 +86,12 @@ def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
         for path in _walk(Path(revision.path)):
             digest = _blob_of(path, folder)
             kind, blob = _kind_of_snapshot(path)
-            used.add(digest if kind == "weights" else "")
+            used.add(os.path.realpath(blob))
             file = path.relative_to(revision.path).as_posix()
             yield _cached("hub", kind, repo, path, blob, file=file, revision=revision.name, digest=digest)
     for entry in () if blobs.is_symlink() else _entries(blobs):
-        if entry.name not in used and not entry.is_dir(follow_symlinks=False):
-            path = Path(entry.path)
+        path = Path(entry.path)
+        if os.path.realpath(path) not in used and not entry.is_dir(follow_symlinks=False):
             yield _cached("hub", _kind_of_blob(entry.name), repo, path, path, digest=entry.name)
 
 
@@ -116,8 +116,8 @@ def _kind_of_blob(name: str) -> Kind:
 def _blob_of(snapshot: Path, folder: Path) -> str:
     """The name of the blob in the repository's `folder` that a snapshot file links to, '' for anything else."""
     with suppress(OSError):
-        target = Path(os.path.normpath(snapshot.parent / os.readlink(snapshot)))
-        return target.name if target.parent == Path(os.path.normpath(folder / "blobs")) else ""
+        target = snapshot.parent / os.readlink(snapshot)
+        return target.name if os.path.realpath(target.parent) == os.path.realpath(folder / "blobs") else ""
     return ""
 
 
