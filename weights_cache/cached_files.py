@@ -84,8 +84,8 @@ def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
         if not revision.is_dir(follow_symlinks=False):
             continue
         for path in _walk(Path(revision.path)):
-            digest = _blob_of(path, folder)
             kind, blob = _kind_of_snapshot(path)
+            digest = _blob_of(path, folder) if kind == "weights" else ""
             used.add(os.path.realpath(blob))
             file = path.relative_to(revision.path).as_posix()
             yield _cached("hub", kind, repo, path, blob, file=file, revision=revision.name, digest=digest)
