@@ -19,6 +19,8 @@ SHARD_INDEX = "model.safetensors.index.json"
 """What a folder may hold instead, beside the files that it names."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_NAME = 240
+"""Bytes of one part of a path: file systems take 255, and the cache writes a few more before or after."""
 
 
 class InMemory(NamedTuple):
@@ -259,18 +261,19 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
     """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
-    if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
+    if not all(map(_is_inside, (repo_id, repo_id.replace("/", "--"), revision or "main", *filenames))):
         raise InvalidInputError(
-            f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.",
+            f"The Hub source {hub_id[:200]!r}, file {filename[:200]!r}, leads out of its repository or is no name.",
             hint="A source reads hf-hub:owner/name or hf-hub:owner/name@revision.",
         )
     return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 
 def _is_inside(relative: str) -> bool:
-    """Whether a relative POSIX path stays in the folder it is relative to."""
+    """Whether a relative POSIX path stays in the folder it is relative to, and can be one."""
     path = PurePosixPath(relative)
-    return bool(relative) and "\0" not in relative and not path.is_absolute() and ".." not in path.parts
+    fits = all(len(os.fsencode(part)) <= _MAX_NAME for part in path.parts)
+    return bool(relative) and fits and relative.isprintable() and not path.is_absolute() and ".." not in path.parts
 
 
 def _read_ref(path: Path) -> str | None:

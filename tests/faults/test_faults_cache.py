@@ -186,8 +186,12 @@ def test_d6_a_commit_that_is_no_hash_writes_nothing(machine: MachineHere, hub: F
     assert machine.files() == before
 
 
-def test_d6_a_repository_name_that_leads_out(machine: MachineHere, hub: FakeHub):
-    run = machine.zoo("adapt-weights", "hf-hub:../../x", "--in-chans", 4, "-o", "out.safetensors")
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "owner/" + "x" * 5000, "x" * 200 + "/" + "x" * 200, "owner/x@../../main", "owner/\x1b[31m", "a\0b/c"],
+)
+def test_d6_a_repository_name_that_leads_out(machine: MachineHere, hub: FakeHub, name: str):
+    run = machine.zoo("adapt-weights", f"hf-hub:{name}", "--in-chans", 4, "-o", "out.safetensors")
     refused(run, 4, "leads out")
     assert hub.requests == []
 
