@@ -27,17 +27,19 @@ Exit codes:
 
 
 class Command(NamedTuple):
-    """Where a command is: a function of a module of `zoo.cli.commands`."""
+    """Where a command is: a function of a module of `zoo.cli.commands`, or a Typer app with commands of its own."""
 
     module: str
     function: str
     settings: Mapping[str, Any] = {}
 
-    def load(self, name: str) -> TyperCommand:
-        """Import the function and make a command of it."""
+    def load(self, name: str) -> TyperCommand | TyperGroup:
+        """Import the function or app and make a command of it."""
+        found = getattr(import_module(f"zoo.cli.commands.{self.module}"), self.function)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)  # type: ignore[return-value]
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        function = getattr(import_module(f"zoo.cli.commands.{self.module}"), self.function)
-        alone.command(name, context_settings=dict(self.settings))(function)
+        alone.command(name, context_settings=dict(self.settings))(found)
         return typer.main.get_command(alone)  # type: ignore[return-value]
 
 
@@ -50,13 +52,18 @@ COMMANDS = {
     "create": Command("create", "create"),
     "adapt-weights": Command("adapt_weights", "adapt_weights"),
     "export-features": Command("export_features", "export_features"),
+    "fetch": Command("fetch", "fetch"),
+    "lock": Command("lock", "lock"),
+    "bundle": Command("bundle", "bundle"),
+    "unbundle": Command("bundle", "unbundle"),
+    "cache": Command("cache", "cache"),
 }
 
 
-class LoadedOnDemand(Mapping[str, TyperCommand]):
+class LoadedOnDemand(Mapping[str, TyperCommand | TyperGroup]):
     """The commands by name; looking one up imports it, and no other. Half of zoo's own start-up time was the others."""
 
-    def __getitem__(self, name: str) -> TyperCommand:
+    def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
         return COMMANDS[name].load(name)
 
     def __iter__(self) -> Iterator[str]:

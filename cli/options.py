@@ -3,6 +3,7 @@
 Here and in the commands annotations are not postponed: Typer reads them, and evaluating them from text takes longer.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes and no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Tell more, and show where an error happened.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file with other content.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Make no request; the same as HF_HUB_OFFLINE=1.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="Give up a download that takes longer; also ZOO_TIMEOUT."),
+]
+Locked = Annotated[
+    Path | None,
+    typer.Option("--locked", metavar="LOCK", readable=False, help="Take exactly what this file of `zoo lock` names."),
+]
 InChans = Annotated[int | None, typer.Option("--in-chans", metavar="N", help="Channels of the images, 1 or more.")]
 NumClasses = Annotated[
     int | None, typer.Option("--num-classes", metavar="K", help="Outputs of the classifier; 0 leaves it out.")
@@ -54,6 +64,20 @@ OptionalOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", readable=False, help="Write the weights as a safetensors file."),
 ]
+
+
+def limit_network(*, offline: bool, timeout: float | None) -> None:
+    """Put what --offline and --timeout say where all that downloads looks, the Hub's own client too.
+
+    Raises UsageError.
+    """
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if timeout is not None:
+        from zoo.weights_cache.time_limit import TIMEOUT_VARIABLE, default_timeout
+
+        os.environ[TIMEOUT_VARIABLE] = str(timeout)
+        default_timeout()  # which says so where it is no time
 
 
 def parse_indices(text: str) -> list[int] | None:

@@ -89,7 +89,10 @@ def help_text(*words: str) -> str:
 def page() -> str:
     """The whole page."""
     sections = [f"## `zoo`\n\n```text\n{help_text()}\n```\n"]
-    sections += [f"## `zoo {name}`\n\n```text\n{help_text(name)}\n```\n" for name in command_names()]
+    for name in command_names():
+        sections.append(f"## `zoo {name}`\n\n```text\n{help_text(name)}\n```\n")
+        for sub in getattr(COMMANDS[name].load(name), "commands", ()):
+            sections.append(f"### `zoo {name} {sub}`\n\n```text\n{help_text(name, sub)}\n```\n")
     return "\n".join([HEADER, *sections])
 
 

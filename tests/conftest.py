@@ -8,3 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nor do they write into the state that zoo keeps for the person who runs them.
 _STATE = tempfile.TemporaryDirectory(prefix="zoo-tests-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
+# The Hub's client reads these when it is imported. Without the first it calls home, and no test may.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import NamedTuple
 
 COMMIT = "c0ffee" + "0" * 34
+_RESOLVE = re.compile(rf"/(.+)/resolve/(?:main|{COMMIT})/(.+)")
 
 
 @dataclass
 class HubFile:
-    """What the server says about a file; by default the truth."""
+    """What the server says about a file and does with it; by default the truth.
+
+    `sent` is a body in place of the announced one. The body breaks off after `cut` bytes, or nothing comes after
+    `stall` bytes. These three are for all downloads or the first `times`. `later_etag` is said from the second request
+    on, `size` in place of the length. `location` redirects to another server.
+    """
 
     body: bytes
     etag: str = ""
     sent: bytes | None = None
-    """The body that is sent in place of the announced one."""
+    times: int = 1 << 30
+    later_etag: str = ""
+    size: int | None = None
+    cut: int | None = None
+    stall: int | None = None
+    location: str = ""
 
     def __post_init__(self) -> None:
         self.etag = self.etag or hashlib.sha256(self.body).hexdigest()
@@ -30,15 +43,20 @@ class FakeHub:
     """Serve `files` ("owner/name/file" -> HubFile); any other path is a plain file of `plain` ("/x.pth" -> bytes).
 
     `requests` records (method, path), `authorizations` the header of each request. `status` answers everything with
-    an HTTP status and an X-Error-Code.
+    an HTTP status and an X-Error-Code, `body_status` downloads only. `commit` is said in place of COMMIT. `stalled` is
+    set when a download has come to where it stalls; it goes on when `go_on` is.
     """
 
     files: dict[str, HubFile] = field(default_factory=dict)
     plain: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     status: tuple[int, str] | None = None
+    body_status: int | None = None
+    commit: str = COMMIT
     requests: list[tuple[str, str]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> FakeHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -47,6 +65,7 @@ class FakeHub:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.go_on.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -61,25 +80,49 @@ class FakeHub:
         return sum(method == "GET" and "/resolve/" in path for method, path in self.requests)
 
 
-Reply = tuple[int, dict[str, str], bytes]
+class Reply(NamedTuple):
+    """A response; of its body only `sent` bytes come, then the connection ends, or stalls first."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    sent: int | None = None
+    stalls: bool = False
 
 
-def _answer(hub: FakeHub, path: str) -> Reply:
-    repo, resolve, name = path.strip("/").partition("/resolve/main/")
+def _answer(hub: FakeHub, method: str, path: str) -> Reply:
     if hub.status is not None:
         status, code = hub.status
-        return status, {"X-Error-Code": code} if code else {}, b""
+        return Reply(status, {"X-Error-Code": code} if code else {})
     if path in hub.redirects:
-        return 302, {"Location": hub.redirects[path]}, b""
+        return Reply(302, {"Location": hub.redirects[path]})
     if path in hub.plain:
-        return 200, {}, hub.plain[path]
-    if not resolve or not any(known.startswith(f"{repo}/") for known in hub.files):
-        return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        return Reply(200, {}, hub.plain[path])
+    found = _RESOLVE.fullmatch(path)
+    repo, name = found.groups() if found else ("", "")
+    if not any(known.startswith(f"{repo}/") for known in hub.files):
+        return Reply(404, {"X-Error-Code": "RepoNotFound"})
     file = hub.files.get(f"{repo}/{name}")
     if file is None:
-        return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
-    headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{file.etag}"', "X-Linked-Size": str(len(file.body))}
-    return 200, headers, file.body if file.sent is None else file.sent
+        return Reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": hub.commit})
+    return _file_reply(hub, file, method)
+
+
+def _file_reply(hub: FakeHub, file: HubFile, method: str) -> Reply:
+    size = len(file.body) if file.size is None else file.size
+    headers = {"X-Repo-Commit": hub.commit, "ETag": f'"{file.etag}"', "X-Linked-Size": str(size)}
+    file.etag = file.later_etag or file.etag
+    if file.location:
+        return Reply(302, headers | {"X-Linked-Etag": headers["ETag"], "Location": file.location})
+    if method == "HEAD":
+        return Reply(200, headers, file.body)
+    if hub.body_status is not None:
+        return Reply(hub.body_status, {})
+    if file.times <= 0:
+        return Reply(200, headers, file.body)
+    file.times -= 1
+    body = file.body if file.sent is None else file.sent
+    return Reply(200, headers, body, file.cut if file.stall is None else file.stall, file.stall is not None)
 
 
 def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
@@ -87,21 +130,22 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: object) -> None:
             """Stay silent."""
 
-        def _reply(self, send: Callable[[bytes], object] | None) -> None:
+        def _reply(self) -> None:
             hub.requests.append((self.command, self.path))
             hub.authorizations.append(self.headers.get("Authorization"))
-            status, headers, body = _answer(hub, self.path)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            reply = _answer(hub, self.command, self.path)
+            self.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if send is not None:
-                send(body)
+            if self.command == "HEAD":
+                return
+            with suppress(ConnectionError):  # the client was killed
+                self.wfile.write(reply.body[: reply.sent])
+                if reply.stalls:
+                    hub.stalled.set()
+                    hub.go_on.wait(60)
 
-        def do_HEAD(self) -> None:
-            self._reply(None)
-
-        def do_GET(self) -> None:
-            self._reply(self.wfile.write)
+        do_HEAD = do_GET = _reply  # noqa: N815
 
     return Handler

@@ -178,7 +178,7 @@ class TestHub:
             monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(NotFoundError, match=r"model\.safetensors of the Hub repository owner/net") as caught:
             fetch(HUB, offline=not by_variable)
-        assert "zoo create net.t --pretrained" in caught.value.hint
+        assert "zoo fetch net.t`" in caught.value.hint
         assert hub.requests == []
 
     def test_no_such_repository(self, hub):
@@ -226,9 +226,12 @@ class TestHub:
 
     def test_a_bit_flipped_on_the_wire(self, hub, tmp_path):
         hub.files["owner/net/model.safetensors"].sent = b"W" + BODY[1:]
-        with pytest.raises(InvalidInputError, match="is damaged") as caught:
+        with pytest.raises(InvalidInputError, match="arrived damaged 2 times") as caught:
             fetch(HUB)
-        assert f"rm '{blob_of(tmp_path)}'" in caught.value.hint
+        assert "zoo cache prune" in caught.value.hint
+        assert hub.downloads == 2
+        assert not is_cached(HUB)
+        assert blob_of(tmp_path, DIGEST + ".damaged").read_bytes() == b"W" + BODY[1:]
 
     def test_a_blob_that_changes_after_it_was_verified(self, hub, tmp_path):
         fetch(HUB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from zoo.core.errors import InvalidInputError
 from zoo.core.file_digest import sha256_of
 
+_CHUNK = 1 << 20
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
 
 
@@ -21,18 +23,22 @@ def hash_in_name(filename: str) -> str:
     return found[1] if found else ""
 
 
-def verify(path: Path, expected: str, *, advice: str) -> str:
+class DamagedFileError(InvalidInputError):
+    """A file does not have the content that it is published under."""
+
+
+def verify(path: Path, expected: str, *, advice: str, fresh: bool = False) -> str:
     """Check that the sha256 of a file begins with `expected`; returns the whole digest in lower-case hex.
 
     A file that has not changed since the last check (same real path, inode, size and time of change) is not read
-    again.
+    again, unless a `fresh` look is asked for: a disk can change bytes without changing those.
 
     Raises:
-        InvalidInputError: another digest; `advice` says what to do about it.
+        DamagedFileError: another digest; `advice` says what to do about it.
     """
-    digest = file_sha256(path)
+    digest = file_sha256(path, fresh=fresh)
     if not digest.startswith(expected.lower()):
-        raise InvalidInputError(
+        raise DamagedFileError(
             f"{path} is damaged: its sha256 should begin with {expected[:16]}, found {digest[:16]}.",
             hint=advice,
             path=str(path),
@@ -40,23 +46,45 @@ def verify(path: Path, expected: str, *, advice: str) -> str:
     return digest
 
 
+def verify_git_blob(path: Path, expected: str, *, advice: str) -> None:
+    """Check a small file against the SHA-1 that git gives it (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects).
+
+    Raises DamagedFileError: another hash; `advice` says what to do about it.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
+        raise DamagedFileError(
+            f"{path} is damaged: its git hash should be {expected[:16]}..., found {digest.hexdigest()[:16]}...",
+            hint=advice,
+            path=str(path),
+        )
+
+
 def file_sha256(
-    path: str | os.PathLike[str], fd: int | None = None, stopped: Callable[[], bool] = lambda: False
+    path: str | os.PathLike[str],
+    fd: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    fresh: bool = False,
 ) -> str:
     """The sha256 of a file, in lower-case hex; from memory where the file has not changed since it was last taken.
 
     Args:
         path: the file, fd: it, opened, where the path may have got another one since.
         stopped: asked every few megabytes; when it says so, the rest is left out and the digest is of no use.
+        fresh: read the file whatever is remembered of it.
     """
     if fd is None:
         with open(path, "rb") as file:
-            return file_sha256(path, file.fileno(), stopped)
+            return file_sha256(path, file.fileno(), stopped, fresh=fresh)
     real, stat = os.path.realpath(path), os.fstat(fd)
     stamps = _read_stamps()
     stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
     known = stamps.get(real)
-    if isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
+    if not fresh and isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
         return str(known["sha256"])
     digest = sha256_of(fd, stopped)
     if not stopped():
@@ -64,14 +92,15 @@ def file_sha256(
     return digest
 
 
-def _stamp_file() -> Path:
+def stamp_file() -> Path:
+    """Where zoo remembers which files it has checked."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "zoo" / "verified.json"
 
 
 def _read_stamps() -> dict[str, object]:
     try:
-        stamps = json.loads(_stamp_file().read_text())
+        stamps = json.loads(stamp_file().read_text())
     except (OSError, ValueError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
@@ -83,7 +112,7 @@ def _write_stamps(stamps: dict[str, object]) -> None:
     Files that are gone are forgotten.
     """
     stamps = {path: stamp for path, stamp in stamps.items() if os.path.exists(path)}
-    target = _stamp_file()
+    target = stamp_file()
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     with contextlib.suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,81 +3,75 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, ZooError
-from zoo.weights_cache.checksum import verify
+from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
+from zoo.weights_cache.hub_layout import held_lock, is_blob_name, is_sha256, quarantine
 from zoo.weights_cache.locate import COMMIT, HubFile, hub_cache
+from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
 _TIMEOUT = 10.0
 _PUBLIC_HUB = "https://huggingface.co"
+_ATTEMPTS = 2
+
+Found = TypeVar("Found")
 
 
-def hub_download(source: HubFile, *, progress: bool) -> tuple[Path, str | None]:
+class HubAnswer(NamedTuple):
+    """What the Hub says of a file before it is downloaded; `sha256` is '' for a small file outside LFS."""
+
+    filename: str
+    revision: str
+    size: int
+    sha256: str
+
+
+def hub_download(
+    source: HubFile, *, progress: bool, fresh: bool = False, timeout: float | None = None
+) -> tuple[Path, str | None]:
     """The snapshot file of a Hub source and its sha256 (None where the cache does not know it).
 
     A cached file is returned without a request. What is downloaded lands in huggingface_hub's own cache, which is
-    shared with every other program that uses it.
+    shared with every other program that uses it; a download that arrives damaged is put aside and tried once more.
+
+    Args:
+        source: the file.
+        progress: let the library draw a bar on stderr.
+        fresh: read the file again to check it, whatever is remembered of it.
+        timeout: seconds that the whole download may take.
 
     Raises:
-        NotFoundError: refused, absent, or the Hub cannot be reached.
-        InvalidInputError: the file does not have the sha256 it is stored under, or the Hub answers with a name that
+        NotFoundError: refused, absent, the Hub cannot be reached, or it took too long.
+        InvalidInputError: the file does not have the hash it is stored under, or the Hub answers with a name that
             leads out of the cache.
         CannotWriteError: the cache folder cannot be written.
     """
-    path = source.cached() or _download(source, progress=progress)
-    return path, _verify_blob(source, path)
+    path = source.cached()
+    if path is not None:
+        return path, verify_snapshot(source, path, fresh=fresh)
+    return _download_verified(source, progress, timeout)
 
 
-def _download(source: HubFile, *, progress: bool) -> Path:
-    for filename in source.filenames:
-        try:
-            return _download_one(source, filename, progress=progress)
-        except ZooError:
-            raise
-        # huggingface_hub's HTTP client, and so its exceptions, changed with every major version.
-        except Exception as error:
-            if not _is_missing_entry(error):
-                raise _failure(source, filename, error) from error
-    raise NotFoundError(f"There is no {' or '.join(source.filenames)} in {source}.", hint="Check the name.")
+def hub_lookup(source: HubFile, *, timeout: float | None = None) -> HubAnswer:
+    """Ask the Hub for the first file of a source that it has, without downloading it. Raises as `hub_download`."""
+    with _bounded(source, deadline(timeout)):
+        return _first_file(source, _lookup_one)
 
 
-def _download_one(source: HubFile, filename: str, *, progress: bool) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str | None:
+    """Check that a snapshot file is in the cache and has the content its blob is named after; its sha256 if known.
 
-    with _library_output(progress):
-        # The library joins the ETag to a path unchecked and retries for a minute without saying why: ask first.
-        url = hf_hub_url(source.repo_id, filename, revision=source.revision, endpoint=_endpoint())
-        answer = get_hf_file_metadata(url, timeout=_timeout(), endpoint=_endpoint())
-        if not COMMIT.fullmatch(answer.commit_hash or "") or not _is_blob_name(answer.etag or ""):
-            raise InvalidInputError(
-                f"{_endpoint()} answers for {source} with a commit or an ETag that is no hash, as no Hub does.",
-                hint="Check HF_ENDPOINT and the proxy.",
-            )
-        if source.max_bytes is not None and (answer.size is None or answer.size > source.max_bytes):
-            size = "of unknown length" if answer.size is None else f"of {answer.size} bytes"
-            raise InvalidInputError(
-                f"{filename} of {source} should have at most {source.max_bytes} bytes, found one {size}.",
-                hint="Check the name of the repository.",
-            )
-        return Path(
-            hf_hub_download(
-                source.repo_id,
-                filename,
-                revision=source.revision,
-                cache_dir=hub_cache(),
-                endpoint=_endpoint(),
-                etag_timeout=_timeout(),
-            )
-        )
-
-
-def _verify_blob(source: HubFile, path: Path) -> str | None:
-    """Check that a snapshot file is in the cache and has the content its blob is named after."""
+    Raises InvalidInputError; DamagedFileError for another content.
+    """
     folder = source.folder
     roots = (hub_cache().resolve(), folder.resolve())
     if not any(path.resolve().is_relative_to(root) for root in roots):
@@ -90,20 +84,136 @@ def _verify_blob(source: HubFile, path: Path) -> str | None:
     if not path.is_symlink():
         return None  # a file system without links: the cache holds a copy and no hash
     blob = Path(os.path.normpath(path.parent / os.readlink(path)))
-    if not _is_blob_name(blob.name):
+    if not is_blob_name(blob.name):
         raise InvalidInputError(
             f"The cached file {path} links to {blob.name}, which is not named after a hash.",
             hint=f"Delete {folder} and run the command again.",
             path=str(path),
         )
-    if not _SHA256.fullmatch(blob.name):
-        return None  # named after its git hash: a small file outside LFS
-    return verify(blob, blob.name, advice=f"Delete it and run the command again: rm '{blob}'")
+    advice = f"Delete it and run the command again: rm '{blob}'"
+    if is_sha256(blob.name):
+        return verify(blob, blob.name, advice=advice, fresh=fresh)
+    verify_git_blob(blob, blob.name, advice=advice)  # a small file outside LFS
+    return None
 
 
-def _is_blob_name(name: str) -> bool:
-    """Whether this is a sha256 (an LFS file) or a git hash, of the form that a commit has."""
-    return bool(_SHA256.fullmatch(name) or COMMIT.fullmatch(name))
+def _download_verified(source: HubFile, progress: bool, timeout: float | None) -> tuple[Path, str | None]:
+    until = deadline(timeout)
+    for _ in range(_ATTEMPTS):
+        with _bounded(source, until):
+            path, announced = _first_file(source, lambda *wanted: _download_one(*wanted, progress=progress))
+        try:
+            inode = path.stat().st_ino
+            digest = verify_snapshot(source, path)
+            if digest is None and announced:  # a copy, whose name does not say what it should hold
+                digest = verify(path, announced, advice="")
+            return path, digest
+        except FileNotFoundError:
+            pass  # another process found it damaged and has put it aside
+        except DamagedFileError:
+            quarantine(path, inode)
+    raise DamagedFileError(
+        f"{path.name} of {source} arrived damaged {_ATTEMPTS} times: it does not have the sha256 that {_endpoint()} "
+        "announces.",
+        hint="Check the proxy on the way, then try again; `zoo cache prune` removes what was put aside.",
+        path=str(path),
+    )
+
+
+@contextmanager
+def _bounded(source: HubFile, until: float | None) -> Iterator[None]:
+    try:
+        with time_limit(until, source.folder / "blobs"):
+            yield
+    except TimeUp as error:
+        # The locks of this process are released by now.
+        lock = held_lock(source.folder)
+        if lock is None:
+            raise NotFoundError(
+                f"{_endpoint()} did not give {source} in time: {error}.", hint="Check the network, or allow more time."
+            ) from None
+        raise NotFoundError(
+            f"Another process seems to download {source}, and {error}; it holds {lock}.",
+            hint=f"Wait for it; if there is none, delete the lock: rm '{lock}'",
+            path=str(lock),
+        ) from None
+
+
+def _first_file(source: HubFile, get: Callable[[HubFile, str], Found]) -> Found:
+    for filename in source.filenames:
+        try:
+            return get(source, filename)
+        except ZooError:
+            raise
+        # huggingface_hub's HTTP client, and so its exceptions, changed with every major version.
+        except Exception as error:
+            if not _is_missing_entry(error):
+                raise _failure(source, filename, error) from error
+    raise NotFoundError(f"There is no {' or '.join(source.filenames)} in {source} (HTTP 404).", hint="Check the name.")
+
+
+def _lookup_one(source: HubFile, filename: str) -> HubAnswer:
+    with _library(progress=False):
+        answer = _ask(source, filename)
+    if answer.size is None:
+        raise InvalidInputError(f"{_endpoint()} does not say how long {filename} of {source} is, as every Hub does.")
+    return HubAnswer(filename, answer.commit_hash or "", answer.size, _sha256_in(answer))
+
+
+def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Path, str]:
+    """The snapshot file, and the sha256 that the Hub announced, '' for a small file outside LFS."""
+    with _library(progress):
+        from huggingface_hub import hf_hub_download
+
+        # The library retries for a minute without saying why: ask first.
+        answer = _ask(source, filename)
+        if source.max_bytes is not None and (answer.size is None or answer.size > source.max_bytes):
+            size = "of unknown length" if answer.size is None else f"of {answer.size} bytes"
+            raise InvalidInputError(
+                f"{filename} of {source} should have at most {source.max_bytes} bytes, found one {size}.",
+                hint="Check the name of the repository.",
+            )
+        path = hf_hub_download(
+            source.repo_id,
+            filename,
+            revision=source.revision,
+            cache_dir=hub_cache(),
+            endpoint=_endpoint(),
+            etag_timeout=_timeout(),
+        )
+        return Path(path), _sha256_in(answer)
+
+
+def _ask(source: HubFile, filename: str) -> HfFileMetadata:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(source.repo_id, filename, revision=source.revision, endpoint=_endpoint())
+    answer = get_hf_file_metadata(url, timeout=_timeout(), endpoint=_endpoint())
+    if not answer.commit_hash or not answer.etag:
+        raise _no_hub(f"{source} without a commit or an ETag")
+    return answer
+
+
+def _sha256_in(answer: HfFileMetadata) -> str:
+    return answer.etag if answer.etag and is_sha256(answer.etag) else ""
+
+
+def _refuse_strange_names(response: Any) -> None:
+    """The library joins the ETag of whatever answers its HEAD to a path, unchecked."""
+    if response.request.method != "HEAD" or response.request.url.host != urlsplit(_endpoint()).hostname:
+        return
+    commit = response.headers.get("X-Repo-Commit")
+    etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag")
+    if commit is not None and not COMMIT.fullmatch(commit):
+        raise _no_hub("a request with a commit that is no hash")
+    if etag is not None and response.status_code < 400 and not is_blob_name(etag.removeprefix("W/").strip('"')):
+        raise _no_hub("a request with an ETag that is no hash")
+
+
+def _no_hub(answer: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{_endpoint()} answers for {answer}, as no Hub does.", hint="Check HF_ENDPOINT and the proxy."
+    )
 
 
 def _endpoint() -> str:
@@ -144,6 +254,11 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
     if status == 404:
         what = f"revision {source.revision} of {source.repo_id}" if source.revision != "main" else source.repo_id
         return NotFoundError(f"{_endpoint()} has no repository {what} (HTTP 404).", hint="Check the name.")
+    if status == 429:
+        return NotFoundError(
+            f"{_endpoint()} does not give {wanted} now: too many requests (HTTP 429).",
+            hint="Try again in some minutes; with HF_TOKEN set the limit is higher.",
+        )
     if status is not None:
         return NotFoundError(f"{_endpoint()} failed to give {wanted} (HTTP {status}).", hint="Try again later.")
     name = type(error).__name__
@@ -153,6 +268,8 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
             hint="Free space there, or point HF_HOME at a folder that can be written.",
             path=str(hub_cache()),
         )
+    if name == "TooManyRedirects":
+        return NotFoundError(f"{_endpoint()} redirects {wanted} in a circle.", hint="Check HF_ENDPOINT and the proxy.")
     if "Timeout" in name:
         return NotFoundError(f"{_endpoint()} did not answer in time for {wanted}.", hint="Check the network.")
     why = "broke off" if name == "OSError" else f"failed ({name})"
@@ -160,12 +277,31 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
 
 
 @contextmanager
-def _library_output(progress: bool) -> Iterator[None]:
-    """Let huggingface_hub draw and log on stderr only where a progress bar is wanted."""
+def _library(progress: bool) -> Iterator[None]:
+    """Let huggingface_hub draw on stderr only where a bar is wanted, and take no name that it would join to a path."""
+    if "huggingface_hub" not in sys.modules:
+        # Its other client is native code, which no signal and so no time limit interrupts.
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+        # Else it asks for more than the file that is wanted.
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import get_session
+
+    session = get_session()
+    hooks = session.event_hooks
+    session.event_hooks = hooks | {"response": [*hooks.get("response", []), _refuse_strange_names]}
+    try:
+        with _silence(not progress):
+            yield
+    finally:
+        session.event_hooks = hooks
+
+
+@contextmanager
+def _silence(wanted: bool) -> Iterator[None]:
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    if progress:
+    if not wanted:
         yield
         return
     verbosity = logging.get_verbosity()

@@ -19,6 +19,8 @@ SHARD_INDEX = "model.safetensors.index.json"
 """What a folder may hold instead, beside the files that it names."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_NAME = 240
+"""Bytes of one part of a path: file systems take 255, and the cache writes a few more before or after."""
 
 
 class InMemory(NamedTuple):
@@ -96,9 +98,13 @@ class HubFile(NamedTuple):
         """Where the Hub cache keeps this repository."""
         return hub_cache() / f"models--{self.repo_id.replace('/', '--')}"
 
+    def cached_revision(self) -> str | None:
+        """The commit that the revision is in the cache, None where the cache does not know it."""
+        return self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
+
     def cached(self) -> Path | None:
         """The snapshot file of the cached revision, None where there is none or its blob is gone."""
-        commit = self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
+        commit = self.cached_revision()
         if commit is None:
             return None
         paths = (self.folder / "snapshots" / commit / name for name in self.filenames)
@@ -174,10 +180,20 @@ def is_cached(cfg: PretrainedCfg) -> bool | None:
     if not cfg.has_weights:
         return None
     try:
-        source = locate(cfg)
-        return source.cached() is not None if isinstance(source, HubFile | UrlFile) else True
+        return cfg.state_dict is not None or cached_path(cfg) is not None
     except (NotFoundError, InvalidInputError, OSError):
         return False
+
+
+def cached_path(cfg: PretrainedCfg) -> Path | None:
+    """Where the weights of a config are on this machine, None where they are not. Raises as `locate`."""
+    match locate(cfg):
+        case HubFile() | UrlFile() as source:
+            return source.cached()
+        case LocalFile() | PackageFile() as source:
+            return source.path
+        case InMemory():
+            return None
 
 
 def hub_cache() -> Path:
@@ -245,15 +261,19 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
     """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
-    if not all(map(_is_inside, (repo_id, revision or "main", *filenames))):
-        raise InvalidInputError(f"The Hub source {hub_id!r}, file {filename!r}, leads out of its repository.")
+    if not all(map(_is_inside, (repo_id, repo_id.replace("/", "--"), revision or "main", *filenames))):
+        raise InvalidInputError(
+            f"The Hub source {hub_id[:200]!r}, file {filename[:200]!r}, leads out of its repository or is no name.",
+            hint="A source reads hf-hub:owner/name or hf-hub:owner/name@revision.",
+        )
     return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 
 def _is_inside(relative: str) -> bool:
-    """Whether a relative POSIX path stays in the folder it is relative to."""
+    """Whether a relative POSIX path stays in the folder it is relative to, and can be one."""
     path = PurePosixPath(relative)
-    return bool(relative) and "\0" not in relative and not path.is_absolute() and ".." not in path.parts
+    fits = all(len(os.fsencode(part)) <= _MAX_NAME for part in path.parts)
+    return bool(relative) and fits and relative.isprintable() and not path.is_absolute() and ".." not in path.parts
 
 
 def _read_ref(path: Path) -> str | None:

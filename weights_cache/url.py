@@ -6,6 +6,8 @@ import hashlib
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
@@ -15,44 +17,63 @@ from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
 from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.locate import UrlFile
+from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
 _TIMEOUT = 10.0
 _CHUNK = 1 << 20
 
 
-def url_download(source: UrlFile, *, sha256: str) -> tuple[Path, str | None]:
+def url_download(
+    source: UrlFile, *, sha256: str, fresh: bool = False, timeout: float | None = None
+) -> tuple[Path, str | None]:
     """The file behind a URL and its sha256 (None where nothing says what it should be).
 
-    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched.
+    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched:
+    read again where a `fresh` look is asked for. `timeout` bounds the download, in seconds.
 
     Raises:
-        NotFoundError: refused, absent, or the server cannot be reached.
+        NotFoundError: refused, absent, the server cannot be reached, or it took too long.
         InvalidInputError: another hash than expected, or a scheme that is not https. Nothing is replaced.
         CannotWriteError: the folder cannot be written.
     """
     target, expected = source.path, sha256 or hash_in_name(source.filename)
     if source.cached() is None:
-        _download(source, target, expected)
+        _download(source, target, expected, deadline(timeout))
     if not expected:
         return target, None
-    return target, verify(target, expected, advice=f"Delete it and run the command again: rm '{target}'")
+    advice = f"Delete it and run the command again: rm '{target}'"
+    return target, verify(target, expected, advice=advice, fresh=fresh)
 
 
-def _download(source: UrlFile, target: Path, expected: str) -> None:
-    _require_safe(source.url)
-    with _open_url(source) as response:
+def _download(source: UrlFile, target: Path, expected: str, until: float | None) -> None:
+    require_safe(source.url)
+    with _bounded(source, until):
+        response = _open_url(source)
+    with response:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(target, error) from error
         # Replaces only what another process has put there meanwhile, which should be the same.
         with atomic_output(target, force=True) as output:
-            digest = _copy(source, response, output)
+            with _bounded(source, until):
+                digest = _copy(source, response, output)
             if not digest.startswith(expected.lower()):
                 raise InvalidInputError(
                     f"{source} should have a sha256 that begins with {expected[:16]}, found {digest[:16]}.",
                     hint="The download is damaged or the file was replaced; try again, or ask its publisher.",
                 )
+
+
+@contextmanager
+def _bounded(source: UrlFile, until: float | None) -> Iterator[None]:
+    try:
+        with time_limit(until, source.path.parent):
+            yield
+    except TimeUp as error:
+        raise NotFoundError(
+            f"{source} could not be downloaded in time: {error}.", hint="Check the network, or allow more time."
+        ) from None
 
 
 def _copy(source: UrlFile, response: HTTPResponse, output: OutputFile) -> str:
@@ -82,7 +103,8 @@ def _open_url(source: UrlFile) -> HTTPResponse:
 def _read(source: UrlFile, response: HTTPResponse) -> bytes:
     # Told apart from a failing disk, which raises the same class.
     try:
-        return response.read(_CHUNK)
+        # What has come, not a whole chunk: a slow drip would keep this call from ever ending.
+        return response.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _failure(source, error) from error
 
@@ -102,7 +124,7 @@ def _failure(source: UrlFile, error: Exception) -> ZooError:
     return NotFoundError(f"{source} could not be downloaded: {why}.", hint="Check the network, then try again.")
 
 
-def _require_safe(url: str, *, redirected_from: str = "") -> None:
+def require_safe(url: str, *, redirected_from: str = "") -> None:
     """https only, as what is fetched becomes a model; http on this machine itself."""
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
@@ -117,5 +139,5 @@ class SafeRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        _require_safe(newurl, redirected_from=req.full_url)
+        require_safe(newurl, redirected_from=req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -11,10 +11,13 @@ from zoo.cli.options import (
     InChans,
     Json,
     NumClasses,
+    Offline,
     Quiet,
+    Timeout,
     Verbose,
     Weights,
     complete_model_name,
+    limit_network,
     parse_size,
     read_class_indices,
 )
@@ -82,6 +85,8 @@ def adapt_weights(
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the filters before and after.")] = None,
     max_header: Annotated[int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")] = 25_000_000,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Wait until the disk has the file.")] = True,
+    offline: Offline = False,
+    timeout: Timeout = None,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     json: Json = False,
@@ -102,6 +107,7 @@ def adapt_weights(
       zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    limit_network(offline=offline, timeout=timeout)
     from zoo.core.adapt_file import OutputRequest
     from zoo.core.adapt_request import AdaptRequest
     from zoo.core.adapt_weights import adapt_weights as adapt

@@ -12,11 +12,14 @@ from zoo.cli.options import (
     Json,
     ModelName,
     NumClasses,
+    Offline,
     OptionalOutput,
     OutIndices,
     Quiet,
+    Timeout,
     Verbose,
     Weights,
+    limit_network,
     parse_indices,
     pretrained_cfg,
 )
@@ -36,6 +39,8 @@ def create(
     out_indices: OutIndices = "",
     seed: Annotated[int, typer.Option(metavar="S", help="Of every weight that is not loaded.")] = 0,
     target: OptionalOutput = None,
+    offline: Offline = False,
+    timeout: Timeout = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -52,6 +57,7 @@ def create(
       zoo create resnet34 --weights r34_25ch.safetensors --features-only --out-indices 2,3,4
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    limit_network(offline=offline, timeout=timeout)
     if pretrained and weights is not None:
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
     if out_indices and not features_only:

@@ -11,10 +11,13 @@ from zoo.cli.options import (
     InChans,
     Json,
     ModelName,
+    Offline,
     OutIndices,
     Quiet,
+    Timeout,
     Verbose,
     Weights,
+    limit_network,
     parse_indices,
     pretrained_cfg,
 )
@@ -38,6 +41,8 @@ def export_features(
     images_per_shard: Annotated[
         int | None, typer.Option(metavar="N", help="Images per safetensors file; as many as make 64 MiB if not given.")
     ] = None,
+    offline: Offline = False,
+    timeout: Timeout = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -55,6 +60,7 @@ def export_features(
       zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    limit_network(offline=offline, timeout=timeout)
     levels = parse_indices(out_indices)
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
     if weights is None:

@@ -1,0 +1,256 @@
+"""What lies in the caches that zoo reads: huggingface_hub's (models only), torch.hub's checkpoints, zoo's own state.
+
+Nothing here imports a library or follows a link: a folder full of rubbish, loops and links to elsewhere can be listed,
+and nothing outside the caches can be removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from zoo.core.atomic_output import cannot_write
+from zoo.core.errors import CannotWriteError, NotFoundError
+from zoo.weights_cache.checksum import DamagedFileError, hash_in_name, stamp_file, verify, verify_git_blob
+from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held_lock, is_blob_name, is_sha256, repo_of
+from zoo.weights_cache.locate import hub_cache, torch_hub_checkpoints
+
+Kind = Literal["weights", "outside", "incomplete", "damaged", "unused", "dangling", "state"]
+LEFTOVERS = ("incomplete", "damaged", "unused", "dangling")
+"""What no program will read again: `prune` removes it."""
+
+_TEMPORARY = re.compile(r"\.zoo-[0-9a-f]{16}\.tmp")
+_MAX_DEPTH = 8
+
+
+class CachedFile(NamedTuple):
+    """One file of a cache.
+
+    `cache` is `hub`, `torch` or `zoo`; `name` a Hub repository or a file name; `file` the name in the repository;
+    `revision` a commit or ''; `blob` what `path` leads to within its cache, else `path`; `size` in bytes of the blob;
+    `last_used` in seconds since 1970, as far as the file system keeps it; `digest` the hash that the content should
+    have, as far as the cache says.
+    """
+
+    cache: str
+    kind: Kind
+    name: str
+    file: str
+    revision: str
+    path: Path
+    blob: Path
+    size: int
+    last_used: float
+    digest: str
+
+
+def roots() -> dict[str, Path]:
+    """The folders of the caches, by name."""
+    return {"hub": hub_cache(), "torch": torch_hub_checkpoints(), "zoo": stamp_file().parent}
+
+
+def cached_files() -> list[CachedFile]:
+    """Every file of the caches, sorted; what cannot be read is left out."""
+    found = [*_hub_files(hub_cache()), *_torch_files(torch_hub_checkpoints()), *_state_files(stamp_file().parent)]
+    return sorted(found, key=lambda file: (file.cache, file.name, file.kind, file.revision, str(file.path)))
+
+
+def total_size(files: Iterable[CachedFile]) -> int:
+    """Bytes of all files; one that several revisions share counts once."""
+    return sum({file.blob: file.size for file in files}.values())
+
+
+# ---------------------------------------------------------------- listing
+
+
+def _hub_files(root: Path) -> Iterator[CachedFile]:
+    for folder in _entries(root):
+        repo = repo_of(folder.name)
+        if repo and folder.is_dir(follow_symlinks=False):
+            yield from _repository(Path(folder.path), repo)
+
+
+def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
+    used = set()  # by real path, as links may be written in several ways
+    blobs, snapshots = folder / "blobs", folder / "snapshots"
+    # What lies behind a link is not this cache's, though one of these names leads there.
+    for revision in () if snapshots.is_symlink() else _entries(snapshots):
+        if not revision.is_dir(follow_symlinks=False):
+            continue
+        for path in _walk(Path(revision.path)):
+            kind, blob = _kind_of_snapshot(path)
+            digest = _blob_of(path, folder) if kind == "weights" else ""
+            used.add(os.path.realpath(blob))
+            file = path.relative_to(revision.path).as_posix()
+            yield _cached("hub", kind, repo, path, blob, file=file, revision=revision.name, digest=digest)
+    for entry in () if blobs.is_symlink() else _entries(blobs):
+        path = Path(entry.path)
+        if os.path.realpath(path) not in used and not entry.is_dir(follow_symlinks=False):
+            yield _cached("hub", _kind_of_blob(entry.name), repo, path, path, digest=entry.name)
+
+
+def _kind_of_snapshot(path: Path) -> tuple[Kind, Path]:
+    """What a snapshot file is, and the file with its content, which is `path` itself where that is outside or gone."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(hub_cache())):
+        return "outside", path
+    status = _status(real)
+    if status is not None and stat.S_ISREG(status.st_mode):
+        # Put aside where the disk has no links; elsewhere it is the blob that is.
+        return "damaged" if path.name.endswith(DAMAGED_SUFFIX) else "weights", real
+    return "dangling" if path.is_symlink() else "outside", path
+
+
+def _kind_of_blob(name: str) -> Kind:
+    if name.endswith((INCOMPLETE_SUFFIX, ".tmp")):
+        return "incomplete"
+    return "damaged" if name.endswith(DAMAGED_SUFFIX) else "unused"
+
+
+def _blob_of(snapshot: Path, folder: Path) -> str:
+    """The name of the blob in the repository's `folder` that a snapshot file links to, '' for anything else."""
+    with suppress(OSError):
+        target = snapshot.parent / os.readlink(snapshot)
+        return target.name if os.path.realpath(target.parent) == os.path.realpath(folder / "blobs") else ""
+    return ""
+
+
+def _torch_files(folder: Path) -> Iterator[CachedFile]:
+    for entry in _entries(folder):
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        # torch.hub's own temporary names end in .partial.
+        left = _TEMPORARY.fullmatch(entry.name) or entry.name.endswith((INCOMPLETE_SUFFIX, ".partial"))
+        kind: Kind = "incomplete" if left else "damaged" if entry.name.endswith(DAMAGED_SUFFIX) else "weights"
+        digest = hash_in_name(entry.name)
+        yield _cached("torch", kind, entry.name, Path(entry.path), Path(entry.path), digest=digest)
+
+
+def _state_files(folder: Path) -> Iterator[CachedFile]:
+    for entry in _entries(folder):
+        if entry.is_file(follow_symlinks=False):
+            yield _cached("zoo", "state", entry.name, Path(entry.path), Path(entry.path))
+
+
+def _cached(
+    cache: str, kind: Kind, name: str, path: Path, blob: Path, *, file: str = "", revision: str = "", digest: str = ""
+) -> CachedFile:
+    status = _status(blob)
+    size, used = (0, 0.0) if status is None else (status.st_size, max(status.st_atime, status.st_mtime))
+    return CachedFile(cache, kind, name, file, revision, path, blob, size, used, digest)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+    return []
+
+
+def _walk(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if not entry.is_dir(follow_symlinks=False):
+            yield Path(entry.path)
+        elif depth:
+            yield from _walk(Path(entry.path), depth - 1)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return os.lstat(path)
+    return None
+
+
+# ---------------------------------------------------------------- checking
+
+
+def check_file(file: CachedFile) -> str:
+    """Read a file: 'ok', 'damaged', or 'unknown' where nothing says what it should hold."""
+    if file.kind != "weights" or not file.digest or (file.cache == "hub" and not is_blob_name(file.digest)):
+        return "unknown"
+    try:
+        if file.cache == "hub" and not is_sha256(file.digest):
+            verify_git_blob(file.blob, file.digest, advice="")
+        else:
+            verify(file.blob, file.digest, advice="", fresh=True)
+    except (DamagedFileError, OSError):
+        return "damaged"
+    return "ok"
+
+
+# ---------------------------------------------------------------- removing
+
+
+def leftovers(files: Iterable[CachedFile]) -> tuple[list[CachedFile], list[Path]]:
+    """The files that no program will read again, and the locks of repositories passed over because one is held."""
+    wanted = [file for file in files if file.kind in LEFTOVERS]
+    held = _held_locks(wanted)
+    return [file for file in wanted if _folder_of(file) not in held], sorted(set(held.values()))
+
+
+def matching(files: Iterable[CachedFile], names: Sequence[str]) -> list[CachedFile]:
+    """The files of the Hub repositories and checkpoints that have these names. Raises NotFoundError."""
+    files = [file for file in files if file.cache != "zoo"]
+    for name in names:
+        if not any(file.name == name for file in files):
+            raise NotFoundError(f"Nothing called {name} is cached.", hint="`zoo cache list` shows what is.")
+    return [file for file in files if file.name in names]
+
+
+def remove(files: Sequence[CachedFile], *, whole: bool = False) -> int:
+    """Delete files, or the `whole` repositories that they belong to; returns the bytes that are free now.
+
+    A link is removed, never what it leads to.
+
+    Raises CannotWriteError: one of them could not be removed, or another process is downloading to its repository.
+    """
+    for lock in _held_locks(files).values():
+        raise CannotWriteError(
+            f"Another process is downloading there: it holds {lock}.", hint="Wait until it is done.", path=str(lock)
+        )
+    freed = 0
+    for path, delete in _removals(files, whole):
+        size = _size_of_tree(path)
+        try:
+            delete(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        freed += size
+    return freed
+
+
+def _removals(files: Sequence[CachedFile], whole: bool) -> list[tuple[Path, Callable[[Path], object]]]:
+    if not whole:
+        return [(file.path, os.unlink) for file in files]
+    folders = {folder for file in files if (folder := _folder_of(file))}
+    single = [file.path for file in files if _folder_of(file) is None]
+    return [*((folder, shutil.rmtree) for folder in sorted(folders)), *((path, os.unlink) for path in single)]
+
+
+def _folder_of(file: CachedFile) -> Path | None:
+    """The folder of the Hub repository that a file belongs to."""
+    if file.cache != "hub":
+        return None
+    root = hub_cache()
+    return root / file.path.relative_to(root).parts[0]
+
+
+def _held_locks(files: Iterable[CachedFile]) -> dict[Path, Path]:
+    folders = {folder for file in files if (folder := _folder_of(file))}
+    return {folder: lock for folder in sorted(folders) if (lock := held_lock(folder))}
+
+
+def _size_of_tree(path: Path) -> int:
+    status = _status(path)
+    if status is None:
+        return 0
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size
+    return sum(_size_of_tree(Path(entry.path)) for entry in _entries(path))

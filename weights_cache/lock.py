@@ -1,0 +1,217 @@
+"""A lock file: the exact bytes that names stand for, so that another machine or another day gets the same ones.
+
+One JSON object, sorted, without times:
+
+    {"zoo_lock": 1, "weights": {"resnet34.a1_in1k": {"source": "hf-hub:timm/resnet34.a1_in1k", "revision": "<commit>",
+     "file": "model.safetensors", "size": 87275112, "sha256": "<64 hex digits>"}}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
+from zoo.core.json_file import read_json_object
+from zoo.core.known_architectures import find_cfg
+from zoo.core.records import PretrainedCfg
+from zoo.core.registry import require_weights
+from zoo.weights_cache.checksum import file_sha256
+from zoo.weights_cache.download import WeightFile, fetch, is_offline
+from zoo.weights_cache.hub_layout import is_sha256, set_main
+from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, locate
+from zoo.weights_cache.time_limit import default_timeout
+
+VERSION = 1
+MAX_WEIGHTS = 4096
+MAX_SIZE = 1 << 44
+_HUB, _PACKAGE = "hf-hub:", "package:"
+_REPO_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*/[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_FIELDS = {"source", "revision", "file", "size", "sha256"}
+
+
+class LockedWeights(NamedTuple):
+    """The one file that a name stands for.
+
+    `source` is `hf-hub:owner/name`, `package:<import name>` or an https URL; `revision` is the commit of a Hub
+    repository, '' elsewhere; `file` the name within the source; `size` in bytes; `sha256` in lower-case hex.
+    """
+
+    source: str
+    revision: str
+    file: str
+    size: int
+    sha256: str
+
+    @property
+    def repo_id(self) -> str:
+        """`owner/name` on the Hub, '' for other sources."""
+        return self.source.removeprefix(_HUB) if self.source.startswith(_HUB) else ""
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether the file lies in a cache, and not in an installed package."""
+        return not self.source.startswith(_PACKAGE)
+
+    def cfg(self, name: str) -> PretrainedCfg:
+        """A config by the `name.tag` given that stands for this file and no other."""
+        architecture, _, tag = name.partition(".")
+        cfg = PretrainedCfg(architecture=architecture, tag=tag, sha256=self.sha256)
+        if self.repo_id:
+            return replace(cfg, hf_hub_id=f"{self.repo_id}@{self.revision}", hf_hub_filename=self.file)
+        if not self.cacheable:
+            return replace(cfg, package=f"{self.source.removeprefix(_PACKAGE)}:{self.file}")
+        return replace(cfg, url=self.source)
+
+
+Lock = dict[str, LockedWeights]
+
+
+def published_cfg(name: str) -> PretrainedCfg:
+    """The config of published weights by `name` or `name.tag`. Raises NotFoundError."""
+    cfg = find_cfg(name)
+    require_weights(cfg)
+    return cfg
+
+
+def lock_weights(names: Sequence[str]) -> Lock:
+    """What names stand for now: read from the cache, else asked from the Hub, else downloaded.
+
+    Raises as `fetch`.
+    """
+    cfgs = [published_cfg(name) for name in names]
+    return {cfg.name: _lock_one(cfg) for cfg in sorted(cfgs, key=lambda cfg: cfg.name)}
+
+
+def _lock_one(cfg: PretrainedCfg) -> LockedWeights:
+    source = locate(cfg)
+    if isinstance(source, HubFile) and source.cached() is None and not is_offline():
+        from zoo.weights_cache.hub import hub_lookup
+
+        answer = hub_lookup(source, timeout=default_timeout())
+        if answer.sha256:
+            return LockedWeights(_HUB + source.repo_id, answer.revision, answer.filename, answer.size, answer.sha256)
+    path = fetch(cfg, progress=False).path
+    size, digest = path.stat().st_size, file_sha256(path)
+    if isinstance(source, HubFile):
+        commit = source.cached_revision()
+        assert commit is not None  # it was fetched just now
+        name = path.relative_to(source.folder / "snapshots" / commit).as_posix()
+        return LockedWeights(_HUB + source.repo_id, commit, name, size, digest)
+    if isinstance(source, PackageFile):
+        return LockedWeights(_PACKAGE + source.package, "", cfg.package.partition(":")[2], size, digest)
+    assert isinstance(source, UrlFile)  # published weights are nowhere else
+    return LockedWeights(source.public_url, "", source.filename, size, digest)
+
+
+def fetch_locked(name: str, locked: LockedWeights, *, fresh: bool = False, progress: bool | None = None) -> WeightFile:
+    """Exactly the file that a lock names, from the cache or from its source.
+
+    A Hub repository of which the cache knows no `main` gets this revision as it, so that the bare name stands for it.
+
+    Raises as `fetch`; InvalidInputError where the source does not give these bytes.
+    """
+    cfg = locked.cfg(name)
+    found = fetch(cfg, fresh=fresh, progress=progress)
+    size = found.path.stat().st_size
+    if size != locked.size:
+        raise InvalidInputError(
+            f"{name} should have {locked.size} bytes by the lock, found {size} in {found.path}.", path=str(found.path)
+        )
+    source = locate(cfg)
+    if isinstance(source, HubFile):
+        set_main(source.folder, locked.revision)
+    return found
+
+
+def locked_entry(lock: Lock, name: str) -> tuple[str, LockedWeights]:
+    """The full name and entry of `name` or `name.tag`. Raises NotFoundError."""
+    full = name if name in lock else find_cfg(name).name
+    if full not in lock:
+        raise NotFoundError(f"The lock has no weights {full}.", hint=f"It has: {', '.join(lock) or 'none'}.")
+    return full, lock[full]
+
+
+def chosen_lock(names: Sequence[str], path: str | os.PathLike[str] | None) -> Lock:
+    """The names of a lock file, all of them where none is given; without a file, what the names stand for now.
+
+    Raises UsageError where neither is given, else as `read_lock`, `locked_entry`, `lock_weights`.
+    """
+    if path is None:
+        if not names:
+            raise UsageError("No weights are named.", hint="Give NAME.TAG, or a file of `zoo lock` with --locked.")
+        return lock_weights(names)
+    lock = read_lock(path)
+    return dict(sorted(locked_entry(lock, name) for name in names)) if names else lock
+
+
+# ---------------------------------------------------------------- the file
+
+
+def lock_bytes(lock: Lock) -> bytes:
+    """The file of a lock; the same lock always gives the same bytes."""
+    weights = {
+        name: {field: value for field, value in locked._asdict().items() if value != ""}
+        for name, locked in lock.items()
+    }
+    return (json.dumps({"zoo_lock": VERSION, "weights": weights}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_lock(path: str | os.PathLike[str]) -> Lock:
+    """The lock in a file, every value checked. Raises NotFoundError, InvalidInputError."""
+    return parse_lock(read_json_object(path), name=os.fspath(path))
+
+
+def parse_lock(document: dict[str, Any], *, name: str) -> Lock:
+    """The lock in a JSON object that a stranger wrote; `name` is what messages call it. Raises InvalidInputError."""
+    weights = document.get("weights")
+    if document.get("zoo_lock") != VERSION or not isinstance(weights, dict):
+        raise InvalidInputError(
+            f"{name} is no zoo lock of version {VERSION}.", hint="Write one with `zoo lock -o zoo.lock NAME.TAG`."
+        )
+    if len(weights) > MAX_WEIGHTS:
+        raise InvalidInputError(f"{name} should lock at most {MAX_WEIGHTS} weights, found {len(weights)}.")
+    lock = {}
+    for key in sorted(weights):
+        locked = _parse_entry(weights[key])
+        if locked is None or not key.isprintable():
+            raise InvalidInputError(
+                f"The entry {key[:80]!r} of {name} is malformed: it should name a source, its revision, a file in it, "
+                "a size and a sha256.",
+                hint="Write the lock again with `zoo lock`.",
+            )
+        lock[key] = locked
+    return lock
+
+
+def _parse_entry(entry: object) -> LockedWeights | None:
+    if not isinstance(entry, dict) or {*entry, "revision"} != _FIELDS:
+        return None
+    size = entry["size"]
+    texts = [entry["source"], entry.get("revision", ""), entry["file"], entry["sha256"]]
+    if not all(isinstance(text, str) and text.isprintable() and len(text) <= 1024 for text in texts):
+        return None
+    if type(size) is not int or not 0 <= size <= MAX_SIZE or not entry["file"]:
+        return None
+    locked = LockedWeights(texts[0], texts[1], texts[2], size, texts[3])
+    return locked if is_sha256(locked.sha256) and _names_one_file(locked) else None
+
+
+def _names_one_file(locked: LockedWeights) -> bool:
+    """Whether the source is one that zoo knows and all names stay within it."""
+    try:
+        if locked.repo_id:
+            hub_file(locked.repo_id, locked.file)
+            return bool(COMMIT.fullmatch(locked.revision) and _REPO_ID.fullmatch(locked.repo_id))
+        if locked.source.startswith(_PACKAGE):
+            return not locked.revision
+        from zoo.weights_cache.url import require_safe
+
+        require_safe(locked.source)
+        return not locked.revision and UrlFile(locked.source).filename == locked.file
+    except (InvalidInputError, ValueError):
+        return False
