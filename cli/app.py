@@ -51,6 +51,8 @@ COMMANDS = {
     "identify": Command("identify", "identify"),
     "create": Command("create", "create"),
     "adapt-weights": Command("adapt_weights", "adapt_weights"),
+    "check": Command("check", "check"),
+    "diff": Command("diff", "diff"),
     "export-features": Command("export_features", "export_features"),
     "fetch": Command("fetch", "fetch"),
     "lock": Command("lock", "lock"),

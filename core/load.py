@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,13 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.adapt import channel_mixing
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg, Spec, module_paths
-from zoo.core.resize_families import PATCH_KERNELS
-from zoo.core.resize_plan import plan_resizes
+from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
+from zoo.core.records import PretrainedCfg
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.layouts import to_timm
 from zoo.weights_cache.read import clean_state_dict, read_state_dict
-
-StateDict = MutableMapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -91,8 +85,13 @@ def load_pretrained(
             state_dict = to_timm(cfg.key_layout, state_dict, model.state_dict())
     if filter_fn is not None:
         state_dict = filter_fn(state_dict, model)
-    new_classifier = cfg.num_classes != getattr(model, "num_classes", cfg.num_classes)
-    return _load(model, state_dict, source, cfg, strict, allow_missing, new_classifier, not_needed)
+    options = LoadOptions(
+        strict=strict,
+        allow_missing=allow_missing,
+        new_classifier=cfg.num_classes != getattr(model, "num_classes", cfg.num_classes),
+        not_needed=not_needed,
+    )
+    return _load(model, state_dict, source, cfg, options)
 
 
 def load_checkpoint(
@@ -102,6 +101,7 @@ def load_checkpoint(
     strict: bool = True,
     *,
     allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
     img_size: tuple[int, int] | None = None,
@@ -113,167 +113,68 @@ def load_checkpoint(
         checkpoint_path: safetensors, or a torch file that holds tensors only.
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
+        allow_unexpected: wildcards of keys in the file that have no place in the model.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
         img_size: height and width of the images that the file is made for, default the model's.
     """
     state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
-    given = getattr(model, "pretrained_cfg", None) or {}
-    cfg = PretrainedCfg.from_mapping(given)
-    if img_size is not None:
-        cfg = replace(cfg, input_size=(cfg.input_size[0], *img_size))
-    return _load(model, state_dict, str(checkpoint_path), cfg, strict, allow_missing, new_classifier, not_needed)
+    options = LoadOptions(
+        strict=strict,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+        new_classifier=new_classifier,
+        not_needed=not_needed,
+    )
+    return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options)
 
 
-def _load(
-    model: nn.Module,
-    state_dict: StateDict,
-    source: str,
-    cfg: PretrainedCfg,
-    strict: bool,
-    allow_missing: Sequence[str],
-    new_classifier: bool,
-    not_needed: Collection[str],
-) -> LoadReport:
+def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
+    """The config by which a file of the caller's own is loaded: the model's, for images of another size if given."""
+    cfg = PretrainedCfg.from_mapping(getattr(model, "pretrained_cfg", None) or {})
+    return cfg if img_size is None else replace(cfg, input_size=(cfg.input_size[0], *img_size))
+
+
+def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedCfg, options: LoadOptions) -> LoadReport:
     wanted = model.state_dict()
-    state_dict = {k: t for k, t in _repair_keys(model, state_dict).items() if k not in not_needed}
-    resized = _resize(model, state_dict, wanted, cfg)
-    adapted = _adapt_input_layers(model, state_dict, wanted, cfg)
-    dropped = _drop_classifier(model, state_dict, wanted, new_classifier)
-    shapes = [
-        f"{key}: expected {tuple(wanted[key].shape)}, found {tuple(value.shape)}"
-        for key, value in state_dict.items()
-        if key in wanted and wanted[key].shape != value.shape
-    ]
-    missing = [key for key in wanted if key not in state_dict]
-    unexpected = [key for key in state_dict if key not in wanted]
-    # A head that was dropped on request may stay new; a batch counter starts at zero without harm.
-    excused = [*allow_missing, "*num_batches_tracked", *dropped]
-    if new_classifier and not _classifier_keys(model, state_dict):
-        excused += _classifier_keys(model, wanted)
-    unexplained = [key for key in missing if not any(fnmatchcase(key, p) for p in excused)]
-    if shapes or (strict and (unexplained or unexpected)):
-        raise _mismatch(source, model, shapes, unexplained, unexpected)
-
-    for key in unexpected:
-        del state_dict[key]
-    for key, value in state_dict.items():
-        if value.dtype != wanted[key].dtype:
-            state_dict[key] = value.to(wanted[key].dtype)
+    state_dict = repair_keys(model, state_dict)
+    match = match_weights(model, state_dict, cfg, options)
+    if problems := match.problems():
+        raise InvalidInputError(
+            f"{source} does not fit {type(model).__name__}: {problems}.",
+            hint="Build the model that the file was made for, or name what may be missing (allow_missing in the"
+            " library).",
+            path=source,
+        )
+    fitted = {key: _fit(key, state_dict[key], match).to(wanted[key].dtype) for key in match.used}
     if any(t.is_meta for t in wanted.values()):
-        model.load_state_dict(state_dict, strict=False, assign=True)
+        model.load_state_dict(fitted, strict=False, assign=True)
         materialize(model)
     else:
-        model.load_state_dict(state_dict, strict=False)
+        model.load_state_dict(fitted, strict=False)
     report = LoadReport(
         source=source,
-        loaded=len(state_dict),
-        resized=tuple(resized),
-        adapted=tuple(adapted),
-        dropped=(*dropped, *unexpected),
-        initialised=tuple(key for key in missing if not key.endswith("num_batches_tracked")),
+        loaded=len(fitted),
+        resized=tuple(match.resizes),
+        adapted=tuple(match.mixings),
+        dropped=(*match.dropped, *match.unexpected),
+        initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
     )
     if isinstance(model, ImageModel):
         model.load_report = report
     return report
 
 
-def _mismatch(
-    source: str, model: nn.Module, shapes: list[str], missing: list[str], unexpected: list[str]
-) -> InvalidInputError:
-    def some(label: str, keys: list[str]) -> str:
-        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-        return f"{len(keys)} {label} ({', '.join(keys[:3])}{more})"
-
-    parts = [some(label, keys) for label, keys in (
-        ("of another shape", shapes), ("missing", missing), ("unknown", unexpected)
-    ) if keys]  # fmt: skip
-    return InvalidInputError(
-        f"{source} does not fit {type(model).__name__}: {'; '.join(parts)}.",
-        hint="Build the model that the file was made for, or name what may be missing (allow_missing in the library).",
-        path=source,
-    )
-
-
-def _family(model: nn.Module) -> str:
-    """The family of a model, '' for one that is not zoo's."""
-    modules = (model_class.__module__ for model_class in type(model).__mro__)
-    found = next((module for module in modules if module.startswith("zoo.models.")), "")
-    return found.rpartition(".")[2]
-
-
-def _repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
-    """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
-    family = _family(model)
-    repair = getattr(import_module(f"zoo.models.{family}"), "repair_keys", None) if family else None
-    return repair(state_dict, model) if callable(repair) else state_dict
-
-
-def _resize(model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg) -> list[str]:
-    """Fit what depends on the image or patch size, or on windows, to the model's; returns the keys."""
-    family = _family(model)
-    if not isinstance(model, ImageModel) or model.img_size is None:
-        return []
-    kernel = wanted.get(PATCH_KERNELS.get(family, ""))
-    patch_size = (kernel.shape[2], kernel.shape[3]) if kernel is not None and kernel.ndim == 4 else None
-    plan = plan_resizes(
-        family,
-        {key: tensor.shape for key, tensor in state_dict.items()},
-        source_size=cfg.input_size[1:],
-        img_size=model.img_size,
-        patch_size=patch_size,
-        windows=model.windows,
-        architecture=cfg.architecture,
-    )
-    for key, resize in plan.items():
-        tensor = state_dict[key]
-        state_dict[key] = torch.from_numpy(resize.apply(tensor.float().numpy())).to(tensor.dtype)
-    return list(plan)
-
-
-def _adapt_input_layers(
-    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], cfg: PretrainedCfg
-) -> list[str]:
-    spec = getattr(model, "spec", None)
-    layout = InputLayout.parse(spec.input_layout) if isinstance(spec, Spec) else InputLayout()
-    adapted = []
-    for layer in module_paths(cfg.first_conv):
-        key = f"{layer}.weight"
-        if key not in state_dict or key not in wanted:
-            continue
-        weight, in_chans = state_dict[key], layout.channels(wanted[key].shape)
-        from_chans = layout.channels(weight.shape)
-        if weight.ndim != wanted[key].ndim or from_chans == in_chans or not (from_chans and in_chans):
-            continue
-        mixing = channel_mixing("repeat", layout.mixed_channels(from_chans), layout.mixed_channels(in_chans))
-        fitted = layout.adapt(weight.float().numpy(), mixing)
-        state_dict[key] = torch.from_numpy(fitted).to(weight.dtype)
-        adapted.append(key)
-    return adapted
-
-
-def _classifier_keys(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
-    if not isinstance(model, ImageModel):
-        return []
-    prefixes = tuple(f"{path}." for path in model.classifier_paths)
-    return [key for key in state_dict if key.startswith(prefixes)]
-
-
-def _drop_classifier(
-    model: nn.Module, state_dict: StateDict, wanted: Mapping[str, Tensor], new_classifier: bool
-) -> list[str]:
-    keys = _classifier_keys(model, state_dict)
-    misfits = {_layer(key) for key in keys if key not in wanted or wanted[key].shape != state_dict[key].shape}
-    if not (new_classifier or getattr(model, "num_classes", None) == 0):
-        return []
-    # Layer by layer: a norm before the classifier fits any number of classes.
-    keys = [key for key in keys if _layer(key) in misfits]
-    for key in keys:
-        del state_dict[key]
-    return keys
-
-
-def _layer(key: str) -> str:
-    return key.rpartition(".")[0]
+def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:
+    """The tensor for the model's image size and channels; itself where it is made for them."""
+    resize, mixing = match.resizes.get(key), match.mixings.get(key)
+    if resize is None and mixing is None:
+        return tensor
+    values = tensor.float().numpy()
+    if resize is not None:
+        values = torch.from_numpy(resize.apply(values)).to(tensor.dtype).float().numpy()
+    if mixing is not None:
+        values = match.layout.adapt(values, mixing)
+    return torch.from_numpy(values).to(tensor.dtype)
 
 
 @torch.no_grad()

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from zoo.core.float_bytes import FLOAT_DTYPES, to_float32
-from zoo.core.stored_tensor import DTYPE_BITS, StoredTensor
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_INTEGERS = {"BOOL": "u1", "U8": "u1", "I8": "i1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4"}
-_NUMPY = _INTEGERS | {"I64": "<i8", "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_values import DECODED_DTYPES, byte_pieces, decoded
 
 
 class TensorStatistics(NamedTuple):
@@ -38,12 +31,13 @@ def tensor_statistics(tensor: StoredTensor) -> TensorStatistics | None:
     """
     import numpy as np
 
-    if tensor.dtype not in (*_NUMPY, *FLOAT_DTYPES):
+    if tensor.dtype not in DECODED_DTYPES:
         return None
     count = num_nan = num_infinite = num_zeros = 0
     mean = squares = 0.0
     low, high = inf, -inf
-    for values in _pieces(tensor):
+    for piece in byte_pieces(tensor):
+        values = decoded(piece, tensor.dtype).astype(np.float64)
         finite = values[np.isfinite(values)]
         num_nan += int(np.isnan(values).sum())
         num_infinite += int(np.isinf(values).sum())
@@ -61,20 +55,3 @@ def tensor_statistics(tensor: StoredTensor) -> TensorStatistics | None:
     if not count:
         return TensorStatistics(None, None, None, None, num_nan, num_infinite, num_zeros)
     return TensorStatistics(mean, sqrt(squares / count), low, high, num_nan, num_infinite, num_zeros)
-
-
-def _pieces(tensor: StoredTensor) -> Iterator[NDArray[Any]]:
-    """The values as float64, some million at a time."""
-    import numpy as np
-
-    width, rest = DTYPE_BITS[tensor.dtype] // 8, b""
-    for chunk in tensor.chunks(1 << 23):
-        data = rest + bytes(chunk) if rest else chunk
-        whole = len(data) // width * width
-        rest = bytes(data[whole:])
-        if not whole:
-            continue
-        if tensor.dtype == "BF16":
-            yield to_float32(data[:whole], "BF16", (-1,)).astype(np.float64)
-        else:
-            yield np.frombuffer(data[:whole], _NUMPY[tensor.dtype]).astype(np.float64)

@@ -1,0 +1,125 @@
+"""`zoo check`: would these weights load into this model?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli import output
+from zoo.cli.options import InChans, Json, NumClasses, Quiet, Verbose, complete_model_name
+from zoo.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from zoo.core.check_weights import CheckReport
+
+BATCH_COUNTER = ".num_batches_tracked"
+
+
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Model name, with or without a tag.", autocompletion=complete_model_name),
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
+    in_chans: InChans = None,
+    num_classes: NumClasses = None,
+    min_coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Share of the model's values from the file, 0 to 1; default all but what is allowed."
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Tensors that the file may lack: 'head.*'.")
+    ] = None,
+    allow_unexpected: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Tensors that the model may have no place for.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Tell whether a weight file would load into a model, tensor by tensor.
+
+    It decides as `zoo create MODEL --weights FILE` does, and reads no tensor. Channels and classes are what the file
+    says of itself, else the model's default; with --num-classes a classifier of another size is dropped. It ends with
+    0 where the file fits and with 4 where it does not; the report is printed either way.
+
+    \b
+    Examples:
+      zoo check resnet34 r34_25ch.safetensors
+      zoo check resnet50 finetuned.pth --num-classes 10 --allow-missing 'norm.*' --json
+    """
+    output.configure(json=json, quiet=quiet, verbose=verbose)
+    from zoo.core.check_weights import CheckRequest, check_weights
+
+    request = CheckRequest(
+        model_name=model,
+        in_chans=in_chans,
+        num_classes=num_classes,
+        min_coverage=min_coverage,
+        allow_missing=tuple(allow_missing or ()),
+        allow_unexpected=tuple(allow_unexpected or ()),
+    )
+    report = check_weights(file, request)
+    if json:
+        output.document(_as_json(report))
+    else:
+        _tell(report)
+    if not report.fits:
+        raise InvalidInputError(report.problem, hint=_hint(report), path=report.path)
+
+
+def _hint(report: "CheckReport") -> str:
+    found = report.identity
+    if found and (found.prefix or report.model_name.partition(".")[0] not in found.architectures):
+        prefix = f" with {found.prefix} before them" if found.prefix else ""
+        return f"Its names{prefix} and shapes are those of {' and '.join(found.architectures[:3])}."
+    return (
+        "Name the model that the file was made for, or what may differ: --allow-missing, --allow-unexpected,"
+        " --num-classes."
+    )
+
+
+def _as_json(report: "CheckReport") -> dict[str, object]:
+    return {
+        "model": report.model_name,
+        "path": report.path,
+        "fits": report.fits,
+        "problem": report.problem or None,
+        "in_chans": report.in_chans,
+        "num_classes": report.num_classes,
+        "coverage": report.coverage,
+        "identity": report.identity.to_dict() if report.identity else None,
+        "counts": report.counts(),
+        "tensors": [
+            {
+                "name": tensor.name,
+                "outcome": tensor.outcome,
+                "allowed": tensor.allowed,
+                "dtype": tensor.dtype or None,
+                "shape": tensor.shape if tensor.dtype else None,
+                "model_dtype": tensor.model_dtype or None,
+                "model_shape": tensor.model_shape if tensor.model_dtype else None,
+            }
+            for tensor in report.tensors
+        ],
+    }
+
+
+def _tell(report: "CheckReport") -> None:
+    # Old checkpoints have no batch counters at all: their number says enough.
+    told = [t for t in report.tensors if t.outcome != "loaded" and not (t.allowed and t.name.endswith(BATCH_COUNTER))]
+    rows = [[t.name, t.outcome, _stored(t.dtype, t.shape), _stored(t.model_dtype, t.model_shape)] for t in told]
+    if not output.on_terminal():
+        output.lines(f"{name}: {outcome}; file {stored}, model {wanted}" for name, outcome, stored, wanted in rows)
+    elif rows:
+        output.table(("tensor", "outcome", "in the file", "in the model"), rows)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts().items())
+    verdict = "fits" if report.fits else "does not fit"
+    model = f"{report.model_name} with {report.in_chans} channels and {report.num_classes} classes"
+    output.lines([f"{report.path} {verdict} {model}: {counts}; coverage {report.coverage:.2%}"])
+
+
+def _stored(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} {'x'.join(map(str, shape)) or 'scalar'}" if dtype else "none"

@@ -1,0 +1,312 @@
+"""Whether a weight file would load into a model, tensor by tensor, by the loader's own decision."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.core import registry
+from zoo.core.adapt import check_in_chans
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.fingerprint import fingerprint
+from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.weight_metadata import configured, stated_configuration
+from zoo.weights_cache.open_weights import open_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zoo.core.identify import Identity
+    from zoo.core.match_weights import Match
+
+OUTCOMES = ("loaded", "cast", "adapted", "resized", "dropped", "missing", "unexpected", "wrong shape")
+FROM_FILE = frozenset(("loaded", "cast", "adapted", "resized"))
+_WRAPPERS = ("module.", "_orig_mod.")
+_FLOATS = frozenset(("F16", "BF16", "F32", "F64"))
+_RUNNING = (".running_mean", ".running_var")
+_COUNTER = ".num_batches_tracked"
+_CONV_CLASSIFIERS = frozenset(("resnetv2",))
+"""Families whose classifier is a 1x1 convolution, not a linear layer."""
+_NO_TENSOR = ("", ())
+
+
+class TensorCheck(NamedTuple):
+    """What a load makes of one tensor.
+
+    Args:
+        name: its key in the model, or in the file where the model has none.
+        outcome: one of OUTCOMES.
+        dtype, shape: in the file; empty for a missing one.
+        model_dtype, model_shape: in the model; empty for one that is not in it.
+        allowed: False where this keeps the file from loading.
+    """
+
+    name: str
+    outcome: str
+    dtype: str
+    shape: tuple[int, ...]
+    model_dtype: str
+    model_shape: tuple[int, ...]
+    allowed: bool = True
+
+
+class CheckRequest(NamedTuple):
+    """The model that the file is for, and what it may lack.
+
+    Args:
+        model_name: `name` or `name.tag`.
+        in_chans, num_classes: of the model; None for what the file says of itself, else the model's default. With
+            `num_classes` a classifier of another size is dropped, as `create_model` does.
+        min_coverage: share of the model's values that must come from the file, 0 to 1; None for all that nothing
+            excuses.
+        allow_missing, allow_unexpected: wildcards of keys.
+    """
+
+    model_name: str
+    in_chans: int | None = None
+    num_classes: int | None = None
+    min_coverage: float | None = None
+    allow_missing: Sequence[str] = ()
+    allow_unexpected: Sequence[str] = ()
+
+
+class CheckReport(NamedTuple):
+    """Whether a file fits a model. `coverage` is the share of the model's parameters and buffers, batch counters left
+    out, whose values come from the file; `problem` says in one sentence why it does not fit, '' where it does.
+    `identity` is what a file that does not fit is, where its names and shapes tell."""
+
+    model_name: str
+    path: str
+    in_chans: int
+    num_classes: int
+    coverage: float
+    tensors: tuple[TensorCheck, ...]
+    problem: str
+    identity: Identity | None = None
+
+    @property
+    def fits(self) -> bool:
+        return not self.problem
+
+    def counts(self) -> dict[str, int]:
+        """How many tensors have each outcome."""
+        found = Counter(tensor.outcome for tensor in self.tensors)
+        return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
+
+
+def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckReport:
+    """Say what loading a file into a model would do. No tensor is read and nothing is allocated.
+
+    A file whose names and shapes are the architecture's, as its fingerprint and number of parameters tell, is judged
+    without torch; for any other the model is built on the meta device.
+
+    Raises:
+        UsageError: a size that no model has, or a coverage that is no share.
+        NotFoundError: no such model or file.
+        InvalidInputError: the file is unsound, is stated to be another architecture's, or cannot be resized.
+    """
+    if request.min_coverage is not None and not 0 <= request.min_coverage <= 1:
+        raise UsageError(f"The coverage is a share, 0 to 1, found {request.min_coverage:g}.")
+    if request.in_chans is not None:
+        check_in_chans(request.in_chans)
+    cfg = registry.get_pretrained_cfg(request.model_name, allow_unregistered=False)
+    if cfg is None:
+        raise UsageError(f"{request.model_name} was registered without a default config; zoo check needs one.")
+    with open_weights(path) as opened:
+        tensors, metadata = dict(opened.tensors), dict(opened.metadata)
+    given = os.fspath(path)
+    stated = stated_configuration(metadata, cfg.architecture, given)
+    cfg = configured(cfg, stated)
+    in_chans = request.in_chans or cfg.input_size[0]
+    num_classes = cfg.num_classes if request.num_classes is None else request.num_classes
+    if _is_whole(tensors, cfg, in_chans, num_classes):
+        checks, problem = tuple(map(_loaded, tensors.values())), ""
+    else:
+        arguments = dict(cfg.model_args) if stated else {}
+        model = _meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
+        checks, problem = _matched(model, _on_meta_device(given, tensors), cfg, request)
+    coverage = _coverage(checks)
+    if not problem and request.min_coverage is not None and coverage < request.min_coverage:
+        problem = f"{coverage:.2%} of the model's values come from it, fewer than {request.min_coverage:.2%}"
+    return CheckReport(
+        model_name=request.model_name,
+        path=given,
+        in_chans=in_chans,
+        num_classes=num_classes,
+        coverage=coverage,
+        tensors=checks,
+        problem=problem and f"{given} does not fit {request.model_name}: {problem}.",
+        identity=_identity(tensors) if problem else None,
+    )
+
+
+def _identity(tensors: Mapping[str, StoredTensor]) -> Identity | None:
+    from zoo.core.identify import identify
+
+    return next(iter(identify(tensors)), None)
+
+
+def _coverage(checks: Sequence[TensorCheck]) -> float:
+    """By values of the model: parameters and buffers but batch counters, of which old checkpoints have none."""
+    counted = [c for c in checks if c.model_dtype and not c.name.endswith(_COUNTER)]
+    total = sum(prod(c.model_shape) for c in counted)
+    return sum(prod(c.model_shape) for c in counted if c.outcome in FROM_FILE) / total if total else 1.0
+
+
+# ---------------------------------------------------------------- without torch
+
+
+def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans: int, num_classes: int) -> bool:
+    """Whether a file surely holds just the model's tensors, in its shapes; where that is not sure, False.
+
+    The fingerprint leaves out the batch counters, the input channels and the classifier. The input layers tell the
+    channels; how large the classifier is follows from the number of parameters.
+    """
+    facts = registry.facts(cfg.architecture)
+    default = next(iter(registry.cfgs_by_tag(cfg.architecture).values()))
+    layers, heads = module_paths(default.first_conv), module_paths(default.classifier)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if (
+        not _is_of_measured_size(cfg, default)
+        or fingerprint(shapes, layers, heads) != facts.fingerprint
+        or not all(map(_has_usual_dtype, tensors.values()))
+        or not _has_all_counters(shapes)
+    ):
+        return False
+    from zoo.core.input_layers import InputLayout
+
+    layout = InputLayout.parse(registry.find_spec(cfg.architecture)[1].input_layout)
+    inputs = [f"{layer}.weight" for layer in layers]
+    if not layers or any(layout.channels(shapes[name]) != in_chans for name in inputs):
+        return False
+    measured = shapes | {name: layout.shape_for(shapes[name], default.input_size[0]) for name in inputs}
+    trunk = {name: shape for name, shape in measured.items() if not name.startswith(tuple(f"{h}." for h in heads))}
+    head = {name: shape for name, shape in shapes.items() if name not in trunk}
+    num_trunk = sum(prod(shape) for name, shape in trunk.items() if not name.endswith((*_RUNNING, _COUNTER)))
+    return (
+        default.num_classes > 0
+        and _is_classifier(head, heads, num_classes, 4 if facts.family in _CONV_CLASSIFIERS else 2)
+        and sum(map(prod, head.values())) * default.num_classes == (facts.params - num_trunk) * num_classes
+    )
+
+
+def _is_of_measured_size(cfg: PretrainedCfg, default: PretrainedCfg) -> bool:
+    """Whether the model is built as it was when its fingerprint was taken: by its default config."""
+    sizes = [one.input_size[1:] if one.fixed_input_size else None for one in (cfg, default)]
+    return sizes[0] == sizes[1] and not cfg.model_args
+
+
+def _is_classifier(
+    shapes: Mapping[str, tuple[int, ...]], layers: Sequence[str], num_classes: int, num_axes: int
+) -> bool:
+    """Whether these are weight and bias of each layer, the weights of (classes, features) or (..., 1, 1)."""
+    names = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    return shapes.keys() == names and all(
+        shape == (num_classes,)
+        if name.endswith(".bias")
+        else (len(shape) == num_axes and shape[0] == num_classes and set(shape[2:]) <= {1})
+        for name, shape in shapes.items()
+    )
+
+
+def _has_usual_dtype(tensor: StoredTensor) -> bool:
+    """Whether it is one of floats, or looks like the counter of a batch norm."""
+    if tensor.name.endswith(_COUNTER):
+        return tensor.dtype == "I64" and not tensor.shape
+    return tensor.dtype in _FLOATS
+
+
+def _has_all_counters(names: Iterable[str]) -> bool:
+    """Whether each batch norm has its counter, and nothing else has one."""
+    norms, counters = (
+        {name.removesuffix(end) for name in names if name.endswith(end)} for end in (_RUNNING[0], _COUNTER)
+    )
+    return norms == counters
+
+
+def _loaded(tensor: StoredTensor) -> TensorCheck:
+    dtype = "F32" if tensor.dtype in _FLOATS else tensor.dtype
+    outcome = "loaded" if dtype == tensor.dtype else "cast"
+    return TensorCheck(tensor.name, outcome, tensor.dtype, tensor.shape, dtype, tensor.shape)
+
+
+# ---------------------------------------------------------------- with a model on the meta device
+
+
+def _meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
+    from zoo.core.build import create_model
+
+    model: nn.Module = create_model(cfg.architecture, pretrained_cfg=cfg, device="meta", **arguments)
+    return model
+
+
+def _matched(
+    model: nn.Module, tensors: dict[str, Tensor], cfg: PretrainedCfg, request: CheckRequest
+) -> tuple[tuple[TensorCheck, ...], str]:
+    """What the loader decides, and why the file does not fit."""
+    from zoo.core.load import checkpoint_cfg
+    from zoo.core.match_weights import LoadOptions, match_weights, repair_keys
+
+    options = LoadOptions(
+        allow_missing=request.allow_missing,
+        allow_unexpected=request.allow_unexpected,
+        new_classifier=request.num_classes is not None,
+    )
+    found = repair_keys(model, tensors)
+    match = match_weights(model, found, checkpoint_cfg(model, cfg.input_size[1:]), options)
+    return tuple(_outcomes(match, found, model.state_dict())), match.problems()
+
+
+def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+    """The file's names, without what wrappers put before them, and shapes as tensors without memory."""
+    import torch
+
+    from zoo.core.save import DTYPE_NAMES
+
+    dtypes = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        key = name
+        while key.startswith(_WRAPPERS):
+            key = key.partition(".")[2]
+        if key in found:
+            raise InvalidInputError(f"{path} holds {key[:80]!r} twice, with and without a prefix.", path=path)
+        if tensor.dtype not in dtypes:
+            raise InvalidInputError(
+                f"{path}: tensor {name[:80]!r} has the dtype {tensor.dtype}, which no model of zoo has.", path=path
+            )
+        try:
+            found[key] = torch.empty(tensor.shape, dtype=dtypes[tensor.dtype], device="meta")
+        except RuntimeError:  # empty, with other sizes that multiply to more than an address
+            raise InvalidInputError(
+                f"{path}: tensor {name[:80]!r} has the shape {list(tensor.shape)}, which no model has.", path=path
+            ) from None
+    return found
+
+
+def _outcomes(match: Match, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[TensorCheck]:
+    used, dropped = frozenset(match.used), frozenset(match.dropped)
+    misshapen = {tensor.name for tensor in match.misshapen}
+    for key in dict.fromkeys((*found, *match.missing)):  # a classifier may be dropped and be missing then
+        stored = _described(found[key]) if key in found else _NO_TENSOR
+        model = _described(wanted[key]) if key in wanted else _NO_TENSOR
+        if key in used:
+            fitted = "adapted" if key in match.mixings else "resized" if key in match.resizes else ""
+            outcome = fitted or ("loaded" if stored[0] == model[0] else "cast")
+        elif key in misshapen:
+            outcome = "wrong shape"
+        elif key in dropped:
+            outcome = "dropped"
+        else:
+            outcome = "unexpected" if key in found else "missing"
+        yield TensorCheck(key, outcome, *stored, *model, key not in match.unexplained and key not in misshapen)
+
+
+def _described(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    from zoo.core.save import DTYPE_NAMES
+
+    return DTYPE_NAMES[tensor.dtype], tuple(tensor.shape)
