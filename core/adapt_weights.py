@@ -108,7 +108,7 @@ def _open(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) 
                 require_unchanged=sharded.require_unchanged,
             )
     elif cfg.key_layout or is_torch_file(path):
-        from zoo.weights_cache.checkpoint.opened import open_checkpoint
+        from zoo.weights_cache.checkpoint import open_checkpoint
 
         with open_checkpoint(path, use_ema=use_ema, max_header=max_header) as checkpoint:
             yield describe(

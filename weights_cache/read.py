@@ -11,7 +11,7 @@ import torch
 from zoo.core.errors import InvalidInputError
 from zoo.core.safetensors_file import open_safetensors
 from zoo.core.stored_tensor import Region, StoredTensor
-from zoo.weights_cache.checkpoint.opened import Checkpoint, open_checkpoint
+from zoo.weights_cache.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights_cache.checkpoint.state_dict import find_state_dict
 
 _DTYPES = {
