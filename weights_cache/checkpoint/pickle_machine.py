@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 1_000_000
 """Instructions in one pickle: each takes up to some hundred bytes of memory."""
 MAX_BYTES = 1 << 26
 """Bytes of all strings in one pickle, and of what calls copy."""
@@ -102,8 +102,12 @@ class PickleMachine:
         return values
 
     def _last(self, count: int) -> tuple[Any, ...]:
-        values = [self._pop() for _ in range(count)]
-        return tuple(reversed(values))
+        start = len(self._stack) - count
+        if start < (self._marks[-1] if self._marks else 0):
+            raise IndexError("too few on the stack")
+        values = tuple(self._stack[start:])
+        del self._stack[start:]
+        return values
 
     def _pop_or_mark(self) -> None:
         if self._marks and self._marks[-1] == len(self._stack):
@@ -133,6 +137,9 @@ class PickleMachine:
     def _number(self, width: int, *, signed: bool = False) -> int:
         return int.from_bytes(self._bytes(width), "little", signed=signed)
 
+    def _byte(self) -> int:
+        return self._stream.read(1)[0]
+
     def _line(self) -> str:
         line = self._stream.readline(_MAX_LINE)
         if not line.endswith(b"\n"):
@@ -141,7 +148,7 @@ class PickleMachine:
         return line[:-1].decode("latin-1")
 
     def _sized(self, width: int) -> bytes:
-        return self._bytes(self._number(width))
+        return self._bytes(self._byte() if width == 1 else self._number(width))
 
     def _integer(self, width: int) -> int:
         length = self._number(width)
@@ -272,11 +279,11 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], None]] = {
     b"1": lambda m: m._since_mark().clear(),
     b"2": lambda m: m._push(m._stack[-1]),
     b"p": lambda m: m._remember(int(m._line()[:20])),
-    b"q": lambda m: m._remember(m._number(1)),
+    b"q": lambda m: m._remember(m._byte()),
     b"r": lambda m: m._remember(m._number(4)),
     b"\x94": lambda m: m._remember(len(m._memo)),
     b"g": lambda m: m._push(m._memo[int(m._line()[:20])]),
-    b"h": lambda m: m._push(m._memo[m._number(1)]),
+    b"h": lambda m: m._push(m._memo[m._byte()]),
     b"j": lambda m: m._push(m._memo[m._number(4)]),
     # constants and numbers
     b"N": lambda m: m._push(None),
@@ -285,7 +292,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], None]] = {
     b"I": lambda m: m._push(m._integer_line()),
     b"L": lambda m: m._push(m._integer_line()),
     b"J": lambda m: m._push(m._number(4, signed=True)),
-    b"K": lambda m: m._push(m._number(1)),
+    b"K": lambda m: m._push(m._byte()),
     b"M": lambda m: m._push(m._number(2)),
     b"\x8a": lambda m: m._push(m._integer(1)),
     b"\x8b": lambda m: m._push(m._integer(4)),

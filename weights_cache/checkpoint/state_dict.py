@@ -48,7 +48,7 @@ def find_state_dict(checkpoint: Any, is_tensor: Callable[[Any], bool], *, use_em
     while inner := next((key for key in wrappers if _is_wrapped(found.get(key), wrappers, is_tensor, set())), None):
         if len(path) == _MAX_NESTING:
             return StateDict({}, ".".join(path), "", tuple(skipped))
-        skipped += _described(path, {key: value for key, value in found.items() if key != inner})
+        skipped += _described(path, {key: value for key, value in found.items() if key != inner}, is_tensor)
         path.append(inner)
         found = _contents(found[inner], is_tensor) or {}
     tensors: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def find_state_dict(checkpoint: Any, is_tensor: Callable[[Any], bool], *, use_em
         prefixes[prefix] = prefixes.get(prefix, 0) + 1
         twice = twice or (name if name in tensors else "")
         tensors[name] = value
-    skipped += _described(path, others)
+    skipped += _described(path, others, is_tensor)
     prefix = max(prefixes, key=lambda p: prefixes[p], default="")
     return StateDict(tensors, ".".join(path), prefix, tuple(skipped), twice)
 
@@ -131,15 +131,17 @@ def _table(state: Mapping[str, Any], attribute: str) -> dict[Any, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _described(path: list[str], values: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    return [(".".join((*path, str(key)[:80])), _description(value)) for key, value in values.items()]
+def _described(path: list[str], values: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> list[tuple[str, str]]:
+    return [
+        (".".join((*path, str(key)[:80])), "tensor" if is_tensor(value) else _description(value))
+        for key, value in values.items()
+    ]
 
 
 def _description(value: Any) -> str:
     if isinstance(value, Record):
         return value.kind
-    if isinstance(value, Mapping):
-        return f"dict of {len(value)}"
-    if isinstance(value, list | tuple):
-        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, Mapping | list | tuple):
+        kind = "dict" if isinstance(value, Mapping) else type(value).__name__
+        return f"{kind} of {len(value)}"
     return "None" if value is None else type(value).__name__
