@@ -136,6 +136,8 @@ def _read_tensors(part: Region, objects: dict[str, Any]) -> None:
     for _ in range(_count(stream)):
         key, storage_key, _ = _load(stream)
         storage = objects[_name(storage_key)]
+        if not isinstance(storage, Storage):
+            raise TypeError("a tensor without a storage")
         rank = _numbers(stream, 1)[0] & 0xFFFFFFFF  # 4 bytes, and 4 that say nothing
         if rank > MAX_RANK:
             raise UnsoundError(f"one of its tensors has {rank} dimensions")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -54,6 +53,8 @@ def _unpacked(entry: ZipEntry, resources: ExitStack) -> Region:
             f"its entry {entry.name[:80]!r} would unpack to {entry.size} bytes, over {MAX_RATIO} times its size",
             "Load it with numpy if you trust it, and save it with numpy.savez.",
         )
+    import tempfile
+
     file = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
     for chunk in checked_chunks(entry):
         file.write(chunk)

@@ -11,7 +11,11 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.safetensors_file import MAX_HEADER, open_regular, read_header, require_unchanged, sniff, stamp_of
 from zoo.core.stored_tensor import Region, StoredTensor
 from zoo.weights_cache.checkpoint.contents import Contents
+from zoo.weights_cache.checkpoint.legacy import read_pickles, read_tar
 from zoo.weights_cache.checkpoint.state_dict import find_state_dict
+from zoo.weights_cache.checkpoint.strided import dense, view_of
+from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray, PickledTensor
+from zoo.weights_cache.checkpoint.torch_zip import read_zip
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
 MAX_GROWTH = 4
@@ -101,32 +105,21 @@ def open_checkpoint(
 
 
 def _contents(kind: str, whole: Region, max_header: int, resources: ExitStack) -> Contents:
-    """Read a file of a kind that `sniff` knows; each reader is imported only where it is needed."""
     match kind:
         case "a torch or zip file":
-            from zoo.weights_cache.checkpoint.torch_zip import read_zip
-
             return read_zip(whole, resources)
         case "a pickle":
-            from zoo.weights_cache.checkpoint.legacy import read_pickles
-
             return read_pickles(whole)
         case "a tar archive":
-            from zoo.weights_cache.checkpoint.legacy import read_tar
-
             return read_tar(whole)
     tensors, metadata = read_header(whole.path, whole.fd, max_header)
     return Contents("safetensors", tensors, {}, metadata=metadata)
 
 
 def _is_tensor(value: Any) -> bool:
-    if isinstance(value, StoredTensor):
-        return True
-    from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray, PickledTensor
-
     if isinstance(value, NumpyArray):
         return value.dtype is not None and value.dtype.size > 0  # not of text, dates or objects
-    return isinstance(value, PickledTensor)
+    return isinstance(value, StoredTensor | PickledTensor)
 
 
 def _stored(found: dict[str, Any], contents: Contents, limit: int) -> tuple[dict[str, StoredTensor], dict[str, str]]:
@@ -139,8 +132,6 @@ def _stored(found: dict[str, Any], contents: Contents, limit: int) -> tuple[dict
         if isinstance(value, StoredTensor):
             tensors[name] = value._replace(name=name)
             continue
-        from zoo.weights_cache.checkpoint.strided import dense, view_of
-
         view = view_of(name, value, contents)
         total += view.nbytes
         if total > limit:

@@ -80,13 +80,13 @@ def _part(name: str, source: Region, start: int, count: int, size: int) -> Regio
 
 def _require_within(name: str, view: View) -> None:
     if any(size < 0 for size in view.shape) or prod(view.shape) >= _TOO_LARGE or view.offset < 0:
-        raise UnsoundError(f"its tensor {name[:80]!r} has the impossible shape {view.shape}")
+        raise UnsoundError(f"its tensor {name[:80]!r} has the impossible shape {str(view.shape)[:80]}")
     if 0 in view.shape:
         return
     available = length_of(view.source)
     if view.nbytes > available:
         raise UnsoundError(f"its tensor {name[:80]!r} of shape {view.shape} is larger than its data")
-    last = view.offset + sum((size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True))
+    last = view.offset + sum((n - 1) * stride for n, stride in _steps(view))
     if (last + 1) * view.dtype.size > available:
         raise UnsoundError(f"its tensor {name[:80]!r} reaches beyond its data")
 
@@ -94,7 +94,7 @@ def _require_within(name: str, view: View) -> None:
 def _data(view: View) -> Data:
     if 0 in view.shape:
         return b""
-    steps = [(n, stride) for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
+    steps = _steps(view)
     in_order = [stride for _, stride in steps] == list(_dense(tuple(n for n, _ in steps)))
     if not in_order or view.dtype.swapped or view.negated:
         return Computed(view.nbytes, partial(_gathered, view))
@@ -104,22 +104,28 @@ def _data(view: View) -> Data:
     return view.source if len(view.source) == view.nbytes else memoryview(view.source)[begin : begin + view.nbytes]
 
 
+def _steps(view: View) -> list[tuple[int, int]]:
+    """Size and stride of each direction in which there is more than one element; the other strides say nothing."""
+    return [(n, stride) for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
+
+
 def _gathered(view: View) -> Iterator[memoryview]:
     """The elements in the order of the shape, little-endian."""
     import numpy as np
 
     size = view.dtype.size
     begin = view.offset * size
-    source = view.source
-    if isinstance(source, Region):
-        last = sum((n - 1) * stride for n, stride in zip(view.shape, view.strides, strict=True))
-        span = source._replace(offset=source.offset + begin, length=(last + 1) * size)
+    steps = _steps(view)
+    buffer: bytes | memoryview
+    if isinstance(view.source, Region):
+        length = (sum((n - 1) * stride for n, stride in steps) + 1) * size
+        span = view.source._replace(offset=view.source.offset + begin, length=length)
         buffer, begin = StoredTensor("", view.dtype.stored, (), span).read(), 0
     else:
-        buffer = source
-    strides = tuple(size * stride for stride in view.strides)
+        buffer = view.source
+    shape, strides = tuple(n for n, _ in steps), tuple(size * stride for _, stride in steps)
     order = ">" if view.dtype.swapped else "<"
-    values = np.ndarray(view.shape, f"{order}u{size}", buffer, begin, strides).astype(f"<u{size}", order="C")
+    values = np.ndarray(shape, f"{order}u{size}", buffer, begin, strides).astype(f"<u{size}", order="C")
     if view.negated and view.dtype.stored.startswith(("F", "BF")):
         values ^= np.array(1 << (8 * size - 1), values.dtype)  # the sign bit
     elif view.negated:
@@ -130,5 +136,7 @@ def _gathered(view: View) -> Iterator[memoryview]:
 def _refusal(name: str, found: str, *, of_dtype: bool = False) -> UnsoundError:
     should = "hold a dtype that zoo stores" if of_dtype else "be dense"
     return UnsoundError(
-        f"tensor {name[:80]!r} should {should}, {found}", "Convert it where it was made, and save it again."
+        f"cannot be taken: tensor {name[:80]!r} should {should}, {found}",
+        "Convert it where it was made, and save it again.",
+        whole=True,
     )

@@ -170,7 +170,7 @@ def _renamed(module: str) -> str:
 def _name_of(value: Any) -> str:
     if isinstance(value, Global):
         return value.name
-    return value.name if isinstance(value, ElementType) else f"a call of {type(value).__name__}"
+    return f"torch.{value.name}" if isinstance(value, ElementType) else f"a call of {type(value).__name__}"
 
 
 def _attributes(state: Any) -> Any:
@@ -195,7 +195,7 @@ def _tensor_with_dtype(
 
 
 def _strided(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any, flags: Any) -> PickledTensor:
-    if not isinstance(storage, Storage) or not isinstance(dtype, ElementType):
+    if not isinstance(storage, Storage) or not isinstance(dtype, ElementType) or type(offset) is not int:
         raise TypeError("a tensor without a storage")
     tensor = PickledTensor(storage, dtype, offset, _sizes(shape), _sizes(strides))
     tensor.negated = bool(flags and flags.get("neg"))
@@ -209,7 +209,7 @@ def _sizes(values: Any) -> tuple[int, ...]:
 
 
 def _quantized(storage: Any, *_: Any) -> PickledTensor:
-    return PickledTensor(None, storage.dtype, layout="quantized")
+    return PickledTensor(None, _element_type(storage.dtype), layout="quantized")
 
 
 def _sparse(_layout: Any, data: Any) -> PickledTensor:
@@ -307,7 +307,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "builtins.bytearray": _bytes,
     "builtins.complex": lambda real=0.0, imaginary=0.0: complex(float(real), float(imaginary)),
     "torch.Size": tuple,
-    "numpy.ndarray": NumpyArray,
+    "numpy.ndarray": lambda *_: NumpyArray(),
 }
 _RECORDED = (
     "argparse.Namespace", "types.SimpleNamespace", "builtins.slice", "builtins.range", "torch.device",
