@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -76,11 +76,11 @@ def _require_dense(where: str, name: str, value: torch.Tensor) -> None:
 
 def _mapped(file: Checkpoint) -> dict[str, torch.Tensor]:
     # A private mapping: pages that are written to become copies.
-    whole = torch.from_file(file.path, shared=False, size=file.size, dtype=torch.uint8)
+    whole = cast(torch.UntypedStorage, torch.UntypedStorage.from_file(file.path, shared=False, nbytes=file.size))
     return {name: _tensor(tensor, file, whole) for name, tensor in file.tensors.items()}
 
 
-def _tensor(tensor: StoredTensor, file: Checkpoint, whole: torch.Tensor) -> torch.Tensor:
+def _tensor(tensor: StoredTensor, file: Checkpoint, whole: torch.UntypedStorage) -> torch.Tensor:
     if tensor.dtype not in _DTYPES:
         raise InvalidInputError(
             f"{file.path}: tensor {tensor.name!r} has the dtype {tensor.dtype}, which zoo does not load.",
@@ -89,10 +89,9 @@ def _tensor(tensor: StoredTensor, file: Checkpoint, whole: torch.Tensor) -> torc
     dtype, data = _DTYPES[tensor.dtype], tensor.data
     if not tensor.nbytes:
         return torch.empty(tensor.shape, dtype=dtype)
-    if isinstance(data, Region) and data.fd == file.fd:
-        values = whole[data.offset : data.offset + data.length]
-        if data.offset % dtype.itemsize:  # torch needs elements in their place
-            values = values.clone()
-    else:
-        values = torch.frombuffer(bytearray(tensor.read()), dtype=torch.uint8)
-    return values.view(dtype).reshape(tensor.shape)
+    # torch needs elements at multiples of their size.
+    if isinstance(data, Region) and data.fd == file.fd and data.offset % dtype.itemsize == 0:
+        # A storage of its own: autograd counts the changes of all views of one tensor together.
+        part = whole[data.offset : data.offset + data.length]
+        return torch.empty(0, dtype=dtype).set_(part, 0, tensor.shape)  # type: ignore[call-overload, no-any-return]
+    return torch.frombuffer(bytearray(tensor.read()), dtype=dtype).reshape(tensor.shape)

@@ -18,6 +18,7 @@ MAX_STEPS = 1_000_000
 """Instructions in one pickle: each takes up to some hundred bytes of memory."""
 MAX_BYTES = 1 << 26
 """Bytes of all strings in one pickle, and of what calls copy."""
+_TOO_MUCH = "Where it was made, save the state dict alone: torch.save for tensors, numpy.savez for arrays."
 _MAX_LINE = 1 << 16
 _MAX_NAME = 1000
 _MAX_KEY_PARTS = 16
@@ -83,7 +84,7 @@ class PickleMachine:
                 instructions[code](self)
         except _DAMAGE as error:
             raise UnsoundError(f"its pickle is damaged ({type(error).__name__}: {str(error)[:80]})") from None
-        raise UnsoundError(f"its pickle takes more than {MAX_STEPS} steps")
+        raise UnsoundError(f"its pickle takes more than {MAX_STEPS} steps", _TOO_MUCH)
 
     # ------------------------------------------------------------ the stack
 
@@ -125,7 +126,7 @@ class PickleMachine:
     def _spend(self, count: int) -> None:
         self._budget -= count
         if self._budget < 0:
-            raise UnsoundError(f"what is in its pickle takes more than {MAX_BYTES} bytes")
+            raise UnsoundError(f"what is in its pickle takes more than {MAX_BYTES} bytes", _TOO_MUCH)
 
     def _bytes(self, count: int) -> bytes:
         self._spend(count)

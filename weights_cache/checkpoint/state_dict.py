@@ -13,7 +13,9 @@ _WRAPPERS = ("state_dict", "model", "encoder")
 _MAX_NESTING = 4
 """A pickle can hold a dictionary that contains itself."""
 _MAX_WRAPPERS = 100
-_MAX_MODULES, _MAX_TENSORS, _MAX_NAME = 100_000, 1_000_000, 4096
+_MAX_NAMES = 1 << 26
+"""Characters of all names in a saved module, each with what it takes beside them."""
+_NAME_COST = 100
 _PREFIXES = ("module.", "_orig_mod.")
 """Put before every key by DistributedDataParallel and by torch.compile."""
 
@@ -102,33 +104,35 @@ def _is_wrapped(value: Any, wrappers: tuple[str, ...], is_tensor: Callable[[Any]
 def _module_tensors(state: Mapping[str, Any], is_tensor: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
     """The tensors of a pickled torch.nn.Module under the names that its state dict has, in the same order.
 
-    Raises UnsoundError where there are absurdly many: a module can contain one module twice, or itself.
+    Raises UnsoundError where the names would be endless: a module can contain one module twice, or itself.
     """
     waiting = [("", state)]
-    modules = tensors = 0
+    spent = 0
     while waiting:
         prefix, state = waiting.pop()
-        modules += 1
-        tensors += len(_table(state, "_parameters")) + len(_table(state, "_buffers"))
-        if modules > _MAX_MODULES or tensors > _MAX_TENSORS or len(prefix) > _MAX_NAME:
-            raise UnsoundError("its modules contain each other without end")
+        parameters, buffers, modules = (_named(state, kind) for kind in ("_parameters", "_buffers", "_modules"))
         passing = state.get("_non_persistent_buffers_set")
-        for attribute in ("_parameters", "_buffers"):
-            for name, value in _table(state, attribute).items():
-                hidden = attribute == "_buffers" and isinstance(passing, list) and name in passing
-                if is_tensor(value) and not hidden:
-                    yield f"{prefix}{name}", value
+        spent += _NAME_COST * len(passing) if isinstance(passing, list) else 0
+        spent += sum(len(prefix) + len(name) + _NAME_COST for name in (*parameters, *buffers, *modules))
+        if spent > _MAX_NAMES:
+            raise UnsoundError("its modules contain each other without end")
+        if isinstance(passing, list):
+            hidden = {name for name in passing if isinstance(name, str)}
+            buffers = {name: value for name, value in buffers.items() if name not in hidden}
+        for name, value in (*parameters.items(), *buffers.items()):
+            if is_tensor(value):
+                yield f"{prefix}{name}", value
         children = [
-            (f"{prefix}{str(name)[:_MAX_NAME]}.", child.state)
-            for name, child in _table(state, "_modules").items()
+            (f"{prefix}{name}.", child.state)
+            for name, child in modules.items()
             if isinstance(child, Record) and isinstance(child.state, dict)
         ]
         waiting += reversed(children)
 
 
-def _table(state: Mapping[str, Any], attribute: str) -> dict[Any, Any]:
-    table = state.get(attribute)
-    return table if isinstance(table, dict) else {}
+def _named(state: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    table = state.get(kind)
+    return {name: value for name, value in table.items() if isinstance(name, str)} if isinstance(table, dict) else {}
 
 
 def _described(path: list[str], values: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> list[tuple[str, str]]:
