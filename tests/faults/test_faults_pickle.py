@@ -10,6 +10,7 @@ import re
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -426,6 +427,30 @@ def test_b5_wide_numbers(path: Path):
         raw[: wide + 24] + struct.pack("<QQ", 10**6, 10**6) + raw[wide + 40 : end + 8] + b"\xff" * 12 + raw[end + 20 :]
     )
     assert "1000000 entries, over the limit" in refusal(path, millions)
+
+
+def test_b5_an_entry_beyond_four_gigabytes(path: Path):
+    """A sparse file; the wide numbers of the entry are in its extra field."""
+    entries = {"archive/data.pkl": (program(table({"w": WEIGHT})), 0), "archive/data/0": (VALUES, 5 << 30)}
+    directory = b""
+    with open(path, "wb") as file:
+        for name, (data, start) in entries.items():
+            raw, crc = name.encode(), zlib.crc32(data)
+            file.seek(start)
+            file.write(struct.pack("<4s5H3L2H", b"PK\x03\x04", 45, 0, 0, 0, 0, crc, len(data), len(data), len(raw), 0))
+            file.write(raw + data)
+            wide = struct.pack("<2H3Q", 1, 24, len(data), len(data), start)
+            sizes = (0xFFFFFFFF, 0xFFFFFFFF, len(raw), len(wide), 0, 0, 0, 0, 0xFFFFFFFF)
+            directory += struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 45, 45, 0, 0, 0, 0, crc, *sizes) + raw + wide
+        at = file.tell()
+        file.write(directory)
+        end = file.tell()
+        file.write(struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 2, 2, len(directory), at))
+        file.write(struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1))
+        file.write(struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 2, 2, len(directory), 0xFFFFFFFF, 0))
+    with zipfile.ZipFile(path) as archive:  # the file is what it is meant to be
+        assert archive.read("archive/data/0") == VALUES
+    assert read_all(path) == {"w": VALUES}
 
 
 def test_b5_a_million_entries_are_refused_at_once(path: Path):
