@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -37,8 +37,8 @@ def adapt_weights(
 ) -> AdaptReport:
     """Adapt a checkpoint to other input channels and write it.
 
-    What is wrong with the request is found before anything is downloaded. A safetensors source is streamed without
-    torch; a torch checkpoint is read with tensors only allowed.
+    What is wrong with the request is found before anything is downloaded. Every source is streamed; only one in
+    another key layout needs torch. Nothing in a checkpoint is executed.
 
     Args:
         source: a model's name, `name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of a weight file, of
@@ -108,7 +108,15 @@ def _open(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) 
                 require_unchanged=sharded.require_unchanged,
             )
     elif cfg.key_layout or is_torch_file(path):
-        yield describe(tensors=_torch_tensors(path, cfg, use_ema), metadata={}, sha256=partial(file_sha256, path, None))
+        from zoo.weights_cache.checkpoint import open_checkpoint
+
+        with open_checkpoint(path, use_ema=use_ema, max_header=max_header) as checkpoint:
+            yield describe(
+                tensors=_in_timm_layout(checkpoint.tensors, cfg),
+                metadata={},
+                sha256=partial(file_sha256, path, checkpoint.fd),
+                require_unchanged=checkpoint.require_unchanged,
+            )
     else:
         with open_safetensors(path, max_header) as opened:
             yield describe(
@@ -125,13 +133,12 @@ def _combined_sha256(files: Sequence[tuple[str, int]], stopped: Callable[[], boo
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _torch_tensors(path: str, cfg: PretrainedCfg, use_ema: bool) -> tuple[StoredTensor, ...]:
+def _in_timm_layout(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> tuple[StoredTensor, ...]:
+    if not cfg.key_layout:
+        return tuple(tensors.values())
     from zoo.core.build import create_model
-    from zoo.core.save import stored_tensors
     from zoo.weights_cache.layouts import to_timm
-    from zoo.weights_cache.read import read_state_dict
 
-    state_dict = read_state_dict(path, use_ema=use_ema)
-    if cfg.key_layout:
-        state_dict = to_timm(cfg.key_layout, state_dict, create_model(cfg.architecture, device="meta").state_dict())
-    return tuple(stored_tensors(state_dict))
+    keys = create_model(cfg.architecture, device="meta").state_dict()
+    renamed = to_timm(cfg.key_layout, tensors, keys)
+    return tuple(tensor._replace(name=name) for name, tensor in renamed.items())

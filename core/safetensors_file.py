@@ -36,16 +36,20 @@ class SafetensorsFile(NamedTuple):
 
     def require_unchanged(self) -> None:
         """Raises InvalidInputError where somebody wrote to the file since it was opened."""
-        if _stamp(os.fstat(self.fd)) != self.stamp:
-            raise InvalidInputError(
-                f"{self.path} was changed while it was read.",
-                hint="Run again when nothing writes to it.",
-                path=self.path,
-            )
+        require_unchanged(self.path, self.fd, self.stamp)
 
 
-def _stamp(info: os.stat_result) -> tuple[int, int]:
+def stamp_of(info: os.stat_result) -> tuple[int, int]:
+    """What changes when somebody writes to a file."""
     return info.st_size, info.st_mtime_ns
+
+
+def require_unchanged(path: str, fd: int, stamp: tuple[int, int]) -> None:
+    """Raises InvalidInputError where an open file has another stamp than it had."""
+    if stamp_of(os.fstat(fd)) != stamp:
+        raise InvalidInputError(
+            f"{path} was changed while it was read.", hint="Run again when nothing writes to it.", path=path
+        )
 
 
 @contextmanager
@@ -57,16 +61,20 @@ def open_safetensors(path: str | os.PathLike[str], max_header: int = MAX_HEADER)
         InvalidInputError: it is not a sound safetensors file; the message says what it is instead, where known.
     """
     given = os.fspath(path)
-    fd = _open_regular(given)
+    fd = open_regular(given)
     try:
         info = os.fstat(fd)
         tensors, metadata = read_header(given, fd, max_header)
-        yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, _stamp(info))
+        yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, stamp_of(info))
     finally:
         os.close(fd)
 
 
-def _open_regular(path: str) -> int:
+def open_regular(path: str) -> int:
+    """Open a regular file for reading.
+
+    Raises NotFoundError: there is none, or it cannot be read. InvalidInputError: it is a folder, a pipe or the like.
+    """
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang the open.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,9 +92,11 @@ def _open_regular(path: str) -> int:
 
 
 def sniff(head: bytes) -> str:
-    """What a file is, from its first bytes: "" where nothing is recognised."""
+    """What a file is, from its first 512 bytes: "" where nothing is recognised."""
     if head[8:9] == b"{":
         return ""  # a safetensors header, whose length may look like a signature: 640 reads as a pickle
+    if head[257:262] == b"ustar":
+        return "a tar archive"
     text = head[:200].lstrip().lower()
     signatures = (
         (b"version https://git-lfs", "a Git LFS pointer"),
@@ -110,7 +120,7 @@ def is_torch_file(path: str | os.PathLike[str]) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            return sniff(file.read(16)) in ("a torch or zip file", "a pickle")
+            return sniff(file.read(512)) in ("a torch or zip file", "a pickle", "a tar archive")
     except OSError:
         return False
 
@@ -120,6 +130,9 @@ _ADVICE = {
     "an HTML page": "The download was an error page: download again.",
     "a torch or zip file": "Give it the ending .pth, so that it is read as one.",
     "a pickle": "Give it the ending .pth, so that it is read as one.",
+    "a GGUF file": "zoo does not read it: take the checkpoint that it was converted from.",
+    "an HDF5 file": "Load it with Keras or h5py, and save its weights with numpy.savez.",
+    "a NumPy file": "Save the array under its name: numpy.savez(OUT, name=array).",
 }
 
 
@@ -130,7 +143,7 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     def invalid(what: str, hint: str = "Download it again, or have it written again.") -> InvalidInputError:
         return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
 
-    head = os.pread(fd, 256, 0)
+    head = os.pread(fd, 512, 0)
     kind = sniff(head)
     if kind:
         advice = _ADVICE.get(kind, "Name a safetensors file or a torch checkpoint.")

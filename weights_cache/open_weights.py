@@ -83,7 +83,7 @@ def open_weights(
                 given, "sharded safetensors", size, sharded.tensors, sharded.metadata, sharded.require_unchanged
             )
     elif is_torch_file(given):
-        from zoo.weights_cache.checkpoint import open_checkpoint  # type: ignore[import-not-found]
+        from zoo.weights_cache.checkpoint import open_checkpoint
 
         with open_checkpoint(given, use_ema=use_ema) as found:
             yield OpenedWeights(

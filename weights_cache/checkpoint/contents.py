@@ -1,0 +1,23 @@
+"""What a reader of one format finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from zoo.core.stored_tensor import Region
+
+
+class Contents(NamedTuple):
+    """The plain data of a file with records of tensors in them, and where the tensors' elements are.
+
+    `swapped` says that the elements of the storages are in big-endian order. `backing` is how many bytes there are
+    beside those of the file: of what was unpacked.
+    """
+
+    format: str
+    value: Any
+    storages: Mapping[str, Region]
+    swapped: bool = False
+    backing: int = 0
+    metadata: dict[str, str] = {}

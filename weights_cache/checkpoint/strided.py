@@ -1,0 +1,142 @@
+"""Tensors as files describe them, checked against the data there are, and laid out densely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from typing import NamedTuple
+
+from zoo.core.safetensors_file import is_text
+from zoo.core.stored_tensor import Computed, Data, Region, StoredTensor, length_of
+from zoo.weights_cache.checkpoint.contents import Contents
+from zoo.weights_cache.checkpoint.torch_dtypes import ElementType
+from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray, PickledTensor
+from zoo.weights_cache.checkpoint.unsound import UnsoundError
+
+_TOO_LARGE = 1 << 63
+
+
+class View(NamedTuple):
+    """Elements of a run of bytes: how long one is, the first, how many in each direction and how far apart."""
+
+    source: Region | bytes
+    dtype: ElementType
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    negated: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.size
+
+
+def view_of(name: str, value: PickledTensor | NumpyArray, contents: Contents) -> View:
+    """Where the elements of a tensor are. `name` is for messages.
+
+    Raises UnsoundError: no dense tensor, a dtype that zoo does not store, or a view that reaches beyond its data.
+    """
+    if not is_text(name):
+        raise UnsoundError(f"its tensor {name[:80]!r} has a name that is not Unicode text")
+    if isinstance(value, NumpyArray):
+        dtype = value.dtype or ElementType("unknown", 0)
+        strides = tuple(reversed(_dense(value.shape[::-1]))) if value.fortran else _dense(value.shape)
+        view = View(value.data, dtype, 0, value.shape, strides)
+    else:
+        dtype = value.dtype._replace(swapped=contents.swapped and value.dtype.size > 1)
+        if value.storage is None:
+            raise _refusal(name, f"found a {value.layout} one of {dtype.name}")
+        source = contents.storages.get(value.storage.key)
+        if source is None:
+            raise UnsoundError(f"the data of tensor {name[:80]!r} are not in it")
+        source = _part(name, source, value.storage.start, value.storage.count, value.storage.dtype.size)
+        if any(stride < 0 for stride in value.strides) or len(value.strides) != len(value.shape):
+            raise UnsoundError(f"its tensor {name[:80]!r} has impossible strides")
+        view = View(source, dtype, value.offset, value.shape, value.strides, value.negated)
+    if not dtype.stored:
+        raise _refusal(name, f"found the dtype {dtype.name}", of_dtype=True)
+    _require_within(name, view)
+    return view
+
+
+def dense(name: str, view: View) -> StoredTensor:
+    """A view as a stored tensor; its bytes stay where they are if they lie in order there."""
+    return StoredTensor(name, view.dtype.stored, view.shape, _data(view))
+
+
+def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in elements of a row-major tensor."""
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _part(name: str, source: Region, start: int, count: int, size: int) -> Region:
+    if min(start, count) < 0 or (start + count) * size > source.length:
+        raise UnsoundError(
+            f"the data of tensor {name[:80]!r} should be {count * size} bytes, found {source.length - start * size}"
+        )
+    return source._replace(offset=source.offset + start * size, length=count * size)
+
+
+def _require_within(name: str, view: View) -> None:
+    if any(size < 0 for size in view.shape) or prod(view.shape) >= _TOO_LARGE or view.offset < 0:
+        raise UnsoundError(f"its tensor {name[:80]!r} has the impossible shape {str(view.shape)[:80]}")
+    if 0 in view.shape:
+        return
+    available = length_of(view.source)
+    if view.nbytes > available:
+        raise UnsoundError(f"its tensor {name[:80]!r} of shape {view.shape} is larger than its data")
+    last = view.offset + sum((n - 1) * stride for n, stride in _steps(view))
+    if (last + 1) * view.dtype.size > available:
+        raise UnsoundError(f"its tensor {name[:80]!r} reaches beyond its data")
+
+
+def _data(view: View) -> Data:
+    if 0 in view.shape:
+        return b""
+    steps = _steps(view)
+    in_order = [stride for _, stride in steps] == list(_dense(tuple(n for n, _ in steps)))
+    if not in_order or view.dtype.swapped or view.negated:
+        return Computed(view.nbytes, partial(_gathered, view))
+    begin = view.offset * view.dtype.size
+    if isinstance(view.source, Region):
+        return view.source._replace(offset=view.source.offset + begin, length=view.nbytes)
+    return view.source if len(view.source) == view.nbytes else memoryview(view.source)[begin : begin + view.nbytes]
+
+
+def _steps(view: View) -> list[tuple[int, int]]:
+    """Size and stride of each direction in which there is more than one element; the other strides say nothing."""
+    return [(n, stride) for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
+
+
+def _gathered(view: View) -> Iterator[memoryview]:
+    """The elements in the order of the shape, little-endian."""
+    import numpy as np
+
+    size = view.dtype.size
+    begin = view.offset * size
+    steps = _steps(view)
+    buffer: bytes | memoryview
+    if isinstance(view.source, Region):
+        length = (sum((n - 1) * stride for n, stride in steps) + 1) * size
+        span = view.source._replace(offset=view.source.offset + begin, length=length)
+        buffer, begin = StoredTensor("", view.dtype.stored, (), span).read(), 0
+    else:
+        buffer = view.source
+    shape, strides = tuple(n for n, _ in steps), tuple(size * stride for _, stride in steps)
+    order = ">" if view.dtype.swapped else "<"
+    values = np.ndarray(shape, f"{order}u{size}", buffer, begin, strides).astype(f"<u{size}", order="C")
+    if view.negated and view.dtype.stored.startswith(("F", "BF")):
+        values ^= np.array(1 << (8 * size - 1), values.dtype)  # the sign bit
+    elif view.negated:
+        np.negative(values, out=values)
+    yield values.reshape(-1).view(np.uint8).data
+
+
+def _refusal(name: str, found: str, *, of_dtype: bool = False) -> UnsoundError:
+    should = "hold a dtype that zoo stores" if of_dtype else "be dense"
+    return UnsoundError(
+        f"cannot be taken: tensor {name[:80]!r} should {should}, {found}",
+        "Convert it where it was made, and save it again.",
+        whole=True,
+    )
