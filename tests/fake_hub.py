@@ -21,7 +21,7 @@ class HubFile:
 
     `sent` is a body in place of the announced one. The body breaks off after `cut` bytes, or nothing comes after
     `stall` bytes. These three are for all downloads or the first `times`. `later_etag` is said from the second request
-    on, `size` in place of the length. `location` redirects to another server.
+    on, `size` in place of the length. `location` redirects to another server. `ranges` answers a request for a part.
     """
 
     body: bytes
@@ -33,6 +33,7 @@ class HubFile:
     cut: int | None = None
     stall: int | None = None
     location: str = ""
+    ranges: bool = False
 
     def __post_init__(self) -> None:
         self.etag = self.etag or hashlib.sha256(self.body).hexdigest()
@@ -90,7 +91,7 @@ class Reply(NamedTuple):
     stalls: bool = False
 
 
-def _answer(hub: FakeHub, method: str, path: str) -> Reply:
+def _answer(hub: FakeHub, method: str, path: str, part: str | None) -> Reply:
     if hub.status is not None:
         status, code = hub.status
         return Reply(status, {"X-Error-Code": code} if code else {})
@@ -105,7 +106,11 @@ def _answer(hub: FakeHub, method: str, path: str) -> Reply:
     file = hub.files.get(f"{repo}/{name}")
     if file is None:
         return Reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": hub.commit})
-    return _file_reply(hub, file, method)
+    reply = _file_reply(hub, file, method)
+    if file.ranges and method == "GET" and part and reply.status == 200:
+        start, end = map(int, part.removeprefix("bytes=").split("-"))
+        return reply._replace(status=206, body=reply.body[start : end + 1])
+    return reply
 
 
 def _file_reply(hub: FakeHub, file: HubFile, method: str) -> Reply:
@@ -133,7 +138,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def _reply(self) -> None:
             hub.requests.append((self.command, self.path))
             hub.authorizations.append(self.headers.get("Authorization"))
-            reply = _answer(hub, self.command, self.path)
+            reply = _answer(hub, self.command, self.path, self.headers.get("Range"))
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)

@@ -67,6 +67,23 @@ def hub_lookup(source: HubFile, *, timeout: float | None = None) -> HubAnswer:
         return _first_file(source, _lookup_one)
 
 
+class HubPart(NamedTuple):
+    """Some bytes of a file on the Hub, and the length of the whole file."""
+
+    filename: str
+    data: bytes
+    size: int
+
+
+def hub_read(source: HubFile, start: int, count: int, *, timeout: float | None = None) -> HubPart:
+    """Bytes `start` to `start + count` (fewer at the end) of the first file of a source that the Hub has.
+
+    A server that knows no ranges is read up to there. Raises as `hub_download`.
+    """
+    with _bounded(source, deadline(timeout)):
+        return _first_file(source, lambda source, filename: _read_part(source, filename, start, count))
+
+
 def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str | None:
     """Check that a snapshot file is in the cache and has the content its blob is named after; its sha256 if known.
 
@@ -158,6 +175,29 @@ def _lookup_one(source: HubFile, filename: str) -> HubAnswer:
     if answer.size is None:
         raise InvalidInputError(f"{_endpoint()} does not say how long {filename} of {source} is, as every Hub does.")
     return HubAnswer(filename, answer.commit_hash or "", answer.size, _sha256_in(answer))
+
+
+def _read_part(source: HubFile, filename: str, start: int, count: int) -> HubPart:
+    with _library(progress=False):
+        from huggingface_hub import get_session
+        from huggingface_hub.utils import build_hf_headers
+
+        answer = _ask(source, filename)
+        if answer.size is None:
+            raise _no_hub(f"{source} without a length")
+        headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+        # The token is for the Hub, not for the storage that it sends its readers to.
+        if urlsplit(answer.location).netloc == urlsplit(_endpoint()).netloc:
+            headers |= build_hf_headers()
+        with get_session().stream("GET", answer.location, headers=headers, timeout=_timeout()) as response:
+            response.raise_for_status()
+            begin = start if response.status_code == 206 else 0
+            data = b""
+            for chunk in response.iter_raw():
+                data += chunk
+                if begin + len(data) >= start + count:
+                    break
+    return HubPart(filename, data[start - begin :][:count], answer.size)
 
 
 def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Path, str]:

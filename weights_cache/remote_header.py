@@ -1,0 +1,60 @@
+"""The header of a weight file on the Hub, without the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.safetensors_file import MAX_HEADER
+from zoo.weights_cache.download import is_offline
+from zoo.weights_cache.hub import hub_read
+from zoo.weights_cache.locate import hub_cache, hub_file
+
+_FIRST = 1 << 16
+"""Bytes of the first request: the whole header of most networks."""
+
+_LENGTH = 8
+
+
+@contextmanager
+def remote_header(hub_id: str) -> Iterator[Path]:
+    """A file with the header of a repository's safetensors file, as long as that one and empty where its data are.
+
+    A file that is in the cache is given itself, without a request.
+
+    Args:
+        hub_id: `owner/name` or `owner/name@revision`.
+
+    Raises:
+        NotFoundError: refused, absent, or the Hub cannot be reached.
+        InvalidInputError: the repository has a torch checkpoint only, which has no header to read alone.
+    """
+    source = hub_file(hub_id)
+    cached = source.cached()
+    if cached is not None:
+        yield cached
+        return
+    if is_offline():
+        raise NotFoundError(
+            f"{source.filenames[0]} of {source} is not in the cache {hub_cache()}, and zoo was told to stay offline.",
+            hint="Run the command once with a network.",
+        )
+    part = hub_read(source, 0, _FIRST)
+    if not part.filename.endswith(".safetensors"):
+        raise InvalidInputError(
+            f"{source} has {part.filename}, of which no part can be read alone, and no safetensors file.",
+            hint=f"Download it (`hf download {hub_id} {part.filename}`) and name the file.",
+        )
+    length = _LENGTH + int.from_bytes(part.data[:_LENGTH], "little")
+    data = part.data
+    if len(data) < length <= min(part.size, _LENGTH + MAX_HEADER):
+        data += hub_read(source, len(data), length - len(data)).data
+    with tempfile.TemporaryDirectory(prefix="zoo-header-") as folder:
+        path = Path(folder, part.filename)
+        path.write_bytes(data[:length])
+        os.truncate(path, part.size)
+        yield path
