@@ -11,7 +11,7 @@ DEMO   ?= demo-output
 help:
 	@echo "make demo      set up $(VENV) and run the main job on real weights into $(DEMO)/"
 	@echo "make test      set up $(VENV), then ruff, mypy and the tests"
-	@echo "make test-all  the same, and every model's forward pass"
+	@echo "make test-all  the same, every model's forward pass, and a Ray cluster"
 	@echo "make check     ruff, mypy, generated files up to date"
 	@echo "make format    format and fix what ruff can"
 	@echo "make index     rebuild core/index.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
@@ -35,9 +35,13 @@ demo: $(VENV)/.ready
 	@echo "The adapted weights and the features of two photographs are in $(DEMO)/"
 
 test: check
-	$(BIN)/python -P -m pytest -n $(JOBS) -m "not full"
+	$(BIN)/python -P -m pytest -n $(JOBS) -m "not full and not ray"
 
-test-all: check
+$(VENV)/.ray: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable ".[ray]"
+	@touch $@
+
+test-all: check $(VENV)/.ray
 	$(BIN)/python -P -m pytest -n $(JOBS)
 
 # mypy cannot follow setuptools' editable finder, so it reads the folders through a tree of links.

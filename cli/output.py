@@ -172,26 +172,48 @@ def _ignore(_steps: int) -> None:
 
 @contextmanager
 def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress as rich
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> str:
+            return _rate(task.finished_speed or task.speed or 0.0)
+
+    columns: list[rich.ProgressColumn] = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
+    columns += [rich.MofNCompleteColumn(), Rate(), rich.TimeRemainingColumn()]
     # rich would send what is printed on stdout meanwhile to stderr.
-    with Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with rich.Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(printable(label), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
 def _progress_lines(total: int | None, label: str) -> Callable[[int], None]:
-    done, last = 0, time.monotonic()
+    done, last_done, last = 0, 0, time.monotonic()
 
     def advance(steps: int) -> None:
-        nonlocal done, last
+        nonlocal done, last_done, last
         done += steps
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            _write_message("progress", f"{label}: {done}" + ("" if total is None else f" of {total}"))
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            # Since the line before: what was done already when the run began says nothing of its pace.
+            rate = (done - last_done) / (now - last)
+            last_done, last = done, now
+            parts = [f"{label}: {done}" + ("" if total is None else f" of {total}"), _rate(rate)]
+            if total is not None and rate:
+                parts.append(f"{_duration((total - done) / rate)} left")
+            _write_message("progress", ", ".join(parts))
 
     return advance
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.3g}/s" if per_second < 999.5 else f"{per_second:.0f}/s"
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:05`, `2:05`."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 # ---------------------------------------------------------------- text and streams

@@ -303,17 +303,30 @@ def test_a_warning_becomes_a_note(capsys: pytest.CaptureFixture[str], flags: lis
 def test_progress_of_a_long_job_is_a_line_every_30_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    clock = iter([0.0, 10.0, 31.0, 31.0, 60.0, 62.0, 62.0])
+    clock = iter([0.0, 10.0, 31.0, 60.0, 71.0])
     monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     output.configure()
-    with output.progress(40, "Reading images") as advance:
+    with output.progress(10_000, "Reading images") as advance:
         for _ in range(4):
-            advance(10)
-    # Steps end at 10, 31, 60 and 62 seconds: the second and the last one are due.
-    assert capsys.readouterr() == (
-        "",
-        "zoo: progress: Reading images: 20 of 40\nzoo: progress: Reading images: 40 of 40\n",
-    )
+            advance(31)
+    # Steps end at 10, 31, 60 and 71 seconds: the second and the last one are due, and tell of the time between.
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "zoo: progress: Reading images: 62 of 10000, 2/s, 1:22:49 left",
+        "zoo: progress: Reading images: 124 of 10000, 1.55/s, 1:46:12 left",
+    ]
+
+
+def test_progress_of_unknown_length_has_no_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    clock = iter([0.0, 31.0])
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    output.configure()
+    with output.progress(None, "Reading images") as advance:
+        advance(62_000)
+    assert capsys.readouterr().err == "zoo: progress: Reading images: 62000, 2000/s\n"
 
 
 @pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False)])

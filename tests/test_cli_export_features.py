@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,13 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from PIL import Image
 
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.adapt_file import adapt_file
+from zoo.core.export.request import ExportRequest
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.read import read_image
 
@@ -127,6 +131,140 @@ def test_a_bad_image_is_told_and_the_rest_exported(export: Callable[..., Run], t
     assert messages[-1]["error"]["code"] == 3
 
 
+def test_e8_other_weights_of_the_same_name_are_refused(
+    export: Callable[..., Run], weights: Path, tmp_path: Path
+) -> None:
+    words = (DATA, "--out-indices", "4")
+    assert export(*words).returncode == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    other = tmp_path / "other" / weights.name
+    other.parent.mkdir()
+    safetensors.torch.save_file(zoo.create_model("resnet18", seed=1).state_dict(), other)
+    run = export(*words, "--weights", other)
+    assert (run.returncode, run.stdout) == (2, "")
+    for path in (weights, other):
+        digest = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+        assert digest in run.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Two photographs among files that are none."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("chelsea.png", "coffee.png"):
+        (folder / name).write_bytes((DATA / name).read_bytes())
+    (folder / "a_cut_off.png").write_bytes((DATA / "coffee.png").read_bytes()[:5000])
+    (folder / "b_empty.jpg").write_bytes(b"")
+    (folder / "ce_page.jpg").write_text("<!DOCTYPE html><title>404 Not Found</title>")
+    (folder / "d_text.tif").write_text("not an image")
+    return folder
+
+
+def test_e1_bad_files_among_good_ones(export: Callable[..., Run], mixed: Path, tmp_path: Path) -> None:
+    run = export(mixed, "--out-indices", "4", "--images-per-shard", "3", "--json")
+    assert run.returncode == 3
+    document = json.loads(run.stdout)
+    assert (document["images"], document["num_failed"], document["complete"]) == (2, 4, True)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+    names = ["a_cut_off.png", "b_empty.jpg", "ce_page.jpg", "chelsea.png", "coffee.png", "d_text.tif"]
+    assert [line["id"] for line in lines] == names
+    assert [line["status"] for line in lines] == ["error"] * 3 + ["ok"] * 2 + ["error"]
+    assert all(line["id"] in line["error"] for line in lines if line["status"] == "error")
+    # The first shard has no image at all, the second one's rows are those of its images.
+    places = [(line["shard"], line["row"]) for line in lines[3:5]]
+    assert places == [("features-00001.safetensors", 0), ("features-00001.safetensors", 1)]
+    stored = safetensors.numpy.load_file(tmp_path / "out" / "features-00001.safetensors")
+    assert stored["index"].tolist() == [3, 4]
+    export(DATA, "--out-indices", "4", "--output", tmp_path / "alone")
+    alone = safetensors.numpy.load_file(tmp_path / "alone" / "features-00000.safetensors")
+    np.testing.assert_allclose(stored["layer4"], alone["layer4"], atol=1e-5)
+
+    again = export(mixed, "--out-indices", "4", "--images-per-shard", "3")
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (3, "unchanged")
+
+
+def test_e1_on_error_stop(export: Callable[..., Run], mixed: Path, tmp_path: Path) -> None:
+    run = export(mixed, "--out-indices", "4", "--on-error", "stop")
+    assert (run.returncode, run.stdout) == (4, "")
+    assert "a_cut_off.png" in run.stderr
+    assert os.listdir(tmp_path / "out") == ["config.json"]
+
+
+def test_retry_failed_reads_a_mended_image(export: Callable[..., Run], mixed: Path) -> None:
+    words = (mixed, "--out-indices", "4", "--images-per-shard", "2", "--json")
+    export(*words)
+    (mixed / "b_empty.jpg").write_bytes((DATA / "coffee.png").read_bytes())
+    assert json.loads(export(*words).stdout)["num_failed"] == 4
+    assert json.loads(export(*words, "--retry-failed").stdout)["num_failed"] == 3
+
+
+def test_parts_fill_one_folder(export: Callable[..., Run], tmp_path: Path) -> None:
+    words = (DATA, "--out-indices", "4", "--images-per-shard", "1")
+    first = export(*words, "--shard", "1/2")
+    assert first.returncode == 0
+    assert "images: 1\n" in first.stdout
+    assert "Other parts are not done yet" in first.stderr
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    assert export(*words, "--shard", "2/2").stderr == ""
+    assert export(*words, "--shard", "3/3").returncode == 0  # more parts than shards: nothing to do
+    assert export(*words, "--output", tmp_path / "whole").returncode == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+
+
+def test_a_part_that_the_scheduler_tells(export: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (DATA, "--out-indices", "4", "--images-per-shard", "1", "--shard", "auto")
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_STEP_NUM_TASKS", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert export(*words).returncode == 2
+    monkeypatch.setenv("ZOO_JOB_COMPLETIONS", "2")
+    for index, complete in (("1", False), ("0", True)):
+        monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
+        document = json.loads(export(*words, "--json").stdout)
+        assert (document["images"], document["complete"]) == (1, complete)
+
+
+def test_pooled_features_as_a_table_are_the_averages_of_the_maps(export: Callable[..., Run], tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert export(DATA, "--out-indices", "2,4", "--pool", "avg", "--format", "parquet").returncode == 0
+    assert export(DATA, "--out-indices", "2,4", "--output", tmp_path / "maps").returncode == 0
+    table = pq.read_table(tmp_path / "out" / "features-00000.parquet")
+    maps = safetensors.numpy.load_file(tmp_path / "maps" / "features-00000.safetensors")
+    assert table["id"].to_pylist() == ["chelsea.png", "coffee.png"]
+    for module in ("layer2", "layer4"):
+        found = np.array(table[module].to_pylist(), np.float32)
+        np.testing.assert_allclose(found, maps[module].mean((2, 3)), atol=1e-6)
+
+
+def test_a_preview_has_a_row_an_image_and_a_column_a_level(export: Callable[..., Run], tmp_path: Path) -> None:
+    run = export(DATA, "--out-indices", "2,3,4", "--pool", "max", "--preview", tmp_path / "p.png")
+    assert run.returncode == 0
+    assert Image.open(tmp_path / "p.png").size == (4 * 224 + 3 * 4, 2 * 224 + 4)
+
+
+def test_a_request_can_be_sent_to_another_process(weights: Path) -> None:
+    request = ExportRequest(model="resnet18", images=(str(DATA),), weights=str(weights), out_indices=(4,))
+    sent = pickle.loads(pickle.dumps(request))
+    assert sent.open().plan.fingerprint == request.open().plan.fingerprint
+
+
+@pytest.mark.full
+@pytest.mark.ray
+def test_the_same_bytes_on_ray(
+    export: Callable[..., Run], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    words = ("--out-indices", "4", "--images-per-shard", "1")
+    assert export(DATA, *words, "--output", tmp_path / "plain").returncode == 0
+    monkeypatch.chdir(tmp_path)  # Ray's workers would take the repository's folder zoo/ for the package
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    assert export(DATA, *words, "--engine", "ray").returncode == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "plain").iterdir()}
+
+
 def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     run = export(tmp_path / "bad.jpg", "--json")
@@ -140,6 +278,15 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
         (["--out-indices", "2,9"], 2, "0..4"),
         (["--batch-size", "0"], 2, "1 or more"),
         (["--in-chans", "25"], 4, "25 channels"),
+        (["--shard", "0/2"], 2, "counts from 1"),
+        (["--shard", "2"], 2, "2/8"),
+        (["--engine", "spark"], 2, "local, ray"),
+        (["--on-error", "ignore"], 2, "skip, stop"),
+        (["--dtype", "int8"], 2, "float32, float16, bfloat16"),
+        (["--format", "csv"], 2, "safetensors, npy, parquet, zarr"),
+        (["--pool", "cls"], 2, "class token"),
+        (["--format", "parquet"], 2, "--pool avg"),
+        (["--format", "npy", "--dtype", "bfloat16"], 2, "float32 or float16"),
         (["/nothing/here.jpg"], 5, "/nothing/here.jpg"),
         (["--weights", "/nothing/here.safetensors"], 5, "/nothing/here.safetensors"),
     ],
@@ -157,6 +304,7 @@ def test_wrong_requests_write_nothing(
 def test_another_export_in_the_folder_needs_force(export: Callable[..., Run]) -> None:
     assert export(DATA, "--out-indices", "4").returncode == 0
     run = export(DATA, "--out-indices", "3")
-    assert run.returncode == 6
+    assert run.returncode == 2
+    assert "out_indices is [4] there and [3] here" in run.stderr
     assert "--force" in run.stderr
     assert export(DATA, "--out-indices", "3", "--force").returncode == 0

@@ -1,7 +1,8 @@
-"""`zoo export-features`: multi-scale feature maps of photographs, as safetensors with a manifest."""
+"""`zoo export-features`: multi-scale features of photographs, in shards with a manifest."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,12 +23,56 @@ from zoo.cli.options import (
     pretrained_cfg,
 )
 from zoo.core import registry
-from zoo.core.errors import InvalidInputError, PartialError
-
-if TYPE_CHECKING:
-    from zoo.core.export_features import ExportReport
+from zoo.core.errors import InvalidInputError, PartialError, UsageError
+from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
+from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
+from zoo.core.export.writers import WRITERS
+from zoo.core.inputs.shard_choice import parse_part, part_from_environment, shards_of
 
 FAILURES_TOLD = 10
+
+Pool = Annotated[str, typer.Option(metavar="none|avg|max|cls", help="One vector per image and level instead of a map.")]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="float32|float16|bfloat16", help="How features are stored, rounded to nearest even."),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="safetensors|npy|parquet|zarr",
+        help="parquet takes pooled features only; zarr makes one array of all inputs per level.",
+    ),
+]
+ImagesPerShard = Annotated[
+    int | None, typer.Option(metavar="N", help="Inputs per shard; as many as make 64 MiB if not given.")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")]
+OnError = Annotated[
+    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Read images again that an earlier run could not read.")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Pass over finished shards without taking their checksums.")
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        metavar="K/N|auto",
+        help="Do the K-th of N parts, from 1; all write to one FOLDER. auto: as Slurm, torchrun or Kubernetes tell.",
+    ),
+]
+Engine = Annotated[str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names.")]
+Actors = Annotated[int, typer.Option(metavar="N", help="Models that run at once with --engine ray.")]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PNG", readable=False, help="Paint the levels of the first 8 images, principal components as RGB."
+    ),
+]
 
 
 def export_features(
@@ -37,10 +82,18 @@ def export_features(
     out_indices: OutIndices = "",
     weights: Weights = None,
     in_chans: InChans = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")] = 32,
-    images_per_shard: Annotated[
-        int | None, typer.Option(metavar="N", help="Images per safetensors file; as many as make 64 MiB if not given.")
-    ] = None,
+    pool: Pool = "none",
+    dtype: Dtype = "float32",
+    file_format: Format = "safetensors",
+    images_per_shard: ImagesPerShard = None,
+    batch_size: BatchSize = 32,
+    on_error: OnError = "skip",
+    retry_failed: RetryFailed = False,
+    no_verify: NoVerify = False,
+    shard: Shard = "1/1",
+    engine: Engine = "local",
+    actors: Actors = 1,
+    preview: Preview = None,
     offline: Offline = False,
     timeout: Timeout = None,
     force: Force = False,
@@ -48,79 +101,79 @@ def export_features(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a model's feature maps of photographs to a folder.
+    """Write a model's features of photographs to a folder.
 
-    Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets safetensors
-    shards, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
-    be read are listed and passed over; the exit code is then 3.
+    Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
+    features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
+    be read are listed and passed over; the exit code is then 3. The same command again completes what was cut off.
 
     \b
     Examples:
       zoo export-features resnet34 photos/ --out-indices 2,3,4 -o features/
       zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
+      zoo export-features resnet34 photos/ --pool avg --format parquet --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     levels = parse_indices(out_indices)
+    part = part_from_environment(os.environ) if shard == "auto" else parse_part(shard)
+    for option, value, choices in (
+        ("--pool", pool, POOLS),
+        ("--dtype", dtype, tuple(DTYPES)),
+        ("--format", file_format, tuple(WRITERS)),
+        ("--on-error", on_error, ON_ERROR),
+        ("--engine", engine, ("local", "ray")),
+    ):
+        if value not in choices:
+            raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
     if weights is None:
         registry.require_weights(cfg)
 
-    from zoo.core.build import create_model
-    from zoo.core.export_features import export_features as export
-    from zoo.core.images import find_inputs
-    from zoo.core.preprocess import Preprocess
+    from zoo.core.export.request import ExportRequest
 
-    inputs = find_inputs(images)
-    model = create_model(
-        cfg.name,
-        pretrained=weights is None,
-        checkpoint_path=weights,
+    request = ExportRequest(
+        model=cfg.name,
+        images=tuple(images),
+        weights=None if weights is None else str(weights),
         in_chans=in_chans,
-        num_classes=0,
-        features_only=True,
-        out_indices=levels,
+        out_indices=None if levels is None else tuple(levels),
+        batch_size=batch_size,
+        images_per_shard=images_per_shard,
+        storage=FeatureStorage(dtype, pool, file_format),
     )
-    with output.progress(len(inputs), "Exporting features") as advance:
-        report = export(
-            model,
-            Preprocess.from_cfg(model.pretrained_cfg, in_chans=model.in_chans),
-            inputs,
-            out,
-            model_facts=_model_facts(model.pretrained_cfg, weights),
-            batch_size=batch_size,
-            images_per_shard=images_per_shard,
-            force=force,
-            on_progress=advance,
-        )
-    _tell(report)
+    job = request.open()
+    folder = FeatureFolder(out, job.plan, force=force)
+    own = shards_of(part, job.plan.num_shards)
+    if preview is not None:
+        from zoo.core.export.preview import write_preview
+
+        write_preview(preview, job)
+    num_inputs = sum(len(job.plan.positions(number)) for number in own)
+    with output.progress(num_inputs, "Exporting features") as advance:
+        pending = pending_shards(folder, own, retry_failed=retry_failed, verify=not no_verify, on_progress=advance)
+        if engine == "ray":
+            from zoo.core.export.ray_engine import run_on_ray
+
+            run_on_ray(request, folder, pending, num_actors=actors, on_error=on_error, on_progress=advance)
+        else:
+            run_shards(job, pending, folder, on_error=on_error, on_progress=advance)
+    _tell(report_of(folder, own))
 
 
-def _model_facts(cfg: dict[str, Any], weights: Path | None) -> dict[str, Any]:
-    """What identifies the model in `config.json`."""
-    if weights is not None:
-        import hashlib
-
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        source = {"source": f"file:{weights.name}", "sha256": digest}
-    else:
-        places = (("package", cfg["package"]), ("hf-hub", cfg["hf_hub_id"]), ("url", cfg["url"]))
-        source = {"source": next((f"{kind}:{place}" for kind, place in places if place), "")}
-    return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": source}
-
-
-def _tell(report: "ExportReport") -> None:
+def _tell(report: ExportReport) -> None:
     """Print what was done; raise for images that failed."""
-    total = report.images + len(report.failed)
-    for failed in report.failed[:FAILURES_TOLD]:
-        output.note(failed.error)
-    if len(report.failed) > FAILURES_TOLD:
-        output.note(f"{len(report.failed) - FAILURES_TOLD} more failed.")
+    total = report.images + report.num_failed
+    for _, error in report.failed[:FAILURES_TOLD]:
+        output.note(error)
+    if report.num_failed > FAILURES_TOLD:
+        output.note(f"{report.num_failed - FAILURES_TOLD} more failed.")
     if report.nonfinite_values:
         output.note(f"{report.nonfinite_images} images have {report.nonfinite_values} NaN or infinite features.")
-    manifest = report.out_dir / "manifest.jsonl"
-    if not report.images:
+    if not report.complete:
+        output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
+    manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")
+    if total and not report.images:
         raise InvalidInputError(
             f"No image could be read, of {total} given.", hint=f"{manifest} lists the reasons.", path=str(manifest)
         )
@@ -129,9 +182,9 @@ def _tell(report: "ExportReport") -> None:
         output.document(values)
     else:
         output.lines(_as_lines(values))
-    if report.failed:
+    if report.num_failed:
         raise PartialError(
-            f"{len(report.failed)} of {total} images could not be read; the features of the others are written.",
+            f"{report.num_failed} of {total} images could not be read; the features of the others are written.",
             hint=f"{manifest} lists the reasons.",
             path=str(manifest),
         )
@@ -139,6 +192,6 @@ def _tell(report: "ExportReport") -> None:
 
 def _as_lines(values: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {values[key]}" for key in ("out", "images", "shards")]
-    lines.append(f"failed: {len(values['failed'])}")
+    lines.append(f"failed: {values['num_failed']}")
     lines += [f"level: {' '.join(f'{k}={v}' for k, v in level.items())}" for level in values["levels"]]
     return lines if values["changed"] else [*lines, "unchanged"]

@@ -1,0 +1,111 @@
+"""A picture of feature maps: each level's first three principal components as RGB, beside the image.
+
+The components are those of all positions of all shown images together, so that a colour means the same in each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.core.atomic_output import atomic_output
+from zoo.core.errors import InvalidInputError, ZooError
+from zoo.core.export.run import ExportJob, Prepared
+
+MAX_IMAGES = 8
+MAX_TRIED = 64
+SIDE = 224
+GAP = 4
+
+
+def write_preview(path: str | os.PathLike[str], job: ExportJob) -> None:
+    """Write a PNG with one row for each of the first images that can be read, up to 8: the image, then its levels.
+
+    Args:
+        path: replaced if it is there.
+        job: reads images and gives their maps, not pooled; its plan says how they were normalised.
+
+    Raises:
+        InvalidInputError: none of the first 64 images can be read.
+        CannotWriteError: the file cannot be written.
+    """
+    plan = job.plan
+    tried = (plan.inputs[i] for i in range(min(MAX_TRIED, len(plan.inputs))))
+    with closing(job.decode(tried)) as decoded:
+        images = [found.image for found in islice((d for d in decoded if isinstance(d, Prepared)), MAX_IMAGES)]
+    if not images:
+        raise InvalidInputError("No image could be read to make a preview of.", hint="Leave out --preview.")
+    levels = [np.stack(level) for level in zip(*_features(job.maps(images)), strict=True)]
+    columns = [_as_colours(images, plan.preprocessing), *map(_principal_colours, levels)]
+    png = BytesIO()
+    _grid(columns).save(png, "PNG")
+    with atomic_output(Path(path), force=True) as file:
+        file.write(png.getvalue())
+
+
+def _features(results: Iterable[Any]) -> Iterator[Sequence[NDArray[Any]]]:
+    for result in results:
+        if isinstance(result, ZooError):
+            raise result
+        yield result
+
+
+def _as_colours(images: Sequence[NDArray[Any]], preprocessing: Any) -> list[NDArray[np.uint8]]:
+    """The first three bands as they were before they were normalised (one band as grey): (height, width, 3)."""
+    mean, std = (np.asarray(preprocessing[key], np.float32)[:, None, None] for key in ("mean", "std"))
+    restored = [(image * std + mean)[[0, 1, 2] if len(image) > 2 else [0, 0, 0]] for image in images]
+    return [_to_bytes(image.transpose(1, 2, 0)) for image in restored]
+
+
+def _principal_colours(maps: NDArray[Any]) -> list[NDArray[np.uint8]]:
+    """Maps (images, channels, height, width) as one picture (height, width, 3) each."""
+    number, channels, height, width = maps.shape
+    positions = maps.transpose(0, 2, 3, 1).reshape(-1, channels)
+    scores = principal_components(np.nan_to_num(positions.astype(np.float64), posinf=0, neginf=0), 3)
+    low, high = np.percentile(scores, (1, 99), axis=0)
+    colours = (scores - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return list(_to_bytes(colours).reshape(number, height, width, 3))
+
+
+def principal_components(rows: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """Rows (positions, channels) projected on the directions of most variance: (positions, number).
+
+    The sign of a direction is such that its loading of largest magnitude is positive. With fewer channels than
+    `number`, or no variance, the columns that are left are zero.
+    """
+    centred = rows - rows.mean(axis=0)
+    variances, directions = np.linalg.eigh(centred.T @ centred)
+    kept = directions[:, ::-1][:, :number]  # eigh sorts from the smallest
+    # Below this is rounding, whose directions mean nothing.
+    kept = kept * (variances[::-1][:number] > 1e-12 * max(float(variances[-1]), np.finfo(np.float64).tiny))
+    signs = np.where(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])] < 0, -1.0, 1.0)
+    scores = np.zeros((len(rows), number))
+    scores[:, : kept.shape[1]] = centred @ (kept * signs)
+    return scores
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """0..1 as 0..255; what is beyond is cut off, and what is not a number is black."""
+    scaled: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
+    return scaled
+
+
+def _grid(columns: Sequence[Sequence[NDArray[np.uint8]]]) -> Image.Image:
+    """Pictures side by side on white, each brought to one height without smoothing."""
+    height, width, _ = columns[0][0].shape
+    size = max(1, round(SIDE * width / max(width, height))), max(1, round(SIDE * height / max(width, height)))
+    step_x, step_y = size[0] + GAP, size[1] + GAP
+    grid = Image.new("RGB", (len(columns) * step_x - GAP, len(columns[0]) * step_y - GAP), "white")
+    for x, column in enumerate(columns):
+        for y, picture in enumerate(column):
+            grid.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), (x * step_x, y * step_y))
+    return grid

@@ -1,0 +1,165 @@
+"""The shards of an export on Ray Data (extra `[ray]`): the same files, computed by actors on a cluster.
+
+An actor opens the request once, which builds its model, and then publishes shards itself, each by renames: when a node
+dies and Ray runs its task again elsewhere, the same bytes are written again. All nodes see one file system, where the
+inputs, the weights and the output folder have the same paths.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, PartialError, UsageError, ZooError
+from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.run import ExportJob, run_shards
+
+DEFAULT_TIMEOUT = 3600.0
+_CPUS_PER_ACTOR = 1
+
+
+class Request(Protocol):
+    """Names and numbers that can be sent to a node, such as `ExportRequest`."""
+
+    def open(self) -> ExportJob:
+        """What to compute; builds the model."""
+
+
+class ShardActor:
+    """What runs on a node: one model, which computes one shard a call."""
+
+    def __init__(self, request: Request, out_dir: str, fingerprint: str, on_error: str) -> None:
+        self.job = request.open()
+        if self.job.plan.fingerprint != fingerprint:
+            raise UsageError(
+                "A node of the cluster finds other inputs, weights or settings than the one that started the export.",
+                hint="Give paths that are the same on every node, and leave the inputs as they are meanwhile.",
+            )
+        self.folder = FeatureFolder(out_dir, self.job.plan)
+        self.on_error = on_error
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Compute the shards of `batch["item"]`; returns per shard its number, and an error where there is one."""
+        shards = [int(shard) for shard in batch["item"]]
+        failures = [self._export(shard) for shard in shards]
+        return {
+            "shard": shards,
+            "error": [message for _, message in failures],
+            "write_error": [isinstance(error, CannotWriteError) for error, _ in failures],
+        }
+
+    def _export(self, shard: int) -> tuple[ZooError | None, str]:
+        try:
+            run_shards(self.job, [shard], self.folder, on_error=self.on_error)
+        except ZooError as error:
+            # As a value: what is raised here would end the actor.
+            return error, error.message
+        return None, ""
+
+
+def run_on_ray(
+    request: Request,
+    folder: FeatureFolder,
+    shards: Iterable[int],
+    *,
+    num_actors: int = 1,
+    on_error: str = "skip",
+    on_progress: Callable[[int], None] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> None:
+    """Compute shards on the cluster that RAY_ADDRESS names, or on one started here. Those that are published stay.
+
+    Args:
+        request: opened by each actor.
+        folder: claimed for the request's plan; on a file system that all nodes share.
+        shards: their numbers, e.g. of `pending_shards`.
+        num_actors: models that run at once, on one CPU each.
+        on_error, on_progress: see `run_shards`; progress counts whole shards.
+        timeout: how many seconds to wait for the next shard. Ray itself waits for ever where actors keep dying.
+
+    Raises:
+        UsageError: fewer than one actor.
+        NotFoundError: no cluster answers.
+        InvalidInputError, CannotWriteError: Ray is not installed; or a shard failed, with the reason.
+        PartialError: no shard was done for `timeout` seconds, or the cluster failed.
+    """
+    if num_actors < 1:
+        raise UsageError(f"There is 1 actor or more, not {num_actors}.")
+    numbers = list(shards)
+    if not numbers:
+        return
+    try:
+        ray, data = import_module("ray"), import_module("ray.data")
+    except ImportError as error:
+        raise InvalidInputError("The engine ray is not installed.", hint="pip install 'zoo-cli[ray]'") from error
+    # zoo tells of its progress itself; faults come as exceptions.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    started = not ray.is_initialized()
+    if started:
+        _connect(ray)
+    folder.reopen()
+    try:
+        data.DataContext.get_current().enable_progress_bars = False
+        # Ray starts actors again, and their tasks, as often as it takes.
+        tasks = data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+            ShardActor,
+            fn_constructor_args=(request, str(folder.path.absolute()), folder.plan.fingerprint, on_error),
+            compute=data.ActorPoolStrategy(size=num_actors),
+            num_cpus=_CPUS_PER_ACTOR,
+            batch_size=1,
+        )
+        for row in _with_timeout(tasks.iter_rows, timeout):
+            if row["error"]:
+                raise (CannotWriteError if row["write_error"] else InvalidInputError)(row["error"])
+            folder.changed = True
+            if on_progress is not None:
+                on_progress(len(folder.plan.positions(int(row["shard"]))))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _connect(ray: Any) -> None:
+    try:
+        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+    except Exception as error:
+        where = os.environ.get("RAY_ADDRESS", "")
+        raise NotFoundError(
+            f"No Ray cluster answers{f' at {where}' if where else ''}: {_last_line(error)}",
+            hint="Set RAY_ADDRESS to a running cluster, or unset it to start one on this machine.",
+        ) from error
+
+
+def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) -> Iterable[dict[str, Any]]:
+    """The rows that another thread gets from Ray, which has no time limit of its own."""
+    done: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
+
+    def collect() -> None:
+        try:
+            for row in rows():
+                done.put(row)
+            done.put(None)
+        except Exception as error:
+            done.put(error)
+
+    threading.Thread(target=collect, daemon=True).start()
+    hint = "Run the same command again: shards that are done are passed over."
+    while True:
+        try:
+            row = done.get(timeout=timeout)
+        except queue.Empty:
+            raise PartialError(f"No shard was done on Ray for {timeout:.0f} s.", hint=hint) from None
+        if isinstance(row, Exception):
+            raise PartialError(f"The Ray cluster failed: {_last_line(row)}", hint=hint) from row
+        if row is None:
+            return
+        yield row
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

@@ -1,0 +1,218 @@
+"""Computing the shards of an export: decode ahead, run the model, publish. No torch here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.core.errors import InvalidInputError, UsageError, ZooError
+from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.plan import ExportPlan, Level
+from zoo.core.export.shard_rows import ShardRows
+from zoo.core.inputs.image_input import ImageInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Image = NDArray[Any]
+    Features = Sequence[NDArray[Any]]  # one image's, per level
+
+ON_ERROR = ("skip", "stop")
+FAILURES_KEPT = 100
+
+
+class Prepared(NamedTuple):
+    """An image as the model reads it, float32 (channels, height, width), and what the manifest is to say of it."""
+
+    image: Image
+    facts: Mapping[str, Any] = {}
+
+
+Decode = Callable[[Iterable[ImageInput]], Generator[Prepared | ZooError, None, None]]
+"""Inputs -> images in their order, or why one could not be read. It may read ahead; it may be closed early."""
+
+Compute = Callable[[Iterable["Image | ZooError"]], Iterable["Features | ZooError"]]
+"""Images of one shard -> their features in the same order; errors are passed through. It may take several at once."""
+
+
+class ExportJob(NamedTuple):
+    """A plan and what computes it. `maps` computes without pooling, for looking at."""
+
+    plan: ExportPlan
+    decode: Decode
+    compute: Compute
+    maps: Compute
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did.
+
+    Args:
+        out_dir: the folder.
+        images: how many were exported.
+        num_failed: how many could not be read.
+        failed: the first hundred of those, as (id, error).
+        shards: how many shards hold features.
+        levels: what there is of each image.
+        nonfinite_values, nonfinite_images: NaN and infinities among the features, and images that have any.
+        changed: False where the folder held this very export already.
+        complete: all shards are done, also those of other processes, and `manifest.jsonl` is there.
+    """
+
+    out_dir: Path
+    images: int
+    num_failed: int
+    failed: tuple[tuple[str, str], ...]
+    shards: int
+    levels: tuple[Level, ...]
+    nonfinite_values: int
+    nonfinite_images: int
+    changed: bool
+    complete: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `--json`."""
+        return {
+            "out": str(self.out_dir),
+            "images": self.images,
+            "shards": self.shards,
+            "changed": self.changed,
+            "complete": self.complete,
+            "nonfinite_values": self.nonfinite_values,
+            "nonfinite_images": self.nonfinite_images,
+            "levels": [asdict(level) for level in self.levels],
+            "num_failed": self.num_failed,
+            "failed": [{"id": name, "error": error} for name, error in self.failed],
+        }
+
+
+def pending_shards(
+    folder: FeatureFolder,
+    shards: Iterable[int],
+    *,
+    retry_failed: bool = False,
+    verify: bool = True,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[int]:
+    """The shards that are not done yet; the inputs of the others count as progress."""
+    pending = []
+    for shard in shards:
+        if not folder.is_done(shard, verify=verify, retry_failed=retry_failed):
+            pending.append(shard)
+        elif on_progress is not None:
+            on_progress(len(folder.plan.positions(shard)))
+    return pending
+
+
+def run_shards(
+    job: ExportJob,
+    shards: Iterable[int],
+    folder: FeatureFolder,
+    *,
+    on_error: str = "skip",
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Compute shards and publish each when it is complete. What was published stays, whatever ends the run.
+
+    Args:
+        job: what to compute. `job.compute` is called once a shard, so that what shares a batch, and with it the last
+            bit of a feature, does not depend on where a run began.
+        shards: their numbers, e.g. of `pending_shards`.
+        folder: where they go.
+        on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
+        on_progress: called with the number of inputs done since the last call.
+
+    Raises:
+        UsageError: an unknown `on_error`.
+        InvalidInputError: an image could not be read, with `stop`.
+        CannotWriteError: a file could not be written.
+    """
+    if on_error not in ON_ERROR:
+        raise UsageError(f"On an error there is {' or '.join(ON_ERROR)}, not {on_error!r}.")
+    numbers = list(shards)
+    if not numbers:
+        return
+    folder.reopen()
+    plan = job.plan
+    inputs = (plan.inputs[position] for shard in numbers for position in plan.positions(shard))
+    with closing(job.decode(inputs)) as decoded:
+        for shard in numbers:
+            rows = ShardRows(plan, shard)
+            facts: deque[Mapping[str, Any]] = deque()
+            images = _images(islice(decoded, len(plan.positions(shard))), facts, stop=on_error == "stop")
+            lines = []
+            for position, result in zip(plan.positions(shard), job.compute(images), strict=True):
+                lines.append(_export(position, result, facts, rows, folder))
+                if on_progress is not None:
+                    on_progress(1)
+            folder.publish(shard, rows, lines)
+
+
+def _images(
+    decoded: Iterable[Prepared | ZooError], facts: deque[Mapping[str, Any]], *, stop: bool
+) -> Iterator[Image | ZooError]:
+    """The images alone; what is known of them waits in `facts` until their features are there."""
+    for result in decoded:
+        if isinstance(result, Prepared):
+            facts.append(result.facts)
+            yield result.image
+        elif stop:
+            raise InvalidInputError(result.message, hint=result.hint, path=result.path) from result
+        else:
+            yield result
+
+
+def _export(
+    position: int,
+    result: Features | ZooError,
+    facts: deque[Mapping[str, Any]],
+    rows: ShardRows,
+    folder: FeatureFolder,
+) -> dict[str, Any]:
+    """Keep one image's features; returns its line of the manifest."""
+    plan, writer = folder.plan, folder.writer
+    item = plan.inputs[position]
+    line = {"id": item.id, "source": item.source}
+    if isinstance(result, ZooError):
+        return {**line, "status": "error", "error": result.message}
+    row = position if writer.rows_are_inputs else len(rows)
+    nonfinite = rows.append(position, item, result)
+    return {
+        **line,
+        "status": "ok",
+        "shard": writer.shard_name(position // plan.images_per_shard),
+        "row": row,
+        "levels": [_level_facts(plan, level) for level in plan.levels],
+        **facts.popleft(),
+        **({"nonfinite": nonfinite} if nonfinite else {}),
+    }
+
+
+def _level_facts(plan: ExportPlan, level: Level) -> dict[str, Any]:
+    shape = plan.storage.shape(level)
+    return {"module": level.module, "shape": shape, "channels": level.channels, "stride": level.stride}
+
+
+def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:
+    """Complete the folder if it can be, and count what some of its shards hold, from their parts of the manifest."""
+    complete = folder.finish()
+    records = [record for record in map(folder.record, shards) if record is not None]
+    failures = islice(folder.failures(shards), FAILURES_KEPT)
+    return ExportReport(
+        out_dir=folder.path,
+        images=sum(record.images for record in records),
+        num_failed=sum(record.failed for record in records),
+        failed=tuple((line["id"], line["error"]) for line in failures),
+        shards=sum(bool(record.images) for record in records),
+        levels=folder.plan.levels,
+        nonfinite_values=sum(record.nonfinite_values for record in records),
+        nonfinite_images=sum(record.nonfinite_images for record in records),
+        changed=folder.changed,
+        complete=complete,
+    )

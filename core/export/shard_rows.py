@@ -1,0 +1,91 @@
+"""The features of one shard in memory, already as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.export.plan import DTYPES, ExportPlan
+from zoo.core.float_bytes import from_float32
+from zoo.core.inputs.image_input import ImageInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NUMPY = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}  # numpy has no bfloat16
+_BFLOAT16_EXPONENT = 0x7F80
+
+
+class ShardRows:
+    """Rows of the readable images of one shard.
+
+    `index` has the position of each row's image among all inputs, `items` the image, `values` per level's module an
+    array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
+    """
+
+    def __init__(self, plan: ExportPlan, number: int) -> None:
+        import numpy as np
+
+        capacity = len(plan.positions(number))
+        self.dtype = plan.storage.dtype
+        self.items: list[ImageInput] = []
+        self._index = np.empty(capacity, "<i8")
+        self._values = {
+            level.module: np.empty((capacity, *plan.storage.shape(level)), _NUMPY[self.dtype]) for level in plan.levels
+        }
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def index(self) -> NDArray[Any]:
+        return self._index[: len(self)]
+
+    @property
+    def values(self) -> dict[str, NDArray[Any]]:
+        return {module: values[: len(self)] for module, values in self._values.items()}
+
+    def append(self, position: int, item: ImageInput, features: Sequence[NDArray[Any]]) -> int:
+        """Keep the features of one image.
+
+        Args:
+            position: of the image among all inputs.
+            item: the image.
+            features: per level, float32 of the level's shape.
+
+        Returns:
+            How many values are NaN or infinite as they are stored.
+
+        Raises:
+            InvalidInputError: the model gave another shape than it was measured to give.
+        """
+        row, nonfinite = len(self), 0
+        for (module, stored), computed in zip(self._values.items(), features, strict=True):
+            if computed.shape != stored.shape[1:]:
+                raise InvalidInputError(
+                    f"{item.id}: {module} should have features of shape {stored.shape[1:]}, found {computed.shape}.",
+                    hint="Images of different sizes have maps of different sizes: pool them with --pool avg.",
+                )
+            stored[row] = _encode(computed, self.dtype)
+            nonfinite += _count_nonfinite(stored[row], self.dtype)
+        self._index[row] = position
+        self.items.append(item)
+        return nonfinite
+
+
+def _encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    import numpy as np
+
+    if dtype == "float32":
+        return values
+    return np.frombuffer(from_float32(values, DTYPES[dtype]), _NUMPY[dtype]).reshape(values.shape)
+
+
+def _count_nonfinite(stored: NDArray[Any], dtype: str) -> int:
+    """NaN and infinite values, after rounding: what is finite in float32 may overflow in half precision."""
+    import numpy as np
+
+    if dtype == "bfloat16":
+        return int(np.count_nonzero((stored & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT))
+    return stored.size - int(np.count_nonzero(np.isfinite(stored)))

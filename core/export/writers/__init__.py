@@ -1,0 +1,26 @@
+"""File formats of features: a writer says which files a shard has and writes their bytes. Standard library only."""
+
+from __future__ import annotations
+
+from zoo.core.errors import UsageError
+from zoo.core.export.plan import ExportPlan
+from zoo.core.export.writers.npy import NpyWriter
+from zoo.core.export.writers.parquet import ParquetWriter
+from zoo.core.export.writers.safetensors import SafetensorsWriter
+from zoo.core.export.writers.shard_writer import ShardWriter
+from zoo.core.export.writers.zarr import ZarrWriter
+
+WRITERS: dict[str, type[ShardWriter]] = {
+    "safetensors": SafetensorsWriter,
+    "npy": NpyWriter,
+    "parquet": ParquetWriter,
+    "zarr": ZarrWriter,
+}
+
+
+def writer_of(plan: ExportPlan) -> ShardWriter:
+    """The writer of a plan's format. Raises UsageError where there is none, or it cannot hold the plan's features."""
+    name = plan.storage.format
+    if name not in WRITERS:
+        raise UsageError(f"The format of features is one of {', '.join(WRITERS)}, not {name!r}.")
+    return WRITERS[name](plan)

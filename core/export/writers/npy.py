@@ -1,0 +1,45 @@
+"""Features as .npy files, which `numpy.load` maps into memory. numpy inside functions.
+
+The format is numpy's own, version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.atomic_output import OutputFile
+from zoo.core.export.shard_rows import ShardRows
+from zoo.core.export.writers.shard_writer import ShardWriter, WriteFile, bytes_of, shard_stem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class NpyWriter(ShardWriter):
+    """`features-00000.index.npy` (rows) int64, and per level `features-00000.MODULE.npy` (rows, *shape)."""
+
+    def files(self, shard: int) -> dict[str, WriteFile]:
+        files = {f"{shard_stem(shard)}.index.npy": _write_index}
+        return files | {f"{shard_stem(shard)}.{level.module}.npy": _level(level.module) for level in self.plan.levels}
+
+    def shard_name(self, shard: int) -> str:
+        return f"{shard_stem(shard)}.*.npy"
+
+
+def _write_index(file: OutputFile, rows: ShardRows) -> None:
+    _write(file, rows.index)
+
+
+def _level(module: str) -> WriteFile:
+    return lambda file, rows: _write(file, rows.values[module])
+
+
+def _write(file: OutputFile, values: NDArray[Any]) -> None:
+    from io import BytesIO
+
+    from numpy.lib import format as npy
+
+    header = BytesIO()
+    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(values))
+    file.write(header.getvalue())
+    file.write(bytes_of(values))

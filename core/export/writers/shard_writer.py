@@ -1,0 +1,59 @@
+"""What a file format of features provides. Standard library only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from zoo.core.atomic_output import OutputFile
+from zoo.core.errors import UsageError
+from zoo.core.export.plan import ExportPlan
+from zoo.core.export.shard_rows import ShardRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WriteFile = Callable[[OutputFile, ShardRows], None]
+"""Writes the bytes of one file of a shard; errors of the file are OSErrors."""
+
+
+class ShardWriter(ABC):
+    """A format, for one plan. No file belongs to two shards, so that each can be put in place by itself.
+
+    Raises UsageError where the format cannot hold the plan's features.
+    """
+
+    dtypes: tuple[str, ...] = ("float32", "float16")
+    rows_are_inputs = False
+    """Whether an image's row is its position among all inputs, not that among the readable ones of its shard."""
+
+    def __init__(self, plan: ExportPlan) -> None:
+        self.plan = plan
+        if plan.storage.dtype not in self.dtypes:
+            raise UsageError(
+                f"The format {plan.storage.format} holds {' or '.join(self.dtypes)}, not {plan.storage.dtype}.",
+                hint="Pass --format safetensors, or another --dtype.",
+            )
+
+    @abstractmethod
+    def files(self, shard: int) -> dict[str, WriteFile]:
+        """A shard's files: name relative to the folder, POSIX style -> what writes it."""
+
+    def shard_name(self, shard: int) -> str:
+        """What the manifest calls the place of a shard's rows."""
+        return next(iter(self.files(shard)))
+
+    def layout(self) -> dict[str, bytes]:
+        """Files that all shards share, by name: written once, before the first shard."""
+        return {}
+
+
+def shard_stem(shard: int) -> str:
+    """What the names of a shard's files begin with, counted from 0."""
+    return f"features-{shard:05d}"
+
+
+def bytes_of(values: NDArray[Any]) -> memoryview:
+    """The bytes of a contiguous array."""
+    return memoryview(values.reshape(-1).view("u1").data)
