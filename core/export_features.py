@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 from zoo.core.errors import InvalidInputError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
+from zoo.core.export.pool import pooled_model
 from zoo.core.export.run import (
     Compute,
     Decode,
@@ -162,8 +163,7 @@ def measure_levels(model: FeatureModel, preprocess: Preprocess) -> tuple[Level, 
 
 
 def _batched(model: FeatureModel, pool: str, batch_size: int) -> Compute:
-    if pool == "cls":
-        raise UsageError("The model gives maps, which have no class token.", hint="Pass --pool avg or --pool max.")
+    pooled = pooled_model(model, pool)
 
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
         remaining = iter(images)
@@ -174,16 +174,10 @@ def _batched(model: FeatureModel, pool: str, batch_size: int) -> Compute:
 
     def run(batch: Image) -> Iterator[Features]:
         with torch.inference_mode():
-            levels = [_pooled(m.float(), pool).cpu().numpy() for m in model(torch.from_numpy(batch))]
+            levels = [m.float().cpu().numpy() for m in pooled(torch.from_numpy(batch))]
         return zip(*levels, strict=True)
 
     return compute
-
-
-def _pooled(maps: torch.Tensor, pool: str) -> torch.Tensor:
-    if pool == "none":
-        return maps
-    return maps.mean((2, 3)) if pool == "avg" else maps.amax((2, 3))
 
 
 def _decoder(preprocess: Preprocess, ahead: int) -> Decode:
