@@ -15,12 +15,11 @@ from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.describe import Description, describe
 from zoo.core.errors import UnknownModelError, UsageError
 from zoo.core.float_bytes import cast_dtype, cast_pieces
-from zoo.core.layouts.engine import Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
+from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.records import PretrainedCfg
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
 from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata
 
-TIMM = "timm"
 FORMATS = (".safetensors", ".npz")
 
 Status = Literal["planned", "written", "unchanged"]

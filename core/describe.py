@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.identify import architectures_of
+from zoo.core.identify import architectures_of, num_classes_of
 from zoo.core.known_architectures import find_cfg
 from zoo.core.layouts.table import Table
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.records import PretrainedCfg
 from zoo.core.stem import find_stem
 from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import adapted_cfg
@@ -75,7 +75,7 @@ def describe(
         if table:
             cfg = replace(cfg, mean=table.mean, std=table.std)
     stem = find_stem(tensors, known, source)
-    return Description(adapted_cfg(cfg, stem.from_chans), _num_classes(tensors, known), model_args, tuple(notes))
+    return Description(adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), model_args, tuple(notes))
 
 
 def _chosen(names: list[str], table: Table | None) -> tuple[str, dict[str, Any]]:
@@ -90,8 +90,3 @@ def _told(architecture: str, names: list[str]) -> str:
     if names:
         return f"the names and shapes are those of {' and '.join(names)}; name one of them with --arch"
     return "no architecture that zoo knows has these names and shapes"
-
-
-def _num_classes(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> int:
-    weights = (tensors.get(f"{path}.weight") for path in module_paths(cfg.classifier))
-    return next((tensor.shape[0] for tensor in weights if tensor is not None and tensor.shape), 0)

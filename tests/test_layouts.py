@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.identify import identify
 from zoo.core.layouts import operations
 from zoo.core.layouts.engine import LAYOUTS, detect_layout, from_timm, match_layout, tables, to_timm
 from zoo.core.layouts.operations import Dropped, HeadsIn, HeadsOut, Transposed, joined, split, window_index
@@ -290,6 +291,13 @@ def test_ten_blocks_in_a_stage_are_counted_as_numbers():
     shapes = {f"blocks.0.{index}.conv_pwl.weight": (8, 8, 1, 1) for index in range(11)}
     matched = match_layout("efficientnet_pytorch", shapes, "timm")
     assert matched.steps[10].theirs == ("_blocks.10._project_conv.weight",)
+
+
+def test_identify_names_the_ecosystem():
+    theirs = from_timm("efficientnet_pytorch", stored(lite_shapes(0)))
+    best = identify({tensor.name: tensor for tensor in theirs})[0]
+    assert (best.layout, best.match, best.in_chans, best.num_classes) == ("efficientnet_pytorch", "exact", 3, 1000)
+    assert "tf_efficientnet_lite0" in best.architectures
 
 
 # ---------------------------------------------------------------- what does not fit

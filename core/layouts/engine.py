@@ -19,6 +19,9 @@ from zoo.core.stored_tensor import StoredTensor
 LAYOUTS = ("torchvision", "efficientnet_pytorch", "transformers", "open_clip", "dino", "mae", "augreg", "big_vision")
 """Each a module of this package."""
 
+TIMM = "timm"
+"""The layout that all others are tables to."""
+
 
 class Step(NamedTuple):
     """Tensors of timm's and those of theirs with the same values, found in one checkpoint; one side may be empty.
@@ -66,7 +69,7 @@ class Matched(NamedTuple):
 def tables(layout: str) -> tuple[Table, ...]:
     """The tables of an ecosystem. Raises UsageError: there is no such layout."""
     if layout not in LAYOUTS:
-        raise UsageError(f"No key layout is called {layout!r}; there are: timm, {', '.join(LAYOUTS)}.")
+        raise UsageError(f"No key layout is called {layout!r}; there are: {TIMM}, {', '.join(LAYOUTS)}.")
     found: tuple[Table, ...] = import_module(f"zoo.core.layouts.{layout}").TABLES
     return found
 
