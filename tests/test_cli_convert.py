@@ -201,11 +201,14 @@ def test_a_name_that_could_leave_a_folder_stays_a_name(tmp_path):
     assert np.load(tmp_path / "evil.npz").files == ["../../evil"]
 
 
-def test_safetensors_are_converted_without_torch(theirs, tmp_path):
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_nothing_is_converted_with_torch(theirs, mobilenet, tmp_path, ending):
+    source = theirs if ending == "safetensors" else tmp_path / "theirs.pth"
+    if ending == "pth":
+        torch.save(mobilenet, source)
     code = (
-        "import sys; from zoo.cli.start import main\n"
-        f"sys.argv = ['zoo', 'convert', {str(theirs)!r}, '-o', {str(tmp_path / 'x.safetensors')!r}]\n"
-        "try: main()\nexcept SystemExit as end: assert not end.code\n"
-        "assert not {'torch', 'huggingface_hub', 'PIL'} & set(sys.modules)\n"
+        "import sys; from zoo.cli import errors; from zoo.cli.app import app\n"
+        f"code = errors.run(app, ['convert', {str(source)!r}, '-o', {str(tmp_path / 'x.safetensors')!r}])\n"
+        "sys.exit(bool(code) or bool({'torch', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
