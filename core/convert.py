@@ -130,7 +130,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     if request.to_layout not in (TIMM, from_layout):
         steps.append(match_layout(request.to_layout, _shapes(tensors), "timm"))
         tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
-        kept, described = {}, described._replace(notes=())
+        kept, described = {}, described._replace(notes=_differences(request.to_layout, steps[-1], described))
     written = [_cast(tensor, request.dtype) for tensor in tensors.values()]
     status: Status = "planned"
     if not request.dry_run:
@@ -164,6 +164,18 @@ def _described(
         return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
     cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
     return describe(tensors, cfg, source.label, table=steps[0].table if steps else None)
+
+
+def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:
+    """What makes the other ecosystem's model compute something else from the same weights."""
+    name = described.cfg.architecture
+    twin = matched.table.twin([name])
+    if not name:
+        return ()
+    if twin is None:
+        return (f"no {matched.table.family} of {layout} computes what {name} does: outputs will differ",)
+    others = [f"{key}={value}" for key, value in twin[1].items() if described.model_args.get(key) != value]
+    return (f"{layout} computes with {', '.join(others)}, {name} does not: outputs will differ",) if others else ()
 
 
 def _metadata(source: Source, described: Description, from_layout: str, kept: Mapping[str, str]) -> dict[str, str]:

@@ -160,6 +160,17 @@ def test_a_file_of_zoos_own_keeps_what_it_says(theirs, tmp_path):
     assert stated(tmp_path / "half.safetensors") == stated(tmp_path / "ours.safetensors")
 
 
+def test_other_mathematics_on_the_other_side_are_told(theirs, tmp_path):
+    save_file(create_model("tf_mobilenetv3_small_100", seed=0).state_dict(), tmp_path / "tf.safetensors")
+    words = ("--to", "torchvision", "-o", tmp_path / "out.safetensors", "--dry-run")
+    told = zoo(tmp_path / "tf.safetensors", "--arch", "tf_mobilenetv3_small_100", *words).stderr
+    assert "no MobileNetV3 of torchvision computes what tf_mobilenetv3_small_100 does" in told
+    told = zoo(tmp_path / "tf.safetensors", "--arch", "mobilenetv3_small_100", *words).stderr
+    assert "torchvision computes with bn_eps=0.001, mobilenetv3_small_100 does not" in told
+    done(theirs, "-o", tmp_path / "ours.safetensors")
+    assert "differ" not in zoo(tmp_path / "ours.safetensors", *words).stderr
+
+
 def test_a_dry_run_writes_nothing(theirs, tmp_path):
     assert done(theirs, "-o", tmp_path / "ours.safetensors", "--dry-run")["status"] == "planned"
     assert not os.listdir(tmp_path)
