@@ -51,6 +51,7 @@ COMMANDS = {
     "identify": Command("identify", "identify"),
     "create": Command("create", "create"),
     "adapt-weights": Command("adapt_weights", "adapt_weights"),
+    "convert": Command("convert", "convert"),
     "check": Command("check", "check"),
     "diff": Command("diff", "diff"),
     "export-features": Command("export_features", "export_features"),

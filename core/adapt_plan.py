@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zoo.core.adapt import ChannelMixing, band_mixing, channel_mixing
 from zoo.core.adapt_request import DTYPES, AdaptRequest
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, is_finite, to_float32
+from zoo.core.float_bytes import FLOAT_DTYPES, cast_dtype, cast_pieces, from_float32, is_finite, to_float32
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stem import Stem, find_stem
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Action = Literal["copy", "cast", "adapt", "resize", "select", "drop"]
 
-_CAST_CHUNK = 1 << 22
 _FEW_VALUES = 1 << 18
 """So many values of a layer are mixed without numpy in less time than importing it takes."""
 
@@ -227,7 +226,7 @@ class _Tensors:
 
     def write(self, tensor: StoredTensor, transform: _Transform | None) -> None:
         name = self.request.prefix + tensor.name
-        dtype = self._new_dtype(tensor)
+        dtype = cast_dtype(tensor, self.dtype)
         shape = transform.shape if transform else tensor.shape
         if transform is None and dtype == tensor.dtype:
             new = tensor._replace(name=name)
@@ -240,15 +239,6 @@ class _Tensors:
         self.changes.append(TensorChange(tensor.name, action, tensor.shape, tensor.dtype, name, shape, dtype))
         self.tensors.append(new)
         self.sources[name] = tensor
-
-    def _new_dtype(self, tensor: StoredTensor) -> str:
-        if not self.dtype or tensor.dtype[0] not in "BF" or tensor.dtype == "BOOL":
-            return tensor.dtype
-        if tensor.dtype not in FLOAT_DTYPES:
-            raise InvalidInputError(
-                f"{tensor.name[:80]} holds {tensor.dtype}, which zoo cannot turn into {self.dtype}."
-            )
-        return self.dtype
 
     def _computed(
         self, tensor: StoredTensor, dtype: str, transform: _Transform | None, name: str
@@ -264,9 +254,7 @@ class _Tensors:
             values = transform.apply(to_float32(tensor.read(), tensor.dtype, tensor.shape))
             pieces = iter([from_float32(values, dtype)])
         else:
-            pieces = (
-                from_float32(to_float32(chunk, tensor.dtype, (-1,)), dtype) for chunk in tensor.chunks(_CAST_CHUNK)
-            )
+            pieces = cast_pieces(tensor, dtype)
         for data in pieces:
             if name not in self.non_finite and not is_finite(data, dtype):
                 self.non_finite.append(name)

@@ -56,7 +56,7 @@ def adapt_weights(
     if weights is not None:
         cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
     require_weights(cfg)
-    with _open(fetch(cfg), cfg, use_ema, max_header) as opened:
+    with open_source(fetch(cfg), cfg, use_ema, max_header) as opened:
         return adapt_source(opened, request, output)
 
 
@@ -92,7 +92,8 @@ def source_cfg(source: str) -> PretrainedCfg:
 
 
 @contextmanager
-def _open(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
+def open_source(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
+    """The tensors of a weight file, or of an index of shards, as they are stored; safetensors are not read yet."""
     path = os.fspath(file.path)
     # A local file's name says less than its digest, and the same content under another name gives the same bytes.
     name = "file" if cfg.file else file.origin
@@ -136,9 +137,6 @@ def _combined_sha256(files: Sequence[tuple[str, int]], stopped: Callable[[], boo
 def _in_timm_layout(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> tuple[StoredTensor, ...]:
     if not cfg.key_layout:
         return tuple(tensors.values())
-    from zoo.core.build import create_model
-    from zoo.weights_cache.layouts import to_timm
+    from zoo.core.layouts.engine import to_timm
 
-    keys = create_model(cfg.architecture, device="meta").state_dict()
-    renamed = to_timm(cfg.key_layout, tensors, keys)
-    return tuple(tensor._replace(name=name) for name, tensor in renamed.items())
+    return tuple(to_timm(cfg.key_layout, tensors.values()))

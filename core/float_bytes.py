@@ -1,10 +1,12 @@
-"""Stored floating-point bytes as float32 arrays and back, without torch."""
+"""Stored floating-point bytes as float32 arrays and back, and from one dtype to another, without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 FLOAT_DTYPES = ("BF16", *_NUMPY)
+_CAST_CHUNK = 1 << 22
 
 
 def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -42,6 +45,23 @@ def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
         return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(_NUMPY[dtype]).tobytes()
+
+
+def cast_dtype(tensor: StoredTensor, wanted: str) -> str:
+    """The dtype of a tensor where all floating-point ones are to be `wanted`; "" leaves every one as it is.
+
+    Raises InvalidInputError for floats that zoo does not decode.
+    """
+    if not wanted or tensor.dtype[0] not in "BF" or tensor.dtype == "BOOL":
+        return tensor.dtype
+    if tensor.dtype not in FLOAT_DTYPES:
+        raise InvalidInputError(f"{tensor.name[:80]} holds {tensor.dtype}, which zoo cannot turn into {wanted}.")
+    return wanted
+
+
+def cast_pieces(tensor: StoredTensor, dtype: str) -> Iterator[bytes]:
+    """A tensor's bytes as another floating-point dtype, a few megabytes at a time."""
+    return (from_float32(to_float32(chunk, tensor.dtype, (-1,)), dtype) for chunk in tensor.chunks(_CAST_CHUNK))
 
 
 def is_finite(data: bytes | memoryview, dtype: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from zoo.core.errors import InvalidInputError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.known_architectures import family_of, find_cfg, input_layer_names, known_with_fingerprint, task_layers
+from zoo.core.layouts.engine import TIMM, detect_layout, to_timm
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
 from zoo.core.resize_families import PATCH_KERNELS, RULES
@@ -106,7 +107,13 @@ def _possible_layers(shapes: Shapes) -> Iterator[tuple[tuple[str, ...], tuple[st
 
 
 def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
-    """What a checkpoint may be, the best first; empty where no architecture has its tensors."""
+    """What a checkpoint may be, the best first; empty where no architecture has its tensors.
+
+    Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
+    """
+    layout = detect_layout({name: tensor.shape for name, tensor in tensors.items()})
+    if layout is not None:
+        tensors = {tensor.name: tensor for tensor in to_timm(layout, tensors.values())}
     for match, architectures in (("exact", architectures_of), ("other size", architectures_of_other_size)):
         found: list[Identity] = []
         for prefix in _prefixes(tensors):
@@ -116,7 +123,7 @@ def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
             names = architectures({name: t.shape for name, t in inside.items()})
             if names:
                 share = len(inside) / len(tensors)
-                found.append(_described(tuple(names), match, "timm", prefix, share, inside))
+                found.append(_described(tuple(names), match, layout or TIMM, prefix, share, inside))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
     return []
@@ -158,14 +165,15 @@ def _described(
         prefix=prefix,
         share=share,
         in_chans=in_chans,
-        num_classes=_num_classes(cfg, tensors),
+        num_classes=num_classes_of(cfg, tensors),
         image_size=image,
         patch_size=patch,
         adapted=in_chans not in (None, cfg.input_size[0]),
     )
 
 
-def _num_classes(cfg: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> int:
+def num_classes_of(cfg: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> int:
+    """Rows of the classifier that `cfg` names; 0 where it is not among the tensors."""
     for path in module_paths(cfg.classifier):
         weight = tensors.get(f"{path}.weight")
         if weight is not None and weight.shape:

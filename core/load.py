@@ -13,11 +13,12 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.layouts.engine import to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
+from zoo.core.save import stored_tensors, tensors_of
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
-from zoo.weights_cache.layouts import to_timm
 from zoo.weights_cache.read import clean_state_dict, read_state_dict
 
 
@@ -82,7 +83,7 @@ def load_pretrained(
         weight_file = fetch(cfg)
         source, state_dict = str(weight_file.path), read_state_dict(weight_file.path)
         if cfg.key_layout:
-            state_dict = to_timm(cfg.key_layout, state_dict, model.state_dict())
+            state_dict = tensors_of(to_timm(cfg.key_layout, stored_tensors(state_dict)))
     if filter_fn is not None:
         state_dict = filter_fn(state_dict, model)
     options = LoadOptions(

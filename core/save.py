@@ -1,10 +1,10 @@
-"""Torch tensors as the stored tensors that zoo writes."""
+"""Torch tensors as the stored tensors that zoo writes, and back."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ DTYPE_NAMES = {
     torch.float32: "F32",
     torch.float64: "F64",
 }
+_DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 
 def stored_tensors(state_dict: Mapping[str, Tensor]) -> list[StoredTensor]:
@@ -48,6 +49,21 @@ def _stored(name: str, tensor: Tensor) -> StoredTensor:
     dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     data = dense.reshape(-1).view(torch.uint8).numpy().data if dense.numel() else b""
     return StoredTensor(name, DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), data)
+
+
+def tensors_of(stored: Iterable[StoredTensor]) -> dict[str, Tensor]:
+    """The inverse of `stored_tensors`: what lies in memory is shared, what lies in a file or is computed is read."""
+    return {tensor.name: _tensor(tensor) for tensor in stored}
+
+
+def _tensor(stored: StoredTensor) -> Tensor:
+    dtype = _DTYPES[stored.dtype]
+    if not stored.nbytes:
+        return torch.empty(stored.shape, dtype=dtype)
+    data = stored.read()
+    # torch warns of memory that it must not write to.
+    writable = bytearray(data) if memoryview(data).readonly else data
+    return torch.frombuffer(writable, dtype=dtype).reshape(stored.shape)
 
 
 def save_model(

@@ -18,6 +18,8 @@ from zoo.core.safetensors_file import is_torch_file, open_safetensors
 METADATA_KEY = "zoo"
 SCHEMA_VERSION = 1
 
+_SIZES = ("img_size", "patch_size")
+_EPSILONS = ("bn_eps", "norm_eps")
 _CARRIED = (
     "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct", "crop_mode", "first_conv",
     "classifier", "license",
@@ -138,7 +140,7 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and min(*values["std"], *ratios) > 0
         and all(isinstance(values.get(key, ""), str) for key in texts)
         and _is_layout(values.get("input_layout", "conv"))
-        and _are_size_arguments(values.get("model_args", {}))
+        and _are_model_arguments(values.get("model_args", {}))
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
 
@@ -167,12 +169,16 @@ def _is_layout(text: str) -> bool:
     return True
 
 
-def _are_size_arguments(values: Any) -> bool:
-    """Whether these are the model arguments that zoo writes: image and patch sizes."""
-    return (
-        isinstance(values, dict)
-        and values.keys() <= {"img_size", "patch_size"}
-        and all(all(map(_is_size, v)) and len(v) == 2 if isinstance(v, list) else _is_size(v) for v in values.values())
+def _are_model_arguments(values: Any) -> bool:
+    """Whether these are model arguments that zoo writes: image and patch sizes, the epsilon of norms."""
+    return isinstance(values, dict) and all(_is_model_argument(key, value) for key, value in values.items())
+
+
+def _is_model_argument(key: str, value: Any) -> bool:
+    if key in _EPSILONS:
+        return type(value) is float and 0 < value < 1
+    return key in _SIZES and (
+        all(map(_is_size, value)) and len(value) == 2 if isinstance(value, list) else _is_size(value)
     )
 
 

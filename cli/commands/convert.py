@@ -1,0 +1,120 @@
+"""`zoo convert`: a checkpoint in another key layout, dtype or file format."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from zoo.cli import output
+from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
+
+if TYPE_CHECKING:
+    from zoo.core.convert import ConvertReport
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+
+def complete_layout(incomplete: str) -> list[str]:
+    """Layouts that begin as typed."""
+    from zoo.core.layouts.engine import LAYOUTS
+
+    return [layout for layout in ("timm", *LAYOUTS) if layout.startswith(incomplete)]
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A weight file: safetensors, .pth, .bin, .npz, or a shard index.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", readable=False, help="The file to write, .safetensors or .npz."),
+    ],
+    from_layout: Annotated[
+        str,
+        typer.Option("--from", metavar="LAYOUT", help="Its layout; found by itself.", autocompletion=complete_layout),
+    ] = "",
+    to_layout: Annotated[
+        str, typer.Option("--to", metavar="LAYOUT", help="Layout of the output.", autocompletion=complete_layout)
+    ] = "timm",
+    architecture: Annotated[
+        str,
+        typer.Option(
+            "--arch",
+            metavar="NAME",
+            help="timm's name of what it holds; found by keys and shapes.",
+            autocompletion=complete_model_name,
+        ),
+    ] = "",
+    dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
+    ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bring a checkpoint into another key layout, dtype or file format.
+
+    Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
+    layout says which architecture it holds, so create and export-features need no flags.
+
+    \b
+    Examples:
+      zoo convert vit_b_16-c867db91.pth -o vit.safetensors
+      zoo convert vit.safetensors --to torchvision -o back.safetensors
+      zoo convert checkpoint.pth --dtype float16 -o half.npz
+    """
+    output.configure(json=json, quiet=quiet, verbose=verbose)
+    from zoo.core.convert import ConvertRequest
+    from zoo.core.convert import convert as run
+
+    request = ConvertRequest(
+        output=target,
+        from_layout=from_layout,
+        to_layout=to_layout,
+        architecture=architecture,
+        dtype=dtype or "",
+        use_ema=ema,
+        force=force,
+        dry_run=dry_run,
+    )
+    report = run(source, request)
+    for text in report.notes:
+        output.note(text)
+    if json:
+        output.document(_as_json(report))
+    else:
+        output.lines(_as_lines(report))
+
+
+def _as_json(report: "ConvertReport") -> dict[str, object]:
+    return {
+        "status": report.status,
+        "source": report.source,
+        "output": report.output,
+        "from": report.from_layout,
+        "to": report.to_layout,
+        "architecture": report.architecture or None,
+        "model_args": dict(report.model_args),
+        "tensors": report.tensors,
+        "renamed": report.renamed,
+        "cast": report.cast,
+        "dropped": dict(report.dropped),
+        "bytes": report.nbytes,
+    }
+
+
+def _as_lines(report: "ConvertReport") -> list[str]:
+    verb = {"written": "written", "unchanged": "unchanged, it holds this already", "planned": "would be written"}
+    layouts = (
+        report.to_layout if report.from_layout == report.to_layout else f"{report.from_layout} -> {report.to_layout}"
+    )
+    held = f", {report.architecture}" if report.architecture else ""
+    lines = [
+        f"{report.output}: {verb[report.status]}, {output.count(report.nbytes)}B",
+        f"  {layouts}{held}: {report.tensors} tensors, {report.renamed} renamed",
+    ]
+    if report.cast:
+        lines.append(f"  {report.cast} tensors cast")
+    lines += [f"  {name}: left out; {reason}" for name, reason in report.dropped.items()]
+    return lines

@@ -1,0 +1,231 @@
+"""A checkpoint in another key layout, dtype or file format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from zoo.core.adapt_file import Source
+from zoo.core.adapt_request import DTYPES
+from zoo.core.atomic_output import atomic_output, check_target
+from zoo.core.describe import Description, describe
+from zoo.core.errors import UnknownModelError, UsageError
+from zoo.core.float_bytes import cast_dtype, cast_pieces
+from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
+from zoo.core.records import PretrainedCfg
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
+from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata
+
+FORMATS = (".safetensors", ".npz")
+
+Status = Literal["planned", "written", "unchanged"]
+Tensors = Mapping[str, StoredTensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRequest:
+    """What to make of a checkpoint.
+
+    Args:
+        output: a .safetensors or an .npz file.
+        from_layout: the layout of the source; "" finds it by its keys.
+        to_layout: of the output.
+        architecture: timm's name of what the source holds; "" finds it by keys and shapes.
+        dtype: of all floating-point tensors; "" keeps theirs.
+        use_ema: prefer the averaged weights where a training checkpoint holds both.
+        force: replace what is there and differs.
+        dry_run: only say what would be done.
+    """
+
+    output: str | os.PathLike[str]
+    from_layout: str = ""
+    to_layout: str = TIMM
+    architecture: str = ""
+    dtype: str = ""
+    use_ema: bool = True
+    force: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for layout in {self.from_layout, self.to_layout} - {"", TIMM}:
+            tables(layout)  # there must be such a layout
+        if self.dtype and self.dtype not in DTYPES:
+            raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
+        if os.path.splitext(self.output)[1] not in FORMATS:
+            raise UsageError(
+                f"The output's ending tells its format; {os.fspath(self.output)!r} has none of {', '.join(FORMATS)}.",
+                hint="For example: -o converted.safetensors",
+            )
+
+
+class ConvertReport(NamedTuple):
+    """What was done, or with a dry run would be.
+
+    `architecture` is empty where it is not known. `dropped` tells which tensors were left out and why, `renamed` and
+    `cast` count tensors of the output.
+    """
+
+    source: str
+    output: str
+    from_layout: str
+    to_layout: str
+    architecture: str
+    model_args: Mapping[str, Any]
+    tensors: int
+    renamed: int
+    cast: int
+    dropped: Mapping[str, str]
+    notes: tuple[str, ...]
+    nbytes: int
+    status: Status
+
+
+def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertReport:
+    """Write a checkpoint with the keys and shapes of another layout; values keep their bits unless a dtype is asked.
+
+    Args:
+        source: a weight file (safetensors, torch, npz), an index of shards, or what `adapt_weights` takes.
+
+    Raises:
+        UsageError: a request that makes no sense.
+        NotFoundError: there is no such source.
+        InvalidInputError: it is damaged, or has no place in the layout; nothing was written.
+        CannotWriteError: nothing was written.
+    """
+    check_target(request.output)
+    with _open(source, request) as opened:
+        return _convert(opened, request)
+
+
+@contextmanager
+def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
+    """The source's tensors as they are stored."""
+    from zoo.core.adapt_weights import open_source, source_cfg
+    from zoo.core.registry import require_weights
+    from zoo.core.safetensors_file import MAX_HEADER
+    from zoo.weights_cache.download import fetch
+
+    path = os.fspath(source)
+    # A config.json beside a foreign checkpoint is not timm's.
+    cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
+    require_weights(cfg)
+    with open_source(fetch(cfg), cfg, request.use_ema, MAX_HEADER) as opened:
+        yield opened
+
+
+def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
+    tensors = _by_name(source.tensors)
+    from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
+    described, kept, steps = Description(), dict(source.metadata), []
+    if from_layout not in (TIMM, request.to_layout):
+        steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
+        tensors = _by_name(apply_to_timm(steps[0], tensors))
+        kept = {}
+    if TIMM in (from_layout, request.to_layout) or from_layout != request.to_layout:
+        described = _described(source, tensors, request, steps, kept)
+    if request.to_layout not in (TIMM, from_layout):
+        steps.append(match_layout(request.to_layout, _shapes(tensors), "timm"))
+        tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
+        kept, described = {}, described._replace(notes=_differences(request.to_layout, steps[-1], described))
+    written = [_cast(tensor, request.dtype) for tensor in tensors.values()]
+    status: Status = "planned"
+    if not request.dry_run:
+        metadata = {**kept, "format": "pt"}
+        if request.to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
+            metadata = _metadata(source, described, from_layout, kept)
+        status = _write(source, request, written, metadata)
+    given = {tensor.name for tensor in source.tensors}
+    return ConvertReport(
+        source=source.label,
+        output=os.fspath(request.output),
+        from_layout=from_layout,
+        to_layout=request.to_layout,
+        architecture=described.cfg.architecture,
+        model_args=described.model_args,
+        tensors=len(written),
+        renamed=sum(tensor.name not in given for tensor in written),
+        cast=sum(tensor.dtype != tensors[tensor.name].dtype for tensor in written),
+        dropped={name: reason for step in steps for name, reason in step.dropped.items()},
+        notes=(*described.notes, *(step.table.note for step in steps if step.table.note)),
+        nbytes=sum(tensor.nbytes for tensor in written),
+        status=status,
+    )
+
+
+def _described(
+    source: Source, tensors: Tensors, request: ConvertRequest, steps: Sequence[Matched], kept: Mapping[str, str]
+) -> Description:
+    """What tensors in timm's layout are of; a file of zoo's own says it."""
+    if stated := stated_configuration(kept, request.architecture, source.label):
+        return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
+    cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
+    return describe(tensors, cfg, source.label, table=steps[0].table if steps else None)
+
+
+def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:
+    """What makes the other ecosystem's model compute something else from the same weights."""
+    name = described.cfg.architecture
+    twin = matched.table.twin([name])
+    if not name:
+        return ()
+    if twin is None:
+        return (f"no {matched.table.family} of {layout} computes what {name} does: outputs will differ",)
+    others = [f"{key}={value}" for key, value in twin[1].items() if described.model_args.get(key) != value]
+    return (f"{layout} computes with {', '.join(others)}, {name} does not: outputs will differ",) if others else ()
+
+
+def _metadata(source: Source, described: Description, from_layout: str, kept: Mapping[str, str]) -> dict[str, str]:
+    origin = {
+        "converted_from": from_layout,
+        "source": source.name,
+        "source_sha256": source.sha256(lambda: False),
+    }
+    return weight_metadata(
+        described.cfg, num_classes=described.num_classes, origin=origin, kept=kept, model_args=described.model_args
+    )
+
+
+def _num_heads(architecture: str) -> int:
+    """Of an architecture with attention that zoo builds; 0 where that is not known."""
+    from zoo.core.registry import find_spec
+
+    try:
+        heads = getattr(find_spec(architecture)[1], "num_heads", 0)
+    except UnknownModelError:
+        return 0
+    return heads if isinstance(heads, int) else 0
+
+
+def _write(
+    source: Source, request: ConvertRequest, tensors: Sequence[StoredTensor], metadata: Mapping[str, str]
+) -> Status:
+    from zoo.core.npz_writer import write_npz
+    from zoo.core.safetensors_writer import write_safetensors
+
+    with atomic_output(request.output, force=request.force) as output:
+        if os.fspath(request.output).endswith(".npz"):
+            write_npz(output, tensors)
+        else:
+            write_safetensors(output, tensors, metadata)
+        source.require_unchanged()
+    return "unchanged" if output.unchanged else "written"
+
+
+def _cast(tensor: StoredTensor, dtype: str) -> StoredTensor:
+    wanted = cast_dtype(tensor, DTYPES[dtype] if dtype else "")
+    if wanted == tensor.dtype:
+        return tensor
+    nbytes = tensor.nbytes * DTYPE_BITS[wanted] // DTYPE_BITS[tensor.dtype]
+    return tensor._replace(dtype=wanted, data=Computed(nbytes, partial(cast_pieces, tensor, wanted)))
+
+
+def _by_name(tensors: Iterable[StoredTensor]) -> dict[str, StoredTensor]:
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -1,0 +1,92 @@
+"""What the tensors of a checkpoint in timm's layout are of: architecture, channels, classes. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.identify import architectures_of, num_classes_of
+from zoo.core.known_architectures import find_cfg
+from zoo.core.layouts.table import Table
+from zoo.core.records import PretrainedCfg
+from zoo.core.stem import find_stem
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.weight_metadata import adapted_cfg
+
+
+class Description(NamedTuple):
+    """As much as is known; `cfg.architecture` is empty where nothing is.
+
+    Args:
+        cfg: of the architecture, with the channels of these tensors.
+        num_classes: of their classifier, 0 where they have none.
+        model_args: what the model has to be built with.
+        notes: how this was found, and what is not known.
+    """
+
+    cfg: PretrainedCfg = PretrainedCfg()
+    num_classes: int = 0
+    model_args: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+
+
+def describe(
+    tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str, *, table: Table | None = None
+) -> Description:
+    """Find out what tensors are of.
+
+    Args:
+        tensors: in timm's layout, by name.
+        cfg: what is known beforehand: nothing, the architecture alone, or all of it.
+        source: the file, for messages.
+        table: the layout that they were converted from.
+
+    Raises InvalidInputError where they are not of the architecture that `cfg` names.
+    """
+    names = architectures_of({name: tensor.shape for name, tensor in tensors.items()})
+    architecture, model_args = _chosen([cfg.architecture] if cfg.architecture else names, table)
+    notes = [] if cfg.architecture else [_told(architecture, names)]
+    if not architecture:
+        return Description(notes=tuple(notes))
+    if architecture not in names and names:
+        raise InvalidInputError(
+            f"{source} does not hold the tensors of {architecture}.",
+            hint=f"It fits {' or '.join(names[:3])}.",
+            path=source,
+        )
+    if not names:
+        notes.append(f"the names and shapes are not exactly those of {architecture}")
+    if model_args:
+        told = ", ".join(f"{key}={value}" for key, value in model_args.items())
+        notes.append(f"the model computes with {told}, other than by default; a safetensors file says so")
+    known = find_cfg(architecture)
+    if not cfg.has_weights or cfg.file:
+        notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
+        cfg = PretrainedCfg(
+            architecture=known.architecture,
+            input_size=known.input_size,
+            fixed_input_size=known.fixed_input_size,
+            first_conv=known.first_conv,
+            classifier=known.classifier,
+            license=None,
+        )
+        if table:
+            cfg = replace(cfg, mean=table.mean, std=table.std)
+    stem = find_stem(tensors, known, source)
+    return Description(adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), model_args, tuple(notes))
+
+
+def _chosen(names: list[str], table: Table | None) -> tuple[str, dict[str, Any]]:
+    """One of the architectures that have these tensors, and its arguments; "" where none or several are as likely."""
+    twin = table.twin(names) if table else None
+    return twin or (names[0] if len(names) == 1 else "", {})
+
+
+def _told(architecture: str, names: list[str]) -> str:
+    if architecture:
+        return f"the architecture is {architecture}"
+    if names:
+        return f"the names and shapes are those of {' and '.join(names)}; name one of them with --arch"
+    return "no architecture that zoo knows has these names and shapes"

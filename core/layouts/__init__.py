@@ -1,0 +1,1 @@
+"""Key layouts of other ecosystems, as tables that run both ways."""

@@ -1,0 +1,76 @@
+"""Image towers of CLIP as OpenAI and open_clip (https://github.com/mlfoundations/open_clip) name them.
+
+The projection into the space of the texts becomes timm's classifier.
+"""
+
+from __future__ import annotations
+
+from zoo.core.layouts.table import Table, Twins
+from zoo.core.records import CLIP_MEAN, CLIP_STD
+
+_TEXT_TOWER = """
+-                              transformer.**               | dropped the text tower
+-                              token_embedding.*            | dropped the text tower
+-                              positional_embedding         | dropped the text tower
+-                              ln_final.*                   | dropped the text tower
+-                              text_projection              | dropped the text tower
+-                              text.**                      | dropped the text tower
+-                              logit_scale                  | dropped it compares images with texts
+-                              logit_bias                   | dropped it compares images with texts
+"""
+
+_VIT = f"""
+cls_token                      visual.class_embedding         | batched 2
+pos_embed                      visual.positional_embedding    | batched 1
+patch_embed.proj.*             visual.conv1.*
+norm_pre.*                     visual.ln_pre.*
+blocks.{{i}}.                  visual.transformer.resblocks.{{i}}.
+  norm1.*                        ln_1.*
+  attn.qkv.*                     attn.in_proj_*
+  attn.proj.*                    attn.out_proj.*
+  norm2.*                        ln_2.*
+  mlp.fc1.*                      mlp.c_fc.*
+  mlp.fc2.*                      mlp.c_proj.*
+norm.*                         visual.ln_post.*
+head.weight                    visual.proj                    | transpose 1 0
+head.bias                      -                              | zeros_per_row head.weight
+{_TEXT_TOWER}
+"""
+
+_RESNET = f"""
+stem.conv{{k}}.conv.*          visual.conv{{k}}.*
+stem.conv{{k}}.bn.*            visual.bn{{k}}.*
+stages.{{s}}.{{b}}.            visual.layer{{s+1}}.{{b}}.
+  shortcut.conv.conv.*           downsample.0.*
+  shortcut.conv.bn.*             downsample.1.*
+  conv1_1x1.conv.*               conv1.*
+  conv1_1x1.bn.*                 bn1.*
+  conv2_kxk.conv.*               conv2.*
+  conv2_kxk.bn.*                 bn2.*
+  conv3_1x1.conv.*               conv3.*
+  conv3_1x1.bn.*                 bn3.*
+head.pos_embed                 visual.attnpool.positional_embedding
+head.q.*                       visual.attnpool.q_proj.*
+head.k.*                       visual.attnpool.k_proj.*
+head.v.*                       visual.attnpool.v_proj.*
+head.proj.*                    visual.attnpool.c_proj.*
+{_TEXT_TOWER}
+"""
+
+# Towers that open_clip has timm build.
+_TRUNK = f"""
+stem.**                        visual.trunk.stem.**
+stages.**                      visual.trunk.stages.**
+head.norm.*                    visual.trunk.head.norm.*
+head.fc.weight                 visual.head.proj.weight
+head.fc.bias                   -                              | zeros_per_row head.fc.weight
+{_TEXT_TOWER}
+"""
+
+_NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"
+
+TABLES = (
+    Table("CLIP ViT", _VIT, (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),), CLIP_MEAN, CLIP_STD, _NOTE),
+    Table("CLIP ResNet", _RESNET, (Twins("resnet*_clip"),), CLIP_MEAN, CLIP_STD),
+    Table("CLIP ConvNeXt", _TRUNK, (Twins("convnext_*"),), CLIP_MEAN, CLIP_STD),
+)

