@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
-from zoo.core.errors import InvalidInputError, UsageError, ZooError
+from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
+from zoo.core.export.batches import compute_in_order
+from zoo.core.export.decode_pool import decode_ahead
+from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
 from zoo.core.export.pool import pooled_model
+from zoo.core.export.prepare import Prepare, raster_size
 from zoo.core.export.run import (
     Compute,
     Decode,
@@ -32,13 +33,29 @@ from zoo.core.export.run import (
 )
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.read import read_image
-
-DECODING_THREADS = 4
+from zoo.core.rasters.options import ReadOptions
 
 Image = NDArray[np.float32]
 Features = Sequence[NDArray[np.float32]]
 FeatureModel = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+
+INPUTS_TRIED = 64
+"""How many inputs are looked at for one whose size can be read."""
+
+
+class Computing(NamedTuple):
+    """How features are computed; see `FeatureEngine`. `workers` are decoding processes, 0 for threads."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    fuse: bool = True
+    channels_last: bool = True
+    compile_model: bool = False
+    batch_size: int = 32
+    workers: int = 0
+
+
+DEFAULT_COMPUTING = Computing()
 
 
 def export_features(
@@ -48,7 +65,8 @@ def export_features(
     out_dir: str | Path,
     *,
     model_facts: Mapping[str, Any] | None = None,
-    batch_size: int = 32,
+    reading: ReadOptions | None = None,
+    computing: Computing = DEFAULT_COMPUTING,
     images_per_shard: int | None = None,
     storage: FeatureStorage = DEFAULT_STORAGE,
     shards: Callable[[int], Iterable[int]] = range,
@@ -61,7 +79,7 @@ def export_features(
     """Write the features of every input to `out_dir`; shards that are there already and whole are passed over.
 
     Args:
-        model, preprocess, inputs, model_facts, batch_size, images_per_shard, storage: see `export_job`.
+        model, preprocess, inputs, model_facts, reading, computing, images_per_shard, storage: see `export_job`.
         out_dir: made if need be.
         shards: which shards to do, given how many there are; all by default.
         on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
@@ -72,8 +90,7 @@ def export_features(
 
     Raises:
         UsageError: an option makes no sense, or `out_dir` holds an export with other settings.
-        InvalidInputError: photographs do not have the channels that the model reads; or, with `stop`, an image could
-            not be read.
+        InvalidInputError: with `stop`, an image could not be read.
         CannotWriteError: `out_dir` cannot be written or holds something else. Complete shards stay, nothing half.
     """
     job = export_job(
@@ -81,7 +98,8 @@ def export_features(
         preprocess,
         inputs,
         model_facts=model_facts,
-        batch_size=batch_size,
+        reading=reading,
+        computing=computing,
         images_per_shard=images_per_shard,
         storage=storage,
     )
@@ -98,7 +116,8 @@ def export_job(
     inputs: Sequence[ImageInput],
     *,
     model_facts: Mapping[str, Any] | None = None,
-    batch_size: int = 32,
+    reading: ReadOptions | None = None,
+    computing: Computing = DEFAULT_COMPUTING,
     images_per_shard: int | None = None,
     storage: FeatureStorage = DEFAULT_STORAGE,
 ) -> ExportJob:
@@ -106,104 +125,109 @@ def export_job(
 
     Args:
         model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`.
-        preprocess: the model's transform, for 1 or 3 channels.
+        preprocess: the model's transform.
         inputs: what to read.
         model_facts: architecture, tag, weights..., kept in `config.json`.
-        batch_size: images per forward pass.
+        reading: how images are read; default: as pictures, or rasters of as many bands as the model reads.
+        computing: device, precision, batch size.
         images_per_shard: default: as many as make 64 MiB, at most 1024.
         storage: how features are kept.
 
     Raises:
         UsageError: an option makes no sense, or feature levels do not ascend.
-        InvalidInputError: photographs do not have the channels that the model reads.
+        InvalidInputError: images keep their size, and of none it can be told.
     """
-    if batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
+    if computing.batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
         raise UsageError("Batch size and images per shard must be 1 or more.")
-    if preprocess.in_chans not in (1, 3):
-        raise InvalidInputError(
-            f"The model reads {preprocess.in_chans} channels, a photograph has 3 (or 1 as grey).",
-            hint="Choose weights for 3 channels, or for 1.",
-        )
     if isinstance(model, torch.nn.Module):
         model.eval()
-    levels = measure_levels(model, preprocess)
+    reading = reading or ReadOptions(in_chans=preprocess.in_chans)
+    # An image that keeps its size has maps of its own size.
+    size = preprocess.size if preprocess.resize else _size_of_first(inputs, reading)
+    levels = measure_levels(model, (preprocess.in_chans, *size))
+    engine = _engine(pooled_model(model, storage.pool), (preprocess.in_chans, *size), computing)
     plan = ExportPlan(
         inputs=inputs,
         levels=levels,
         images_per_shard=images_per_shard or storage.fitting_images_per_shard(levels),
-        model={**(model_facts or {}), "in_chans": preprocess.in_chans},
-        preprocessing=preprocess.to_dict(),
+        model={**(model_facts or {}), "in_chans": preprocess.in_chans, "computing": engine.to_dict()},
+        preprocessing={**preprocess.to_dict(), "reading": _as_recorded(reading)},
         storage=storage,
     )
-    compute, maps = (_batched(model, kind, batch_size) for kind in (storage.pool, "none"))
-    return ExportJob(plan, _decoder(preprocess, 2 * batch_size), compute, maps)
+    fixed = None if preprocess.resize or storage.pool != "none" else size
+
+    @cache
+    def unpooled() -> FeatureEngine:
+        return engine if storage.pool == "none" else _engine(model, (preprocess.in_chans, *size), computing)
+
+    return ExportJob(
+        plan,
+        _decoder(Prepare(preprocess, reading, fixed), computing),
+        _computer(lambda: engine, computing.batch_size),
+        _computer(unpooled, computing.batch_size),
+    )
 
 
-def measure_levels(model: FeatureModel, preprocess: Preprocess) -> tuple[Level, ...]:
-    """The maps that the model gives for one image, from running it on zeros.
+def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
+    """What of it decides the numbers; a limit only decides whether there are any."""
+    return {name: value for name, value in asdict(reading).items() if name not in ("max_pixels", "allow_vrt")}
+
+
+def _size_of_first(inputs: Sequence[ImageInput], reading: ReadOptions) -> tuple[int, int]:
+    """Height and width of the first input that can be opened."""
+    reason = "there is none"
+    for item in islice(inputs, INPUTS_TRIED):
+        try:
+            return raster_size(item, reading)
+        except (InvalidInputError, NotFoundError) as error:
+            reason = error.message
+    raise InvalidInputError(f"No input can be opened to see how large its features are: {reason}")
+
+
+def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
+    """The maps that the model gives for one image (channels, height, width), from running it on zeros.
 
     Module and stride come from the model's `feature_info`; a model without one gets "level0", "level1"...
 
     Raises:
         UsageError: the levels do not ascend. The maps come finest first, so their names could not be told.
     """
-    height, width = preprocess.size
     with torch.inference_mode():
-        maps = model(torch.zeros(1, preprocess.in_chans, height, width))
+        maps = model(torch.zeros(1, *input_size))
     info = getattr(model, "feature_info", None)
     indices = list(range(len(maps)) if info is None else info.out_indices)
     if indices != sorted(set(indices)):
         raise UsageError(f"Feature levels must be in ascending order, each once, not {indices}.")
     modules = [f"level{i}" for i in indices] if info is None else info.module_name()
-    strides = [round(height / m.shape[2]) for m in maps] if info is None else info.reduction()
+    strides = [round(input_size[1] / m.shape[2]) for m in maps] if info is None else info.reduction()
     return tuple(
         Level(index, module, m.shape[1], m.shape[2], m.shape[3], stride)
         for index, module, stride, m in zip(indices, modules, strides, maps, strict=True)
     )
 
 
-def _batched(model: FeatureModel, pool: str, batch_size: int) -> Compute:
-    pooled = pooled_model(model, pool)
+def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Computing) -> FeatureEngine:
+    return FeatureEngine(
+        model,
+        input_size,
+        device=computing.device,
+        precision=computing.precision,
+        fuse=computing.fuse,
+        channels_last=computing.channels_last,
+        compile_model=computing.compile_model,
+    )
 
+
+def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
-        remaining = iter(images)
-        while batch := list(islice(remaining, batch_size)):
-            ready = [image for image in batch if not isinstance(image, ZooError)]
-            rows = iter(run(np.stack(ready)) if ready else ())
-            yield from (image if isinstance(image, ZooError) else next(rows) for image in batch)
-
-    def run(batch: Image) -> Iterator[Features]:
-        with torch.inference_mode():
-            levels = [m.float().cpu().numpy() for m in pooled(torch.from_numpy(batch))]
-        return zip(*levels, strict=True)
+        for result in compute_in_order(images, engine().per_image, batch_size):
+            yield result if isinstance(result, ZooError) else result.maps
 
     return compute
 
 
-def _decoder(preprocess: Preprocess, ahead: int) -> Decode:
-    """Prepares images on threads while the model computes; `ahead` at most are waiting."""
-
-    def prepare(item: ImageInput) -> Prepared | ZooError:
-        try:
-            raster = read_image(item, preprocess.in_chans)
-            facts = {"georeference": raster.georeference} if raster.georeference else {}
-            return Prepared(preprocess.array(raster), facts)
-        except ZooError as error:
-            return error
-
+def _decoder(prepare: Prepare, computing: Computing) -> Decode:
     def decode(items: Iterable[ImageInput]) -> Generator[Prepared | ZooError, None, None]:
-        threads = ThreadPoolExecutor(min(DECODING_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
-        waiting: deque[Future[Prepared | ZooError]] = deque()
-        remaining = iter(items)
-        with warnings.catch_warnings():
-            # read_image has the same limit, as an error.
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            try:
-                waiting.extend(threads.submit(prepare, item) for item in islice(remaining, ahead))
-                while waiting:
-                    yield waiting.popleft().result()
-                    waiting.extend(threads.submit(prepare, item) for item in islice(remaining, 1))
-            finally:
-                threads.shutdown(cancel_futures=True)
+        return decode_ahead(items, prepare, workers=computing.workers, ahead=2 * computing.batch_size)
 
     return decode

@@ -21,7 +21,7 @@ import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.adapt_file import adapt_file
-from zoo.core.export.request import ExportRequest
+from zoo.core.export.request import ExportRequest, Inputs
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.read import read_image
 
@@ -245,7 +245,7 @@ def test_a_preview_has_a_row_an_image_and_a_column_a_level(export: Callable[...,
 
 
 def test_a_request_can_be_sent_to_another_process(weights: Path) -> None:
-    request = ExportRequest(model="resnet18", images=(str(DATA),), weights=str(weights), out_indices=(4,))
+    request = ExportRequest(model="resnet18", inputs=Inputs((str(DATA),)), weights=str(weights), out_indices=(4,))
     sent = pickle.loads(pickle.dumps(request))
     assert sent.open().plan.fingerprint == request.open().plan.fingerprint
 
@@ -277,7 +277,6 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
         (["--out-indices", "two"], 2, "numbers with commas"),
         (["--out-indices", "2,9"], 2, "0..4"),
         (["--batch-size", "0"], 2, "1 or more"),
-        (["--in-chans", "25"], 4, "25 channels"),
         (["--shard", "0/2"], 2, "counts from 1"),
         (["--shard", "2"], 2, "2/8"),
         (["--engine", "spark"], 2, "local, ray"),
@@ -299,6 +298,14 @@ def test_wrong_requests_write_nothing(
     assert run.stderr.startswith("zoo: error: ")
     assert said in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_e4_both_counts_are_given_where_the_bands_do_not_fit(export: Callable[..., Run], tmp_path: Path) -> None:
+    run = export(DATA, "--in-chans", "25")
+    assert (run.returncode, run.stdout) == (4, "")
+    assert "zoo: error: No image could be read, of 2 given" in run.stderr
+    assert "reads 25 channels, 3 bands are in the image" in run.stderr
+    assert not list((tmp_path / "out").glob("features*"))
 
 
 def test_another_export_in_the_folder_needs_force(export: Callable[..., Run]) -> None:

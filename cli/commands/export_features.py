@@ -7,6 +7,42 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli import output
+from zoo.cli.export_options import (
+    Actors,
+    AllowVrt,
+    Axes,
+    BandChoice,
+    BatchSize,
+    Compile,
+    Device,
+    Dtype,
+    Engine,
+    FailOnNonfinite,
+    FastDecode,
+    Format,
+    FromFile,
+    Geo,
+    Images,
+    ImagesPerShard,
+    MaxPixels,
+    Mean,
+    NoData,
+    NoResize,
+    NoVerify,
+    NpzKey,
+    OnError,
+    Pool,
+    Precision,
+    Preview,
+    RetryFailed,
+    Scale,
+    Shard,
+    Std,
+    Stride,
+    Tile,
+    Workers,
+    parse_values,
+)
 from zoo.cli.options import (
     Force,
     InChans,
@@ -32,62 +68,40 @@ from zoo.core.inputs.shard_choice import parse_part, part_from_environment, shar
 
 FAILURES_TOLD = 10
 
-Pool = Annotated[str, typer.Option(metavar="none|avg|max|cls", help="One vector per image and level instead of a map.")]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="float32|float16|bfloat16", help="How features are stored, rounded to nearest even."),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        metavar="safetensors|npy|parquet|zarr",
-        help="parquet takes pooled features only; zarr makes one array of all inputs per level.",
-    ),
-]
-ImagesPerShard = Annotated[
-    int | None, typer.Option(metavar="N", help="Inputs per shard; as many as make 64 MiB if not given.")
-]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")]
-OnError = Annotated[
-    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run.")
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Read images again that an earlier run could not read.")
-]
-NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Pass over finished shards without taking their checksums.")
-]
-Shard = Annotated[
-    str,
-    typer.Option(
-        metavar="K/N|auto",
-        help="Do the K-th of N parts, from 1; all write to one FOLDER. auto: as Slurm, torchrun or Kubernetes tell.",
-    ),
-]
-Engine = Annotated[str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names.")]
-Actors = Annotated[int, typer.Option(metavar="N", help="Models that run at once with --engine ray.")]
-Preview = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PNG", readable=False, help="Paint the levels of the first 8 images, principal components as RGB."
-    ),
-]
-
 
 def export_features(
     name: ModelName,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Photographs, or folders of them.")],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
+    images: Images = None,
+    from_file: FromFile = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
     in_chans: InChans = None,
+    bands: BandChoice = "",
+    tile: Tile = None,
+    stride: Stride = None,
+    no_resize: NoResize = False,
+    scale: Scale = None,
+    mean: Mean = "",
+    std: Std = "",
+    nodata: NoData = "mean",
+    axes: Axes = "auto",
+    npz_key: NpzKey = "",
+    fast_decode: FastDecode = False,
+    geo: Geo = False,
+    allow_vrt: AllowVrt = False,
+    max_pixels: MaxPixels = None,
     pool: Pool = "none",
     dtype: Dtype = "float32",
     file_format: Format = "safetensors",
     images_per_shard: ImagesPerShard = None,
     batch_size: BatchSize = 32,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    compile_model: Compile = False,
+    workers: Workers = 0,
     on_error: OnError = "skip",
+    fail_on_nonfinite: FailOnNonfinite = False,
     retry_failed: RetryFailed = False,
     no_verify: NoVerify = False,
     shard: Shard = "1/1",
@@ -101,8 +115,9 @@ def export_features(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a model's features of photographs to a folder.
+    """Write a model's features of images to a folder.
 
+    Reads photographs, TIFF and GeoTIFF of any number of bands, .npy, .npz, DICOM, and all of these in .tar archives.
     Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
     features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
     be read are listed and passed over; the exit code is then 3. The same command again completes what was cut off.
@@ -111,7 +126,9 @@ def export_features(
     Examples:
       zoo export-features resnet34 photos/ --out-indices 2,3,4 -o features/
       zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
-      zoo export-features resnet34 photos/ --pool avg --format parquet --shard 3/8 -o features/
+      zoo export-features resnet34 scenes/*.tif --weights s2.safetensors --bands 4,3,2,8 --scale 10000 --tile 224 -o f/
+      find photos -name '*.jpg' -print0 | zoo export-features resnet34 - --pool avg --format parquet -o features/
+      zoo export-features resnet34 photos/ --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
@@ -123,22 +140,47 @@ def export_features(
         ("--format", file_format, tuple(WRITERS)),
         ("--on-error", on_error, ON_ERROR),
         ("--engine", engine, ("local", "ray")),
+        ("--nodata", nodata, ("mean", "zero", "error")),
     ):
         if value not in choices:
             raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")
+    if stride is not None and tile is None:
+        raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
+    if engine == "ray" and "-" in (*(images or ()), from_file):
+        raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
     if weights is None:
         registry.require_weights(cfg)
 
-    from zoo.core.export.request import ExportRequest
+    from zoo.core.export.request import ExportRequest, Inputs, Transform
+    from zoo.core.export_features import Computing
+    from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
 
     request = ExportRequest(
         model=cfg.name,
-        images=tuple(images),
+        inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
         in_chans=in_chans,
         out_indices=None if levels is None else tuple(levels),
-        batch_size=batch_size,
+        reading=ReadOptions(
+            bands=tuple(filter(None, bands.split(","))),
+            axes=axes,
+            npz_key=npz_key,
+            geo=geo,
+            allow_vrt=allow_vrt,
+            max_pixels=max_pixels or MAX_PIXELS,
+        ),
+        transform=Transform(
+            mean=parse_values("--mean", mean),
+            std=parse_values("--std", std),
+            scale=scale,
+            resize=not no_resize,
+            nodata=nodata,
+            fast_decode=fast_decode,
+        ),
+        computing=Computing(
+            device=device, precision=precision, compile_model=compile_model, batch_size=batch_size, workers=workers
+        ),
         images_per_shard=images_per_shard,
         storage=FeatureStorage(dtype, pool, file_format),
     )
@@ -158,10 +200,10 @@ def export_features(
             run_on_ray(request, folder, pending, num_actors=actors, on_error=on_error, on_progress=advance)
         else:
             run_shards(job, pending, folder, on_error=on_error, on_progress=advance)
-    _tell(report_of(folder, own))
+    _tell(report_of(folder, own), fail_on_nonfinite)
 
 
-def _tell(report: ExportReport) -> None:
+def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
     """Print what was done; raise for images that failed."""
     total = report.images + report.num_failed
     for _, error in report.failed[:FAILURES_TOLD]:
@@ -175,7 +217,9 @@ def _tell(report: ExportReport) -> None:
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")
     if total and not report.images:
         raise InvalidInputError(
-            f"No image could be read, of {total} given.", hint=f"{manifest} lists the reasons.", path=str(manifest)
+            f"No image could be read, of {total} given; of the first: {report.failed[0][1]}",
+            hint=f"{manifest} lists the reasons.",
+            path=str(manifest),
         )
     values = report.to_dict()
     if output.settings.json:
@@ -186,6 +230,12 @@ def _tell(report: ExportReport) -> None:
         raise PartialError(
             f"{report.num_failed} of {total} images could not be read; the features of the others are written.",
             hint=f"{manifest} lists the reasons.",
+            path=str(manifest),
+        )
+    if report.nonfinite_values and fail_on_nonfinite:
+        raise PartialError(
+            f"{report.nonfinite_images} of {total} images have features that are NaN or infinite.",
+            hint=f"{manifest} says which.",
             path=str(manifest),
         )
 

@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.core.build import create_model
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
+from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
-from zoo.core.export_features import export_job
+from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
 from zoo.core.inputs.find import find_inputs
+from zoo.core.inputs.tiles import expand_tiles
 from zoo.core.preprocess import Preprocess
+from zoo.core.rasters.options import ReadOptions
 from zoo.core.registry import get_pretrained_cfg
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import fetch
+
+
+class Inputs(NamedTuple):
+    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels."""
+
+    paths: tuple[str, ...]
+    from_file: str | None = None
+    tile: int | None = None
+    stride: int | None = None
+
+
+class Transform(NamedTuple):
+    """What is done otherwise than the weights' own configuration says; see `Preprocess`."""
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    scale: float | None = None
+    resize: bool = True
+    nodata: str = "mean"
+    fast_decode: bool = False
+
+
+_AS_CONFIGURED = Transform()
+_IN_FULL = ReadOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
     """What `zoo export-features` is asked for. For the values see `create_model` and `export_job`.
 
-    Relative paths count from the working directory of the process that opens the request.
+    Relative paths count from the working directory of the process that opens the request. `reading` lacks what the
+    model and its transform tell.
     """
 
     model: str
-    images: tuple[str, ...]
+    inputs: Inputs
     weights: str | None = None
     in_chans: int | None = None
     out_indices: tuple[int, ...] | None = None
-    batch_size: int = 32
+    reading: ReadOptions = _IN_FULL
+    transform: Transform = _AS_CONFIGURED
+    computing: Computing = DEFAULT_COMPUTING
     images_per_shard: int | None = None
     storage: FeatureStorage = DEFAULT_STORAGE
 
     def open(self) -> ExportJob:
         """Find the inputs and build the model. Raises as they do."""
-        inputs = find_inputs(self.images)
+        inputs = find_inputs(self.inputs.paths, from_file=self.inputs.from_file)
         model = create_model(
             self.model,
             pretrained=self.weights is None,
@@ -46,12 +77,27 @@ class ExportRequest:
             features_only=True,
             out_indices=self.out_indices,
         )
+        preprocess = Preprocess.from_cfg(
+            model.pretrained_cfg,
+            in_chans=model.in_chans,
+            mean=self.transform.mean,
+            std=self.transform.std,
+            scale=self.transform.scale,
+            resize=self.transform.resize,
+            nodata=self.transform.nodata,
+        )
+        min_size = preprocess.min_size if self.transform.fast_decode else 0
+        reading = replace(self.reading, in_chans=model.in_chans, min_size=min_size)
+        if self.inputs.tile is not None:
+            stride = self.inputs.stride or self.inputs.tile
+            inputs = expand_tiles(inputs, partial(raster_size, options=reading), self.inputs.tile, stride)
         return export_job(
             model,
-            Preprocess.from_cfg(model.pretrained_cfg, in_chans=model.in_chans),
+            preprocess,
             inputs,
             model_facts=self._model_facts(model.pretrained_cfg),
-            batch_size=self.batch_size,
+            reading=reading,
+            computing=self.computing,
             images_per_shard=self.images_per_shard,
             storage=self.storage,
         )

@@ -1,0 +1,98 @@
+"""Options of `zoo export-features`. As in `options`, annotations are not postponed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.core.errors import UsageError
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[IMAGE...]", help="Files, folders, patterns, .tar archives; - reads a list of them."),
+]
+FromFile = Annotated[
+    str | None, typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or NUL-separated.")
+]
+BandChoice = Annotated[
+    str, typer.Option("--bands", metavar="B,...", help="Bands to read, in this order: numbers from 1, or names.")
+]
+Tile = Annotated[int | None, typer.Option(metavar="PX", help="Cut images into windows of this side.")]
+Stride = Annotated[int | None, typer.Option(metavar="PX", help="From one window to the next; the tile if not given.")]
+NoResize = Annotated[bool, typer.Option("--no-resize", help="Take images in the size that they have.")]
+Scale = Annotated[
+    float | None, typer.Option(metavar="X", help="The number that counts as 1; the largest of the bit depth otherwise.")
+]
+Mean = Annotated[str, typer.Option(metavar="M,...", help="Per channel, on the scale 0 to 1, not the weights' own.")]
+Std = Annotated[str, typer.Option(metavar="S,...", help="Likewise.")]
+NoData = Annotated[str, typer.Option(metavar="mean|zero|error", help="What stands where a raster has no data.")]
+Axes = Annotated[str, typer.Option(metavar="auto|chw|hwc", help="Order of the axes of .npy and .npz arrays.")]
+NpzKey = Annotated[str, typer.Option(metavar="NAME", help="Which array of .npz files.")]
+FastDecode = Annotated[
+    bool, typer.Option("--fast-decode", help="Decode JPEG at a reduced size: faster, and not the same numbers.")
+]
+Geo = Annotated[bool, typer.Option("--geo", help="Read every TIFF through rasterio.")]
+AllowVrt = Annotated[bool, typer.Option("--allow-vrt", help="Read virtual rasters, which name other local files.")]
+MaxPixels = Annotated[int | None, typer.Option(metavar="N", help="Limit of one image; more counts as a bomb.")]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda|mps", help="Where the model runs; cuda:1 for the second.")]
+Precision = Annotated[
+    str, typer.Option(metavar="float32|bfloat16|float16|auto", help="auto: bfloat16 where the device computes in it.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the model first; needs a C++ compiler on the CPU.")]
+Workers = Annotated[
+    int, typer.Option(metavar="N", help="Decode in N processes, which a damaged file cannot harm; 0: in threads.")
+]
+FailOnNonfinite = Annotated[
+    bool, typer.Option("--fail-on-nonfinite", help="End with exit code 3 where features are NaN or infinite.")
+]
+Pool = Annotated[str, typer.Option(metavar="none|avg|max|cls", help="One vector per image and level instead of a map.")]
+Dtype = Annotated[
+    str,
+    typer.Option(metavar="float32|float16|bfloat16", help="How features are stored, rounded to nearest even."),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="safetensors|npy|parquet|zarr",
+        help="parquet takes pooled features only; zarr makes one array of all inputs per level.",
+    ),
+]
+ImagesPerShard = Annotated[
+    int | None, typer.Option(metavar="N", help="Inputs per shard; as many as make 64 MiB if not given.")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")]
+OnError = Annotated[
+    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Read images again that an earlier run could not read.")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Pass over finished shards without taking their checksums.")
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        metavar="K/N|auto",
+        help="Do the K-th of N parts, from 1; all write to one FOLDER. auto: as Slurm, torchrun or Kubernetes tell.",
+    ),
+]
+Engine = Annotated[str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names.")]
+Actors = Annotated[int, typer.Option(metavar="N", help="Models that run at once with --engine ray.")]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PNG", readable=False, help="Paint the levels of the first 8 images, principal components as RGB."
+    ),
+]
+
+
+def parse_values(option: str, text: str) -> tuple[float, ...] | None:
+    """`"0.5,0.4"` as numbers; None where nothing was given. Raises UsageError that names the option."""
+    try:
+        return tuple(map(float, text.split(","))) if text else None
+    except ValueError:
+        raise UsageError(
+            f"{option} takes numbers with commas between them, found {text!r}.", hint="For example: 0.485,0.456,0.406"
+        ) from None
