@@ -12,7 +12,8 @@ from torch import Tensor
 
 from zoo.core.configs.cspnext import CspNextSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.channel_attention import EffectiveSqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
@@ -86,39 +87,20 @@ class CspNextLayer(nn.Module):
         return self.final_conv(self.attention(both))
 
 
-class CspNext(ImageModel):
+class CspNext(DilatedConvNet):
     """Three convolutions, stages of a strided convolution and two paths, pooling, classifier `head.fc`.
 
     The last stage has spatial pyramid pooling, and blocks without residual connections.
-
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last residual block.
     """
 
+    spec: CspNextSpec
     classifier_path = "head.fc"
 
-    def __init__(
-        self,
-        spec: CspNextSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         self.conv = partial(ConvNormAct, norm_act=norm_act_factory(spec.norm_layer, spec.act_layer))
         self._make_stem(spec, in_chans)
         self._make_stages(spec, output_stride, drop_path_rate)
-        self.make_head(global_pool)
 
     def _make_stem(self, spec: CspNextSpec, in_chans: int) -> None:
         channels = int(spec.channels[0] * spec.widen_factor) // 2

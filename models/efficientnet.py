@@ -16,46 +16,27 @@ from torch import Tensor
 
 from zoo.core.configs.efficientnet import EfficientNetSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.base import Step
+from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.norm_act import norm_act_factory
 
 __getattr__ = family_attributes("efficientnet")
 
 
-class EfficientNet(ImageModel):
-    """Stem, stages of blocks, a pointwise convolution, pooling, classifier `classifier`.
+class EfficientNet(DilatedConvNet):
+    """Stem, stages of blocks, a pointwise convolution, pooling, classifier `classifier`."""
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, the rate that stochastic depth grows towards.
-    """
-
+    spec: EfficientNetSpec
     classifier_path = "classifier"
 
-    def __init__(
-        self,
-        spec: EfficientNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
+    def build(self, output_stride: int, drop_path_rate: float) -> None:
+        spec, in_chans = self.spec, self.in_chans
         style = self.make_style(spec)
         self.conv_stem = style.conv(in_chans, spec.stem_channels, spec.stem_kernel_size, stride=2)
         self.bn1 = style.norm_act(spec.stem_channels)
         channels = self._make_stages(spec, style, output_stride, drop_path_rate)
         self.num_features = self.make_final_conv(spec, style, channels)
-        self.make_head(global_pool)
 
     def make_style(self, spec: EfficientNetSpec) -> BlockStyle:
         """What all blocks share."""
