@@ -1,7 +1,13 @@
 """What every test module needs before it imports anything."""
 
 import os
+import signal
 import tempfile
+
+# What starts the tests may ignore signals (nohup, a background job), which every program that they start inherits.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # Tests run side by side, one process a core; more threads than that only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
