@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import pty
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -242,6 +245,49 @@ def test_a_preview_has_a_row_an_image_and_a_column_a_level(export: Callable[...,
     run = export(DATA, "--out-indices", "2,3,4", "--pool", "max", "--preview", tmp_path / "p.png")
     assert run.returncode == 0
     assert Image.open(tmp_path / "p.png").size == (4 * 224 + 3 * 4, 2 * 224 + 4)
+
+
+def test_a_preview_of_images_of_several_sizes(export: Callable[..., Run], tmp_path: Path) -> None:
+    folder = tmp_path / "sizes"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, shape in (("1.png", (64, 64)), ("2.png", (96, 64)), ("3.png", (64, 128))):
+        Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8)).save(folder / name)
+    words = (folder, "--out-indices", "3,4", "--no-resize", "--pool", "avg", "--preview", tmp_path / "p.png")
+    run = export(*words)
+    assert (run.returncode, run.stderr) == (0, "")
+    picture = np.asarray(Image.open(tmp_path / "p.png"))
+    assert picture.shape == (3 * 224 + 2 * 4, 3 * 224 + 2 * 4, 3)
+    # The lowest row is twice as wide as it is high: below it is white, and the image is its own.
+    assert (picture[2 * 228 + 112 :] == 255).all()
+    wide = np.asarray(Image.open(folder / "3.png").resize((224, 112), Image.Resampling.NEAREST))
+    np.testing.assert_allclose(picture[2 * 228 :][:112, :224], wide, atol=1)
+
+
+def test_progress_on_a_terminal_leaves_standard_output_to_the_document(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes((DATA / "chelsea.png").read_bytes())
+    words = ["export-features", "resnet18", folder, "--weights", weights, "--out-indices", "4", "--json"]
+    words += ["--images-per-shard", "1", "-o", tmp_path / "out"]
+    terminal, theirs = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        command = [sys.executable, "-P", "-m", "zoo", *map(str, words)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+            os.close(theirs)
+            shown = b"".join(_until_closed(screen))
+            assert process.stdout is not None
+            document = json.loads(process.stdout.read())
+        assert process.returncode == 0, shown
+    assert (document["images"], document["shards"]) == (3, 3)
+    assert b"Exporting features" in shown
+
+
+def _until_closed(screen: Any) -> Iterator[bytes]:
+    """What is shown on a terminal; Linux tells its end as an error."""
+    with suppress(OSError):
+        yield from iter(lambda: screen.read(4096), b"")
 
 
 def test_a_request_can_be_sent_to_another_process(weights: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_manifest_lists_every_input_in_order(photos: Path, tmp_path: Path) -
     assert [line["source"] for line in lines] == [(photos / line["id"]).as_posix() for line in lines]
     failed = {line["id"]: line["error"] for line in lines if line["status"] == "error"}
     assert sorted(failed) == BAD
-    assert dict(report.failed) == failed
+    assert {failure.id: failure.error for failure in report.failed} == failed
     assert report.num_failed == 3
     assert all(name in error for name, error in failed.items())
     assert (report.images, report.shards) == (11, 3)
@@ -318,5 +318,5 @@ def test_e4_a_wrong_number_of_bands_is_told_of_each_image(photos: Path, tmp_path
     preprocess = Preprocess(mean=(0.5,) * 25, std=(0.5,) * 25)
     report = export_features(TwoLevels(25), preprocess, find_inputs([photos]), tmp_path / "out")
     assert report.images == 0
-    reasons = [reason for _, reason in report.failed]
+    reasons = [failure.error for failure in report.failed]
     assert sum("25 channels" in reason and "3 bands" in reason for reason in reasons) >= len(reasons) - 3

@@ -161,6 +161,24 @@ def test_tiles_of_a_georeferenced_raster(export: Callable[..., Any], model: Any,
     assert {500_480, 4_999_640} <= {round(v) for v in lines[4]["georeference"]["transform"]}
 
 
+def test_a_preview_of_four_bands_and_of_tiles(export: Callable[..., Any], arrays: Path, tmp_path: Path):
+    export(arrays, "--no-resize", "--preview", tmp_path / "whole.png")
+    whole = np.asarray(Image.open(tmp_path / "whole.png"))
+    assert whole.shape == (5 * 224 + 4 * 4, 3 * 224 + 2 * 4, 3)
+    # 64 pixels on 224: the middle of each; the first three bands are red, green and blue.
+    middles = ((np.arange(64) + 0.5) * 3.5).astype(int)
+    bands = np.load(arrays / "0.npy")
+    np.testing.assert_allclose(whole[np.ix_(middles, middles)], bands[:3].transpose(1, 2, 0), atol=1)
+
+    words = ["--no-resize", "--tile", "32", "--force", "--preview", tmp_path / "tiles.png"]
+    assert len(export(arrays, *words)) == 20
+    tiles = np.asarray(Image.open(tmp_path / "tiles.png"))
+    assert tiles.shape == (8 * 224 + 7 * 4, 3 * 224 + 2 * 4, 3)
+    middles = ((np.arange(32) + 0.5) * 7).astype(int)
+    second = tiles[228:][np.ix_(middles, middles)]
+    np.testing.assert_allclose(second, bands[:3, :32, 32:].transpose(1, 2, 0), atol=1)
+
+
 @pytest.fixture
 def arrays(tmp_path: Path) -> Path:
     folder = tmp_path / "arrays"

@@ -23,7 +23,7 @@ from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import ExportPlan, FeatureStorage, Level
-from zoo.core.export.run import ExportJob, ExportReport, Prepared, pending_shards, report_of, run_shards
+from zoo.core.export.run import ExportJob, ExportReport, Failure, Prepared, pending_shards, report_of, run_shards
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.inputs.image_input import ImageInput
 
@@ -369,7 +369,7 @@ def test_failed_inputs_are_retried_only_when_asked(tmp_path: Path) -> None:
     export(tmp_path / "out")
     again = export(tmp_path / "out", decode=all_good)
     assert (again.num_failed, again.changed) == (2, False)
-    assert again.failed == tuple((f"{i:03}.png", f"photos/{i:03}.png: cut off.") for i in BAD)
+    assert again.failed == tuple(Failure(f"{i:03}.png", f"photos/{i:03}.png: cut off.") for i in BAD)
     retried = export(tmp_path / "out", decode=all_good, retry_failed=True)
     assert (retried.images, retried.num_failed, retried.complete) == (NUM_INPUTS, 0, True)
     export(tmp_path / "fresh", decode=all_good)

@@ -168,7 +168,7 @@ def export_features(
             npz_key=npz_key,
             geo=geo,
             allow_vrt=allow_vrt,
-            max_pixels=max_pixels or MAX_PIXELS,
+            max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         transform=Transform(
             mean=parse_values("--mean", mean),
@@ -206,8 +206,8 @@ def export_features(
 def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
     """Print what was done; raise for images that failed."""
     total = report.images + report.num_failed
-    for _, error in report.failed[:FAILURES_TOLD]:
-        output.note(error)
+    for failure in report.failed[:FAILURES_TOLD]:
+        output.note(failure.error)
     if report.num_failed > FAILURES_TOLD:
         output.note(f"{report.num_failed - FAILURES_TOLD} more failed.")
     if report.nonfinite_values:
@@ -216,9 +216,10 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
         output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")
     if total and not report.images:
+        first = report.failed[0]
         raise InvalidInputError(
-            f"No image could be read, of {total} given; of the first: {report.failed[0][1]}",
-            hint=f"{manifest} lists the reasons.",
+            f"No image could be read, of {total} given; of the first: {first.error}",
+            hint=first.hint or f"{manifest} lists the reasons.",
             path=str(manifest),
         )
     values = report.to_dict()

@@ -44,7 +44,7 @@ def write_preview(path: str | os.PathLike[str], job: ExportJob) -> None:
         images = [found.image for found in islice((d for d in decoded if isinstance(d, Prepared)), MAX_IMAGES)]
     if not images:
         raise InvalidInputError("No image could be read to make a preview of.", hint="Leave out --preview.")
-    levels = [np.stack(level) for level in zip(*_features(job.maps(images)), strict=True)]
+    levels = zip(*_features(job.maps(images)), strict=True)
     columns = [_as_colours(images, plan.preprocessing), *map(_principal_colours, levels)]
     png = BytesIO()
     _grid(columns).save(png, "PNG")
@@ -66,14 +66,14 @@ def _as_colours(images: Sequence[NDArray[Any]], preprocessing: Any) -> list[NDAr
     return [_to_bytes(image.transpose(1, 2, 0)) for image in restored]
 
 
-def _principal_colours(maps: NDArray[Any]) -> list[NDArray[np.uint8]]:
-    """Maps (images, channels, height, width) as one picture (height, width, 3) each."""
-    number, channels, height, width = maps.shape
-    positions = maps.transpose(0, 2, 3, 1).reshape(-1, channels)
+def _principal_colours(maps: Sequence[NDArray[Any]]) -> list[NDArray[np.uint8]]:
+    """Each image's map (channels, height, width) as a picture (height, width, 3)."""
+    positions = np.concatenate([m.reshape(len(m), -1).T for m in maps])
     scores = principal_components(np.nan_to_num(positions.astype(np.float64), posinf=0, neginf=0), 3)
     low, high = np.percentile(scores, (1, 99), axis=0)
-    colours = (scores - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
-    return list(_to_bytes(colours).reshape(number, height, width, 3))
+    colours = _to_bytes((scores - low) / np.maximum(high - low, np.finfo(np.float32).tiny))
+    ends = np.cumsum([m[0].size for m in maps])[:-1]
+    return [part.reshape(*m.shape[1:], 3) for m, part in zip(maps, np.split(colours, ends), strict=True)]
 
 
 def principal_components(rows: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -100,12 +100,18 @@ def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _grid(columns: Sequence[Sequence[NDArray[np.uint8]]]) -> Image.Image:
-    """Pictures side by side on white, each brought to one height without smoothing."""
-    height, width, _ = columns[0][0].shape
-    size = max(1, round(SIDE * width / max(width, height))), max(1, round(SIDE * height / max(width, height)))
-    step_x, step_y = size[0] + GAP, size[1] + GAP
-    grid = Image.new("RGB", (len(columns) * step_x - GAP, len(columns[0]) * step_y - GAP), "white")
+    """Pictures side by side on white, all of a row in the proportions of its image, without smoothing."""
+    sizes = [_fitting(picture) for picture in columns[0]]
+    step_x, step_y = (max(sides) + GAP for sides in zip(*sizes, strict=True))
+    grid = Image.new("RGB", (len(columns) * step_x - GAP, len(sizes) * step_y - GAP), "white")
     for x, column in enumerate(columns):
-        for y, picture in enumerate(column):
+        for y, (picture, size) in enumerate(zip(column, sizes, strict=True)):
             grid.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), (x * step_x, y * step_y))
     return grid
+
+
+def _fitting(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height of a picture (height, width, 3) whose longer side is SIDE pixels."""
+    height, width, _ = picture.shape
+    width, height = (max(1, round(SIDE * side / max(width, height))) for side in (width, height))
+    return width, height

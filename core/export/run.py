@@ -36,6 +36,15 @@ class Prepared(NamedTuple):
 Decode = Callable[[Iterable[ImageInput]], Generator[Prepared | ZooError, None, None]]
 """Inputs -> images in their order, or why one could not be read. It may read ahead; it may be closed early."""
 
+
+class Failure(NamedTuple):
+    """An image that could not be read, why, and what would mend it where that is known."""
+
+    id: str
+    error: str
+    hint: str = ""
+
+
 Compute = Callable[[Iterable["Image | ZooError"]], Iterable["Features | ZooError"]]
 """Images of one shard -> their features in the same order; errors are passed through. It may take several at once."""
 
@@ -57,7 +66,7 @@ class ExportReport:
         out_dir: the folder.
         images: how many were exported.
         num_failed: how many could not be read.
-        failed: the first hundred of those, as (id, error).
+        failed: the first hundred of those.
         shards: how many shards hold features.
         levels: what there is of each image.
         nonfinite_values, nonfinite_images: NaN and infinities among the features, and images that have any.
@@ -68,7 +77,7 @@ class ExportReport:
     out_dir: Path
     images: int
     num_failed: int
-    failed: tuple[tuple[str, str], ...]
+    failed: tuple[Failure, ...]
     shards: int
     levels: tuple[Level, ...]
     nonfinite_values: int
@@ -88,7 +97,7 @@ class ExportReport:
             "nonfinite_images": self.nonfinite_images,
             "levels": [asdict(level) for level in self.levels],
             "num_failed": self.num_failed,
-            "failed": [{"id": name, "error": error} for name, error in self.failed],
+            "failed": [_without_empty(failure._asdict()) for failure in self.failed],
         }
 
 
@@ -180,7 +189,7 @@ def _export(
     item = plan.inputs[position]
     line = {"id": item.id, "source": item.source}
     if isinstance(result, ZooError):
-        return {**line, "status": "error", "error": result.message}
+        return {**line, "status": "error", **_without_empty({"error": result.message, "hint": result.hint})}
     row = position if writer.rows_are_inputs else len(rows)
     nonfinite = rows.append(position, item, result)
     return {
@@ -192,6 +201,10 @@ def _export(
         **facts.popleft(),
         **({"nonfinite": nonfinite} if nonfinite else {}),
     }
+
+
+def _without_empty(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value}
 
 
 def _level_facts(plan: ExportPlan, level: Level) -> dict[str, Any]:
@@ -208,7 +221,7 @@ def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:
         out_dir=folder.path,
         images=sum(record.images for record in records),
         num_failed=sum(record.failed for record in records),
-        failed=tuple((line["id"], line["error"]) for line in failures),
+        failed=tuple(Failure(line["id"], line["error"], line.get("hint", "")) for line in failures),
         shards=sum(bool(record.images) for record in records),
         levels=folder.plan.levels,
         nonfinite_values=sum(record.nonfinite_values for record in records),
