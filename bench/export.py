@@ -1,28 +1,36 @@
-"""Images per second of zoo's decoding and engine against a plain script: the same model behind a torch DataLoader.
+"""Speed and memory of `zoo export-features`.
 
     python bench/export.py [--model resnet50] [--images 256] [--runs 3] [--batch-size 32] [--workers 0] [--threads 2]
+    python bench/export.py --memory [--memory-model resnet10t] [--counts 1000 10000]
 
-Both read the same folder of generated JPEGs (500x375), prepare them in the same way, and give every map as a float32
-numpy array; nothing is written. They run in turn in one process, and each ratio is that of the medians. Where timm is
-installed its model is a third, behind the same DataLoader.
+Speed: images per second against a plain script, the same model behind a torch DataLoader. Both read the same folder of
+generated JPEGs (500x375), prepare them in the same way, and give every map as a float32 numpy array; nothing is
+written. zoo's images come as the command decodes and computes them (`export_job`). They run in turn in one process, and
+each ratio is that of the medians. Where timm is installed its model is a third, behind the same DataLoader.
+
+Memory: the most that the command takes for 10,000 inputs (arrays of 32x32 pixels in one tar archive, as they are,
+pooled features) against 1,000, each in a process of its own (VmHWM of Linux).
 """
 
 import argparse
+import io
 import statistics
+import subprocess
+import sys
+import tarfile
 import tempfile
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from PIL import Image, ImageFilter
 
 import zoo
-from zoo.core.export.batches import compute_in_order
-from zoo.core.export.decode_pool import decode_ahead
-from zoo.core.export.engine import FeatureEngine
+from zoo.core.export_features import Computing, export_job
+from zoo.core.inputs.find import find_inputs
 from zoo.core.preprocess import Preprocess
 
 LEVELS = (None, (0, 1, 2))
@@ -55,13 +63,10 @@ class Photographs(torch.utils.data.Dataset):
         return torch.from_numpy(read(self.preprocess, self.paths[position]))
 
 
-def with_engine(engine, paths, preprocess, arguments):
-    """Yields the maps of each image."""
-    decode = partial(read, preprocess)
-    ahead = 2 * arguments.batch_size
-    with closing(decode_ahead(paths, decode, workers=arguments.workers, ahead=ahead)) as decoded:
-        for features in compute_in_order(decoded, engine.per_image, arguments.batch_size):
-            yield features.maps
+def with_job(job, paths):
+    """Yields the maps of each image, as a run of the command computes those of a shard."""
+    with closing(job.decode(job.plan.inputs[: len(paths)])) as decoded:
+        yield from job.compute(found.image for found in decoded)
 
 
 @torch.inference_mode()
@@ -105,10 +110,11 @@ def compare(name, out_indices, paths, arguments):
     full = zoo.create_model(name, seed=0)
     plain = zoo.create_model(name, features_only=True, out_indices=out_indices, seed=0).eval()
     preprocess = Preprocess.from_cfg(full.pretrained_cfg)
-    engine = FeatureEngine(plain, (preprocess.in_chans, *preprocess.size))
+    computing = Computing(batch_size=arguments.batch_size, workers=arguments.workers)
+    job = export_job(plain, preprocess, find_inputs(paths), computing=computing)
     theirs = timm_model(name, out_indices, full.state_dict())
     ways = {
-        "zoo": lambda paths: with_engine(engine, paths, preprocess, arguments),
+        "zoo": lambda paths: with_job(job, paths),
         "plain": lambda paths: with_loader(plain, paths, preprocess, arguments),
     }
     if theirs is not None:
@@ -120,11 +126,53 @@ def compare(name, out_indices, paths, arguments):
             rates[way].append(images_per_second(ways[way](paths), len(paths)))
     ours = statistics.median(rates["zoo"])
     title = f"{name} {'all levels' if out_indices is None else f'levels {out_indices}'}"
-    print(f"{title}: zoo {ours:.1f} images/s, {engine.folded_norms} norms folded")
+    print(f"{title}: zoo {ours:.1f} images/s")
     for way in rates.keys() - {"zoo"}:
         rate = statistics.median(rates[way])
         difference = largest_difference(first["zoo"], first[way])
         print(f"    {way:<6} {rate:.1f} images/s, ratio {ours / rate:.2f}, maps differ by {difference:.0e}")
+
+
+COMMAND = """
+import sys
+from zoo.cli.start import main
+
+try:
+    main()
+finally:
+    with open("/proc/self/status") as file:
+        print(next(line.split()[1] for line in file if line.startswith("VmHWM")), file=sys.stderr)
+"""
+
+
+def make_archive(path, count):
+    """A tar archive of arrays of 32x32 pixels and three bands."""
+    random = np.random.default_rng(0)
+    with tarfile.open(path, "w") as archive:
+        for number in range(count):
+            np.save(array := io.BytesIO(), random.integers(0, 256, (32, 32, 3), np.uint8))
+            member = tarfile.TarInfo(f"{number:06}.npy")
+            member.size = array.tell()
+            array.seek(0)
+            archive.addfile(member, array)
+
+
+def peak_mib(model, weights, count, folder):
+    """Of a process that exports so many inputs."""
+    archive = folder / f"{count}.tar"
+    make_archive(archive, count)
+    words = [model, archive, "--weights", weights, "--no-resize", "--pool", "avg", "-o", folder / str(count)]
+    command = [sys.executable, "-P", "-c", COMMAND, "export-features", *map(str, words)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert f"images: {count}\n" in run.stdout
+    return int(run.stderr.split()[-1]) / 1024
+
+
+def compare_memory(model, counts, folder):
+    weights = folder / "weights.safetensors"
+    safetensors.torch.save_file(zoo.create_model(model, seed=0).state_dict(), weights)
+    few, many = (peak_mib(model, weights, count, folder) for count in counts)
+    print(f"{model}: {few:.0f} MiB for {counts[0]} inputs, {many:.0f} MiB for {counts[1]}, ratio {many / few:.3f}")
 
 
 def main():
@@ -135,9 +183,15 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0, help="processes to decode in; 0: threads")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--memory", action="store_true", help="compare memory instead of speed")
+    parser.add_argument("--memory-model", default="resnet10t")
+    parser.add_argument("--counts", type=int, nargs=2, default=(1000, 10_000), help="of inputs, for --memory")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.memory:
+            compare_memory(arguments.memory_model, arguments.counts, Path(folder))
+            return
         paths = make_photographs(Path(folder), arguments.images)
         for out_indices in LEVELS:
             compare(arguments.model, out_indices, paths, arguments)

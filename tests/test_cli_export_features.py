@@ -264,24 +264,30 @@ def test_a_preview_of_images_of_several_sizes(export: Callable[..., Run], tmp_pa
     np.testing.assert_allclose(picture[2 * 228 :][:112, :224], wide, atol=1)
 
 
-def test_progress_on_a_terminal_leaves_standard_output_to_the_document(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_progress_on_a_terminal_leaves_standard_output_alone(weights: Path, tmp_path: Path, json_wanted: bool) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(3):
         (folder / f"{number}.png").write_bytes((DATA / "chelsea.png").read_bytes())
-    words = ["export-features", "resnet18", folder, "--weights", weights, "--out-indices", "4", "--json"]
-    words += ["--images-per-shard", "1", "-o", tmp_path / "out"]
+    words = ["export-features", "resnet18", folder, "--weights", weights, "--out-indices", "4"]
+    words += ["--images-per-shard", "1", "-o", tmp_path / "out", *(["--json"] if json_wanted else [])]
     terminal, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with os.fdopen(terminal, "rb", buffering=0) as screen:
         command = [sys.executable, "-P", "-m", "zoo", *map(str, words)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
             os.close(theirs)
             shown = b"".join(_until_closed(screen))
             assert process.stdout is not None
-            document = json.loads(process.stdout.read())
-        assert process.returncode == 0, shown
-    assert (document["images"], document["shards"]) == (3, 3)
-    assert b"Exporting features" in shown
+            told = process.stdout.read().decode()
+    assert process.returncode == 0, shown
+    if json_wanted:
+        assert shown == b""
+        assert json.loads(told)["shards"] == 3
+    else:
+        assert b"Exporting features" in shown
+        assert told.splitlines()[1:4] == ["images: 3", "shards: 3", "failed: 0"]
 
 
 def _until_closed(screen: Any) -> Iterator[bytes]:
