@@ -12,28 +12,55 @@ Images = Annotated[
     typer.Argument(metavar="[IMAGE...]", help="Files, folders, patterns, .tar archives; - reads a list of them."),
 ]
 FromFile = Annotated[
-    str | None, typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or NUL-separated.")
+    str | None,
+    typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or NUL-separated; - is stdin."),
 ]
 BandChoice = Annotated[
-    str, typer.Option("--bands", metavar="B,...", help="Bands to read, in this order: numbers from 1, or names.")
+    str,
+    typer.Option("--bands", metavar="B,...", help="Bands to read, in this order: numbers from 1, or the file's names."),
 ]
-Tile = Annotated[int | None, typer.Option(metavar="PX", help="Cut images into windows of this side.")]
-Stride = Annotated[int | None, typer.Option(metavar="PX", help="From one window to the next; the tile if not given.")]
+Tile = Annotated[
+    int | None, typer.Option(metavar="PX", help="Cut images into windows of this side, each an input of its own.")
+]
+Stride = Annotated[
+    int | None, typer.Option(metavar="PX", help="From one window to the next, at most the tile; the tile if not given.")
+]
 NoResize = Annotated[bool, typer.Option("--no-resize", help="Take images in the size that they have.")]
 Scale = Annotated[
-    float | None, typer.Option(metavar="X", help="The number that counts as 1; the largest of the bit depth otherwise.")
+    float | None,
+    typer.Option(
+        metavar="X", help="The number that counts as 1; if not given, the largest of the bit depth, 1 for floats."
+    ),
 ]
-Mean = Annotated[str, typer.Option(metavar="M,...", help="Per channel, on the scale 0 to 1, not the weights' own.")]
+Mean = Annotated[
+    str,
+    typer.Option(
+        metavar="M,...", help="Instead of the weights' own: per channel, or one for all, on the scale 0 to 1."
+    ),
+]
 Std = Annotated[str, typer.Option(metavar="S,...", help="Likewise.")]
-NoData = Annotated[str, typer.Option(metavar="mean|zero|error", help="What stands where a raster has no data.")]
-Axes = Annotated[str, typer.Option(metavar="auto|chw|hwc", help="Order of the axes of .npy and .npz arrays.")]
-NpzKey = Annotated[str, typer.Option(metavar="NAME", help="Which array of .npz files.")]
+NoData = Annotated[
+    str,
+    typer.Option(metavar="mean|zero|error", help="What stands where a raster has no data; error: it cannot be read."),
+]
+Axes = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|chw|hwc", help="Order of the axes of .npy and .npz arrays; auto: by the model's channels."
+    ),
+]
+NpzKey = Annotated[str, typer.Option(metavar="NAME", help="Which array of .npz files that hold several.")]
 FastDecode = Annotated[
     bool, typer.Option("--fast-decode", help="Decode JPEG at a reduced size: faster, and not the same numbers.")
 ]
-Geo = Annotated[bool, typer.Option("--geo", help="Read every TIFF through rasterio.")]
+Geo = Annotated[
+    bool, typer.Option("--geo", help="Read every TIFF through rasterio, with or without a place on the ground.")
+]
 AllowVrt = Annotated[bool, typer.Option("--allow-vrt", help="Read virtual rasters, which name other local files.")]
-MaxPixels = Annotated[int | None, typer.Option(metavar="N", help="Limit of one image; more counts as a bomb.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Most pixels that are read at once, of three bands; 89478485 if not given."),
+]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda|mps", help="Where the model runs; cuda:1 for the second.")]
 Precision = Annotated[
     str, typer.Option(metavar="float32|bfloat16|float16|auto", help="auto: bfloat16 where the device computes in it.")
@@ -45,7 +72,13 @@ Workers = Annotated[
 FailOnNonfinite = Annotated[
     bool, typer.Option("--fail-on-nonfinite", help="End with exit code 3 where features are NaN or infinite.")
 ]
-Pool = Annotated[str, typer.Option(metavar="none|avg|max|cls", help="One vector per image and level instead of a map.")]
+Pool = Annotated[
+    str,
+    typer.Option(
+        metavar="none|avg|max|cls",
+        help="One vector per image and level instead of a map; cls: of models with a class token.",
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(metavar="float32|float16|bfloat16", help="How features are stored, rounded to nearest even."),
@@ -59,17 +92,17 @@ Format = Annotated[
     ),
 ]
 ImagesPerShard = Annotated[
-    int | None, typer.Option(metavar="N", help="Inputs per shard; as many as make 64 MiB if not given.")
+    int | None, typer.Option(metavar="N", help="Inputs per shard; if not given, as many as make 64 MiB, at most 1024.")
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")]
 OnError = Annotated[
-    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run.")
+    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run (exit code 4).")
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Read images again that an earlier run could not read.")
 ]
 NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Pass over finished shards without taking their checksums.")
+    bool, typer.Option("--no-verify", help="Know finished shards by their size, not by their checksums.")
 ]
 Shard = Annotated[
     str,
@@ -78,8 +111,13 @@ Shard = Annotated[
         help="Do the K-th of N parts, from 1; all write to one FOLDER. auto: as Slurm, torchrun or Kubernetes tell.",
     ),
 ]
-Engine = Annotated[str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names.")]
+Engine = Annotated[
+    str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names, or one started here.")
+]
 Actors = Annotated[int, typer.Option(metavar="N", help="Models that run at once with --engine ray.")]
+Replace = Annotated[
+    bool, typer.Option("--force", help="Replace another export in FOLDER, and compute anew what is there of this one.")
+]
 Preview = Annotated[
     Path | None,
     typer.Option(

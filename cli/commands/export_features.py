@@ -1,4 +1,4 @@
-"""`zoo export-features`: multi-scale features of photographs, in shards with a manifest."""
+"""`zoo export-features`: multi-scale features of images, in shards with a manifest."""
 
 import os
 from pathlib import Path
@@ -34,6 +34,7 @@ from zoo.cli.export_options import (
     Pool,
     Precision,
     Preview,
+    Replace,
     RetryFailed,
     Scale,
     Shard,
@@ -44,7 +45,6 @@ from zoo.cli.export_options import (
     parse_values,
 )
 from zoo.cli.options import (
-    Force,
     InChans,
     Json,
     ModelName,
@@ -110,7 +110,7 @@ def export_features(
     preview: Preview = None,
     offline: Offline = False,
     timeout: Timeout = None,
-    force: Force = False,
+    force: Replace = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -120,7 +120,8 @@ def export_features(
     Reads photographs, TIFF and GeoTIFF of any number of bands, .npy, .npz, DICOM, and all of these in .tar archives.
     Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
     features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
-    be read are listed and passed over; the exit code is then 3. The same command again completes what was cut off.
+    be read are listed and passed over; the exit code is then 3, or 4 where not one can be read. The same command again
+    completes what was cut off.
 
     \b
     Examples:
