@@ -97,7 +97,7 @@ class ExportReport:
             "nonfinite_images": self.nonfinite_images,
             "levels": [asdict(level) for level in self.levels],
             "num_failed": self.num_failed,
-            "failed": [_without_empty(failure._asdict()) for failure in self.failed],
+            "failed": [{"id": name, **_reason(error, hint)} for name, error, hint in self.failed],
         }
 
 
@@ -189,7 +189,7 @@ def _export(
     item = plan.inputs[position]
     line = {"id": item.id, "source": item.source}
     if isinstance(result, ZooError):
-        return {**line, "status": "error", **_without_empty({"error": result.message, "hint": result.hint})}
+        return {**line, "status": "error", **_reason(result.message, result.hint)}
     row = position if writer.rows_are_inputs else len(rows)
     nonfinite = rows.append(position, item, result)
     return {
@@ -203,8 +203,8 @@ def _export(
     }
 
 
-def _without_empty(values: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in values.items() if value}
+def _reason(error: str, hint: str) -> dict[str, str]:
+    return {"error": error, "hint": hint} if hint else {"error": error}
 
 
 def _level_facts(plan: ExportPlan, level: Level) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `zoo export-features` makes of images that are none, and of what goes wrong meanwhile (E2 to E5, E10 to E12).
+"""What `zoo export-features` makes of images that are none, and of what goes wrong meanwhile (E2 to E6, E9 to E12).
 
 How each spelling of a fault is told is in the tests of the readers; here the command runs over bad inputs among good
 ones, and the features of the good ones are those of a plain loop over the model.
@@ -272,6 +272,34 @@ def test_e5_a_missing_library_is_named_with_its_extra(
     assert export(*words(four_weights, "x.tif")) == 4
     captured = capsys.readouterr()
     assert (captured.out, "zoo-cli[tiff]" in captured.err) == ("", True), captured.err
+    assert "zoo-cli[tiff]" in manifest()["x.tif"]["hint"]
+
+
+def test_e6_a_virtual_raster_is_refused_with_the_option_that_admits_it(
+    export: Callable[..., int], rgb_weights: Path, capsys: Any
+) -> None:
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{i}"><SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:1/x.tif'
+        f"</SourceFilename><SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand>"
+        for i in (1, 2, 3)
+    )
+    Path("x.vrt").write_text(f'<VRTDataset rasterXSize="64" rasterYSize="64">{bands}</VRTDataset>')
+    assert export(*words(rgb_weights, "x.vrt")) == 4
+    captured = capsys.readouterr()
+    assert (captured.out, "--allow-vrt" in captured.err) == ("", True), captured.err
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_e9_features_do_not_depend_on_the_number_of_threads(rgb_weights: Path, photos: Path, tmp_path: Path) -> None:
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        assert run_zoo(*words(rgb_weights, photos), "-o", threads, cwd=tmp_path, env=environment).code == 0
+    one, two = features(tmp_path / "1"), features(tmp_path / "2")
+    assert list(one) == list(two)
+    for name, maps in one.items():
+        np.testing.assert_allclose(two[name], maps, rtol=0, atol=1e-5 * max(1.0, np.abs(maps).max()))
 
 
 # ---------------------------------------------------------------- names, and files that vanish
