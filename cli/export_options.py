@@ -1,5 +1,6 @@
 """Options of `zoo export-features`. As in `options`, annotations are not postponed."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -126,11 +127,18 @@ Preview = Annotated[
 ]
 
 
-def parse_values(option: str, text: str) -> tuple[float, ...] | None:
-    """`"0.5,0.4"` as numbers; None where nothing was given. Raises UsageError that names the option."""
+def parse_values(option: str, text: str, *, zero: bool = True) -> tuple[float, ...] | None:
+    """`"0.5,0.4"` as numbers; None where nothing was given.
+
+    Raises UsageError that names the option for what is no number, infinite, or 0 where `zero` is not allowed.
+    """
     try:
-        return tuple(map(float, text.split(","))) if text else None
+        values = tuple(map(float, text.split(","))) if text else None
     except ValueError:
+        values = (math.nan,)
+    if values and not all(math.isfinite(value) and (zero or value) for value in values):
         raise UsageError(
-            f"{option} takes numbers with commas between them, found {text!r}.", hint="For example: 0.485,0.456,0.406"
-        ) from None
+            f"{option} takes numbers{'' if zero else ' other than 0'} with commas between them, found {text!r}.",
+            hint="For example: 0.485,0.456,0.406",
+        )
+    return values

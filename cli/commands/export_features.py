@@ -1,5 +1,6 @@
 """`zoo export-features`: multi-scale features of images, in shards with a manifest."""
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -145,6 +146,8 @@ def export_features(
     ):
         if value not in choices:
             raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")
+    if scale is not None and not 0 < scale < math.inf:
+        raise UsageError(f"--scale takes a number above 0, found {scale}.", hint="For example: --scale 10000")
     if stride is not None and tile is None:
         raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
     if engine == "ray" and "-" in (*(images or ()), from_file):
@@ -173,7 +176,7 @@ def export_features(
         ),
         transform=Transform(
             mean=parse_values("--mean", mean),
-            std=parse_values("--std", std),
+            std=parse_values("--std", std, zero=False),
             scale=scale,
             resize=not no_resize,
             nodata=nodata,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.core.build import create_model
+from zoo.core.errors import UsageError
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
@@ -40,6 +41,13 @@ class Transform(NamedTuple):
     resize: bool = True
     nodata: str = "mean"
     fast_decode: bool = False
+
+    def check_channels(self, in_chans: int) -> None:
+        """Raises UsageError where mean or std are given for another number of channels."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, in_chans):
+                expected = "1 value" if in_chans == 1 else f"1 value, or {in_chans} for the model's channels"
+                raise UsageError(f"--{name} takes {expected}, found {len(values)}.")
 
 
 _AS_CONFIGURED = Transform()
@@ -77,6 +85,7 @@ class ExportRequest:
             features_only=True,
             out_indices=self.out_indices,
         )
+        self.transform.check_channels(model.in_chans)
         preprocess = Preprocess.from_cfg(
             model.pretrained_cfg,
             in_chans=model.in_chans,
