@@ -53,7 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = golden("resnet")[MODEL]["keys"]
     for name, dtype, size in (("net", "F32", 4), ("half", "F16", 2)):
         tensors = {
-            key: ("I64", tuple(shape), bytes(8)) if kind == "int64" else (dtype, tuple(shape), bytes(size * prod(shape)))
+            key: ("I64", tuple(shape), bytes(8))
+            if kind == "int64"
+            else (dtype, tuple(shape), bytes(size * prod(shape)))
             for key, (shape, kind) in keys.items()
         }
         (folder / f"{name}.safetensors").write_bytes(weight_bytes(tensors, {"format": "pt"}))
