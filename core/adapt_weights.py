@@ -56,7 +56,7 @@ def adapt_weights(
     if weights is not None:
         cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
     require_weights(cfg)
-    with open_source(fetch(cfg), cfg, use_ema, max_header) as opened:
+    with open_fetched(fetch(cfg), cfg, use_ema, max_header) as opened:
         return adapt_source(opened, request, output)
 
 
@@ -92,7 +92,7 @@ def source_cfg(source: str) -> PretrainedCfg:
 
 
 @contextmanager
-def open_source(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
+def open_fetched(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
     """The tensors of a weight file, or of an index of shards, as they are stored; safetensors are not read yet."""
     path = os.fspath(file.path)
     # A local file's name says less than its digest, and the same content under another name gives the same bytes.

@@ -104,7 +104,7 @@ def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertR
 @contextmanager
 def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
     """The source's tensors as they are stored."""
-    from zoo.core.adapt_weights import open_source, source_cfg
+    from zoo.core.adapt_weights import open_fetched, source_cfg
     from zoo.core.registry import require_weights
     from zoo.core.safetensors_file import MAX_HEADER
     from zoo.weights_cache.download import fetch
@@ -113,7 +113,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
     # A config.json beside a foreign checkpoint is not timm's.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
-    with open_source(fetch(cfg), cfg, request.use_ema, MAX_HEADER) as opened:
+    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER) as opened:
         yield opened
 
 

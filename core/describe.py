@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.identify import architectures_of, num_classes_of
+from zoo.core.identify import architectures_of, architectures_of_other_size, num_classes_of, sizes_of
 from zoo.core.known_architectures import find_cfg
 from zoo.core.layouts.table import Table
 from zoo.core.records import PretrainedCfg
@@ -45,28 +45,35 @@ def describe(
 
     Raises InvalidInputError where they are not of the architecture that `cfg` names.
     """
-    names = architectures_of({name: tensor.shape for name, tensor in tensors.items()})
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    exact = architectures_of(shapes)
+    names = exact or architectures_of_other_size(shapes)
     architecture, model_args = _chosen([cfg.architecture] if cfg.architecture else names, table)
     notes = [] if cfg.architecture else [_told(architecture, names)]
     if not architecture:
         return Description(notes=tuple(notes))
-    if architecture not in names and names:
+    if architecture not in exact and exact:
         raise InvalidInputError(
             f"{source} does not hold the tensors of {architecture}.",
-            hint=f"It fits {' or '.join(names[:3])}.",
+            hint=f"It fits {' or '.join(exact[:3])}.",
             path=source,
         )
-    if not names:
+    known = find_cfg(architecture)
+    sizes = {} if exact else _other_sizes(known, tensors)
+    if sizes:
+        told = ", ".join(f"{key}={value}" for key, value in sizes.items())
+        notes.append(f"position embeddings or patches are those of {told}; a safetensors file says so")
+        cfg = replace(cfg, input_size=(cfg.input_size[0], *sizes["img_size"]), test_input_size=None)
+    elif not exact:
         notes.append(f"the names and shapes are not exactly those of {architecture}")
     if model_args:
         told = ", ".join(f"{key}={value}" for key, value in model_args.items())
         notes.append(f"the model computes with {told}, other than by default; a safetensors file says so")
-    known = find_cfg(architecture)
     if not cfg.has_weights or cfg.file:
         notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
         cfg = PretrainedCfg(
             architecture=known.architecture,
-            input_size=known.input_size,
+            input_size=(known.input_size[0], *sizes.get("img_size", known.input_size[1:])),
             fixed_input_size=known.fixed_input_size,
             first_conv=known.first_conv,
             classifier=known.classifier,
@@ -75,7 +82,17 @@ def describe(
         if table:
             cfg = replace(cfg, mean=table.mean, std=table.std)
     stem = find_stem(tensors, known, source)
-    return Description(adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), model_args, tuple(notes))
+    return Description(
+        adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), {**model_args, **sizes}, tuple(notes)
+    )
+
+
+def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
+    """Image and patch size to build the architecture with, where the tensors are those of another size and tell it."""
+    if known.architecture not in architectures_of_other_size({name: t.shape for name, t in tensors.items()}):
+        return {}
+    image, patch = sizes_of(known, "other size", tensors)
+    return {"img_size": image, "patch_size": patch[0]} if image and patch else {}
 
 
 def _chosen(names: list[str], table: Table | None) -> tuple[str, dict[str, Any]]:

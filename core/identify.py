@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -19,7 +22,9 @@ from zoo.core.stored_tensor import StoredTensor
 Shapes = Mapping[str, Sequence[int]]
 
 MAX_PREFIXES = 20
+_MOST_WRAPPERS = 4
 _MOST_PREFIX_TOKENS = 8
+_SEPARATOR = re.compile("[./]")
 
 
 class Identity(NamedTuple):
@@ -111,26 +116,57 @@ def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
 
     Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
     """
-    layout = detect_layout({name: tensor.shape for name, tensor in tensors.items()})
-    if layout is not None:
-        tensors = {tensor.name: tensor for tensor in to_timm(layout, tensors.values())}
+    prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
+    behind = cache(partial(_part, tensors))
     for match, architectures in (("exact", architectures_of), ("other size", architectures_of_other_size)):
         found: list[Identity] = []
-        for prefix in _prefixes(tensors):
+        for prefix in prefixes:
             if any(prefix.startswith(network.prefix) for network in found):
                 continue  # a layer of a network that was recognised
-            inside = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            names = architectures({name: t.shape for name, t in inside.items()})
+            part = behind(prefix)
+            names = architectures({name: tensor.shape for name, tensor in part.tensors.items()})
             if names:
-                share = len(inside) / len(tensors)
-                found.append(_described(tuple(names), match, layout or TIMM, prefix, share, inside))
+                found.append(_described(tuple(names), match, part))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
     return []
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
-    """What may stand before a network's own names: whatever precedes the name of some input layer."""
+class _Part(NamedTuple):
+    """The tensors behind a prefix, in timm's layout, which they may have been converted to."""
+
+    prefix: str
+    layout: str
+    share: float
+    tensors: Mapping[str, StoredTensor]
+
+
+def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
+    inside = {
+        name.removeprefix(prefix): tensor._replace(name=name.removeprefix(prefix))
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    share = len(inside) / len(tensors) if tensors else 0.0
+    layout = detect_layout({name: tensor.shape for name, tensor in inside.items()})
+    if layout is None:
+        return _Part(prefix, TIMM, share, inside)
+    try:
+        return _Part(prefix, layout, share, {tensor.name: tensor for tensor in to_timm(layout, inside.values())})
+    except InvalidInputError:
+        if not prefix:
+            raise
+        return _Part(prefix, TIMM, share, inside)  # the few names of a part may be those of a layout by chance
+
+
+def _wrappers(names: Iterable[str]) -> list[str]:
+    """The outer modules that hold the most tensors: one may be around a network whose names are not timm's."""
+    held = Counter(name[: end.end()] for name in names for end in islice(_SEPARATOR.finditer(name), _MOST_WRAPPERS))
+    return [prefix for prefix, _ in held.most_common(MAX_PREFIXES)]
+
+
+def _before_input_layers(names: Iterable[str]) -> list[str]:
+    """Whatever precedes the name of some architecture's input layer."""
     endings = {f"{layer}.weight" for layer in input_layer_names()}
     firsts = {ending.partition(".")[0] for ending in endings}
     found: dict[str, None] = {}
@@ -142,30 +178,23 @@ def _prefixes(names: Iterable[str]) -> list[str]:
     return sorted(found, key=len)[:MAX_PREFIXES]
 
 
-def _described(
-    names: tuple[str, ...],
-    match: str,
-    layout: str,
-    prefix: str,
-    share: float,
-    tensors: Mapping[str, StoredTensor],
-) -> Identity:
+def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
     from zoo.core.stem import find_stem
 
     cfg = find_cfg(names[0])
     try:
-        in_chans: int | None = find_stem(tensors, cfg, "the checkpoint").from_chans
+        in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint").from_chans
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
-    image, patch = _sizes(cfg, match, tensors)
+    image, patch = sizes_of(cfg, match, part.tensors)
     return Identity(
         architectures=names,
         match=match,
-        layout=layout,
-        prefix=prefix,
-        share=share,
+        layout=part.layout,
+        prefix=part.prefix,
+        share=part.share,
         in_chans=in_chans,
-        num_classes=num_classes_of(cfg, tensors),
+        num_classes=num_classes_of(cfg, part.tensors),
         image_size=image,
         patch_size=patch,
         adapted=in_chans not in (None, cfg.input_size[0]),
@@ -181,7 +210,7 @@ def num_classes_of(cfg: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> i
     return 0
 
 
-def _sizes(
+def sizes_of(
     cfg: PretrainedCfg, match: str, tensors: Mapping[str, StoredTensor]
 ) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Image and patch size, where the shapes of the tensors depend on them."""

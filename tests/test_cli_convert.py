@@ -154,6 +154,29 @@ def test_heads_come_from_the_architecture(tmp_path):
         assert np.array_equal(query.reshape(768, 768).T, ours.numpy())
 
 
+@pytest.mark.parametrize("layout", ["timm", "torchvision", "transformers"])
+def test_another_image_and_patch_size_is_told_and_built(tmp_path, layout):
+    theirs = create_model("vit_tiny_patch16_224", num_classes=5, in_chans=4, img_size=96, patch_size=8, seed=0).eval()
+    state = theirs.state_dict()
+    if layout != "timm":
+        state = tensors_of(from_timm(layout, stored_tensors(state)))
+    save_file(state, tmp_path / "theirs.safetensors")
+    words = ("--arch", "vit_tiny_patch16_224", "-o", tmp_path / "ours.safetensors")
+    report = done(tmp_path / "theirs.safetensors", *words)
+    assert (report["model_args"]["img_size"], report["model_args"]["patch_size"]) == ([96, 96], 8)
+    assert stated(tmp_path / "ours.safetensors")["input_size"] == [4, 96, 96]
+    ours = create_model("vit_tiny_patch16_224", checkpoint_path=tmp_path / "ours.safetensors").eval()
+    assert ours.pretrained_cfg["input_size"] == (4, 96, 96)
+    x = torch.randn(1, 4, 96, 96, generator=torch.Generator().manual_seed(0))
+    for module in [*ours.modules(), *theirs.modules()]:
+        if isinstance(module, torch.nn.LayerNorm):  # that of transformers has another epsilon
+            module.eps = 1e-6
+    with torch.inference_mode():
+        assert torch.allclose(ours(x), theirs(x), atol=1e-6)
+    if layout == "transformers":
+        assert zoo(tmp_path / "theirs.safetensors", "-o", tmp_path / "found.safetensors").stdout.count("_tiny_") == 1
+
+
 def test_a_file_of_zoos_own_keeps_what_it_says(theirs, tmp_path):
     done(theirs, "-o", tmp_path / "ours.safetensors")
     done(tmp_path / "ours.safetensors", "--dtype", "float16", "-o", tmp_path / "half.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from math import prod
 
 import pytest
@@ -12,8 +13,12 @@ from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import ExitCode
 from zoo.core.identify import identify
-from zoo.core.registry import families
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.known_architectures import find_cfg
+from zoo.core.layouts.engine import LAYOUTS, Matched, apply_from_timm, match, tables
+from zoo.core.layouts.table import Table
+from zoo.core.records import module_paths
+from zoo.core.registry import families, find_spec
+from zoo.core.stored_tensor import Computed, StoredTensor
 
 from golden import all_names, golden, smallest
 from weight_bytes import weight_bytes
@@ -121,3 +126,79 @@ def test_no_torch_is_needed(tmp_path):
         "sys.exit(code != [0, 0] or bool({'torch', 'numpy', 'huggingface_hub'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.DEVNULL).returncode == 0
+
+
+# ---------------------------------------------------------------- other ecosystems
+
+# Where their names are timm's, what else their files hold tells them apart.
+BESIDE = {("mae", "MAE"): "decoder_embed.weight", ("dino", "DINOv2"): "mask_token"}
+# Neighbouring stages of equal width, which names that count the blocks straight through do not tell apart.
+EQUAL_STAGES = ("mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv3_small_050")
+
+
+def all_tables():
+    return [
+        pytest.param(layout, table, id=f"{layout}-{number}")
+        for layout in LAYOUTS
+        for number, table in enumerate(tables(layout))
+    ]
+
+
+def in_their_names(layout: str, table: Table) -> tuple[str, str, Matched]:
+    """The smallest architecture that the table has names for, with its head or else without, and these names."""
+    wildcards = [wildcard for twins in table.twins for wildcard in twins.names.split()]
+    names = [
+        one for one in all_names() if any(fnmatchcase(one[1], w) for w in wildcards) and one[1] not in EQUAL_STAGES
+    ]
+    for family, name in sorted(names, key=lambda one: golden(one[0])[one[1]]["params"]):
+        shapes = {key: shape for key, (shape, _) in golden(family)[name]["keys"].items()}
+        heads = tuple(f"{path}." for path in module_paths(find_cfg(name).classifier))
+        for chosen in (shapes, {key: shape for key, shape in shapes.items() if not key.startswith(heads)}):
+            if not (matched := match(table, chosen, "timm")).misfits:
+                return family, name, matched
+    raise AssertionError(f"{layout} has no architecture for {table.family}")
+
+
+def theirs(family: str, name: str, matched: Matched, in_chans: int, num_classes: int, dtype: str):
+    """The architecture's tensors as their file would have them; matrices without their data, all else is zero."""
+    facts = golden(family)[name]
+    shapes = {key: tuple(shape) for key, (shape, _) in facts["keys"].items()}
+    shapes |= {key: (shape[0], in_chans, *shape[2:]) for key, shape in facts["in_chans_5"].items()}
+    shapes |= {key: (num_classes, *shape[1:]) for key, shape in facts["num_classes_17"].items()}
+    sizes = {key: prod(shape) * (2 if dtype == "F16" else 4) for key, shape in shapes.items()}
+    ours = {
+        key: StoredTensor(key, dtype, shape, Computed(sizes[key], lambda: ()) if len(shape) > 1 else bytes(sizes[key]))
+        for key, shape in shapes.items()
+    }
+    return apply_from_timm(matched, ours, getattr(find_spec(name)[1], "num_heads", 0))
+
+
+@pytest.mark.parametrize(("layout", "table"), all_tables())
+def test_a_network_of_another_ecosystem_in_a_wrapper(layout: str, table: Table):
+    family, name, matched = in_their_names(layout, table)
+    has_head = any(key in golden(family)[name]["num_classes_17"] for step in matched.steps for key in step.timm)
+    same_names = all(step.timm == step.theirs for step in matched.steps)
+    extra = BESIDE.get((layout, table.family), "")
+    beside = [StoredTensor(extra, "F32", (1, 1, 2), bytes(8))] if extra else []
+    for prefix, in_chans, num_classes, dtype in (
+        ("", 3, 1000, "F32"),
+        ("model.", 1, 17, "F16"),
+        ("backbone.", 25, 2, "F32"),
+        ("teacher.backbone.", 3, 1000, "F16"),
+    ):
+        stored = [*theirs(family, name, matched, in_chans, num_classes, dtype), *beside]
+        found = [tensor._replace(name=prefix + tensor.name) for tensor in stored]
+        best = identify({tensor.name: tensor for tensor in found})[0]
+        assert name in best.architectures
+        assert (best.layout, best.prefix) == ("timm" if same_names and not beside else layout, prefix)
+        assert (best.in_chans, best.adapted, best.match, best.share) == (in_chans, in_chans != 3, "exact", 1)
+        assert best.num_classes == (num_classes if has_head else 0)
+
+
+def test_a_part_with_a_name_of_another_ecosystem_is_no_network():
+    facts = golden("resnet")["resnet10t"]
+    found = tensors(facts, prefix="encoder.net.")
+    # VGG of torchvision has a layer of this name, of another shape.
+    found |= tensors({"keys": {"classifier.0.weight": ((64, 64), "float32")}}, prefix="decoder.")
+    best = identify(found)[0]
+    assert ("resnet10t" in best.architectures, best.layout, best.prefix) == (True, "timm", "encoder.net.")

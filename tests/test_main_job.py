@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def test_adapted_weights_classify_photographs(adapted, in_chans):
     assert model.in_chans == in_chans
     for photo, classes in EXPECTED.items():
         assert classify(model, photo, in_chans) in classes, photo
+
+
+@pytest.mark.parametrize("lite", ["lite0", "lite1", "lite2"])
+def test_a_converted_package_classifies(lite, tmp_path):
+    architecture = f"tf_efficientnet_{lite}"
+    package, _, name = zoo.get_pretrained_cfg(f"{architecture}.pypi_in1k").package.partition(":")
+    found = find_spec(package)
+    if found is None:
+        pytest.skip(f"{package} is not installed")
+    theirs, ours = Path(found.submodule_search_locations[0], name), tmp_path / "converted.safetensors"
+    assert theirs.suffix == ".pth"
+    words = ["convert", str(theirs), "-o", str(ours)]
+    subprocess.run([sys.executable, "-P", "-m", "zoo", *words], check=True, capture_output=True)
+    model = zoo.create_model(architecture, checkpoint_path=ours).eval()
+    assert model.pretrained_cfg["mean"] == zoo.get_pretrained_cfg(MODEL).mean  # Lite has another than EfficientNet
+    for photo, classes in EXPECTED.items():
+        assert classify(model, photo, 3) in classes, photo
 
 
 @pytest.mark.parametrize("lite", ["lite1", "lite2"])

@@ -63,6 +63,31 @@ def test_offline_no_request_is_made(hub, monkeypatch):
     assert hub.requests == []
 
 
+@pytest.fixture
+def restored(monkeypatch):
+    """Commands put their network options into the environment, which goes back to what it was."""
+    for name in ("HF_HUB_OFFLINE", "ZOO_TIMEOUT"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.parametrize("command", ["inspect", "identify"])
+def test_the_commands_stay_offline_when_told(hub, restored, command, capsys):
+    hub.files["owner/net/model.safetensors"] = HubFile(BODY)
+    assert errors.run(app, [command, "hf-hub:owner/net", "--offline"]) == ExitCode.NOT_FOUND
+    assert "offline" in capsys.readouterr().err
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("stalled", [0, 1])
+@pytest.mark.parametrize("command", ["inspect", "identify"])
+def test_the_commands_give_up_in_time(hub, restored, command, stalled, capsys):
+    # The header takes two requests; the time is for both.
+    hub.files["owner/net/model.safetensors"] = HubFile(BODY, stall=100 if stalled == 0 else 1 << 16, ranges=False)
+    assert errors.run(app, [command, "hf-hub:owner/net", "--timeout", "1"]) == ExitCode.NOT_FOUND
+    assert "the time allowed is over" in capsys.readouterr().err
+    assert hub.stalled.is_set()
+
+
 @pytest.mark.parametrize(
     ("files", "code", "sentence"),
     [

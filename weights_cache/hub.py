@@ -75,12 +75,12 @@ class HubPart(NamedTuple):
     size: int
 
 
-def hub_read(source: HubFile, start: int, count: int, *, timeout: float | None = None) -> HubPart:
+def hub_read(source: HubFile, start: int, count: int, *, until: float | None = None) -> HubPart:
     """Bytes `start` to `start + count` (fewer at the end) of the first file of a source that the Hub has.
 
-    A server that knows no ranges is read up to there. Raises as `hub_download`.
+    A server that knows no ranges is read up to there; `until` is a `deadline`. Raises as `hub_download`.
     """
-    with _bounded(source, deadline(timeout)):
+    with _bounded(source, until):
         return _first_file(source, lambda source, filename: _read_part(source, filename, start, count))
 
 

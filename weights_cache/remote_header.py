@@ -13,6 +13,7 @@ from zoo.core.safetensors_file import MAX_HEADER
 from zoo.weights_cache.download import is_offline
 from zoo.weights_cache.hub import hub_read
 from zoo.weights_cache.locate import hub_cache, hub_file
+from zoo.weights_cache.time_limit import deadline, default_timeout
 
 _FIRST = 1 << 16
 """Bytes of the first request: the whole header of most networks."""
@@ -24,7 +25,8 @@ _LENGTH = 8
 def remote_header(hub_id: str) -> Iterator[Path]:
     """A file with the header of a repository's safetensors file, as long as that one and empty where its data are.
 
-    A file that is in the cache is given itself, without a request.
+    A file that is in the cache is given itself, without a request. All requests together take no longer than
+    ZOO_TIMEOUT of the environment.
 
     Args:
         hub_id: `owner/name` or `owner/name@revision`.
@@ -43,7 +45,8 @@ def remote_header(hub_id: str) -> Iterator[Path]:
             f"{source.filenames[0]} of {source} is not in the cache {hub_cache()}, and zoo was told to stay offline.",
             hint="Run the command once with a network.",
         )
-    part = hub_read(source, 0, _FIRST)
+    until = deadline(default_timeout())
+    part = hub_read(source, 0, _FIRST, until=until)
     if not part.filename.endswith(".safetensors"):
         raise InvalidInputError(
             f"{source} has {part.filename}, of which no part can be read alone, and no safetensors file.",
@@ -52,7 +55,7 @@ def remote_header(hub_id: str) -> Iterator[Path]:
     length = _LENGTH + int.from_bytes(part.data[:_LENGTH], "little")
     data = part.data
     if len(data) < length <= min(part.size, _LENGTH + MAX_HEADER):
-        data += hub_read(source, len(data), length - len(data)).data
+        data += hub_read(source, len(data), length - len(data), until=until).data
     with tempfile.TemporaryDirectory(prefix="zoo-header-") as folder:
         path = Path(folder, part.filename)
         path.write_bytes(data[:length])

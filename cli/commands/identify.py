@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Quiet, Verbose
+from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def identify(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
+    offline: Offline = False,
+    timeout: Timeout = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -31,6 +33,7 @@ def identify(
       zoo identify unknown.safetensors --json
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    limit_network(offline=offline, timeout=timeout)
     from zoo.core.identify import identify as find
     from zoo.weights_cache.open_weights import open_source
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Quiet, Verbose
+from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network
 
 if TYPE_CHECKING:
     from zoo.core.stored_tensor import StoredTensor
@@ -18,6 +18,8 @@ def inspect(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
     stats: Annotated[bool, typer.Option("--stats", help="Read every tensor: mean, deviation, extremes, NaN.")] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Totals of each module instead of each tensor.")] = False,
+    offline: Offline = False,
+    timeout: Timeout = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -34,6 +36,7 @@ def inspect(
       zoo inspect hf-hub:timm/resnet34.a1_in1k --tree
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    limit_network(offline=offline, timeout=timeout)
     from zoo.weights_cache.open_weights import open_source
 
     with open_source(source) as opened:

@@ -6,6 +6,7 @@ Its weights come from TensorFlow and keep its padding and its epsilon: they are 
 from __future__ import annotations
 
 from zoo.core.layouts.table import Table, Twins
+from zoo.core.records import HALF
 
 _SQUEEZE_EXCITE = """
   se.conv_reduce.*               _se_reduce.*
@@ -34,4 +35,10 @@ blocks.{{s}}.{{b}}.            _blocks.{{s.b}}.
 classifier.*                   _fc.*
 """
 
-TABLES = (Table("EfficientNet", _EFFICIENTNET, (Twins("tf_efficientnet_*"),)),)
+_LITE = _EFFICIENTNET.replace(_SQUEEZE_EXCITE, "")
+
+TABLES = (
+    # First, because the other has a place for its tensors too.
+    Table("EfficientNet-Lite", _LITE, (Twins("tf_efficientnet_lite*"),), HALF, HALF),
+    Table("EfficientNet", _EFFICIENTNET, (Twins("tf_efficientnet_*"),)),
+)

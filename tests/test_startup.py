@@ -1,0 +1,84 @@
+"""What each command imports before it is needed: nothing that takes longer than the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from zoo.cli.app import COMMANDS
+
+from golden import golden, smallest
+from weight_bytes import weight_bytes
+
+HEAVY = ("torch", "PIL", "rich", "huggingface_hub")
+MODEL = smallest("resnet")
+PROGRAM = f"""
+import sys
+from zoo.cli.start import main
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join(sorted(set({HEAVY!r}) & set(sys.modules))))
+"""
+
+# What commands do without a model in memory and without a network.
+RUNS = [
+    ["--version"],
+    ["list"],
+    ["list", "--json"],
+    ["info", MODEL],
+    ["inspect", "net.safetensors"],
+    ["inspect", "net.safetensors", "--tree", "--json"],
+    ["identify", "net.safetensors"],
+    ["check", MODEL, "net.safetensors"],
+    ["diff", "net.safetensors", "net.safetensors"],
+    ["diff", "net.safetensors", "half.safetensors", "--tolerance", "1"],
+    ["convert", "net.safetensors", "--dtype", "float16", "--quiet", "-o", "converted.safetensors"],
+    ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "adapted.safetensors"],
+    ["cache", "list"],
+]
+COMPUTES = {"create", "export-features"}
+FETCHES = {"fetch", "lock", "bundle", "unbundle"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's weights, all zero, in single and in half precision."""
+    folder = tmp_path_factory.mktemp("startup")
+    keys = golden("resnet")[MODEL]["keys"]
+    for name, dtype, size in (("net", "F32", 4), ("half", "F16", 2)):
+        tensors = {
+            key: ("I64", tuple(shape), bytes(8))
+            if kind == "int64"
+            else (dtype, tuple(shape), bytes(size * prod(shape)))
+            for key, (shape, kind) in keys.items()
+        }
+        (folder / f"{name}.safetensors").write_bytes(weight_bytes(tensors, {"format": "pt"}))
+    return folder
+
+
+def assert_light(folder: Path, *words: str) -> None:
+    env = os.environ | {"HF_HOME": str(folder / "hub"), "COLUMNS": "100"}
+    command = [sys.executable, "-P", "-c", PROGRAM, *words]
+    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")  # where the program tells what was imported
+    assert run.stdout != ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(folder: Path, command: str):
+    assert_light(folder, command, "--help")
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
+    assert_light(folder, *words)
+
+
+def test_every_command_is_run_or_needs_a_model_or_a_network():
+    assert {words[0] for words in RUNS if words[0] in COMMANDS} | COMPUTES | FETCHES == set(COMMANDS)
