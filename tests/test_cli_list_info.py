@@ -238,7 +238,7 @@ def test_info_of_an_unknown_name(zoo: Zoo, name: str, sentence: str, hint: str):
         ("zoo info toynet_2.", {"toynet_2.a_in1k", "toynet_2.b_in1k"}),
         ("zoo list --family t", {"toynet"}),
         ("zoo list --sort p", {"params"}),
-        ("zoo l", {"list"}),
+        ("zoo l", {"list", "lock"}),
     ],
 )
 def test_bash_completion(typed: str, expected: set[str]):
