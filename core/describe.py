@@ -59,16 +59,14 @@ def describe(
             path=source,
         )
     known = find_cfg(architecture)
-    sizes = {} if exact else _other_sizes(known, tensors)
+    sizes = _other_sizes(known, tensors) if not exact and known.architecture in names else {}
     if sizes:
-        told = ", ".join(f"{key}={value}" for key, value in sizes.items())
-        notes.append(f"position embeddings or patches are those of {told}; a safetensors file says so")
+        notes.append(f"the sizes are those of {_listed(sizes)}; a safetensors file says so")
         cfg = replace(cfg, input_size=(cfg.input_size[0], *sizes["img_size"]), test_input_size=None)
     elif not exact:
         notes.append(f"the names and shapes are not exactly those of {architecture}")
     if model_args:
-        told = ", ".join(f"{key}={value}" for key, value in model_args.items())
-        notes.append(f"the model computes with {told}, other than by default; a safetensors file says so")
+        notes.append(f"the model computes with {_listed(model_args)}, not by default; a safetensors file says so")
     if not cfg.has_weights or cfg.file:
         notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
         cfg = PretrainedCfg(
@@ -88,11 +86,13 @@ def describe(
 
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
-    """Image and patch size to build the architecture with, where the tensors are those of another size and tell it."""
-    if known.architecture not in architectures_of_other_size({name: t.shape for name, t in tensors.items()}):
-        return {}
+    """Image and patch size to build the architecture with, where the shapes tell."""
     image, patch = sizes_of(known, "other size", tensors)
     return {"img_size": image, "patch_size": patch[0]} if image and patch else {}
+
+
+def _listed(model_args: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in model_args.items())
 
 
 def _chosen(names: list[str], table: Table | None) -> tuple[str, dict[str, Any]]:
