@@ -69,6 +69,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python -P bench/startup.py
 	$(BIN)/python -P bench/weights.py
 	$(BIN)/python -P bench/forward.py
+	$(BIN)/python -P bench/export.py
+	$(BIN)/python -P bench/export.py --memory
 
 clean:
 	rm -rf $(VENV) build demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache
