@@ -67,6 +67,10 @@ Precision = Annotated[
     str, typer.Option(metavar="float32|bfloat16|float16|auto", help="auto: bfloat16 where the device computes in it.")
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the model first; needs a C++ compiler on the CPU.")]
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="Compute the layers as they are, none joined: slower, the numbers of a plain loop."),
+]
 Workers = Annotated[
     int, typer.Option(metavar="N", help="Decode in N processes, which a damaged file cannot harm; 0: in threads.")
 ]

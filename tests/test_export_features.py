@@ -133,7 +133,7 @@ def test_levels_give_shape_and_stride(photos: Path, tmp_path: Path) -> None:
 def test_config_says_how_it_was_made(photos: Path, tmp_path: Path) -> None:
     export(photos, tmp_path / "out", model_facts={"architecture": "toy", "tag": "t"})
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    computing = {"device": "cpu", "precision": "float32", "folded_norms": 1}
+    computing = {"device": "cpu", "precision": "float32", "folded_norms": 1, "memory": "channels last"}
     assert config["model"] == {"architecture": "toy", "tag": "t", "in_chans": 3, "computing": computing}
     assert config["preprocessing"]["size"] == [32, 48]
     assert config["inputs"]["count"] == 14

@@ -115,7 +115,13 @@ class FeatureEngine:
 
     def to_dict(self) -> dict[str, Any]:
         """What decides the numbers that come out, as plain values for a `config.json`."""
-        return {"device": self.device.type, "precision": self.precision, "folded_norms": self.folded_norms}
+        order = "channels last" if self.memory_format is torch.channels_last else "channels first"
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "folded_norms": self.folded_norms,
+            "memory": order,
+        }
 
 
 def find_device(name: str) -> torch.device:
