@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("loaded", "cast", "adapted", "resized", "dropped", "missing", "unexpected", "wrong shape")
 FROM_FILE = frozenset(("loaded", "cast", "adapted", "resized"))
-_WRAPPERS = ("module.", "_orig_mod.")
 _FLOATS = frozenset(("F16", "BF16", "F32", "F64"))
 _RUNNING = (".running_mean", ".running_var")
 _COUNTER = ".num_batches_tracked"
@@ -265,22 +264,20 @@ def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str,
     """The file's names, without what wrappers put before them, and shapes as tensors without memory."""
     import torch
 
-    from zoo.core.save import DTYPE_NAMES
+    from zoo.weights_cache.checkpoint.state_dict import strip_prefixes
+    from zoo.weights_cache.read import TORCH_DTYPES
 
-    dtypes = {name: dtype for dtype, name in DTYPE_NAMES.items()}
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        key = name
-        while key.startswith(_WRAPPERS):
-            key = key.partition(".")[2]
+        key = strip_prefixes(name)
         if key in found:
             raise InvalidInputError(f"{path} holds {key[:80]!r} twice, with and without a prefix.", path=path)
-        if tensor.dtype not in dtypes:
+        if tensor.dtype not in TORCH_DTYPES:
             raise InvalidInputError(
                 f"{path}: tensor {name[:80]!r} has the dtype {tensor.dtype}, which no model of zoo has.", path=path
             )
         try:
-            found[key] = torch.empty(tensor.shape, dtype=dtypes[tensor.dtype], device="meta")
+            found[key] = torch.empty(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype], device="meta")
         except RuntimeError:  # empty, with other sizes that multiply to more than an address
             raise InvalidInputError(
                 f"{path}: tensor {name[:80]!r} has the shape {list(tensor.shape)}, which no model has.", path=path
@@ -307,6 +304,6 @@ def _outcomes(match: Match, found: Mapping[str, Tensor], wanted: Mapping[str, Te
 
 
 def _described(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
-    from zoo.core.save import DTYPE_NAMES
+    from zoo.weights_cache.read import TORCH_DTYPES
 
-    return DTYPE_NAMES[tensor.dtype], tuple(tensor.shape)
+    return next(name for name, dtype in TORCH_DTYPES.items() if dtype == tensor.dtype), tuple(tensor.shape)

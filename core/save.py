@@ -16,20 +16,12 @@ from zoo.core.records import PretrainedCfg
 from zoo.core.safetensors_writer import write_safetensors
 from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import adapted_cfg, weight_metadata
+from zoo.weights_cache.read import TORCH_DTYPES
 
 DTYPE_NAMES = {
-    torch.bool: "BOOL",
-    torch.uint8: "U8",
-    torch.int8: "I8",
-    torch.int16: "I16",
-    torch.int32: "I32",
-    torch.int64: "I64",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float32: "F32",
-    torch.float64: "F64",
+    TORCH_DTYPES[name]: name for name in ("BOOL", "U8", "I8", "I16", "I32", "I64", "F16", "BF16", "F32", "F64")
 }
-_DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+"""What zoo writes."""
 
 
 def stored_tensors(state_dict: Mapping[str, Tensor]) -> list[StoredTensor]:
@@ -57,7 +49,7 @@ def tensors_of(stored: Iterable[StoredTensor]) -> dict[str, Tensor]:
 
 
 def _tensor(stored: StoredTensor) -> Tensor:
-    dtype = _DTYPES[stored.dtype]
+    dtype = TORCH_DTYPES[stored.dtype]
     if not stored.nbytes:
         return torch.empty(stored.shape, dtype=dtype)
     data = stored.read()

@@ -14,13 +14,14 @@ from zoo.core.stored_tensor import Region, StoredTensor
 from zoo.weights_cache.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights_cache.checkpoint.state_dict import find_state_dict
 
-_DTYPES = {
+TORCH_DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "U16": torch.uint16, "I16": torch.int16,
     "U32": torch.uint32, "I32": torch.int32, "U64": torch.uint64, "I64": torch.int64,
     "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64, "C64": torch.complex64,
     "F8_E5M2": torch.float8_e5m2, "F8_E4M3": torch.float8_e4m3fn, "F8_E8M0": torch.float8_e8m0fnu,
     "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
 }  # fmt: skip
+"""Name of a stored type -> torch's type."""
 
 
 def read_state_dict(path: str | Path, *, use_ema: bool = True) -> dict[str, torch.Tensor]:
@@ -81,12 +82,12 @@ def _mapped(file: Checkpoint) -> dict[str, torch.Tensor]:
 
 
 def _tensor(tensor: StoredTensor, file: Checkpoint, whole: torch.UntypedStorage) -> torch.Tensor:
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in TORCH_DTYPES:
         raise InvalidInputError(
             f"{file.path}: tensor {tensor.name!r} has the dtype {tensor.dtype}, which zoo does not load.",
             path=file.path,
         )
-    dtype, data = _DTYPES[tensor.dtype], tensor.data
+    dtype, data = TORCH_DTYPES[tensor.dtype], tensor.data
     if not tensor.nbytes:
         return torch.empty(tensor.shape, dtype=dtype)
     # torch needs elements at multiples of their size.

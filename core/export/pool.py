@@ -10,8 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-
-POOLS = ("none", "avg", "max", "cls")
+from zoo.core.export.plan import POOLS
 
 
 def pool_map(values: Tensor, pool: str) -> Tensor:
