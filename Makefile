@@ -14,7 +14,7 @@ help:
 	@echo "make test-all  the same, every model's forward pass, and a Ray cluster"
 	@echo "make check     ruff, mypy, generated files up to date"
 	@echo "make format    format and fix what ruff can"
-	@echo "make index     rebuild core/index.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
+	@echo "make index     rebuild core/index.json and core/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
 	@echo "make bench     print timing ratios measured in one run"
 	@echo "make clean     remove the environment and build products"

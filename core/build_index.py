@@ -1,14 +1,15 @@
-"""Make core/index.json from the registry rows: the facts that take a model to measure.
+"""Make core/index.json and the rows of core/layer_digests.json from the registry: what it takes a model to measure.
 
-python -m zoo.core.build_index                write it
-python -m zoo.core.build_index FAMILY ...     measure these families only, keep what it says of the others
-python -m zoo.core.build_index --check        say whether it is up to date
+python -m zoo.core.build_index                write them
+python -m zoo.core.build_index FAMILY ...     measure these families only, keep what they say of the others
+python -m zoo.core.build_index --check        say whether they are up to date
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +20,18 @@ from zoo.core.build import create_model
 from zoo.core.errors import UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.identify import size_free
+from zoo.core.known_architectures import known_names
 from zoo.core.line_table import LineTable, render_line_table
 from zoo.core.records import module_paths
 from zoo.core.registry import UNTRAINED
+from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Facts of one architecture, measured on the meta device: nothing is allocated.
+def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of one architecture in the index and in the table of layers.
 
-    `macs` are the multiply-accumulates of one image at the default input size.
+    Measured on the meta device: nothing is allocated. `macs` are the multiply-accumulates of one image at the default
+    input size.
     """
     cfgs = registry.cfgs_by_tag(name)
     cfg = next(iter(cfgs.values()))
@@ -51,33 +55,40 @@ def measure(name: str) -> dict[str, Any]:
     free = size_free(family, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
-    return measured
+    return measured, {"layers": layer_digests(shapes, *layers)}
 
 
-def build(families: Sequence[str] = ()) -> str:
-    """The whole index as text: `families` measured (default: all), of the others what the index says already.
+def build(families: Sequence[str] = ()) -> dict[Path, str]:
+    """The text of both files: `families` measured (default: all), of the others what the files say already.
 
-    Raises UsageError for a family that there is none of.
+    The lines of architectures that zoo knows and does not build are kept. Raises UsageError for a family that there is
+    none of.
     """
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
         raise UsageError(f"There is no family {unknown[0]!r}; there are {', '.join(registry.families())}.")
-    measured = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION) if families else {}
-    return render_line_table(
-        registry.INDEX_SECTION,
-        {
-            name: measured[name] if name in measured and family not in families else measure(name)
-            for family in registry.families()
-            for name in registry.variants(family)
-        },
-    )
+    written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
+    digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
+    rows: dict[str, dict[str, Any]] = {}
+    layers = {name: digests[name] for name in known_names() if name in digests}
+    for family in registry.families():
+        for name in registry.variants(family):
+            if families and family not in families and name in written and name in digests:
+                rows[name], layers[name] = written[name], digests[name]
+            else:
+                rows[name], layers[name] = measure(name)
+    return {
+        registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
+        DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
+    }
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`[FAMILY ...]` writes the index; `--check` exits with 1 where it is not what a new one would be."""
+    """`[FAMILY ...]` writes the files; `--check` exits with 1 where they are not what new ones would be."""
     if "--check" in arguments:
-        return int(not registry.INDEX_PATH.exists() or registry.INDEX_PATH.read_text() != build())
-    registry.INDEX_PATH.write_text(build(arguments))
+        return int(any(not path.exists() or path.read_text() != text for path, text in build().items()))
+    for path, text in build(arguments).items():
+        path.write_text(text)
     return 0
 
 

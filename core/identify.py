@@ -17,6 +17,7 @@ from zoo.core.layouts.engine import TIMM, detect_layout, to_timm
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
 from zoo.core.resize_families import PATCH_KERNELS, RULES
+from zoo.core.similar_architectures import MOST_GUESSES, find_similar
 from zoo.core.stored_tensor import StoredTensor
 
 Shapes = Mapping[str, Sequence[int]]
@@ -32,10 +33,12 @@ class Identity(NamedTuple):
 
     Args:
         architectures: those whose tensors have these names and shapes; several where only the mathematics differ.
-        match: "exact", or "other size": position embeddings or patches of another image or patch size.
+        match: "exact", "other size" (position embeddings or patches of another image or patch size), or "similar": a
+            guess, the architecture has layers that the checkpoint lacks, or the other way round.
         layout: the ecosystem whose names these are: "timm", or one of `zoo.core.layouts`.
         prefix: before the names of the network's tensors, e.g. `backbone.`.
         share: of the checkpoint's tensors, those that are the network's.
+        coverage: of the architecture's layers without classifiers, those that are here; 1 unless it is a guess.
         in_chans: channels of the input layers; None where the architecture has none to adapt.
         num_classes: rows of the classifier, 0 where there is none.
         image_size, patch_size: height and width in pixels, where the shapes tell; else None.
@@ -47,6 +50,7 @@ class Identity(NamedTuple):
     layout: str
     prefix: str
     share: float
+    coverage: float
     in_chans: int | None
     num_classes: int
     image_size: tuple[int, int] | None
@@ -112,24 +116,33 @@ def _possible_layers(shapes: Shapes) -> Iterator[tuple[tuple[str, ...], tuple[st
 
 
 def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
-    """What a checkpoint may be, the best first; empty where no architecture has its tensors.
+    """What a checkpoint may be, the best first; guesses where it is exactly none; empty where nothing is near.
 
     Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
     """
     prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
-    behind = cache(partial(_part, tensors))
+    parts = cache(partial(_part, tensors))
     for match, architectures in (("exact", architectures_of), ("other size", architectures_of_other_size)):
         found: list[Identity] = []
         for prefix in prefixes:
             if any(prefix.startswith(network.prefix) for network in found):
                 continue  # a layer of a network that was recognised
-            part = behind(prefix)
-            names = architectures({name: tensor.shape for name, tensor in part.tensors.items()})
+            part = parts(prefix)
+            names = architectures(part.shapes)
             if names:
                 found.append(_described(tuple(names), match, part))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
-    return []
+    return _guesses(map(parts, prefixes))
+
+
+def _guesses(parts: Iterable[_Part]) -> list[Identity]:
+    found = [(similar, part) for part in parts for similar in find_similar(part.shapes)]
+    found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
+    return [
+        _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)
+        for similar, part in found[:MOST_GUESSES]
+    ]
 
 
 class _Part(NamedTuple):
@@ -139,6 +152,11 @@ class _Part(NamedTuple):
     layout: str
     share: float
     tensors: Mapping[str, StoredTensor]
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
 def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
@@ -193,6 +211,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
         layout=part.layout,
         prefix=part.prefix,
         share=part.share,
+        coverage=1.0,
         in_chans=in_chans,
         num_classes=num_classes_of(cfg, part.tensors),
         image_size=image,

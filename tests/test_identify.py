@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -13,11 +14,13 @@ from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import ExitCode
 from zoo.core.identify import identify
-from zoo.core.known_architectures import find_cfg
+from zoo.core.known_architectures import find_cfg, known_names
 from zoo.core.layouts.engine import LAYOUTS, Matched, apply_from_timm, match, tables
 from zoo.core.layouts.table import Table
+from zoo.core.line_table import LineTable
 from zoo.core.records import module_paths
 from zoo.core.registry import families, find_spec
+from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 from zoo.core.stored_tensor import Computed, StoredTensor
 
 from golden import all_names, golden, smallest
@@ -81,7 +84,7 @@ def test_another_head_or_lost_tensors(family: str):
     facts = golden(family)[smallest(family)]
     found = tensors(facts)
     extra = found | {"decode_head.conv.weight": StoredTensor("decode_head.conv.weight", "F32", (1, 2, 3, 3), b"")}
-    assert identify(extra) == []
+    assert {guess.match for guess in identify(extra)} == {"similar"}
     inside = {f"encoder.{name}": tensor for name, tensor in found.items()} | {
         name: tensor for name, tensor in extra.items() if name.startswith("decode_head")
     }
@@ -89,6 +92,35 @@ def test_another_head_or_lost_tensors(family: str):
     assert smallest(family) in best.architectures
     assert best.prefix == "encoder."
     assert best.share == pytest.approx(len(found) / (len(found) + 1))
+
+
+@pytest.mark.parametrize(("family", "name"), all_names())
+def test_the_layers_of_every_architecture_are_known(family: str, name: str):
+    spec = find_spec(name)[1]
+    shapes = {key: shape for key, (shape, _) in golden(family)[name]["keys"].items()}
+    layers = layer_digests(shapes, module_paths(spec.first_conv), module_paths(spec.classifier))
+    assert LineTable(DIGESTS_PATH, DIGESTS_SECTION)[name]["layers"] == layers
+
+
+def test_the_layers_of_architectures_that_zoo_cannot_build_are_known():
+    assert set(LineTable(DIGESTS_PATH, DIGESTS_SECTION)) == {*known_names(), *(name for _, name in all_names())}
+
+
+@pytest.mark.parametrize("family", families())
+def test_a_checkpoint_that_is_no_architecture_gets_ranked_guesses(family: str):
+    name = smallest(family)
+    found = tensors(golden(family)[name], changes=("in_chans_5", "num_classes_17"), prefix="model.", dtype="F16")
+    layers = {key.rpartition(".")[0] for key in found}
+    heads = tuple(f"model.{path}" for path in module_paths(find_cfg(name).classifier))
+    lost = sorted(layer for layer in layers if not layer.startswith(heads))[len(layers) // 2]
+    left = {key: tensor for key, tensor in found.items() if key.rpartition(".")[0] != lost}
+    guesses = identify(left | tensors({"keys": {"adapter.weight": ((8, 8), "float32")}}, prefix="model."))
+    assert same_tensors(family, name) <= set(guesses[0].architectures)
+    best = guesses[0]
+    assert (best.match, best.prefix, best.in_chans is None or best.adapted) == ("similar", "model.", True)
+    without_head = len({layer for layer in layers if not layer.startswith(heads)})
+    assert best.coverage == pytest.approx((without_head - 1) / without_head)
+    assert best.num_classes in (17, 0)
 
 
 def test_nothing_is_recognised_in_other_tensors():
@@ -114,6 +146,21 @@ def test_the_command_says_that_it_knows_nothing_like_it(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "no architecture" in captured.err
+
+
+def test_the_command_guesses_and_fails(tmp_path, capsys):
+    path = tmp_path / "changed.safetensors"
+    facts = golden("resnet")["resnet10t"]
+    keys = {key: fact for key, fact in facts["keys"].items() if not key.startswith("layer3.0.conv2")}
+    path.write_bytes(sized({"keys": keys}))
+    assert errors.run(app, ["identify", str(path)]) == ExitCode.INVALID_INPUT
+    captured = capsys.readouterr()
+    assert captured.out.split()[:2] == ["resnet10t", "match=similar"]
+    assert "nearest is resnet10t" in captured.err
+    assert f"zoo check resnet10t {path}" in captured.err
+    assert errors.run(app, ["identify", str(path), "--json"]) == ExitCode.INVALID_INPUT
+    best = json.loads(capsys.readouterr().out)["candidates"][0]
+    assert (best["architectures"], best["match"]) == (["resnet10t"], "similar")
 
 
 def test_no_torch_is_needed(tmp_path):

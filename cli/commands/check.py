@@ -74,6 +74,8 @@ def _hint(report: "CheckReport") -> str:
     found = report.identity
     if found and (found.prefix or report.model_name.partition(".")[0] not in found.architectures):
         prefix = f" with {found.prefix} before them" if found.prefix else ""
+        if found.match == "similar":
+            return f"Its names{prefix} and shapes are nearest to {found.architectures[0]}'s."
         return f"Its names{prefix} and shapes are those of {' and '.join(found.architectures[:3])}."
     return (
         "Name the model that the file was made for, or what may differ: --allow-missing, --allow-unexpected,"

@@ -1,6 +1,6 @@
 """`zoo identify`: which architecture a weight file is of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,8 +24,9 @@ def identify(
     """Say which architecture a weight file is of, from the names and shapes of its tensors alone.
 
     Prints one line for each answer, the best first: architecture (several where only the mathematics differ), whose
-    names it uses, input channels, classes, and image and patch size where the shapes tell. Exit code 4 where no known
-    architecture has these tensors.
+    names it uses, input channels, classes, and image and patch size where the shapes tell. Where no known architecture
+    has exactly these tensors, the nearest are printed (match=similar, with the share of their layers that the file
+    has), and the exit code is 4.
 
     \b
     Examples:
@@ -40,16 +41,25 @@ def identify(
     with open_source(source) as opened:
         found = find(opened.tensors)
         stated = _stated(opened.metadata)
-    if not found:
-        raise InvalidInputError(
-            f"{source} holds the tensors of no architecture that zoo knows.",
-            hint=f"Its metadata says {stated}." if stated else f"`zoo inspect {source}` shows its tensors.",
-            path=source,
-        )
-    if json:
+    if found and json:
         output.document({"source": source, "stated": stated, "candidates": [one.to_dict() for one in found]})
     else:
         output.lines(map(_as_line, found))
+    if not found or found[0].match == "similar":
+        nearest = f"; nearest is {found[0].architectures[0]}" if found else ""
+        raise InvalidInputError(
+            f"{source} holds the tensors of no architecture that zoo knows{nearest}.",
+            hint=f"Its metadata says {stated}." if stated else _where_to_look(source, found),
+            path=source,
+        )
+
+
+def _where_to_look(source: str, found: Sequence["Identity"]) -> str:
+    from zoo.core.registry import is_model
+
+    if found and is_model(found[0].architectures[0]):
+        return f"`zoo check {found[0].architectures[0]} {source}` shows which tensors differ."
+    return f"`zoo inspect {source}` shows its tensors."
 
 
 def _stated(metadata: Mapping[str, str]) -> str:
@@ -64,6 +74,7 @@ def _stated(metadata: Mapping[str, str]) -> str:
 def _as_line(one: "Identity") -> str:
     facts = {
         "match": one.match.replace(" ", "-"),
+        "coverage": None if one.match != "similar" else f"{one.coverage:.3f}",
         "layout": one.layout,
         "in_chans": one.in_chans,
         "num_classes": one.num_classes,

@@ -1,5 +1,7 @@
 """Write core/known_architectures.json: the facts of the architectures that zoo cannot build yet, as timm states them.
 
+Their lines of core/layer_digests.json too; `zoo.core.build_index` writes those of the others.
+
     pip install timm==1.0.31 torchvision pyyaml
     PYTHONPATH=tests python -P -m golden.make_known                 every family
     PYTHONPATH=tests python -P -m golden.make_known beit vgg        these anew, the others as they are
@@ -17,6 +19,7 @@ from zoo.core.known_architectures import KNOWN_PATH, KNOWN_SECTION
 from zoo.core.line_table import LineTable, render_line_table
 from zoo.core.records import Weights, module_paths
 from zoo.core.registry import UNTRAINED
+from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 CHANNELS_FIRST = {"gemma4_vit"}
 """Families whose linear patch embedding reads (channel, row, column); the other linear ones read the channel last."""
@@ -61,7 +64,7 @@ def tag_row(name, tag, cfg, stride):
     }
     for key in ("input_size", "test_input_size", "min_input_size"):
         values[key] = short_size(getattr(cfg, key))
-    for key in Weights.__dataclass_fields__.keys() - values.keys() - DERIVED:
+    for key in set(Weights._fields) - values.keys() - DERIVED:
         found = getattr(cfg, key, None)
         values[key] = getattr(COMMON, key) if found is None else found
     return {
@@ -89,7 +92,8 @@ def every_classifier(stated, shapes, num_classes):
     return found
 
 
-def architecture_row(name, family):
+def architecture_rows(name, family):
+    """The architecture's rows of the two tables."""
     import timm
     import torch
 
@@ -102,7 +106,8 @@ def architecture_row(name, family):
     for cfg in cfgs:
         assert (cfg.first_conv, cfg.classifier) == (cfgs[0].first_conv, cfgs[0].classifier), name
     stride = pool_stride(cfgs)
-    return {
+    layers = module_paths(first_conv), classifier
+    row = {
         "family": family,
         "first_conv": one_or_list(first_conv),
         "classifier": one_or_list(classifier),
@@ -110,13 +115,14 @@ def architecture_row(name, family):
         "channels_first": family in CHANNELS_FIRST,
         "num_features": model.num_features,
         "pool_stride": stride,
-        "fingerprint": fingerprint(shapes, module_paths(first_conv), classifier),
+        "fingerprint": fingerprint(shapes, *layers),
         "tags": {cfg.tag or UNTRAINED: tag_row(name, cfg.tag or UNTRAINED, cfg, stride) for cfg in cfgs},
     }
+    return row, {"layers": layer_digests(shapes, *layers)}
 
 
 def main(arguments):
-    rows = dict(LineTable(KNOWN_PATH, KNOWN_SECTION))
+    rows, digests = dict(LineTable(KNOWN_PATH, KNOWN_SECTION)), dict(LineTable(DIGESTS_PATH, DIGESTS_SECTION))
     built = rows_of_zoo()
     if arguments != ["--prune"]:
         import timm
@@ -125,10 +131,13 @@ def main(arguments):
         for family in arguments or timm.list_modules():
             names[family] = [name for name in timm.list_models(module=family) if name not in built]
         for family, members in names.items():
-            rows |= {name: architecture_row(name, family) for name in members}
+            for name in members:
+                rows[name], digests[name] = architecture_rows(name, family)
             sys.stderr.write(f"{family}: {len(members)}\n")
     unbuilt = {name: row for name, row in rows.items() if name not in built}
     KNOWN_PATH.write_text(render_line_table(KNOWN_SECTION, unbuilt))
+    named = {name: row for name, row in digests.items() if name in built or name in unbuilt}
+    DIGESTS_PATH.write_text(render_line_table(DIGESTS_SECTION, named))
 
 
 if __name__ == "__main__":
