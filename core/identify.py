@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zoo.core.errors import InvalidInputError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.known_architectures import family_of, find_cfg, input_layer_names, known_with_fingerprint, task_layers
-from zoo.core.layouts.engine import TIMM, detect_layout, to_timm
+from zoo.core.layouts.engine import TIMM, detect_layout, nearest_to_timm, to_timm
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
 from zoo.core.resize_families import PATCH_KERNELS, RULES
@@ -137,7 +137,7 @@ def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
 
 
 def _guesses(parts: Iterable[_Part]) -> list[Identity]:
-    found = [(similar, part) for part in parts for similar in find_similar(part.shapes)]
+    found = [(similar, part) for part in map(_nearest_layout, parts) for similar in find_similar(part.shapes)]
     found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
     return [
         _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)
@@ -175,6 +175,13 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
         if not prefix:
             raise
         return _Part(prefix, TIMM, share, inside)  # the few names of a part may be those of a layout by chance
+
+
+def _nearest_layout(part: _Part) -> _Part:
+    if part.layout != TIMM:
+        return part
+    layout, tensors = nearest_to_timm(part.tensors)
+    return part._replace(layout=layout, tensors=tensors)
 
 
 def _wrappers(names: Iterable[str]) -> list[str]:

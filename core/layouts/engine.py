@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple
 
@@ -16,11 +17,24 @@ from zoo.core.layouts.pattern import Bindings
 from zoo.core.layouts.table import Group, Row, Shapes, Side, Table, parse
 from zoo.core.stored_tensor import StoredTensor
 
-LAYOUTS = ("torchvision", "efficientnet_pytorch", "transformers", "open_clip", "dino", "mae", "augreg", "big_vision")
+LAYOUTS = (
+    "torchvision",
+    "torchvision_dotted",
+    "efficientnet_pytorch",
+    "transformers",
+    "open_clip",
+    "dino",
+    "mae",
+    "augreg",
+    "big_vision",
+)
 """Each a module of this package."""
 
 TIMM = "timm"
 """The layout that all others are tables to."""
+
+# So many names tell whether a table is worth matching with all.
+_SAMPLE = 8
 
 
 class Step(NamedTuple):
@@ -87,6 +101,34 @@ def detect_layout(shapes: Shapes) -> str | None:
             if not found.misfits:
                 return None if all(step.timm == step.theirs for step in found.steps) else layout
     return None
+
+
+def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[str, StoredTensor]]:
+    """A checkpoint that no layout has a place for all of, as far as the nearest one has: for guesses at what it is.
+
+    Returns:
+        The layout and the tensors, those that it knows with timm's names and shapes; `TIMM` and the tensors as they
+        are where no layout knows most of them.
+    """
+    names = list(tensors)
+    sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)] if names else []
+    found: list[tuple[str, Matched]] = []
+    for layout in LAYOUTS:
+        for table in tables(layout):
+            if sum(_may_have_row(table, name) for name in sample) <= _SAMPLE // 2:
+                continue
+            matched = match(table, _shapes(tensors), "theirs")
+            if 2 * matched.misfits < len(names):
+                found.append((layout, matched))
+    if not found:
+        return TIMM, tensors
+    layout, matched = min(found, key=lambda one: one[1].misfits)
+    made = {name: tensors[name] for name in matched.unknown}
+    for step in matched.steps:
+        if all(name in tensors for name in step.theirs) and not isinstance(step.row.operation, Derived):
+            with suppress(InvalidInputError):  # of another shape than its name says
+                made.update((one.name, one) for one in apply_to_timm(matched._replace(steps=[step]), tensors))
+    return layout, made
 
 
 def _may_have_row(table: Table, name: str) -> bool:

@@ -1,0 +1,22 @@
+"""torchvision's published files of DenseNets: the names of its layers are from when a module's name could have dots.
+
+https://download.pytorch.org/models/densenet121-a639ec97.pth and its like; torchvision renames them as it loads them.
+"""
+
+from __future__ import annotations
+
+from zoo.core.layouts.table import Table, Twins
+
+_DENSENET = """
+features.conv0.*               features.conv0.*
+features.norm{k}.*             features.norm{k}.*
+features.denseblock{s}.denselayer{b}.      features.denseblock{s}.denselayer{b}.
+  norm{k}.*                      norm.{k}.*
+  conv{k}.*                      conv.{k}.*
+features.transition{s}.        features.transition{s}.
+  norm.*                         norm.*
+  conv.*                         conv.*
+classifier.*                   classifier.*
+"""
+
+TABLES = (Table("DenseNet", _DENSENET, (Twins("densenet*"),)),)
