@@ -206,6 +206,8 @@ def row_shape(row: Row) -> tuple[int, ...]:
     match row.operation:
         case operations.Transposed(axes):
             return tuple(range(2, 2 + len(axes)))
+        case operations.Led(axes):
+            return (1,) * axes + (6,)
         case operations.Trailed(axes):
             return (6,) + (1,) * axes
         case operations.Unfolded(kernel):

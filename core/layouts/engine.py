@@ -22,6 +22,7 @@ LAYOUTS = (
     "torchvision_dotted",
     "efficientnet_pytorch",
     "transformers",
+    "transformers_5",
     "open_clip",
     "dino",
     "mae",

@@ -62,6 +62,18 @@ class Batched(NamedTuple):
         return tensor._replace(shape=tensor.shape[self.axes :])
 
 
+class Led(NamedTuple):
+    """They have `axes` more axes of length one in front."""
+
+    axes: int
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        return Batched(self.axes).from_timm(tensor, 0)
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return Batched(self.axes).to_timm(tensor)
+
+
 class Trailed(NamedTuple):
     """They have `axes` more axes of length one at the end."""
 
@@ -188,6 +200,7 @@ DERIVED: Mapping[str, Callable[[str, StoredTensor], StoredTensor]] = {
 OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
     "transpose": Transposed,
     "batched": lambda numbers: Batched(*numbers),
+    "led": lambda numbers: Led(*numbers),
     "trailed": lambda numbers: Trailed(*numbers),
     "unfold": Unfolded,
     "parts": Parts,
