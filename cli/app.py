@@ -27,10 +27,14 @@ Exit codes:
 
 
 class Command(NamedTuple):
-    """Where a command is: a function of a module of `zoo.cli.commands`, or a Typer app with commands of its own."""
+    """Where a command is: a function of a module of `zoo.cli.commands`, or a Typer app with commands of its own.
+
+    The summary is its line in `zoo --help`, which so need not import it.
+    """
 
     module: str
     function: str
+    summary: str
     settings: Mapping[str, Any] = {}
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
@@ -39,27 +43,27 @@ class Command(NamedTuple):
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)  # type: ignore[return-value]
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command(name, context_settings=dict(self.settings))(found)
+        alone.command(name, short_help=self.summary, context_settings=dict(self.settings))(found)
         return typer.main.get_command(alone)  # type: ignore[return-value]
 
 
 COMMANDS = {
     # A stray word after `zoo list` is a pattern that the shell expanded: the command says so.
-    "list": Command("list", "list_models", {"allow_extra_args": True}),
-    "info": Command("info", "info"),
-    "inspect": Command("inspect", "inspect"),
-    "identify": Command("identify", "identify"),
-    "create": Command("create", "create"),
-    "adapt-weights": Command("adapt_weights", "adapt_weights"),
-    "convert": Command("convert", "convert"),
-    "check": Command("check", "check"),
-    "diff": Command("diff", "diff"),
-    "export-features": Command("export_features", "export_features"),
-    "fetch": Command("fetch", "fetch"),
-    "lock": Command("lock", "lock"),
-    "bundle": Command("bundle", "bundle"),
-    "unbundle": Command("bundle", "unbundle"),
-    "cache": Command("cache", "cache"),
+    "list": Command("list", "list_models", "List the models that zoo builds.", {"allow_extra_args": True}),
+    "info": Command("info", "info", "Show a model: size, default config, feature levels, tags."),
+    "inspect": Command("inspect", "inspect", "Show what a weight file holds."),
+    "identify": Command("identify", "identify", "Say which architecture a weight file is of."),
+    "create": Command("create", "create", "Build a model and write its weights."),
+    "adapt-weights": Command("adapt_weights", "adapt_weights", "Fit weights to any number of input channels."),
+    "convert": Command("convert", "convert", "Bring weights into another key layout, dtype or format."),
+    "check": Command("check", "check", "Tell whether a weight file would load into a model."),
+    "diff": Command("diff", "diff", "Compare two weight files, and say what explains it."),
+    "export-features": Command("export_features", "export_features", "Write a model's features of images."),
+    "fetch": Command("fetch", "fetch", "Bring published weights into the cache."),
+    "lock": Command("lock", "lock", "Write down which bytes the names of weights stand for."),
+    "bundle": Command("bundle", "bundle", "Pack weights for a machine without network."),
+    "unbundle": Command("bundle", "unbundle", "Put the weights of a bundle into the cache."),
+    "cache": Command("cache", "cache", "List, check and clean the caches of weights."),
 }
 
 
@@ -82,6 +86,13 @@ class Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = LoadedOnDemand()  # type: ignore[assignment]
+
+    def list_commands(self, _context: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
 
 
 app = typer.Typer(

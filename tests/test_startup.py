@@ -75,6 +75,17 @@ def test_the_help_of_a_command_imports_nothing_heavy(folder: Path, command: str)
     assert_light(folder, command, "--help")
 
 
+def test_the_list_of_commands_imports_none_of_them():
+    program = (
+        "import sys; from zoo.cli import errors; from zoo.cli.app import app; code = errors.run(app, ['--help']);"
+        "sys.exit(code or any(name.startswith('zoo.cli.commands.') for name in sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    shown = [line.split()[0] for line in run.stdout.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    assert shown[: len(COMMANDS)] == list(COMMANDS)
+
+
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
     assert_light(folder, *words)
