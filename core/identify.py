@@ -23,6 +23,8 @@ from zoo.core.stored_tensor import StoredTensor
 Shapes = Mapping[str, Sequence[int]]
 
 MAX_PREFIXES = 20
+# The largest architecture has a sixth of it: nothing is like a checkpoint with more, and to look would take long.
+_MOST_TENSORS_TO_GUESS = 20_000
 _MOST_WRAPPERS = 4
 _MOST_PREFIX_TOKENS = 8
 _SEPARATOR = re.compile("[./]")
@@ -133,7 +135,7 @@ def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
                 found.append(_described(tuple(names), match, part))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
-    return _guesses(map(parts, prefixes))
+    return _guesses(map(parts, prefixes)) if len(tensors) <= _MOST_TENSORS_TO_GUESS else []
 
 
 def _guesses(parts: Iterable[_Part]) -> list[Identity]:
@@ -170,7 +172,9 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
     if layout is None:
         return _Part(prefix, TIMM, share, inside)
     try:
-        return _Part(prefix, layout, share, {tensor.name: tensor for tensor in to_timm(layout, inside.values())})
+        return _Part(
+            prefix, layout, share, {tensor.name: tensor for tensor in to_timm(layout, inside.values(), read=False)}
+        )
     except InvalidInputError:
         if not prefix:
             raise

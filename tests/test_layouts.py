@@ -17,7 +17,7 @@ from zoo.core.layouts.pattern import Pattern
 from zoo.core.layouts.table import Group, Row, parse
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_tensor import Computed, StoredTensor
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.read import read_state_dict
 
@@ -352,6 +352,18 @@ def test_an_index_that_says_something_of_its_own_is_not_lost():
         to_timm("torchvision", [table, index])
     sound = window_index(f"{block}_index", table)
     assert content(from_timm("torchvision", to_timm("torchvision", [table, sound]))) == content([table, sound])
+
+
+def test_identify_reads_no_values():
+    """Of a file on the Hub there are none: what torchvision's Swin derives from its windows reads as zeros."""
+    shapes = golden("swin_transformer")["swin_tiny_patch4_window7_224"]["keys"]
+    sizes = {key: 4 * int(np.prod(shape)) for key, (shape, _) in shapes.items()}
+    timm = [StoredTensor(key, "F32", tuple(shapes[key][0]), Computed(size, lambda: ())) for key, size in sizes.items()]
+    theirs = {tensor.name: tensor for tensor in from_timm("torchvision", timm)}
+    index = "features.1.0.attn.relative_position_index"
+    theirs[index] = theirs[index]._replace(data=bytes(49 * 49 * 8))
+    best = identify(theirs)[0]
+    assert (best.layout, best.match, best.architectures) == ("torchvision", "exact", ("swin_tiny_patch4_window7_224",))
 
 
 def test_what_is_dropped_is_told():

@@ -166,13 +166,15 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
     raise InvalidInputError(f"Two tensors would be called {closest.clashing[0][:80]!r}.", hint=hint)
 
 
-def to_timm(layout: str, tensors: Iterable[StoredTensor]) -> list[StoredTensor]:
+def to_timm(layout: str, tensors: Iterable[StoredTensor], *, read: bool = True) -> list[StoredTensor]:
     """The tensors with timm's names and shapes; bytes are read only where they move within a tensor.
+
+    A tensor that should follow from another is compared with it, unless nothing may be read.
 
     Raises as `match_layout`, and InvalidInputError for a tensor whose shape is not what its name says.
     """
     found = {tensor.name: tensor for tensor in tensors}
-    return apply_to_timm(match_layout(layout, _shapes(found), "theirs"), found)
+    return apply_to_timm(match_layout(layout, _shapes(found), "theirs"), found, read=read)
 
 
 def from_timm(layout: str, tensors: Iterable[StoredTensor], num_heads: int = 0) -> list[StoredTensor]:
@@ -181,7 +183,7 @@ def from_timm(layout: str, tensors: Iterable[StoredTensor], num_heads: int = 0) 
     return apply_from_timm(match_layout(layout, _shapes(found), "timm"), found, num_heads)
 
 
-def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor]) -> list[StoredTensor]:
+def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor], *, read: bool = True) -> list[StoredTensor]:
     """`to_timm` where the table has been matched."""
     made: dict[str, StoredTensor] = {}
     for timm, theirs, row, source in matched.steps:
@@ -192,7 +194,8 @@ def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor]) -> list
             whole = joined(theirs[0], [operation.to_timm(tensors[name]) for name in theirs], [1] * len(theirs))
             made.update((part.name, part) for part in split(whole, timm, row.shares))
         elif theirs:
-            operation.check(tensors[theirs[0]], tensors[source])
+            if read:
+                operation.check(tensors[theirs[0]], tensors[source])
         else:
             made[timm[0]] = operation.values(timm[0], made[source])
     return list(made.values())
