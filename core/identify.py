@@ -172,13 +172,12 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
     if layout is None:
         return _Part(prefix, TIMM, share, inside)
     try:
-        return _Part(
-            prefix, layout, share, {tensor.name: tensor for tensor in to_timm(layout, inside.values(), read=False)}
-        )
+        renamed = to_timm(layout, inside.values(), read=False)
     except InvalidInputError:
         if not prefix:
             raise
         return _Part(prefix, TIMM, share, inside)  # the few names of a part may be those of a layout by chance
+    return _Part(prefix, layout, share, {tensor.name: tensor for tensor in renamed})
 
 
 def _nearest_layout(part: _Part) -> _Part:
