@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.layouts.engine import to_timm
+from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors, tensors_of
@@ -142,8 +142,8 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
     if problems := match.problems():
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
-            hint="Build the model that the file was made for, or name what may be missing (allow_missing in the"
-            " library).",
+            hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
+            or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
             path=source,
         )
     fitted = {key: _fit(key, state_dict[key], match).to(wanted[key].dtype) for key in match.used}

@@ -171,7 +171,9 @@ def _plan_resizes(
     family = _family(model)
     if not isinstance(model, ImageModel) or model.img_size is None:
         return {}
-    kernel = wanted.get(PATCH_KERNELS.get(family, ""), ())
+    # A file without the patch embedding fits in no size; that it is missing is told with what else is.
+    patches = PATCH_KERNELS.get(family, "")
+    kernel = wanted.get(patches, ()) if patches in shapes else ()
     return plan_resizes(
         family,
         shapes,

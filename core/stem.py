@@ -134,7 +134,10 @@ def _missing_hint(tensors: Mapping[str, StoredTensor], name: str) -> str:
     for found in tensors:
         if found.endswith(f".{name}"):
             return f"Its names have a prefix: pass --strip-prefix {found.removesuffix(name)[:80]}"
-    return "Name the architecture that the file was made for, or the layer with --input-layer."
+    from zoo.core.layouts.engine import convert_hint, detect_layout
+
+    layout = detect_layout({key: tensor.shape for key, tensor in tensors.items()})
+    return convert_hint(layout) or "Name the architecture that the file was made for, or the layer with --input-layer."
 
 
 def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str, ...], str]:

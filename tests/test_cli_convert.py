@@ -154,6 +154,24 @@ def test_heads_come_from_the_architecture(tmp_path):
         assert np.array_equal(query.reshape(768, 768).T, ours.numpy())
 
 
+@pytest.mark.parametrize("command", [
+    ["check", "{model}", "{file}"],
+    ["create", "{model}", "--weights", "{file}", "-o", "{out}"],
+    ["adapt-weights", "{model}", "--weights", "{file}", "--in-chans", "5", "-o", "{out}"],
+], ids=lambda words: words[0])  # fmt: skip
+@pytest.mark.parametrize(("model", "layout"), [
+    ("vit_tiny_patch16_224", "transformers"), ("vit_tiny_patch16_224", "torchvision"),
+    ("mobilenetv3_small_100", "torchvision"),
+])  # fmt: skip
+def test_commands_that_need_timms_names_send_a_foreign_file_here(command, model, layout, tmp_path, capsys):
+    theirs = tensors_of(from_timm(layout, stored_tensors(create_model(model).state_dict())))
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    places = {"model": model, "file": tmp_path / "theirs.safetensors", "out": tmp_path / "out.safetensors"}
+    assert errors.run(app, [word.format(**places) for word in command]) == 4
+    assert f"Its names are those of {layout}: `zoo convert` gives a file timm's." in capsys.readouterr().err
+    assert not places["out"].exists()
+
+
 @pytest.mark.parametrize("layout", ["timm", "torchvision", "transformers"])
 def test_another_image_and_patch_size_is_told_and_built(tmp_path, layout):
     theirs = create_model("vit_tiny_patch16_224", num_classes=5, in_chans=4, img_size=96, patch_size=8, seed=0).eval()

@@ -71,7 +71,11 @@ def check(
 
 
 def _hint(report: "CheckReport") -> str:
+    from zoo.core.layouts.engine import convert_hint
+
     found = report.identity
+    if found and found.match != "similar" and (hint := convert_hint(found.layout)):
+        return hint
     if found and (found.prefix or report.model_name.partition(".")[0] not in found.architectures):
         prefix = f" with {found.prefix} before them" if found.prefix else ""
         if found.match == "similar":

@@ -104,6 +104,11 @@ def detect_layout(shapes: Shapes) -> str | None:
     return None
 
 
+def convert_hint(layout: str | None) -> str:
+    """What to do with a checkpoint that was expected in timm's layout; "" where it has no other."""
+    return "" if layout in (None, TIMM) else f"Its names are those of {layout}: `zoo convert` gives a file timm's."
+
+
 def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[str, StoredTensor]]:
     """A checkpoint that no layout has a place for all of, as far as the nearest one has: for guesses at what it is.
 
