@@ -255,9 +255,10 @@ def _matched(
         allow_unexpected=request.allow_unexpected,
         new_classifier=request.num_classes is not None,
     )
-    found = repair_keys(model, tensors)
+    found, unused = repair_keys(model, tensors)
     match = match_weights(model, found, checkpoint_cfg(model, cfg.input_size[1:]), options)
-    return tuple(_outcomes(match, found, model.state_dict())), match.problems()
+    dropped = (TensorCheck(key, "dropped", *_described(tensors[key]), *_NO_TENSOR, allowed=True) for key in unused)
+    return (*_outcomes(match, found, model.state_dict()), *dropped), match.problems()
 
 
 def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:

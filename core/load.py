@@ -137,7 +137,7 @@ def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) ->
 
 def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedCfg, options: LoadOptions) -> LoadReport:
     wanted = model.state_dict()
-    state_dict = repair_keys(model, state_dict)
+    state_dict, unused = repair_keys(model, state_dict)
     match = match_weights(model, state_dict, cfg, options)
     if problems := match.problems():
         raise InvalidInputError(
@@ -157,7 +157,7 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
         loaded=len(fitted),
         resized=tuple(match.resizes),
         adapted=tuple(match.mixings),
-        dropped=(*match.dropped, *match.unexpected),
+        dropped=(*unused, *match.dropped, *match.unexpected),
         initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
     )
     if isinstance(model, ImageModel):

@@ -150,11 +150,17 @@ def _is_any_of(key: str, patterns: Sequence[str]) -> bool:
 # ---------------------------------------------------------------- the family's part
 
 
-def repair_keys(model: nn.Module, state_dict: StateDict) -> StateDict:
-    """The family's own repair of published files whose keys differ (its `repair_keys`), where it has one."""
-    family = _family(model)
-    repair = getattr(import_module(f"zoo.models.{family}"), "repair_keys", None) if family else None
-    return repair(state_dict, model) if callable(repair) else state_dict
+def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tuple[str, ...]]:
+    """What the family does with published files whose keys differ from the model's.
+
+    Returns the tensors by the model's keys (the family's `repair_keys`), and the keys of those that the model has no
+    place for, as a file is known to have them (its `unused_keys`).
+    """
+    family = import_module(f"zoo.models.{_family(model)}") if _family(model) else None
+    unused: set[str] = getattr(family, "unused_keys", lambda _keys, _model: set())(state_dict.keys(), model)
+    used = {key: value for key, value in state_dict.items() if key not in unused}
+    repaired = getattr(family, "repair_keys", lambda tensors, _model: tensors)(used, model)
+    return repaired, tuple(key for key in state_dict if key in unused)
 
 
 def _family(model: nn.Module) -> str:

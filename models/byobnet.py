@@ -7,7 +7,7 @@ attention: SE (arXiv:1709.01507), ECA (arXiv:1910.03151), GC (arXiv:1904.11492),
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Collection, Iterator, MutableMapping
 from math import sqrt
 from typing import Any
 
@@ -217,11 +217,14 @@ CLIP_KEYS: KeyTable = {
 }
 
 
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: ByobNet) -> MutableMapping[str, Tensor]:
-    """CLIP's own files hold an image tower under `visual.`; the rest of them is no part of the model."""
-    if "visual.conv1.weight" not in state_dict:
-        return state_dict
-    tower = {key: value for key, value in state_dict.items() if key.startswith("visual.")}
-    if not isinstance(model, AttentionPooledByobNet):
-        tower = {key: value for key, value in tower.items() if not key.startswith("visual.attnpool.")}
-    return rename_keys(tower, CLIP_KEYS)
+def unused_keys(keys: Collection[str], model: ByobNet) -> set[str]:
+    """Of CLIP's own files, which hold an image tower under `visual.`: the rest."""
+    if "visual.conv1.weight" not in keys:
+        return set()
+    pool = () if isinstance(model, AttentionPooledByobNet) else ("visual.attnpool.",)
+    return {key for key in keys if not key.startswith("visual.") or key.startswith(pool)}
+
+
+def repair_keys(state_dict: MutableMapping[str, Tensor], model: ByobNet) -> MutableMapping[str, Tensor]:  # noqa: ARG001
+    """Rename the image tower of CLIP's own files."""
+    return rename_keys(state_dict, CLIP_KEYS) if "visual.conv1.weight" in state_dict else state_dict

@@ -6,7 +6,7 @@ Liu et al., A ConvNet for the 2020s (arXiv:2201.03545); Woo et al., ConvNeXt V2 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Collection, Iterator, MutableMapping
 
 import torch
 import torch.nn as nn
@@ -184,19 +184,25 @@ CLIP_KEYS: KeyTable = {
 }
 
 
+def unused_keys(keys: Collection[str], model: ConvNeXt) -> set[str]:  # noqa: ARG001
+    """The text tower beside an image tower of open_clip's; the heads of a distillation in the authors' files."""
+    if any(key.startswith("visual.trunk.") for key in keys):
+        return {key for key in keys if not key.startswith("visual.")}
+    if any(key.startswith("downsample_layers.") for key in keys):
+        return {key for key in keys if key.startswith(("projectors.", "norms."))}
+    return set()
+
+
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
     """Keys of the authors' files and of open_clip's towers as this model's; others are left as they are."""
     if any(key.startswith("visual.trunk.") for key in state_dict):
-        tower = {key: value for key, value in state_dict.items() if key.startswith("visual.")}
-        repaired = rename_keys(tower, CLIP_KEYS)
+        repaired = rename_keys(state_dict, CLIP_KEYS)
         projection = repaired.get("head.fc.weight")
         if projection is not None:
             repaired.setdefault("head.fc.bias", projection.new_zeros(len(projection)))
         return repaired
     if any(key.startswith("downsample_layers.") for key in state_dict):
-        # Heads of a distillation are no part of the model.
-        trunk = {k: v for k, v in state_dict.items() if not k.startswith(("projectors.", "norms."))}
-        state_dict = _reshaped(rename_keys(trunk, AUTHORS_KEYS), model)
+        state_dict = _reshaped(rename_keys(state_dict, AUTHORS_KEYS), model)
     return _with_final_norm(state_dict, model)
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from zoo.core.errors import UsageError
 from zoo.core.registry import family_attributes
 from zoo.models.layers.pool import TokenPool
-from zoo.models.vision_transformer import VisionTransformer, repair_keys
+from zoo.models.vision_transformer import VisionTransformer, repair_keys, unused_keys
 
-__all__ = ["VisionTransformer", "VisionTransformerDistilled", "repair_keys"]
+__all__ = ["VisionTransformer", "VisionTransformerDistilled", "repair_keys", "unused_keys"]
 __getattr__ = family_attributes("deit")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch.nn as nn
@@ -216,8 +216,6 @@ class InceptionV3(ImageModel):
             nn.init.trunc_normal_(module.weight, std=std)
 
 
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:
-    """Leave out the auxiliary classifier, which torchvision's file has, where the model has none."""
-    if getattr(model, "aux_logits", False):
-        return state_dict
-    return {key: value for key, value in state_dict.items() if not key.startswith("AuxLogits.")}
+def unused_keys(keys: Collection[str], model: nn.Module) -> set[str]:
+    """The auxiliary classifier, which torchvision's file has, where the model has none."""
+    return set() if getattr(model, "aux_logits", False) else {key for key in keys if key.startswith("AuxLogits.")}

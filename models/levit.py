@@ -8,7 +8,7 @@ tokens (N, T, C) with linear layers, one on maps (N, C, H, W) with pointwise con
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from math import prod
 from typing import Any
 
@@ -314,6 +314,6 @@ class Levit(ImageModel):
             nn.init.zeros_(module.get_parameter("proj.ln.bn.weight"))
 
 
-def repair_keys(state_dict: Mapping[str, Tensor], model: Levit) -> dict[str, Tensor]:  # noqa: ARG001
-    """Published files may hold the indices of the biases, which follow from the size."""
-    return {key: value for key, value in state_dict.items() if not key.endswith("attention_bias_idxs")}
+def unused_keys(keys: Collection[str], model: Levit) -> set[str]:  # noqa: ARG001
+    """The indices of the biases, which follow from the size."""
+    return {key for key in keys if key.endswith("attention_bias_idxs")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 import torch.nn as nn
@@ -258,16 +258,16 @@ class SwinTransformer(ImageModel):
                 nn.init.zeros_(module.bias)
 
 
-def repair_keys(state_dict: Mapping[str, Tensor], model: SwinTransformer) -> dict[str, Tensor]:  # noqa: ARG001
-    """The names of the authors' files.
+def unused_keys(keys: Collection[str], model: SwinTransformer) -> set[str]:  # noqa: ARG001
+    """What follows from the sizes of image and window."""
+    return {key for key in keys if key.endswith(("relative_position_index", "attn_mask"))}
 
-    They hold constants, name a stage's downsampling with the stage before it, and the classifier `head`.
-    """
+
+def repair_keys(state_dict: Mapping[str, Tensor], model: SwinTransformer) -> dict[str, Tensor]:  # noqa: ARG001
+    """The names of the authors' files, where the stage before counts the downsampling as its own."""
     theirs = "layers.0.downsample.reduction.weight" in state_dict
     repaired = {}
     for key, value in state_dict.items():
-        if key.endswith(("relative_position_index", "attn_mask")):
-            continue
         if theirs:
             key = re.sub(r"^layers\.(\d+)\.downsample", lambda stage: f"layers.{int(stage[1]) + 1}.downsample", key)
             key = re.sub(r"^head\.", "head.fc.", key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 
 import torch
 import torch.nn as nn
@@ -53,12 +53,13 @@ NOT_USED = re.compile(r"(opt/target/)?pre_logits[./].*|mask_token")
 """Of pretraining only: the layer before its classifier, the token of masked patches."""
 
 
-def repair_keys(state_dict: StateDict, model: nn.Module) -> StateDict:
-    """Bring Google's arrays, DINOv2's and DeiT III's tensors into the model's keys; others stay as they are.
+def unused_keys(keys: Collection[str], model: nn.Module) -> set[str]:  # noqa: ARG001
+    """What only served pretraining."""
+    return set(filter(NOT_USED.fullmatch, keys))
 
-    Layers that only served pretraining are left out.
-    """
-    state_dict = {key: value for key, value in state_dict.items() if not NOT_USED.fullmatch(key)}
+
+def repair_keys(state_dict: StateDict, model: nn.Module) -> StateDict:
+    """Bring Google's arrays, DINOv2's and DeiT III's tensors into the model's keys; others stay as they are."""
     if any(key.endswith("embedding/kernel") for key in state_dict):
         state_dict = _from_arrays(state_dict)
     if "register_tokens" in state_dict:

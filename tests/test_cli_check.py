@@ -97,6 +97,15 @@ FILES: dict[str, Callable[[State], State]] = {
 }
 
 
+def test_what_a_published_file_holds_beside_the_model_is_told(zoo: Zoo):
+    """The token of masked patches, which pretrained vision transformers keep."""
+    state = create_model("test_vit", seed=0).state_dict()
+    path = saved({**state, "mask_token": torch.zeros(1, 64)})
+    found = zoo("check", "test_vit", path, "--json")
+    assert (found.returncode, found.outcomes()) == (0, {"mask_token": "dropped"})
+    assert create_model("test_vit", checkpoint_path=path).load_report.dropped == ("mask_token",)
+
+
 @pytest.mark.parametrize("options", [{}, {"in_chans": 4}, {"num_classes": 7}, {"num_classes": 0}], ids=str)
 @pytest.mark.parametrize("change", FILES)
 def test_a_file_fits_where_it_loads(zoo: Zoo, state: State, change: str, options: dict[str, int]):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.core.match_weights import repair_keys
 from zoo.core.resize_positions import resize_bias_table
 from zoo.models.layers.window import (
     MASKED,
@@ -16,7 +17,6 @@ from zoo.models.layers.window import (
     shifted_window_mask,
 )
 from zoo.models.levit import distance_indices
-from zoo.models.swin_transformer import repair_keys
 
 TINY = "swin_tiny_patch4_window7_224"
 SMALL = {"embed_dim": 32, "depths": (2, 2), "num_heads": (1, 2)}
@@ -70,9 +70,11 @@ def test_the_authors_names_become_ours():
         "layers.0.blocks.0.attn.relative_position_index": torch.ones(1),
         "head.weight": torch.ones(1),
     }
-    assert sorted(repair_keys(theirs, model)) == ["head.fc.weight", "layers.1.downsample.reduction.weight"]
+    repaired, unused = repair_keys(model, theirs)
+    assert sorted(repaired) == ["head.fc.weight", "layers.1.downsample.reduction.weight"]
+    assert unused == ("layers.0.blocks.1.attn_mask", "layers.0.blocks.0.attn.relative_position_index")
     ours = {"layers.1.downsample.reduction.weight": torch.ones(1), "head.fc.weight": torch.ones(1)}
-    assert repair_keys(ours, model) == ours
+    assert repair_keys(model, ours) == (ours, ())
 
 
 @pytest.mark.parametrize(
