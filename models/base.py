@@ -69,13 +69,12 @@ def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
 class ImageModel(nn.Module):
     """Base of all families: image (N, C, H, W) -> logits (N, num_classes).
 
-    A family's constructor takes its spec and these keywords, and sets `num_features` (channels that reach the head)
-    and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module`,
+    A family's constructor takes its spec and these keywords, and sets `spec`, `num_features` (channels that reach the
+    head) and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module`,
     `feature_map`, `make_pool` and `make_head`. Parameters of its own, outside any module, get their initial values in
     its `reset_parameters`.
     """
 
-    classifier_path: str | tuple[str, ...] = "fc"
     head_parts: tuple[str, ...] = ("global_pool",)
     """Modules besides the classifier that belong to the head, not to the trunk."""
     default_out_indices: int | Sequence[int] | None = None
@@ -262,7 +261,7 @@ class ImageModel(nn.Module):
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        A `classifier_path` of two parts puts the classifier into a module `head`, which is created if need be.
+        A path of two parts puts the classifier into a module `head`, which is created if need be.
         """
         self.check_head(global_pool)
         self.global_pool = self.make_pool(global_pool)
@@ -279,8 +278,8 @@ class ImageModel(nn.Module):
 
     @property
     def classifier_paths(self) -> tuple[str, ...]:
-        """Module paths of the classifiers, for a family that has several."""
-        return module_paths(self.classifier_path)
+        """Module paths of the classifiers: one, or several for a family that has them."""
+        return module_paths(self.spec.classifier)
 
     def get_classifier(self) -> Any:
         """The classifier; the tuple of them where there are several."""

@@ -64,7 +64,6 @@ class ByobNet(DilatedConvNet):
     """Stem, stages of blocks, a 1x1 convolution, pooling, classifier `head.fc`."""
 
     spec: ByobNetSpec
-    classifier_path = "head.fc"
     head: Any
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
@@ -168,7 +167,6 @@ class ByobNet(DilatedConvNet):
 class AttentionPooledByobNet(ByobNet):
     """A byobnet that pools by attention, classifier `head.proj`. `global_pool` is 'token', or '' for maps."""
 
-    classifier_path = "head.proj"
     spec: AttentionPooledSpec
 
     def __init__(

@@ -68,7 +68,6 @@ class ConvNeXt(DilatedConvNet):
     """Stem, four stages, pooling, norm, classifier `head.fc`; with `head_norm_first` the norm is before pooling."""
 
     spec: ConvNeXtSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

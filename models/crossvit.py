@@ -127,8 +127,6 @@ class CrossVit(ImageModel):
         drop_path_rate: stochastic depth of the last block.
     """
 
-    classifier_path = ("head.0", "head.1")
-
     def __init__(
         self,
         spec: CrossVitSpec,

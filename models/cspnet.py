@@ -225,7 +225,6 @@ class CspNet(DilatedConvNet):
     """Stem, stages, pooling, classifier `head.fc`."""
 
     spec: CspNetSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

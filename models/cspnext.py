@@ -94,7 +94,6 @@ class CspNext(DilatedConvNet):
     """
 
     spec: CspNextSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

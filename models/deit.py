@@ -27,7 +27,6 @@ class VisionTransformerDistilled(VisionTransformer):
     against the labels and one against the teacher (arXiv:2012.12877, section 4).
     """
 
-    classifier_path = ("head", "head_dist")
     prefix_names = ("cls_token", "dist_token")
     distilled_training = False
 

@@ -78,8 +78,6 @@ class DenseNet(ImageModel):
         memory_efficient: start with gradient checkpointing (arXiv:1707.06990).
     """
 
-    classifier_path = "classifier"
-
     def __init__(
         self,
         spec: DenseNetSpec,

@@ -28,7 +28,6 @@ class EfficientNet(DilatedConvNet):
     """Stem, stages of blocks, a pointwise convolution, pooling, classifier `classifier`."""
 
     spec: EfficientNetSpec
-    classifier_path = "classifier"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

@@ -85,7 +85,6 @@ class InceptionResnetV2(ConvNet):
     """Stem, three stages of residual blocks of parallel branches, a 1x1, pooling, classifier `classif`."""
 
     spec: InceptionResnetV2Spec
-    classifier_path = "classif"
     num_features = 1536
 
     def build(self) -> None:

@@ -154,8 +154,6 @@ class InceptionV3(ImageModel):
         aux_logits: build the auxiliary classifier.
     """
 
-    classifier_path = "fc"
-
     def __init__(
         self,
         spec: InceptionV3Spec,

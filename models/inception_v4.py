@@ -108,7 +108,6 @@ class InceptionV4(ConvNet):
     """Stem, three stages of blocks of parallel branches, pooling, classifier `last_linear`."""
 
     spec: InceptionV4Spec
-    classifier_path = "last_linear"
     num_features = 1536
 
     def build(self) -> None:

@@ -232,7 +232,6 @@ class Levit(ImageModel):
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
-        self.classifier_path = ("head", "head_dist") if spec.distilled else "head"
         self.distilled_training = False
         self.img_size = as_pair(spec.img_size)
         stride = self._make_stem(spec, in_chans)
@@ -268,6 +267,11 @@ class Levit(ImageModel):
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
             self.map_sizes[prod(size)] = size
             in_channels = channels
+
+    @property
+    def classifier_paths(self) -> tuple[str, ...]:
+        """Each is a norm and a linear layer; the spec names the linear one."""
+        return tuple(path.removesuffix(".linear") for path in super().classifier_paths)
 
     def make_classifier(self) -> nn.Module:
         if not self.num_classes:

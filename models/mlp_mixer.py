@@ -152,8 +152,6 @@ class MlpMixer(TokenModel):
         proj_drop_rate, drop_path_rate: dropout within, stochastic depth of every block.
     """
 
-    classifier_path = "head"
-
     def __init__(
         self,
         spec: MlpMixerSpec,

@@ -153,7 +153,6 @@ class NormFreeNet(DilatedConvNet):
     """Stem, four stages, an optional 1x1 convolution, activation, pooling, classifier `head.fc`."""
 
     spec: NfNetSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

@@ -131,7 +131,6 @@ class RegNet(DilatedConvNet):
     """Stem, four stages `s1`..`s4`, an optional 1x1 convolution, pooling, classifier `head.fc`."""
 
     spec: RegNetSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

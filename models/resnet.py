@@ -190,8 +190,6 @@ class ResNet(ImageModel):
             block, DropBlock rate of the last two stages.
     """
 
-    classifier_path = "fc"
-
     def __init__(
         self,
         block: ResNetSpec | type[BasicBlock] | type[Bottleneck],

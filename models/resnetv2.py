@@ -148,7 +148,6 @@ class ResNetV2(DilatedConvNet):
     """Stem, four stages, norm, pooling, classifier `head.fc`."""
 
     spec: ResNetV2Spec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans

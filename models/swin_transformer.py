@@ -175,8 +175,6 @@ class SwinTransformer(ImageModel):
         drop_path_rate: stochastic depth of the last block.
     """
 
-    classifier_path = "head.fc"
-
     def __init__(
         self,
         spec: SwinTransformerSpec,

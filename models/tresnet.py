@@ -121,7 +121,6 @@ class TResNet(ImageModel):
         drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
     """
 
-    classifier_path = "head.fc"
     # The first level has the same stride as the second.
     default_out_indices = (1, 2, 3, 4)
 

@@ -46,7 +46,6 @@ class VGG(ConvNet):
     """Stages of 3x3 convolutions, two fully connected layers, classifier `head.fc`."""
 
     spec: VggSpec
-    classifier_path = "head.fc"
     head_parts = ("global_pool", "pre_logits")
     hidden = 4096
 

@@ -48,7 +48,6 @@ class VisionTransformer(TokenModel):
         drop_path_rate: the rate that stochastic depth grows towards.
     """
 
-    classifier_path: str | tuple[str, ...] = "head"
     head_parts = ("attn_pool", "fc_norm", "global_pool")
     prefix_names: tuple[str, ...] = ("cls_token", "reg_token")
     """Parameters that come before the patches, in this order; one that a variant has not is None."""

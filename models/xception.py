@@ -62,7 +62,6 @@ class Xception(ConvNet):
     """Stem, blocks, two separable convolutions, pooling, classifier `fc`."""
 
     spec: XceptionSpec
-    classifier_path = "fc"
     num_features = 2048
 
     def build(self) -> None:

@@ -158,7 +158,6 @@ class XceptionAligned(DilatedConvNet):
     """Stem, blocks of the entry, middle and exit flow, pooling, classifier `head.fc`."""
 
     spec: XceptionAlignedSpec
-    classifier_path = "head.fc"
 
     def build(self, output_stride: int, drop_path_rate: float) -> None:
         spec, in_chans = self.spec, self.in_chans
