@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA_VERSION = 1
-"""Of every `--json` document; raised when a key changes its meaning or goes away."""
+"""Of every `--json` document, errors included; raised when a key changes its meaning or goes away."""
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -123,7 +123,8 @@ def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "
     """Report why the run failed: a sentence and a hint, or one line of JSON under `--json`."""
     if settings.json:
         error = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
-        _write_stderr(json.dumps({"error": error | ({"traceback": traceback} if traceback else {})}))
+        document = {"schema_version": SCHEMA_VERSION, "error": error | ({"traceback": traceback} if traceback else {})}
+        _write_stderr(json.dumps(document))
         return
     if traceback:
         _write_stderr("\n".join(printable(line) for line in traceback.splitlines()))

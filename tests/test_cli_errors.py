@@ -149,7 +149,8 @@ def test_json_error_is_one_line_on_stderr(run_raising: Callable):
     code, out, err = run_raising(InvalidInputError("Bad\nfile.", hint="Get another.", path="a.bin"), "--json")
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert json.loads(err) == {
-        "error": {"code": 4, "name": "invalid_input", "message": "Bad\nfile.", "hint": "Get another.", "path": "a.bin"}
+        "schema_version": 1,
+        "error": {"code": 4, "name": "invalid_input", "message": "Bad\nfile.", "hint": "Get another.", "path": "a.bin"},
     }
 
 

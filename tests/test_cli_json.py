@@ -102,7 +102,9 @@ def test_f_a_command_prints_one_document(machine: MachineHere, command: str):
 def test_f_a_command_that_fails_prints_its_error_as_json(machine: MachineHere, command: str):
     run = machine.zoo(*command.split(), "--no-such-option", "--json")
     assert (run.code, run.stdout) == (2, "")
-    error = strict(run.stderr)["error"]
+    document = strict(run.stderr)
+    assert document["schema_version"] == 1
+    error = document["error"]
     assert (error["code"], error["name"]) == (2, "usage")
     assert error["message"]
     assert error["hint"]

@@ -280,6 +280,7 @@ def test_e7_overflow_in_half_precision_is_counted(weights: Path, arrays: Path, t
     ("words", "said"),
     [
         (["--stride", "3"], "--tile"),
+        (["--actors", "2"], "--engine ray"),
         (["--tile", "8", "--stride", "9"], "stride"),
         (["--mean", "a,b"], "--mean"),
         (["--mean", "nan"], "--mean"),

@@ -152,6 +152,8 @@ def export_features(
         raise UsageError(f"--scale takes a number above 0, found {scale}.", hint="For example: --scale 10000")
     if stride is not None and tile is None:
         raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
+    if actors != 1 and engine != "ray":
+        raise UsageError("--actors are those of a cluster.", hint="Pass --engine ray too.")
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import

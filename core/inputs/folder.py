@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 
@@ -12,8 +11,9 @@ from zoo.core.errors import InvalidInputError
 def files_below(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
     """Paths of the files in a folder and those below it whose names end in one of `extensions` (lower case).
 
-    Hidden files and folders are passed over; links to files count, links to folders are not followed, so no loop is
-    possible. The order is the file system's. Raises InvalidInputError where a folder cannot be read.
+    Hidden files and folders are passed over; links to files count, and so do links that lead nowhere, which fail when
+    they are read; links to folders are not followed, so no loop is possible. The order is the file system's. Raises
+    InvalidInputError where a folder cannot be read.
     """
     folders = [folder]
     while folders:
@@ -26,11 +26,10 @@ def files_below(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file or a link to one; a link that cannot be followed counts too, and fails when it is read."""
     try:
-        return entry.is_file()
-    except OSError as error:
-        return error.errno != errno.ELOOP
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link that cannot be followed
+        return True
 
 
 def visible_entries(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:

@@ -317,7 +317,9 @@ def test_e10_names_of_any_bytes_and_files_that_are_gone(rgb_weights: Path, photo
     except OSError:
         pytest.skip("this file system has no names of any bytes")
     (photos / "loop").symlink_to(photos)
-    assert run_zoo(*words(rgb_weights, photos), cwd=tmp_path).code == 0
+    (photos / "gone.png").symlink_to("nowhere.png")
+    assert run_zoo(*words(rgb_weights, photos), cwd=tmp_path).code == 3
+    assert list(failures(tmp_path / "out")) == ["gone.png"]
     found = features(tmp_path / "out")
     same = {name: maps for name, maps in found.items() if name not in ("m.png", "z.png")}
     assert {os.fsencode(name) for name in same} == {
