@@ -10,7 +10,7 @@ from zoo.core.layouts.dino import has_plain_mlp, with_mlp
 from zoo.core.layouts.table import Table, Twins
 from zoo.core.records import CLIP_MEAN, CLIP_STD, HALF
 
-EMBEDDINGS = """
+_EMBEDDINGS = """
 cls_token                      ^embeddings.cls_token
 pos_embed                      ^embeddings.position_embeddings
 patch_embed.proj.*             ^embeddings.patch_embeddings.projection.*
@@ -18,7 +18,7 @@ norm.*                         ^layernorm.*
 -                              ^embeddings.mask_token       | dropped it only served pretraining
 """
 
-POOLER = """
+_POOLER = """
 -                              ^pooler.dense.*              | dropped timm's model has no such layer before its head
 """
 
@@ -36,10 +36,10 @@ _MLP = """
 """
 
 _VIT = f"""
-{EMBEDDINGS}
+{_EMBEDDINGS}
 {_BLOCK}
 {_MLP}
-{POOLER}
+{_POOLER}
 """
 
 _DEIT = f"""
@@ -48,7 +48,7 @@ dist_token                     ^embeddings.distillation_token
 """
 
 _DINOV2 = f"""
-{EMBEDDINGS}
+{_EMBEDDINGS}
 {_BLOCK}
   norm1.*                        norm1.*
   norm2.*                        norm2.*
@@ -58,7 +58,7 @@ _DINOV2 = f"""
   mlp.fc2.*                      mlp.FC2.*
 """
 
-DINOV2_HEAD = """
+_DINOV2_HEAD = """
 -                              classifier.*                 | dropped it reads patches beside the class token
 """
 
@@ -150,55 +150,53 @@ _CONVNEXT_V2 = _CONVNEXT.replace(
 )
 
 
-def in_trunk(trunk: str, rows: str) -> str:
-    """The rows with the trunk's name before the tensors that are its."""
+def _in(trunk: str, rows: str) -> str:
     return rows.replace("^", trunk)
 
 
-def head(timm: str, theirs: str = "classifier") -> str:
-    """The row of a classifier."""
+def _head(timm: str, theirs: str = "classifier") -> str:
     return f"\n{timm}.*    {theirs}.*\n"
 
 
 _PLAIN = with_mlp(_DINOV2, "fc1", "fc2")
 _GATED = with_mlp(_DINOV2, "weights_in", "weights_out")
 
-DISTILLED_HEADS = head("head", "cls_classifier") + head("head_dist", "distillation_classifier")
+_DISTILLED_HEADS = _head("head", "cls_classifier") + _head("head_dist", "distillation_classifier")
 _EPSILON = (("norm_eps", 1e-12),)
-VIT_TWINS = (Twins("vit_* deit_*", _EPSILON),)
-DEIT_TWINS = (Twins("deit_*_distilled_*", _EPSILON),)
-DINOV2_TWINS = (Twins("vit_*_dinov2"),)
+_VIT_TWINS = (Twins("vit_* deit_*", _EPSILON),)
+_DEIT_TWINS = (Twins("deit_*_distilled_*", _EPSILON),)
+_DINOV2_TWINS = (Twins("vit_*_dinov2"),)
 _SIGLIP_TWINS = (Twins("vit_*_siglip_*"),)
 _CLIP_TWINS = (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),)
 _CLIP_NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"
 
 # A trunk alone stands before the same with its head: weights without a head are written as the trunk.
 TABLES = (
-    Table("ViT", in_trunk("", _VIT), VIT_TWINS, HALF, HALF),
-    Table("ViT", in_trunk("vit.", _VIT) + head("head"), VIT_TWINS, HALF, HALF),
-    Table("DeiT", in_trunk("", _DEIT), DEIT_TWINS),
-    Table("DeiT", in_trunk("deit.", _DEIT) + DISTILLED_HEADS, DEIT_TWINS),
-    Table("DINOv2", in_trunk("", _PLAIN), DINOV2_TWINS, fits=has_plain_mlp),
-    Table("DINOv2", in_trunk("dinov2.", _PLAIN) + DINOV2_HEAD, DINOV2_TWINS, fits=has_plain_mlp),
-    Table("DINOv2 with SwiGLU", in_trunk("", _GATED), DINOV2_TWINS),
-    Table("DINOv2 with SwiGLU", in_trunk("dinov2.", _GATED) + DINOV2_HEAD, DINOV2_TWINS),
-    Table("CLIP vision", in_trunk("", _CLIP), _CLIP_TWINS, CLIP_MEAN, CLIP_STD, _CLIP_NOTE),
+    Table("ViT", _in("", _VIT), _VIT_TWINS, HALF, HALF),
+    Table("ViT", _in("vit.", _VIT) + _head("head"), _VIT_TWINS, HALF, HALF),
+    Table("DeiT", _in("", _DEIT), _DEIT_TWINS),
+    Table("DeiT", _in("deit.", _DEIT) + _DISTILLED_HEADS, _DEIT_TWINS),
+    Table("DINOv2", _in("", _PLAIN), _DINOV2_TWINS, fits=has_plain_mlp),
+    Table("DINOv2", _in("dinov2.", _PLAIN) + _DINOV2_HEAD, _DINOV2_TWINS, fits=has_plain_mlp),
+    Table("DINOv2 with SwiGLU", _in("", _GATED), _DINOV2_TWINS),
+    Table("DINOv2 with SwiGLU", _in("dinov2.", _GATED) + _DINOV2_HEAD, _DINOV2_TWINS),
+    Table("CLIP vision", _in("", _CLIP), _CLIP_TWINS, CLIP_MEAN, CLIP_STD, _CLIP_NOTE),
     Table(
         "CLIP",
-        in_trunk("vision_model.", _CLIP) + _CLIP_HEAD + _TEXT_TOWER,
+        _in("vision_model.", _CLIP) + _CLIP_HEAD + _TEXT_TOWER,
         _CLIP_TWINS,
         CLIP_MEAN,
         CLIP_STD,
         _CLIP_NOTE,
     ),
-    Table("SigLIP vision", in_trunk("", _SIGLIP), _SIGLIP_TWINS, HALF, HALF),
-    Table("SigLIP", in_trunk("vision_model.", _SIGLIP) + _TEXT_TOWER, _SIGLIP_TWINS, HALF, HALF),
-    Table("ConvNeXt", in_trunk("", _CONVNEXT), (Twins("convnext_*"),)),
-    Table("ConvNeXt", in_trunk("convnext.", _CONVNEXT) + head("head.fc"), (Twins("convnext_*"),)),
-    Table("ConvNeXt V2", in_trunk("", _CONVNEXT_V2), (Twins("convnextv2_*"),)),
-    Table("ConvNeXt V2", in_trunk("convnextv2.", _CONVNEXT_V2) + head("head.fc"), (Twins("convnextv2_*"),)),
-    Table("ResNet", in_trunk("", _RESNET), (Twins("resnet[0-9]*"),)),
-    Table("ResNet", in_trunk("resnet.", _RESNET) + head("fc", "classifier.1"), (Twins("resnet[0-9]*"),)),
-    Table("Swin Transformer", in_trunk("", _SWIN), (Twins("swin_*"),)),
-    Table("Swin Transformer", in_trunk("swin.", _SWIN) + head("head.fc"), (Twins("swin_*"),)),
+    Table("SigLIP vision", _in("", _SIGLIP), _SIGLIP_TWINS, HALF, HALF),
+    Table("SigLIP", _in("vision_model.", _SIGLIP) + _TEXT_TOWER, _SIGLIP_TWINS, HALF, HALF),
+    Table("ConvNeXt", _in("", _CONVNEXT), (Twins("convnext_*"),)),
+    Table("ConvNeXt", _in("convnext.", _CONVNEXT) + _head("head.fc"), (Twins("convnext_*"),)),
+    Table("ConvNeXt V2", _in("", _CONVNEXT_V2), (Twins("convnextv2_*"),)),
+    Table("ConvNeXt V2", _in("convnextv2.", _CONVNEXT_V2) + _head("head.fc"), (Twins("convnextv2_*"),)),
+    Table("ResNet", _in("", _RESNET), (Twins("resnet[0-9]*"),)),
+    Table("ResNet", _in("resnet.", _RESNET) + _head("fc", "classifier.1"), (Twins("resnet[0-9]*"),)),
+    Table("Swin Transformer", _in("", _SWIN), (Twins("swin_*"),)),
+    Table("Swin Transformer", _in("swin.", _SWIN) + _head("head.fc"), (Twins("swin_*"),)),
 )

@@ -1,94 +1,51 @@
 """Hugging Face transformers from version 5 on, as its models in memory name the tensors (`model.state_dict()`).
 
-Only where they differ from those that its files keep, which `transformers` has.
+Only the families that it renamed; what their files still say is in `transformers`.
 """
 
 from __future__ import annotations
 
-from zoo.core.layouts.dino import has_plain_mlp
-from zoo.core.layouts.table import Table, Twins
-from zoo.core.layouts.transformers import (
-    DEIT_TWINS,
-    DINOV2_HEAD,
-    DINOV2_TWINS,
-    DISTILLED_HEADS,
-    EMBEDDINGS,
-    POOLER,
-    VIT_TWINS,
-    head,
-    in_trunk,
-)
-from zoo.core.records import HALF
+from zoo.core.layouts import transformers
+from zoo.core.layouts.table import Table
 
-_ATTENTION = """
-  attn.qkv.*                     attention.q_proj.* attention.k_proj.* attention.v_proj.*
-  attn.proj.*                    attention.o_proj.*
-"""
+_LAYERS = {"encoder.layer.{i}.": "layers.{i}."}
 
-_NORMS_AND_MLP = """
-  norm1.*                        layernorm_before.*
-  norm2.*                        layernorm_after.*
-  mlp.fc{k}.*                    mlp.fc{k}.*
-"""
+_ATTENTION_AND_MLP = {
+    "attention.attention.query.*": "attention.q_proj.*",
+    "attention.attention.key.*": "attention.k_proj.*",
+    "attention.attention.value.*": "attention.v_proj.*",
+    "attention.output.dense.*": "attention.o_proj.*",
+    " intermediate.dense.*": " mlp.fc1.*",
+    " output.dense.*": " mlp.fc2.*",
+}
 
-_VIT = f"""
-{EMBEDDINGS}
-blocks.{{i}}.                    ^layers.{{i}}.
-{_ATTENTION}
-{_NORMS_AND_MLP}
-{POOLER}
-"""
+_GATED_MLP = {
+    "mlp.weights_in.*": "mlp.gate_proj.* mlp.up_proj.*",
+    "mlp.weights_out.*": "mlp.down_proj.*",
+}
 
-_DEIT = f"""
-dist_token                     ^embeddings.distillation_token
-{_VIT}
-"""
+_WINDOWS = {
+    "attention.self.query.*": "attention.q_proj.*",
+    "attention.self.key.*": "attention.k_proj.*",
+    "attention.self.value.*": "attention.v_proj.*",
+    "attention.self.relative_position_bias_table": "attention.relative_position_bias.relative_position_bias_table",
+    "attention.self.relative_position_index": "attention.relative_position_bias.relative_position_index",
+}
 
-_DINOV2 = f"""
-{EMBEDDINGS}
-blocks.{{i}}.                    ^encoder.layer.{{i}}.
-{_ATTENTION}
-  norm1.*                        norm1.*
-  norm2.*                        norm2.*
-  ls1.gamma                      layer_scale1.lambda1
-  ls2.gamma                      layer_scale2.lambda1
-"""
+_RENAMED = {
+    "ViT": _LAYERS | _ATTENTION_AND_MLP,
+    "DeiT": _LAYERS | _ATTENTION_AND_MLP,
+    "DINOv2": _ATTENTION_AND_MLP,
+    "DINOv2 with SwiGLU": _ATTENTION_AND_MLP | _GATED_MLP,
+    "Swin Transformer": _ATTENTION_AND_MLP | _WINDOWS,
+}
 
-_PLAIN = f"""
-{_DINOV2}
-  mlp.fc{{k}}.*                    mlp.fc{{k}}.*
-"""
 
-_GATED = f"""
-{_DINOV2}
-  mlp.fc1.*                      mlp.gate_proj.* mlp.up_proj.*
-  mlp.fc2.*                      mlp.down_proj.*
-"""
+def _renamed(table: Table) -> Table:
+    rows = table.rows
+    for before, now in _RENAMED[table.family].items():
+        rows = rows.replace(before, now)
+    return table._replace(rows=rows)
 
-_SWIN = f"""
-patch_embed.proj.*             ^embeddings.patch_embeddings.projection.*
-patch_embed.norm.*             ^embeddings.norm.*
-layers.{{s+1}}.downsample.     ^encoder.layers.{{s}}.downsample.
-  norm.*                         norm.*
-  reduction.*                    reduction.*
-layers.{{s}}.blocks.{{b}}.     ^encoder.layers.{{s}}.blocks.{{b}}.
-{_ATTENTION}
-  attn.relative_position_bias_table   attention.relative_position_bias.relative_position_bias_table
-{_NORMS_AND_MLP}
-norm.*                         ^layernorm.*
--                              ^embeddings.mask_token       | dropped it only served pretraining
-"""
 
-# A trunk alone stands before the same with its head: weights without a head are written as the trunk.
-TABLES = (
-    Table("ViT", in_trunk("", _VIT), VIT_TWINS, HALF, HALF),
-    Table("ViT", in_trunk("vit.", _VIT) + head("head"), VIT_TWINS, HALF, HALF),
-    Table("DeiT", in_trunk("", _DEIT), DEIT_TWINS),
-    Table("DeiT", in_trunk("deit.", _DEIT) + DISTILLED_HEADS, DEIT_TWINS),
-    Table("DINOv2", in_trunk("", _PLAIN), DINOV2_TWINS, fits=has_plain_mlp),
-    Table("DINOv2", in_trunk("dinov2.", _PLAIN) + DINOV2_HEAD, DINOV2_TWINS, fits=has_plain_mlp),
-    Table("DINOv2 with SwiGLU", in_trunk("", _GATED), DINOV2_TWINS),
-    Table("DINOv2 with SwiGLU", in_trunk("dinov2.", _GATED) + DINOV2_HEAD, DINOV2_TWINS),
-    Table("Swin Transformer", in_trunk("", _SWIN), (Twins("swin_*"),)),
-    Table("Swin Transformer", in_trunk("swin.", _SWIN) + head("head.fc"), (Twins("swin_*"),)),
-)
+TABLES = tuple(_renamed(table) for table in transformers.TABLES if table.family in _RENAMED)
