@@ -114,7 +114,7 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
 
     Returns:
         The layout and the tensors, those that it knows with timm's names and shapes; `TIMM` and the tensors as they
-        are where no layout knows most of them.
+        are where no layout knows most of them, or knows them by timm's names.
     """
     names = list(tensors)
     sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)] if names else []
@@ -124,7 +124,8 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
             if sum(_may_have_row(table, name) for name in sample) <= _SAMPLE // 2:
                 continue
             matched = match(table, _shapes(tensors), "theirs")
-            if 2 * matched.misfits < len(names):
+            renames = any(step.timm != step.theirs for step in matched.steps if step.timm)
+            if renames and 2 * matched.misfits < len(names):
                 found.append((layout, matched))
     if not found:
         return TIMM, tensors
