@@ -17,7 +17,7 @@ from zoo.core.float_bytes import FLOAT_DTYPES, cast_dtype, cast_pieces, from_flo
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stem import Stem, find_stem
-from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,7 +128,7 @@ def plan_adaptation(
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
     """
-    stored, left_out = _stripped(tensors, request.strip_prefix, source)
+    stored, left_out = without_prefix(tensors, request.strip_prefix, source)
     if request.classifier:
         cfg = replace(cfg, classifier=request.classifier)
     stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
@@ -262,27 +262,6 @@ class _Tensors:
 
 
 # ---------------------------------------------------------------- what is asked of which tensor
-
-
-def _stripped(
-    tensors: Iterable[StoredTensor], prefix: str, source: str
-) -> tuple[dict[str, StoredTensor], list[StoredTensor]]:
-    if not prefix:
-        return {tensor.name: tensor for tensor in tensors}, []
-    kept, left_out = {}, []
-    for tensor in tensors:
-        if tensor.name.startswith(prefix) and tensor.name != prefix:
-            name = tensor.name.removeprefix(prefix)
-            kept[name] = tensor._replace(name=name)
-        else:
-            left_out.append(tensor)
-    if not kept:
-        raise InvalidInputError(
-            f"{source} holds no tensor whose name begins with {prefix!r}; it begins with"
-            f" {', '.join(t.name[:80] for t in left_out[:3]) or 'none'}.",
-            path=source,
-        )
-    return kept, left_out
 
 
 def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> tuple[ChannelMixing, tuple[str, ...]]:

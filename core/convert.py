@@ -13,11 +13,11 @@ from zoo.core.adapt_file import Source
 from zoo.core.adapt_request import DTYPES
 from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.describe import Description, describe
-from zoo.core.errors import UnknownModelError, UsageError
+from zoo.core.errors import InvalidInputError, UnknownModelError, UsageError
 from zoo.core.float_bytes import cast_dtype, cast_pieces
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.records import PretrainedCfg
-from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata
 
 FORMATS = (".safetensors", ".npz")
@@ -35,6 +35,8 @@ class ConvertRequest:
         from_layout: the layout of the source; "" finds it by its keys.
         to_layout: of the output.
         architecture: timm's name of what the source holds; "" finds it by keys and shapes.
+        strip_prefix: taken from the names that have it, and other tensors are left out; "" takes off what stands before
+            all names of a network that is recognised.
         dtype: of all floating-point tensors; "" keeps theirs.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
         force: replace what is there and differs.
@@ -45,6 +47,7 @@ class ConvertRequest:
     from_layout: str = ""
     to_layout: str = TIMM
     architecture: str = ""
+    strip_prefix: str = ""
     dtype: str = ""
     use_ema: bool = True
     force: bool = False
@@ -118,7 +121,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
 
 
 def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
-    tensors = _by_name(source.tensors)
+    tensors, left_out, notes = _unwrapped(source, request)
     from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
     described, kept, steps = Description(), dict(source.metadata), []
     if from_layout not in (TIMM, request.to_layout):
@@ -149,11 +152,36 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         tensors=len(written),
         renamed=sum(tensor.name not in given for tensor in written),
         cast=sum(tensor.dtype != tensors[tensor.name].dtype for tensor in written),
-        dropped={name: reason for step in steps for name, reason in step.dropped.items()},
-        notes=(*described.notes, *(step.table.note for step in steps if step.table.note)),
+        dropped=left_out | {name: reason for step in steps for name, reason in step.dropped.items()},
+        notes=(*notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
         nbytes=sum(tensor.nbytes for tensor in written),
         status=status,
     )
+
+
+def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[str, str], tuple[str, ...]]:
+    """The tensors without what a wrapper puts before their names, those left out with the reason, and notes."""
+    prefix, notes = request.strip_prefix, tuple[str, ...]()
+    if not (prefix or request.from_layout or METADATA_KEY in source.metadata):
+        prefix, notes = _wrapper(_by_name(source.tensors))
+    kept, left_out = without_prefix(source.tensors, prefix, source.label)
+    return kept, {tensor.name: f"its name does not begin with {prefix}" for tensor in left_out}, notes
+
+
+def _wrapper(tensors: Tensors) -> tuple[str, tuple[str, ...]]:
+    """What stands before all names of a network; "" where there is more in the file, which a note tells."""
+    from zoo.core.identify import identify
+
+    try:
+        found = identify(tensors, guess=False)
+    except InvalidInputError:
+        return "", ()  # the conversion says it better
+    if not found or not found[0].prefix:
+        return "", ()
+    if found[0].share == 1:
+        return found[0].prefix, (f"all names begin with {found[0].prefix}, which was taken off",)
+    networks = " and ".join(f"{one.architectures[0]} below {one.prefix}" for one in found)
+    return "", (f"it holds {networks}; --strip-prefix takes a network alone",)
 
 
 def _described(

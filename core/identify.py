@@ -117,8 +117,12 @@ def _possible_layers(shapes: Shapes) -> Iterator[tuple[tuple[str, ...], tuple[st
             yield input_layers, classifier
 
 
-def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
+def identify(tensors: Mapping[str, StoredTensor], *, guess: bool = True) -> list[Identity]:
     """What a checkpoint may be, the best first; guesses where it is exactly none; empty where nothing is near.
+
+    Args:
+        tensors: by name, as stored; nothing of them is read but names and shapes.
+        guess: whether guesses are wanted; to look for them takes longer.
 
     Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
     """
@@ -135,7 +139,7 @@ def identify(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
                 found.append(_described(tuple(names), match, part))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
-    return _guesses(map(parts, prefixes)) if len(tensors) <= _MOST_TENSORS_TO_GUESS else []
+    return _guesses(map(parts, prefixes)) if guess and len(tensors) <= _MOST_TENSORS_TO_GUESS else []
 
 
 def _guesses(parts: Iterable[_Part]) -> list[Identity]:

@@ -92,3 +92,28 @@ def became_shorter(region: Region) -> InvalidInputError:
         hint="Run again when nothing writes to it.",
         path=region.path,
     )
+
+
+def without_prefix(
+    tensors: Iterable[StoredTensor], prefix: str, source: str
+) -> tuple[dict[str, StoredTensor], list[StoredTensor]]:
+    """The tensors whose names begin with `prefix`, by the rest of their names, and those that are left out.
+
+    Raises InvalidInputError where none does; `source` is the file, for the message.
+    """
+    if not prefix:
+        return {tensor.name: tensor for tensor in tensors}, []
+    kept, left_out = {}, []
+    for tensor in tensors:
+        if tensor.name.startswith(prefix) and tensor.name != prefix:
+            name = tensor.name.removeprefix(prefix)
+            kept[name] = tensor._replace(name=name)
+        else:
+            left_out.append(tensor)
+    if not kept:
+        raise InvalidInputError(
+            f"{source} holds no tensor whose name begins with {prefix!r}; it begins with"
+            f" {', '.join(t.name[:80] for t in left_out[:3]) or 'none'}.",
+            path=source,
+        )
+    return kept, left_out

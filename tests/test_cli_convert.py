@@ -130,6 +130,34 @@ def test_a_torch_checkpoint_with_a_wrapper(mobilenet, tmp_path):
     assert "conv_stem.weight" in load_file(tmp_path / "ours.safetensors")
 
 
+def test_what_a_wrapper_put_before_all_names_is_taken_off(mobilenet, tmp_path):
+    for layout, tensors in (("torchvision", mobilenet), ("timm", create_model("test_resnet", seed=0).state_dict())):
+        save_file({f"model.net.{key}": value for key, value in tensors.items()}, tmp_path / "wrapped.safetensors")
+        save_file(tensors, tmp_path / "plain.safetensors")
+        done(tmp_path / "plain.safetensors", "-o", tmp_path / f"{layout}-plain.npz")
+        result = zoo(tmp_path / "wrapped.safetensors", "-o", tmp_path / f"{layout}-wrapped.npz")
+        assert result.returncode == 0
+        assert "all names begin with model.net., which was taken off" in result.stderr
+        assert (tmp_path / f"{layout}-wrapped.npz").read_bytes() == (tmp_path / f"{layout}-plain.npz").read_bytes()
+
+
+def test_a_network_of_several_is_taken_when_asked_for(tmp_path):
+    state = create_model("test_resnet", seed=0).state_dict()
+    wrapped = {f"{name}.{key}": value.clone() for name in ("student", "teacher") for key, value in state.items()}
+    two, one = tmp_path / "two.safetensors", tmp_path / "one.safetensors"
+    save_file({**wrapped, "center": torch.zeros(3)}, two)
+    told = zoo(two, "-o", tmp_path / "all.safetensors").stderr
+    assert "test_resnet below student. and test_resnet below teacher.; --strip-prefix" in told
+    assert load_file(tmp_path / "all.safetensors").keys() == {*wrapped, "center"}
+    report = done(two, "--strip-prefix", "teacher.", "-o", one)
+    assert (report["architecture"], len(report["dropped"])) == ("test_resnet", len(state) + 1)
+    assert load_file(one).keys() == state.keys()
+    told = zoo(two, "--strip-prefix", "teacher.", "-o", one).stdout
+    assert f"{len(state) + 1} tensors, the first " in told
+    assert ": left out; its name does not begin with teacher." in told
+    assert "'nobody.'" in refused(4, two, "--strip-prefix", "nobody.", "-o", tmp_path / "x.npz")
+
+
 def test_a_real_package_converts_and_goes_back(tmp_path):
     package, _, name = LITE.partition(":")
     path = Path(pytest.importorskip(package).__file__).parent / name

@@ -11,6 +11,9 @@ from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
 
+# With one reason, of which the names are printed; --json has all.
+_MOST_NAMES = 5
+
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
@@ -45,6 +48,9 @@ def convert(
             autocompletion=complete_model_name,
         ),
     ] = "",
+    strip_prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
+    ] = "",
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     force: Force = False,
@@ -56,13 +62,15 @@ def convert(
     """Bring a checkpoint into another key layout, dtype or file format.
 
     Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
-    layout says which architecture it holds, so create and export-features need no flags.
+    layout says which architecture it holds, so create and export-features need no flags. What a wrapper put before all
+    names (`model.`) is taken off; of a file with several networks --strip-prefix takes one.
 
     \b
     Examples:
       zoo convert vit_b_16-c867db91.pth -o vit.safetensors
       zoo convert vit.safetensors --to torchvision -o back.safetensors
       zoo convert checkpoint.pth --dtype float16 -o half.npz
+      zoo convert dino.pth --strip-prefix teacher. -o teacher.safetensors
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     from zoo.core.convert import ConvertRequest
@@ -73,6 +81,7 @@ def convert(
         from_layout=from_layout,
         to_layout=to_layout,
         architecture=architecture,
+        strip_prefix=strip_prefix,
         dtype=dtype or "",
         use_ema=ema,
         force=force,
@@ -116,5 +125,8 @@ def _as_lines(report: "ConvertReport") -> list[str]:
     ]
     if report.cast:
         lines.append(f"  {report.cast} tensors cast")
-    lines += [f"  {name}: left out; {reason}" for name, reason in report.dropped.items()]
+    for reason in dict.fromkeys(report.dropped.values()):
+        names = [name for name, why in report.dropped.items() if why == reason]
+        said = f"{len(names)} tensors, the first {names[0]}" if len(names) > _MOST_NAMES else ", ".join(names)
+        lines.append(f"  {said}: left out; {reason}")
     return lines
