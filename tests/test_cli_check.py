@@ -230,7 +230,10 @@ def test_a_file_of_another_architecture_is_recognised(zoo: Zoo):
     weights = create_model("resnet10t", seed=0).state_dict()
     run = zoo("check", "resnet10t", saved({f"net.{key}": tensor for key, tensor in weights.items()}))
     assert run.returncode == 4
-    assert "Its names with net. before them and shapes are those of resnet10t." in run.stderr
+    assert (
+        "Its names with net. before them and shapes are those of resnet10t: `zoo convert --strip-prefix net.`"
+        in run.stderr
+    )
 
 
 def test_missing_batch_counters_are_counted_and_not_listed(zoo: Zoo, state: State):

@@ -80,7 +80,8 @@ def _hint(report: "CheckReport") -> str:
         prefix = f" with {found.prefix} before them" if found.prefix else ""
         if found.match == "similar":
             return f"Its names{prefix} and shapes are nearest to {found.architectures[0]}'s."
-        return f"Its names{prefix} and shapes are those of {' and '.join(found.architectures[:3])}."
+        mend = f": `zoo convert --strip-prefix {found.prefix}` takes it off" if found.prefix else ""
+        return f"Its names{prefix} and shapes are those of {' and '.join(found.architectures[:3])}{mend}."
     return (
         "Name the model that the file was made for, or what may differ: --allow-missing, --allow-unexpected,"
         " --num-classes."
