@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 """Of every `--json` document, errors included; raised when a key changes its meaning or goes away."""
 
 SECONDS_BETWEEN_LINES = 30.0
+MOST_NAMES = 5
 
 
 class Settings(NamedTuple):
@@ -234,6 +235,11 @@ def count(number: int) -> str:
         if number >= 0.9995 * size:
             return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:.0f}{unit}"
     return str(number)
+
+
+def tensor_names(names: Sequence[str]) -> str:
+    """A few names in full, of many how many there are and the first; `--json` has them all."""
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} tensors, the first {names[0]}"
 
 
 def prepare_streams() -> None:

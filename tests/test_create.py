@@ -197,6 +197,17 @@ def test_a_tensor_that_is_missing_or_too_many_is_an_error(create: Zoo):
     assert_refused(create("--weights", "more", "-o", "out"), 4, "1 unknown (extra)")
 
 
+@pytest.mark.parametrize(("stages", "told"), [(1, "layers.0.attn_mask: dropped"), (9, "9 tensors, the first layers.0")])
+def test_what_a_file_holds_beside_the_model_is_told_on_one_line(create: Zoo, stages: int, told: str):
+    name = "swin_tiny_patch4_window7_224"
+    extra = {f"layers.{number}.attn_mask": torch.zeros(1) for number in range(stages)}
+    save_file({**create_model(name, seed=0).state_dict(), **extra}, "swin")
+    run = create("--weights", "swin", "-o", "out", name=name)
+    assert run.returncode == 0
+    (line,) = [line for line in run.stdout.splitlines() if "dropped" in line]
+    assert told in line
+
+
 @pytest.mark.parametrize("output", ["missing/out", "/dev/null", "."])
 def test_outputs_that_cannot_be(create: Zoo, output: str):
     assert_refused(create("-o", output), 6)

@@ -11,9 +11,6 @@ from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
 
-# With one reason, of which the names are printed; --json has all.
-_MOST_NAMES = 5
-
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
@@ -127,6 +124,5 @@ def _as_lines(report: "ConvertReport") -> list[str]:
         lines.append(f"  {report.cast} tensors cast")
     for reason in dict.fromkeys(report.dropped.values()):
         names = [name for name, why in report.dropped.items() if why == reason]
-        said = f"{len(names)} tensors, the first {names[0]}" if len(names) > _MOST_NAMES else ", ".join(names)
-        lines.append(f"  {said}: left out; {reason}")
+        lines.append(f"  {output.tensor_names(names)}: left out; {reason}")
     return lines

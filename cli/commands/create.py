@@ -135,7 +135,8 @@ def _as_lines(document: dict[str, Any]) -> list[str]:
     head = f"{document['architecture']}: {params} parameters, {channels} channels, {end}, weights {origin}"
     lines = [head]
     for key in ("adapted", "dropped", "initialised"):
-        lines += [f"  {tensor}: {key}" for tensor in weights.get(key, ())]
+        if names := weights.get(key):
+            lines.append(f"  {output.tensor_names(names)}: {key}")
     for level in document.get("feature_levels", ()):
         lines.append(
             f"  level {level['index']}: {level['num_chs']} channels at 1/{level['reduction']}, {level['module']}"
