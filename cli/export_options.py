@@ -80,8 +80,9 @@ FailOnNonfinite = Annotated[
 Pool = Annotated[
     str,
     typer.Option(
-        metavar="none|avg|max|cls",
-        help="One vector per image and level instead of a map; cls: of models with a class token.",
+        metavar="none|avg|max|cls|embedding",
+        help="Write vectors instead of maps: per level the average, maximum or class token (cls), or one vector per "
+        "image, the one that the classifier reads (embedding).",
     ),
 ]
 Dtype = Annotated[

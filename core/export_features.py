@@ -31,9 +31,11 @@ from zoo.core.export.run import (
     report_of,
     run_shards,
 )
+from zoo.core.features import FeatureListNet
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.options import ReadOptions
+from zoo.models.base import ImageModel
 
 Image = NDArray[np.float32]
 Features = Sequence[NDArray[np.float32]]
@@ -124,7 +126,8 @@ def export_job(
     """What to compute, and how; nothing is written yet.
 
     Args:
-        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`.
+        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pool
+            "embedding" a whole model.
         preprocess: the model's transform.
         inputs: what to read.
         model_facts: architecture, tag, weights..., kept in `config.json`.
@@ -144,8 +147,10 @@ def export_job(
     reading = reading or ReadOptions(in_chans=preprocess.in_chans)
     # An image that keeps its size has maps of its own size.
     size = preprocess.size if preprocess.resize else _size_of_first(inputs, reading)
-    levels = measure_levels(model, (preprocess.in_chans, *size))
-    engine = _engine(pooled_model(model, storage.pool), (preprocess.in_chans, *size), computing)
+    pooled = pooled_model(model, storage.pool)
+    whole = storage.pool == "embedding"
+    levels = (measure_embedding if whole else measure_levels)(pooled if whole else model, (preprocess.in_chans, *size))
+    engine = _engine(pooled, (preprocess.in_chans, *size), computing)
     plan = ExportPlan(
         inputs=inputs,
         levels=levels,
@@ -158,7 +163,10 @@ def export_job(
 
     @cache
     def unpooled() -> FeatureEngine:
-        return engine if storage.pool == "none" else _engine(model, (preprocess.in_chans, *size), computing)
+        if storage.pool == "none":
+            return engine
+        maps = FeatureListNet(model) if isinstance(model, ImageModel) and storage.pool == "embedding" else model
+        return _engine(maps, (preprocess.in_chans, *size), computing)
 
     return ExportJob(
         plan,
@@ -199,11 +207,19 @@ def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tup
     if indices != sorted(set(indices)):
         raise UsageError(f"Feature levels must be in ascending order, each once, not {indices}.")
     modules = [f"level{i}" for i in indices] if info is None else info.module_name()
+    names = [""] * len(indices) if info is None else [info[index].get("name", "") for index in indices]
     strides = [round(input_size[1] / m.shape[2]) for m in maps] if info is None else info.reduction()
     return tuple(
-        Level(index, module, m.shape[1], m.shape[2], m.shape[3], stride)
-        for index, module, stride, m in zip(indices, modules, strides, maps, strict=True)
+        Level(index, module, m.shape[1], m.shape[2], m.shape[3], stride, name)
+        for index, module, stride, name, m in zip(indices, modules, strides, names, maps, strict=True)
     )
+
+
+def measure_embedding(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
+    """The vector that an `EmbeddingModel` gives for one image (channels, height, width), from running it on zeros."""
+    with torch.inference_mode():
+        (vector,) = model(torch.zeros(1, *input_size))
+    return (Level(None, "embedding", vector.shape[1], 1, 1, None),)
 
 
 def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Computing) -> FeatureEngine:

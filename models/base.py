@@ -179,16 +179,37 @@ class ImageModel(nn.Module):
             x = self._run(step, x)
         return x if self._last_step else self.finish(x)
 
-    def pool(self, x: Tensor) -> Tensor:
-        """From what `forward_features` returns to what the classifier reads, dropout left out."""
+    def classifier_input(self, x: Any) -> Any:
+        """From what `forward_features` returns to what the classifier reads, dropout left out.
+
+        Where there are several classifiers it may be a list with a part for each.
+        """
         return self.before_classifier(self.global_pool(x))
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool, drop out, classify; `pre_logits` stops before the classifier."""
-        x = self.pool(x)
-        if self.drop_rate:
-            x = F.dropout(x, self.drop_rate, self.training)
-        return x if pre_logits else self.get_classifier()(x)
+    def drop_out(self, pooled: Any) -> Any:
+        """Dropout of what the classifiers read, each part by itself."""
+        if not self.drop_rate:
+            return pooled
+        if isinstance(pooled, Tensor):
+            return F.dropout(pooled, self.drop_rate, self.training)
+        return [F.dropout(part, self.drop_rate, self.training) for part in pooled]
+
+    def embedding(self, pooled: Any) -> Tensor:
+        """From what the classifiers read to the vector of an image (N, channels)."""
+        return pooled
+
+    def classify(self, pooled: Any) -> Any:
+        """From what the classifiers read to the logits (N, num_classes)."""
+        return self.get_classifier()(pooled)
+
+    def pool(self, x: Any) -> Tensor:
+        """From what `forward_features` returns to the embedding (N, channels): what `num_classes=0` gives."""
+        return self.embedding(self.classifier_input(x))
+
+    def forward_head(self, x: Any, pre_logits: bool = False) -> Any:
+        """Pool, drop out, classify; `pre_logits` gives the embedding instead of logits."""
+        pooled = self.drop_out(self.classifier_input(x))
+        return self.embedding(pooled) if pre_logits else self.classify(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))

@@ -175,6 +175,7 @@ class CrossVit(ImageModel):
                 "num_chs": spec.embed_dim[own],
                 "reduction": round(spec.patch_size[own] / scales[own]),
                 "module": f"blocks.{index}",
+                "name": f"blocks.{index}.branch{own}",
             }
             for own in BRANCHES
             for index in range(spec.num_blocks)
@@ -241,15 +242,17 @@ class CrossVit(ImageModel):
     def finish(self, x: Any) -> Any:
         return [norm(tokens) for norm, tokens in zip(self.norm, x, strict=True)]
 
-    def forward_head(self, x: Any, pre_logits: bool = False) -> Any:
-        """Pool and classify the tokens of both branches; the mean of both. Without classifiers: side by side."""
-        pooled = [self.global_pool(tokens) for tokens in x]
-        if not self.global_pool.pool_type:
-            return pooled
-        if self.drop_rate:
-            pooled = [F.dropout(part, self.drop_rate, self.training) for part in pooled]
-        if pre_logits or not self.num_classes:
-            return torch.cat(pooled, 1)
+    def classifier_input(self, x: Any) -> list[Tensor]:
+        return [self.global_pool(tokens) for tokens in x]
+
+    def embedding(self, pooled: Any) -> Any:
+        """The vectors of both branches side by side; the tokens of both where they are not pooled."""
+        return torch.cat(pooled, 1) if self.global_pool.pool_type else pooled
+
+    def classify(self, pooled: list[Tensor]) -> Any:
+        """The mean of what both classifiers say; without classifiers the embedding."""
+        if not self.num_classes:
+            return self.embedding(pooled)
         return torch.stack([head(part) for head, part in zip(self.head, pooled, strict=True)]).mean(0)
 
     # ------------------------------------------------------------ features

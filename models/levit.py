@@ -18,7 +18,8 @@ from torch import Tensor
 
 from zoo.core.configs.levit import LevitSpec
 from zoo.core.registry import family_attributes
-from zoo.models.base import ImageModel, Size, Step
+from zoo.models.base import Size, Step
+from zoo.models.distilled import DistilledModel
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.patch_embed import as_pair, check_image_size
@@ -208,7 +209,7 @@ class LevitDownsample(nn.Module):
         return x + self.drop_path(self.mlp(x))
 
 
-class Levit(ImageModel):
+class Levit(DistilledModel):
     """Stem, three stages, pooling, classifier `head`, and `head_dist` where the spec is distilled.
 
     The biases belong to the cells of the map, so the model takes images of one size.
@@ -232,7 +233,6 @@ class Levit(ImageModel):
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
-        self.distilled_training = False
         self.img_size = as_pair(spec.img_size)
         stride = self._make_stem(spec, in_chans)
         self._make_stages(spec, (self.img_size[0] // stride, self.img_size[1] // stride), stride, drop_path_rate)
@@ -294,17 +294,11 @@ class Levit(ImageModel):
     def make_pool(self, pool_type: str) -> nn.Module:
         return GlobalPool(pool_type) if self.spec.use_conv else TokenPool(pool_type)
 
-    def set_distilled_training(self, enable: bool = True) -> None:
-        """In training, return the outputs of both classifiers as a pair instead of their mean."""
-        self.distilled_training = enable
+    def drop_out(self, pooled: Tensor) -> Tensor:
+        return pooled  # each classifier has a dropout of its own, behind its norm
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
-        """Pool and classify; the mean of both classifiers where there are two."""
-        x = self.global_pool(x)
-        if pre_logits or not self.spec.distilled:
-            return x if pre_logits else self.head(x)
-        logits, distilled = self.head(x), self.head_dist(x)
-        return (logits, distilled) if self.distilled_training and self.training else (logits + distilled) / 2
+    def classify(self, pooled: Tensor) -> Any:
+        return self.classify_both([pooled, pooled]) if self.spec.distilled else super().classify(pooled)
 
     def init_module(self, name: str, module: nn.Module) -> None:
         """Classifiers of deviation 0.02; every branch with a shortcut starts as zero."""

@@ -81,8 +81,8 @@ class VGG(ConvNet):
     def steps(self) -> Iterator[tuple[str, Step]]:
         return self.steps_by_level("features")
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        return super().forward_head(self.pre_logits(x), pre_logits)
+    def classifier_input(self, x: Tensor) -> Tensor:
+        return super().classifier_input(self.pre_logits(x))
 
     def init_module(self, name: str, module: nn.Module) -> None:
         super().init_module(name, module)

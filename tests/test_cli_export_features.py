@@ -241,6 +241,38 @@ def test_pooled_features_as_a_table_are_the_averages_of_the_maps(export: Callabl
         np.testing.assert_allclose(found, maps[module].mean((2, 3)), atol=1e-6)
 
 
+def test_the_embedding_is_the_average_of_the_last_level_of_a_resnet(export: Callable[..., Run], tmp_path: Path) -> None:
+    run = export(DATA, "--pool", "embedding", "--preview", tmp_path / "p.png")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "level: module=embedding channels=512" in run.stdout
+    assert export(DATA, "--out-indices", "4", "--output", tmp_path / "maps").returncode == 0
+    found = safetensors.numpy.load_file(tmp_path / "out" / "features-00000.safetensors")["embedding"]
+    maps = safetensors.numpy.load_file(tmp_path / "maps" / "features-00000.safetensors")["layer4"]
+    np.testing.assert_allclose(found, maps.mean((2, 3)), rtol=1e-5, atol=1e-6)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["pool"], config["out_indices"]) == ("embedding", [])
+    assert export(DATA, "--pool", "embedding").stdout.endswith("unchanged\n")
+
+
+def test_a_model_of_two_branches_exports_every_level_under_a_name_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, out = tmp_path / "crossvit.safetensors", tmp_path / "features"
+    model = zoo.create_model("crossvit_tiny_240", seed=0).eval()
+    safetensors.torch.save_file(model.state_dict(), weights)
+    words = ["export-features", "crossvit_tiny_240", DATA, "--weights", weights, "-o", out]
+    assert errors.run(app, [str(word) for word in words]) == 0, capsys.readouterr().err
+    found = safetensors.numpy.load_file(out / "features-00000.safetensors")
+    last = model.spec.num_blocks - 1
+    assert set(found) == {"index", f"blocks.{last}.branch0", f"blocks.{last}.branch1"}
+    for branch in (0, 1):
+        assert found[f"blocks.{last}.branch{branch}"].shape == (
+            2,
+            model.spec.embed_dim[branch],
+            *model.grid_sizes[branch],
+        )
+
+
 def test_a_preview_has_a_row_an_image_and_a_column_a_level(export: Callable[..., Run], tmp_path: Path) -> None:
     run = export(DATA, "--out-indices", "2,3,4", "--pool", "max", "--preview", tmp_path / "p.png")
     assert run.returncode == 0
@@ -336,6 +368,7 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
         (["--dtype", "int8"], 2, "float32, float16, bfloat16"),
         (["--format", "csv"], 2, "safetensors, npy, parquet, zarr"),
         (["--pool", "cls"], 2, "class token"),
+        (["--pool", "embedding", "--out-indices", "2"], 2, "Leave out --out-indices"),
         (["--format", "parquet"], 2, "--pool avg"),
         (["--format", "npy", "--dtype", "bfloat16"], 2, "float32 or float16"),
         (["/nothing/here.jpg"], 5, "/nothing/here.jpg"),

@@ -183,8 +183,48 @@ def test_the_class_token_is_the_first_of_the_trunk(name):
     assert difference(found, [tokens[:, 0] for tokens in states]) <= TOLERANCE
 
 
+def test_the_embedding_is_what_the_classifier_reads():
+    model = zoo.create_model("mobilenetv3_small_050", seed=0).eval()
+    images = noise(2, 3, 64, 64)
+    read = []
+    model.classifier.register_forward_hook(lambda module, inputs, output: read.append(inputs[0]))
+    with torch.inference_mode():
+        model(images)
+    found = FeatureEngine(pooled_model(model, "embedding"), (3, 64, 64))(images)
+    assert [list(vector.shape) for vector in found] == [[2, 1024]]
+    assert difference(found, read) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "levit_128s"])
+def test_the_embedding_of_a_model_with_two_classifiers(name):
+    """Where both classifiers are the same, the mean of what they say is what one says of the embedding."""
+    model = zoo.create_model(name, seed=0).eval()
+    model.head_dist.load_state_dict(model.head.state_dict())
+    images = noise(2, 3, 224, 224)
+    with torch.inference_mode():
+        embedding = model.pool(model.forward_features(images))
+        assert embedding.shape == (2, model.num_features)
+        torch.testing.assert_close(model.head(embedding), model(images))
+
+
+def test_the_embedding_of_two_branches_is_both_side_by_side():
+    model = zoo.create_model("crossvit_tiny_240", seed=0).eval()
+    images = noise(2, 3, 240, 240)
+    with torch.inference_mode():
+        parts = model.pool(model.forward_features(images)).split(model.spec.embed_dim, dim=1)
+        expected = (model.head[0](parts[0]) + model.head[1](parts[1])) / 2
+        torch.testing.assert_close(expected, model(images))
+
+
+def test_an_embedding_needs_a_whole_model(net):
+    with pytest.raises(UsageError, match="whole model"):
+        pooled_model(net, "embedding")
+    with pytest.raises(UsageError, match="whole model"):
+        pooled_model(zoo.create_model("resnet18", num_classes=0, global_pool=""), "embedding")
+
+
 def test_pools_that_a_model_has_not(net):
     with pytest.raises(UsageError, match="class token, which this model has not"):
         pooled_model(net, "cls")
-    with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, not 'median'"):
+    with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, embedding, not 'median'"):
         pooled_model(net, "median")

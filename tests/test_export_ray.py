@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import test_export_resume as plain
 
-from zoo.core.errors import InvalidInputError, PartialError, UsageError
+from zoo.core.errors import InvalidInputError, NotFoundError, PartialError, UsageError
 from zoo.core.export import ray_engine
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import ExportPlan
@@ -144,3 +145,19 @@ def test_wrong_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(InvalidInputError) as raised:
         ray_engine.run_on_ray(Request(""), folder, [0])
     assert "zoo-cli[ray]" in raised.value.hint
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}"])
+def test_an_address_where_nobody_listens_is_refused_at_once(form: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = form.format(port=listener.getsockname()[1])
+        ray_engine.require_listener(address)
+    with pytest.raises(NotFoundError, match=r"No Ray cluster answers at 127\.0\.0\.1:\d+: Connection refused"):
+        ray_engine.require_listener(address)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://head", "127.0.0.1:notaport"])
+def test_an_address_without_host_and_port_is_left_to_ray(address: str) -> None:
+    ray_engine.require_listener(address)

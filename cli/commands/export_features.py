@@ -258,5 +258,5 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
 def _as_lines(values: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {values[key]}" for key in ("out", "images", "shards")]
     lines.append(f"failed: {values['num_failed']}")
-    lines += [f"level: {' '.join(f'{k}={v}' for k, v in level.items())}" for level in values["levels"]]
+    lines += [f"level: {' '.join(f'{k}={v}' for k, v in level.items() if v is not None)}" for level in values["levels"]]
     return lines if values["changed"] else [*lines, "unchanged"]

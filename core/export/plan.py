@@ -24,7 +24,9 @@ SCHEMA_VERSION = 2
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Name of a stored type -> its name in safetensors. Features are float32 and rounded to nearest even."""
 
-POOLS = ("none", "avg", "max", "cls")
+POOLS = ("none", "avg", "max", "cls", "embedding")
+"""Maps; per level their average, maximum or class token; or one vector an image, what the classifier reads."""
+
 SHARD_BYTES = 64 * 2**20
 MAX_IMAGES_PER_SHARD = 1024
 
@@ -34,14 +36,27 @@ _DIFFERENCES_TOLD = 4
 
 @dataclass(frozen=True)
 class Level:
-    """One map per image: the module it comes from, its size, and its stride against the input in pixels."""
+    """One map per image: the module it comes from, its size, and its stride against the input in pixels.
 
-    index: int
+    Where one module gives several levels, each has a `name` of its own. The embedding has neither index nor stride.
+    """
+
+    index: int | None
     module: str
     channels: int
     height: int
     width: int
-    stride: int
+    stride: int | None
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its features are called where they are stored."""
+        return self.name or self.module
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; without the name where the module says it."""
+        return {field: value for field, value in asdict(self).items() if field != "name" or value}
 
 
 class FeatureStorage(NamedTuple):
@@ -93,11 +108,11 @@ class ExportPlan:
             raise UsageError(f"Features are stored as {', '.join(DTYPES)}, not {self.storage.dtype!r}.")
         if self.storage.pool not in POOLS:
             raise UsageError(f"Pooling is one of {', '.join(POOLS)}, not {self.storage.pool!r}.")
-        modules = [level.module for level in self.levels]
-        for module in modules:
+        keys = [level.key for level in self.levels]
+        for key in keys:
             # They name tensors, and with some formats files.
-            if not _FILE_NAME_PART.fullmatch(module) or modules.count(module) > 1:
-                raise UsageError(f"A level needs a name of its own, of letters, digits and dots, not {module!r}.")
+            if not _FILE_NAME_PART.fullmatch(key) or keys.count(key) > 1:
+                raise UsageError(f"A level needs a name of its own, of letters, digits and dots, not {key!r}.")
 
     @property
     def num_shards(self) -> int:
@@ -114,8 +129,8 @@ class ExportPlan:
         settings = {
             "schema_version": SCHEMA_VERSION,
             "model": dict(self.model),
-            "out_indices": [level.index for level in self.levels],
-            "levels": [asdict(level) for level in self.levels],
+            "out_indices": [level.index for level in self.levels if level.index is not None],
+            "levels": [level.to_dict() for level in self.levels],
             **self.storage._asdict(),
             "preprocessing": dict(self.preprocessing),
             "images_per_shard": self.images_per_shard,

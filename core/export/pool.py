@@ -11,6 +11,8 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.core.export.plan import POOLS
+from zoo.core.features import FeatureNet
+from zoo.models.base import ImageModel
 
 
 def pool_map(values: Tensor, pool: str) -> Tensor:
@@ -19,16 +21,18 @@ def pool_map(values: Tensor, pool: str) -> Tensor:
     return values.mean(places, dtype=torch.float32) if pool == "avg" else values.amax(places)
 
 
-def pooled_model(model: Callable[[Tensor], Sequence[Tensor]], pool: str) -> Any:
+def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
     """A model that gives (N, C) per level where the given one gives maps; the same one for "none".
 
     Args:
-        model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`.
-        pool: one of POOLS: average or maximum over height and width, or the class token of each level as the trunk
-            carries it, before any final norm.
+        model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`, for "embedding" an
+            `ImageModel` with its pooling.
+        pool: one of POOLS: average or maximum over height and width; the class token of each level as the trunk
+            carries it, before any final norm; or the vector that the classifier reads, with final norm, attention
+            pool and hidden layers.
 
     Raises:
-        UsageError: an unknown pool, or "cls" for a model without a class token.
+        UsageError: an unknown pool, or one that the model has not.
     """
     if pool not in POOLS:
         raise UsageError(f"A pool is one of {', '.join(POOLS)}, not {pool!r}.")
@@ -38,7 +42,22 @@ def pooled_model(model: Callable[[Tensor], Sequence[Tensor]], pool: str) -> Any:
         raise UsageError(
             "The pool 'cls' is the class token, which this model has not.", hint="Choose --pool avg or --pool max."
         )
+    if pool == "embedding":
+        if not isinstance(model, ImageModel) or isinstance(model, FeatureNet) or not model.global_pool.pool_type:
+            raise UsageError("The embedding needs a whole model of zoo's with its pooling, not feature maps alone.")
+        return EmbeddingModel(model)
     return PooledFeatures(model, pool)
+
+
+class EmbeddingModel(nn.Module):
+    """A model that gives one vector an image, (N, C): what it gives when it is built with `num_classes=0`."""
+
+    def __init__(self, model: ImageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.model.pool(self.model.forward_features(x))]
 
 
 class PooledFeatures(nn.Module):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, PartialError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
@@ -21,6 +23,8 @@ from zoo.core.export.run import ExportJob, run_shards
 
 DEFAULT_TIMEOUT = 3600.0
 _CPUS_PER_ACTOR = 1
+_LISTENER_TIMEOUT = 5.0  # seconds, for each of a host's addresses
+_ADDRESS_HINT = "Set RAY_ADDRESS to a running cluster, or unset it to start one on this machine."
 
 
 class Request(Protocol):
@@ -125,14 +129,34 @@ def run_on_ray(
 
 
 def _connect(ray: Any) -> None:
+    require_listener(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
     except Exception as error:
         where = os.environ.get("RAY_ADDRESS", "")
         raise NotFoundError(
             f"No Ray cluster answers{f' at {where}' if where else ''}: {_last_line(error)}",
-            hint="Set RAY_ADDRESS to a running cluster, or unset it to start one on this machine.",
+            hint=_ADDRESS_HINT,
         ) from error
+
+
+def require_listener(address: str) -> None:
+    """Raises NotFoundError where nobody listens at a cluster's `host:port` or `ray://host:port`.
+
+    Ray itself would try for minutes, without a word. Other forms ("auto", "local") are left to it.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return
+    if not host or port is None:
+        return
+    try:
+        socket.create_connection((host, port), timeout=_LISTENER_TIMEOUT).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NotFoundError(f"No Ray cluster answers at {host}:{port}: {reason}.", hint=_ADDRESS_HINT) from error
 
 
 def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) -> Iterable[dict[str, Any]]:

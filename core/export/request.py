@@ -75,15 +75,17 @@ class ExportRequest:
 
     def open(self) -> ExportJob:
         """Find the inputs and build the model. Raises as they do."""
+        if self.storage.pool == "embedding" and self.out_indices is not None:
+            raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
         inputs = find_inputs(self.inputs.paths, from_file=self.inputs.from_file)
+        levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
         model = create_model(
             self.model,
             pretrained=self.weights is None,
             checkpoint_path=self.weights,
             in_chans=self.in_chans,
             num_classes=0,
-            features_only=True,
-            out_indices=self.out_indices,
+            **({} if self.storage.pool == "embedding" else levels),
         )
         self.transform.check_channels(model.in_chans)
         preprocess = Preprocess.from_cfg(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,7 +95,7 @@ class ExportReport:
             "complete": self.complete,
             "nonfinite_values": self.nonfinite_values,
             "nonfinite_images": self.nonfinite_images,
-            "levels": [asdict(level) for level in self.levels],
+            "levels": [level.to_dict() for level in self.levels],
             "num_failed": self.num_failed,
             "failed": [{"id": name, **_reason(error, hint)} for name, error, hint in self.failed],
         }
@@ -209,7 +209,7 @@ def _reason(error: str, hint: str) -> dict[str, str]:
 
 def _level_facts(plan: ExportPlan, level: Level) -> dict[str, Any]:
     shape = plan.storage.shape(level)
-    return {"module": level.module, "shape": shape, "channels": level.channels, "stride": level.stride}
+    return {"module": level.key, "shape": shape, "channels": level.channels, "stride": level.stride}
 
 
 def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:

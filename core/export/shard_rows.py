@@ -20,7 +20,7 @@ _BFLOAT16_EXPONENT = 0x7F80
 class ShardRows:
     """Rows of the readable images of one shard.
 
-    `index` has the position of each row's image among all inputs, `items` the image, `values` per level's module an
+    `index` has the position of each row's image among all inputs, `items` the image, `values` per level's key an
     array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
     """
 
@@ -32,7 +32,7 @@ class ShardRows:
         self.items: list[ImageInput] = []
         self._index = np.empty(capacity, "<i8")
         self._values = {
-            level.module: np.empty((capacity, *plan.storage.shape(level)), _NUMPY[self.dtype]) for level in plan.levels
+            level.key: np.empty((capacity, *plan.storage.shape(level)), _NUMPY[self.dtype]) for level in plan.levels
         }
 
     def __len__(self) -> int:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class NpyWriter(ShardWriter):
-    """`features-00000.index.npy` (rows) int64, and per level `features-00000.MODULE.npy` (rows, *shape)."""
+    """`features-00000.index.npy` (rows) int64, and per level `features-00000.LEVEL.npy` (rows, *shape)."""
 
     def files(self, shard: int) -> dict[str, WriteFile]:
         files = {f"{shard_stem(shard)}.index.npy": _write_index}
-        return files | {f"{shard_stem(shard)}.{level.module}.npy": _level(level.module) for level in self.plan.levels}
+        return files | {f"{shard_stem(shard)}.{level.key}.npy": _level(level.key) for level in self.plan.levels}
 
     def shard_name(self, shard: int) -> str:
         return f"{shard_stem(shard)}.*.npy"
@@ -30,8 +30,8 @@ def _write_index(file: OutputFile, rows: ShardRows) -> None:
     _write(file, rows.index)
 
 
-def _level(module: str) -> WriteFile:
-    return lambda file, rows: _write(file, rows.values[module])
+def _level(key: str) -> WriteFile:
+    return lambda file, rows: _write(file, rows.values[key])
 
 
 def _write(file: OutputFile, values: NDArray[Any]) -> None:

@@ -25,7 +25,7 @@ class ParquetWriter(ShardWriter):
                 "The format parquet holds one vector per image and level, not maps.",
                 hint="Pass --pool avg (or max, cls), or --format safetensors.",
             )
-        taken = {"id", "source", "index"} & {level.module for level in plan.levels}
+        taken = {"id", "source", "index"} & {level.key for level in plan.levels}
         if taken:
             raise UsageError(f"A feature level cannot be called {taken.pop()!r} in a Parquet table.")
         try:

@@ -19,21 +19,21 @@ ROOT = "features.zarr"
 
 
 class ZarrWriter(ShardWriter):
-    """`features.zarr/MODULE` (inputs, *shape): row i is input i of the manifest, NaN where it could not be read."""
+    """`features.zarr/LEVEL` (inputs, *shape): row i is input i of the manifest, NaN where it could not be read."""
 
     rows_are_inputs = True
 
     def files(self, shard: int) -> dict[str, WriteFile]:
         # The chunk is cut along the first axis only: of the others it is the first one.
         first = ".0" * len(self.plan.storage.shape(self.plan.levels[0]))
-        return {f"{ROOT}/{level.module}/c.{shard}{first}": self._chunk(level, shard) for level in self.plan.levels}
+        return {f"{ROOT}/{level.key}/c.{shard}{first}": self._chunk(level, shard) for level in self.plan.levels}
 
     def shard_name(self, shard: int) -> str:  # noqa: ARG002 (one name for all)
         return ROOT
 
     def layout(self) -> dict[str, bytes]:
         group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-        arrays = {f"{ROOT}/{level.module}/zarr.json": _json(self._metadata(level)) for level in self.plan.levels}
+        arrays = {f"{ROOT}/{level.key}/zarr.json": _json(self._metadata(level)) for level in self.plan.levels}
         return {f"{ROOT}/zarr.json": _json(group), **arrays}
 
     def _metadata(self, level: Level) -> dict[str, Any]:
@@ -48,14 +48,17 @@ class ZarrWriter(ShardWriter):
             "fill_value": "NaN",
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
             "attributes": {"index": level.index, "stride": level.stride},
-            "dimension_names": ["input", "channel", "height", "width"][: 1 + len(shape)],
+            # Levels differ in size, and a dataset of several arrays has one size a dimension.
+            "dimension_names": ["input", *(f"{level.key}_{axis}" for axis in ("channel", "height", "width"))][
+                : 1 + len(shape)
+            ],
         }
 
     def _chunk(self, level: Level, shard: int) -> WriteFile:
         def write(file: OutputFile, rows: ShardRows) -> None:
             import numpy as np
 
-            values = rows.values[level.module]
+            values = rows.values[level.key]
             # The last chunk too has its full size; what is beyond the array is never read.
             chunk = np.full((self.plan.images_per_shard, *values.shape[1:]), np.nan, values.dtype)
             chunk[rows.index - self.plan.positions(shard).start] = values

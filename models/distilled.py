@@ -1,0 +1,32 @@
+"""Two classifiers, one taught by the labels and one by a teacher network.
+
+Touvron et al., Training data-efficient image transformers (arXiv:2012.12877), section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.models.base import ImageModel
+
+
+class DistilledModel(ImageModel):
+    """A model with the classifiers `head` and `head_dist`, whose prediction is the mean of both.
+
+    With `set_distilled_training` a model in training returns the pair, for a loss against the labels and one against
+    the teacher.
+    """
+
+    distilled_training = False
+
+    def set_distilled_training(self, enable: bool = True) -> None:
+        """Whether a model in training returns the predictions of both classifiers."""
+        self.distilled_training = enable
+
+    def classify_both(self, parts: Sequence[Tensor]) -> Any:
+        """From what each classifier reads to the mean of their logits, or in distilled training the pair."""
+        logits, distilled = (head(part) for head, part in zip(self.get_classifier(), parts, strict=True))
+        return (logits, distilled) if self.distilled_training and self.training else (logits + distilled) / 2
