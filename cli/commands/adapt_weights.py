@@ -13,12 +13,14 @@ from zoo.cli.options import (
     NumClasses,
     Offline,
     Quiet,
+    SourceSize,
     Timeout,
     Verbose,
     Weights,
     complete_model_name,
     limit_network,
     parse_size,
+    parse_source_size,
     read_class_indices,
 )
 
@@ -59,6 +61,7 @@ def adapt_weights(
         Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
     ] = None,
     img_size: Annotated[str, typer.Option(metavar="S|H,W", help="Resize position embeddings for this image.")] = "",
+    source_size: SourceSize = "",
     patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     weights: Weights = None,
@@ -123,6 +126,7 @@ def adapt_weights(
         keep_classes=read_class_indices(keep_classes) if keep_classes else (),
         img_size=parse_size(img_size) if img_size else None,
         patch_size=patch_size,
+        source_size=parse_source_size(source_size),
         dtype=dtype or "",
         prefix=prefix,
         strip_prefix=strip_prefix,
