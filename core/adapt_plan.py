@@ -396,7 +396,14 @@ def _resizes(
     # Of published weights the config is true, whatever the tensors look like.
     found = usual
     if said or cfg.file:
-        found = image_size_of(family, shapes, source_size=said or usual, stated=bool(said), img_size=request.img_size)
+        found = image_size_of(
+            family,
+            shapes,
+            source_size=said or usual,
+            stated=bool(said),
+            img_size=request.img_size,
+            architecture=cfg.architecture,
+        )
     plan = plan_resizes(
         family,
         shapes,

@@ -285,7 +285,7 @@ def sizes_of(
     if table is None:
         return Sizes(patch=patch)
     try:
-        return Sizes(image_size_of(family, shapes, source_size=usual), patch)
+        return Sizes(image_size_of(family, shapes, source_size=usual, architecture=cfg.architecture), patch)
     except InvalidInputError:
         shape = shapes[table]
         return Sizes(patch=patch, positions=shape[1] if len(shape) == 3 else None)

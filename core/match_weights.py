@@ -191,9 +191,16 @@ def _plan_resizes(
     patches = PATCH_KERNELS.get(family, "")
     kernel = wanted.get(patches, ()) if patches in shapes else ()
     usual = cfg.input_size[1:]
+    leaves_out = getattr(model.spec, "no_embed_class", None)
+    embeds_prefix = None if leaves_out is None else not leaves_out
     try:
         source = image_size_of(
-            family, shapes, source_size=stated or usual, stated=stated is not None, img_size=model.img_size
+            family,
+            shapes,
+            source_size=stated or usual,
+            stated=stated is not None,
+            img_size=model.img_size,
+            embeds_prefix=embeds_prefix,
         )
     except InvalidInputError as error:
         if stated or model.img_size != usual:
@@ -208,6 +215,7 @@ def _plan_resizes(
         patch_size=(kernel[2], kernel[3]) if len(kernel) == 4 else None,
         windows=model.windows,
         architecture=cfg.architecture,
+        embeds_prefix=embeds_prefix,
     )
     return resizes, None
 

@@ -29,6 +29,7 @@ def plan_resizes(
     patch_size: int | Size | None = None,
     windows: Sequence[Size] | None = None,
     architecture: str = "",
+    embeds_prefix: bool | None = None,
 ) -> dict[str, Resize]:
     """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
 
@@ -44,6 +45,8 @@ def plan_resizes(
         patch_size: the patch size wanted; default the source's.
         windows: those of each stage (Swin), where they do not follow from the image size.
         architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
+        embeds_prefix: whether class and other prefix tokens have positions, where the model is not its architecture's
+            default.
 
     Raises:
         UsageError: a size that no image has.
@@ -68,6 +71,7 @@ def plan_resizes(
         old_patch=old_patch,
         new_patch=new_patch,
         windows=tuple(windows or ()),
+        embeds_prefix=embeds_prefix,
         filter_=filter_,
     )
     for pattern, rule in RULES.get(family, ()):
@@ -88,6 +92,8 @@ def image_size_of(
     source_size: int | Size,
     stated: bool = False,
     img_size: int | Size | None = None,
+    architecture: str = "",
+    embeds_prefix: bool | None = None,
 ) -> Size:
     """The size (height, width) in pixels of the images that a checkpoint is for; `source_size` where no tensor tells.
 
@@ -99,7 +105,8 @@ def image_size_of(
     source, whole = _checked(source_size, "image"), {name: tuple(shape) for name, shape in shapes.items()}
     patch = _patch_of(family, whole)
     job = Job(
-        architecture="",
+        architecture=architecture,
+        embeds_prefix=embeds_prefix,
         shapes=whole,
         source=source,
         stated=stated,

@@ -7,9 +7,9 @@ architecture is published for is tried first, then a square, then the size that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, UnknownModelError
 from zoo.core.resize_tensor import Shape, Size, Tensor, divide, square, text
 
 MAX_RATIO = 8
@@ -38,25 +38,43 @@ def token_grid(tensor: Tensor, count: int, cell: Size | None) -> Size:
     square; the message says which grids there could be.
     """
     job, prefix = tensor.job, num_prefix_tokens(tensor.job.shapes)
-    grid = _grid_of_size(job.source, cell, count, prefix)
-    if grid:
+    grid = _grid_of_size(job.source, cell, count, range(prefix + 1))
+    if grid and (job.stated or not prefix or count - math.prod(grid) in _positions_of_prefix(tensor, prefix)):
         return grid
     areas = range(count - prefix, count + 1)
     if not job.stated:
-        squares = (square(area) for area in (count - prefix, count, *areas))
-        same = _grid_of_size(job.target, cell if job.new_patch == job.old_patch else None, count, prefix)
+        # 196 is 14 x 14 as well as 13 x 15 and a class token.
+        others = _positions_of_prefix(tensor, prefix)
+        squares = (square(count - number) for number in sorted(others, reverse=True))
+        same = _grid_of_size(job.target, cell if job.new_patch == job.old_patch else None, count, others)
         if found := next(filter(None, squares), None) or same:
             return found
     possible = [(grid, count - area) for area in areas for grid in grids_of_area(area)]
     raise not_told(tensor, f"{count} positions", possible, cell, prefix)
 
 
-def _grid_of_size(size: Size, cell: Size | None, count: int, prefix: int) -> Size | None:
-    """The grid of an image size, where it has as many cells as there are positions but for prefix tokens."""
+def _positions_of_prefix(tensor: Tensor, prefix: int) -> Collection[int]:
+    """How many of the positions may be those of prefix tokens: all or none of them, as the architecture has it."""
+    embeds = tensor.job.embeds_prefix
+    if embeds is None and tensor.job.architecture and prefix:
+        from zoo.core import registry
+
+        try:
+            spec = registry.find_spec(tensor.job.architecture)[1]
+        except UnknownModelError:
+            return range(prefix + 1)
+        leaves_out = getattr(spec, "no_embed_class", None)
+        embeds = None if leaves_out is None else not leaves_out
+    return range(prefix + 1) if embeds is None else (prefix if embeds else 0,)
+
+
+def _grid_of_size(size: Size, cell: Size | None, count: int, others: Collection[int]) -> Size | None:
+    """The grid of an image size, where it has as many cells as there are positions but for those of `others`."""
     if cell:
         grid = divide(size, cell)
-        return grid if min(grid) > 0 and 0 <= count - math.prod(grid) <= prefix else None
-    for area in (count - prefix, count):
+        return grid if min(grid) > 0 and count - math.prod(grid) in others else None
+    for number in sorted(others, reverse=True):
+        area = count - number
         # The side of a cell is the root of pixels / cells.
         side = math.isqrt(math.prod(size) // area) if area > 0 else 0
         if side and (size[0] // side) * (size[1] // side) == area:

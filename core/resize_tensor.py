@@ -63,6 +63,8 @@ class Job:
     new_patch: Size | None
     windows: tuple[Size, ...] = ()
     """Of each stage, where they do not follow from the target."""
+    embeds_prefix: bool | None = None
+    """Whether prefix tokens have positions; None where only the architecture's row, if there is one, tells."""
     filter_: Filter
     """Of the architecture's token embeddings."""
 
