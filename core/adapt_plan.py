@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zoo.core.band_placement import Placement
+    from zoo.core.sensors import Band
+
     Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 Action = Literal["copy", "cast", "adapt", "resize", "select", "drop"]
@@ -295,13 +298,16 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
             f"The source reads {stem.from_chans} bands; {found}.", hint="Name all of them, in order, with --from-bands."
         )
     placements = place_bands(source_bands, request.bands, request.missing_bands)
-    told = tuple(
-        f"{placement.band.name} <- "
-        + (" + ".join(f"{share:.3g} {source_bands[i].name}" for i, share in placement.shares) or "zero")
-        + f" ({placement.how})"
-        for placement in placements
-    )
+    told = tuple(f"{placement.band.name} <- {_filters_told(placement, source_bands)}" for placement in placements)
     return band_mixing([placement.shares for placement in placements], stem.from_chans), told
+
+
+def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:
+    """Where a band's filter is from, and why."""
+    if placement.how in ("no wavelength", "not by wavelength"):
+        return f"mean of all ({placement.how})"
+    shares = " + ".join(f"{share:.3g} {source_bands[i].name}" for i, share in placement.shares)
+    return f"{shares or 'zero'} ({placement.how})"
 
 
 def _is_under(name: str, paths: Sequence[str]) -> bool:
