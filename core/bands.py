@@ -131,7 +131,7 @@ def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
     if assumed and is_numbered(name):
         raise UsageError(
             f"{name!r} is no band of {where}, whose bands numbers mean where no sensor is named.",
-            hint="Name the sensor with --sensor.",
+            hint=f"{_nearest_bands(name, home)} Bands of another sensor need its name: --sensor.",
         )
     raise UsageError(f"{name!r} is no band of {where}.", hint=_nearest_names(name, home))
 

@@ -437,7 +437,7 @@ def test_the_fields_own_line():
         ("gren", None, "Did you mean (?i:green)"),
         ("gren", "sentinel2", "Did you mean (?i:green)"),
         ("B8X", "sentinel2", "Did you mean B0?8"),
-        ("B8X", None, "--sensor"),
+        ("B8X", None, "Did you mean B0?8.*--sensor"),
         ("NRI", None, "Did you mean (?i:nir)"),
         ("nirv", None, "Did you mean (?i:nir)"),
         ("TRI", None, "Did you mean (?i:tir)"),
