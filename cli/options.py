@@ -49,6 +49,14 @@ InChans = Annotated[int | None, typer.Option("--in-chans", metavar="N", help="Ch
 NumClasses = Annotated[
     int | None, typer.Option("--num-classes", metavar="K", help="Outputs of the classifier; 0 leaves it out.")
 ]
+SourceSize = Annotated[
+    str,
+    typer.Option(
+        "--source-size",
+        metavar="S|H,W",
+        help="Image size in pixels that the weight file is for, where it does not say so itself.",
+    ),
+]
 OutIndices = Annotated[
     str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
 ]
@@ -92,11 +100,16 @@ def parse_indices(text: str) -> list[int] | None:
         ) from None
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_source_size(text: str) -> tuple[int, int] | None:
+    """What --source-size says; None where nothing was given. Raises UsageError."""
+    return parse_size(text, "--source-size") if text else None
+
+
+def parse_size(text: str, option: str = "--img-size") -> tuple[int, int]:
     """`"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
     parts = text.split(",")
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--img-size takes one number or height,width, found {text!r}.", hint="For example: 384")
+        raise UsageError(f"{option} takes one number or height,width, found {text!r}.", hint="For example: 384")
     return int(parts[0]), int(parts[-1])
 
 

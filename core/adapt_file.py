@@ -24,7 +24,7 @@ from zoo.core.registry import facts
 from zoo.core.safetensors_file import open_safetensors, read_header
 from zoo.core.safetensors_writer import layout, write_safetensors
 from zoo.core.stored_tensor import StoredTensor
-from zoo.core.weight_metadata import configured, stated_configuration, weight_metadata, with_channels
+from zoo.core.weight_metadata import configured, stated_configuration, stated_image_size, weight_metadata, with_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,8 @@ class Source(NamedTuple):
         sha256: gives the file's digest; called on another thread while the file is copied, with a function that says
             whether the answer is still wanted.
         require_unchanged: raises where somebody wrote to the file meanwhile.
+        states_size: whether the config's input size is said of these very tensors (a config.json beside them), and is
+            not the usual one of their architecture.
     """
 
     label: str
@@ -90,6 +92,7 @@ class Source(NamedTuple):
     cfg: PretrainedCfg
     sha256: Callable[[Callable[[], bool]], str]
     require_unchanged: Callable[[], None] = lambda: None
+    states_size: bool = False
 
 
 class AdaptReport(NamedTuple):
@@ -139,7 +142,10 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     if request.input_layout is None and "input_layout" in stated:
         request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
     cfg, notes = _identified(source, configured(source.cfg, stated), request)
-    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()))
+    stated_size = stated_image_size(dict(cfg.model_args)) or (cfg.input_size[1:] if source.states_size else None)
+    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()), stated_size)
+    if plan.image_size and not (stated_size or request.img_size or request.source_size):
+        notes.append(f"its positions are those of images of {plan.image_size[0]} x {plan.image_size[1]}")
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
         notes += _require_architecture(plan, source.label)
     coverage = _coverage(plan.changes)
@@ -328,8 +334,9 @@ def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
 def _described(plan: AdaptPlan) -> PretrainedCfg:
     """The config of the file to write: its channels, sizes and layer names."""
     cfg = with_channels(plan.cfg, plan.channel_values(plan.cfg.mean), plan.channel_values(plan.cfg.std))
-    if plan.request.img_size:
-        cfg = replace(cfg, input_size=(plan.in_chans, *plan.request.img_size), test_input_size=None, pool_size=None)
+    size = plan.image_size or plan.request.img_size
+    if size:
+        cfg = replace(cfg, input_size=(plan.in_chans, *size), test_input_size=None, pool_size=None)
     if plan.request.prefix:
 
         def prefixed(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -355,12 +362,11 @@ def _identified(source: Source, cfg: PretrainedCfg, request: AdaptRequest) -> tu
     """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said."""
     if cfg.architecture or request.input_layers:
         return cfg, []
-    from zoo.core.identify import architectures_of
+    from zoo.core.identify import architectures_of, architectures_of_other_size
     from zoo.core.known_architectures import find_cfg
 
-    names = architectures_of(
-        {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
-    )
+    shapes = {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
+    names = architectures_of(shapes) or architectures_of_other_size(shapes)
     assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
     if not names:
         return cfg, assumed
@@ -390,9 +396,11 @@ def _require_architecture(plan: AdaptPlan, source: str) -> list[str]:
     shapes = plan.original_shapes()
     if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:
         return []
-    from zoo.core.identify import architectures_of
+    from zoo.core.identify import architectures_of, architectures_of_other_size
 
     fitting = architectures_of(shapes)
+    if not fitting and plan.image_size and name in architectures_of_other_size(shapes):
+        return []
     if not fitting and (known or not plan.cfg.file):
         # Published files of some families hold buffers that current models do not; loading repairs their keys.
         return [f"the names and shapes are not exactly those of {name}"]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zoo.core.band_placement import Placement
+    from zoo.core.sensors import Band
+
     Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 Action = Literal["copy", "cast", "adapt", "resize", "select", "drop"]
@@ -66,6 +69,9 @@ class AdaptPlan(NamedTuple):
     sources: Mapping[str, StoredTensor]
     non_finite: list[str]
     needs_numpy: bool = False
+    image_size: tuple[int, int] | None = None
+    """Height and width of the images that the tensors to write are for, where that is known of these tensors and is
+    not the config's, or tensors were resized for them."""
 
     @property
     def has_classifier(self) -> bool:
@@ -102,10 +108,9 @@ class AdaptPlan(NamedTuple):
         return {tensor.name: tensor.shape for tensor in self.sources.values()}
 
     def model_args(self) -> dict[str, Any]:
-        """What the model has to be built with for tensors that were resized."""
-        if not any(change.action == "resize" for change in self.changes):
-            return {}
-        args = {"img_size": self.request.img_size, "patch_size": self.request.patch_size}
+        """What the model has to be built with for tensors that were resized, or are of another size than usual."""
+        resized = any(change.action == "resize" for change in self.changes)
+        args = {"img_size": self.image_size, "patch_size": self.request.patch_size if resized else None}
         return {key: value for key, value in args.items() if value}
 
 
@@ -115,6 +120,7 @@ def plan_adaptation(
     request: AdaptRequest,
     source: str,
     stated_bands: Sequence[str] = (),
+    stated_size: tuple[int, int] | None = None,
 ) -> AdaptPlan:
     """Decide what becomes of every tensor.
 
@@ -124,6 +130,7 @@ def plan_adaptation(
         request: what to change.
         source: the file, for messages.
         stated_bands: those that the source says it reads, for `request.bands` without `from_bands`.
+        stated_size: height and width of the images that the source says it is for.
 
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
@@ -139,7 +146,8 @@ def plan_adaptation(
     cfg = _with_classifier(cfg, stored, request)
     from_classes = _num_classes(stored, cfg)
     head, transforms = _head_transforms(stored, cfg, request, from_classes, source)
-    transforms |= _resizes(stored, cfg, request, source)
+    resizes, image_size = _resizes(stored, cfg, request, source, stated_size)
+    transforms |= resizes
     if not mixing.is_identity:
         # After a resize of its kernel: both are linear, and the resized one may be the larger.
         for name in stem.weights:
@@ -176,6 +184,7 @@ def plan_adaptation(
         sources=plan.sources,
         non_finite=plan.non_finite,
         needs_numpy=plan.needs_numpy,
+        image_size=image_size,
     )
 
 
@@ -289,13 +298,16 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
             f"The source reads {stem.from_chans} bands; {found}.", hint="Name all of them, in order, with --from-bands."
         )
     placements = place_bands(source_bands, request.bands, request.missing_bands)
-    told = tuple(
-        f"{placement.band.name} <- "
-        + (" + ".join(f"{share:.3g} {source_bands[i].name}" for i, share in placement.shares) or "zero")
-        + f" ({placement.how})"
-        for placement in placements
-    )
+    told = tuple(f"{placement.band.name} <- {_filters_told(placement, source_bands)}" for placement in placements)
     return band_mixing([placement.shares for placement in placements], stem.from_chans), told
+
+
+def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:
+    """Where a band's filter is from, and why."""
+    if placement.how in ("no wavelength", "not by wavelength"):
+        return f"mean of all ({placement.how})"
+    shares = " + ".join(f"{share:.3g} {source_bands[i].name}" for i, share in placement.shares)
+    return f"{shares or 'zero'} ({placement.how})"
 
 
 def _is_under(name: str, paths: Sequence[str]) -> bool:
@@ -352,28 +364,85 @@ def _head_transforms(
     }
 
 
+_TELL_A_SIZE = ("pos_embed", "patch_pos", "relative_position_bias_table")
+"""Endings of the names of tensors that may tell the image size: others cost no import."""
+
+
 def _resizes(
-    stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
-) -> dict[str, _Transform]:
-    """What another image or patch size does to tensors that depend on it."""
-    if request.img_size is None and request.patch_size is None:
-        return {}
+    stored: Mapping[str, StoredTensor],
+    cfg: PretrainedCfg,
+    request: AdaptRequest,
+    source: str,
+    stated: tuple[int, int] | None,
+) -> tuple[dict[str, _Transform], tuple[int, int] | None]:
+    """What another image or patch size does to tensors that depend on it; and the image size of the result, where it
+    is not the config's or tensors were resized for it."""
+    asked = any((request.img_size, request.patch_size, request.source_size))
+    if not asked and not any(name.endswith(_TELL_A_SIZE) for name in stored):
+        return {}, None
     from zoo.core.known_architectures import family_of
-    from zoo.core.resize_plan import plan_resizes
 
     family = family_of(cfg.architecture)
     if family is None:
+        if not asked:
+            return {}, None
         raise InvalidInputError(
             f"Which tensors of {source} depend on the image size follows from its architecture, which is not known.",
             hint="Give the model's name, and the file with --weights.",
             path=source,
         )
+    from zoo.core.resize_families import depends_on_size, require_size_dependent
+    from zoo.core.resize_plan import image_size_of, plan_resizes
+
+    if request.source_size:
+        require_size_dependent(family, cfg.architecture)
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    usual = cfg.input_size[1:]
+    said = _said_size(family, shapes, request.source_size, stated, source)
+    # Of published weights the config is true, whatever the tensors look like.
+    found = usual
+    if said or cfg.file:
+        found = image_size_of(
+            family,
+            shapes,
+            source_size=said or usual,
+            stated=bool(said),
+            img_size=request.img_size,
+            architecture=cfg.architecture,
+        )
     plan = plan_resizes(
         family,
-        {name: tensor.shape for name, tensor in stored.items()},
-        source_size=cfg.input_size[1:],
+        shapes,
+        source_size=found,
+        stated=bool(said),
         img_size=request.img_size,
         patch_size=request.patch_size,
         architecture=cfg.architecture,
     )
-    return {name: _Transform("resize", resize.new_shape, resize.apply) for name, resize in plan.items()}
+    size = request.img_size or found
+    is_told = depends_on_size(family) and (size != usual or bool(request.img_size and plan))
+    resizes = {name: _Transform("resize", resize.new_shape, resize.apply) for name, resize in plan.items()}
+    return resizes, size if is_told else None
+
+
+def _said_size(
+    family: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    given: tuple[int, int] | None,
+    stated: tuple[int, int] | None,
+    source: str,
+) -> tuple[int, int] | None:
+    """The image size that the source states, else the one that a person gives.
+
+    Raises UsageError where both are possible and differ: a person overrules only a statement that is wrong.
+    """
+    if given is None or stated is None or stated == given:
+        return given or stated
+    from zoo.core.resize_plan import fits_size
+
+    if not fits_size(family, shapes, stated):
+        return given
+    raise UsageError(
+        f"{source} says that it is for images of {stated[0]} x {stated[1]}, not {given[0]} x {given[1]}.",
+        hint="Leave out --source-size.",
+    )

@@ -28,6 +28,7 @@ class AdaptRequest:
         num_classes: another number than the source's drops the classifier, unless `keep_classes` are given.
         keep_classes: rows of the classifier to keep, in the new order.
         img_size: height and width in pixels, patch_size: side of a patch, that position embeddings are resized for.
+        source_size: height and width in pixels of the images that the source is made for, where it does not say so.
         dtype: of all floating-point tensors: float32, float16 or bfloat16.
         strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
         input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know.
@@ -44,6 +45,7 @@ class AdaptRequest:
     keep_classes: tuple[int, ...] = ()
     img_size: tuple[int, int] | None = None
     patch_size: int | None = None
+    source_size: tuple[int, int] | None = None
     dtype: str = ""
     prefix: str = ""
     strip_prefix: str = ""
@@ -72,5 +74,6 @@ class AdaptRequest:
             raise UsageError("The classes to keep must be different numbers from 0.")
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
-        if min(self.img_size or (1,)) < 1 or (self.patch_size is not None and self.patch_size < 1):
+        sides = [*(self.img_size or ()), *(self.source_size or ()), 1 if self.patch_size is None else self.patch_size]
+        if min(sides) < 1:
             raise UsageError("Image and patch sizes must be 1 or more pixels.")

@@ -14,7 +14,7 @@ from zoo.core.adapt_file import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt_plan import AdaptRequest
 from zoo.core.atomic_output import check_target
 from zoo.core.errors import NotFoundError, UnknownModelError
-from zoo.core.known_architectures import find_cfg
+from zoo.core.known_architectures import family_of, find_cfg
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
 from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensors
@@ -56,8 +56,15 @@ def adapt_weights(
     if weights is not None:
         cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
     require_weights(cfg)
+    # What a config.json says is said of the weights beside it; what a name stands for is not said of another file.
+    if request.source_size and cfg.architecture:
+        from zoo.core.resize_families import require_size_dependent
+
+        require_size_dependent(family_of(cfg.architecture) or "", cfg.architecture)
+    is_read = bool(cfg.file) or os.fspath(source).startswith(HUB_PREFIXES)
+    states_size = is_read and bool(cfg.architecture) and weights is None
     with open_fetched(fetch(cfg), cfg, use_ema, max_header) as opened:
-        return adapt_source(opened, request, output)
+        return adapt_source(opened._replace(states_size=states_size), request, output)
 
 
 def source_cfg(source: str) -> PretrainedCfg:

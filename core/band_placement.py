@@ -13,7 +13,8 @@ LONGEST_REFLECTED = 3000.0
 """Nanometres; beyond, a sensor sees warmth, whose distance to colours in nanometres says nothing."""
 
 Missing = Literal["nearest", "interpolate", "mean", "zero"]
-How = Literal["name", "wavelength", "nearest", "interpolate", "mean", "zero"]
+How = Literal["name", "wavelength", "nearest", "interpolate", "mean", "zero", "no wavelength", "not by wavelength"]
+"""The last two: the mean of all source filters, because the band has no wavelength, or one that says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,12 @@ def place_bands(source: Sequence[Band], target: Sequence[Band], missing: Missing
         mean         the mean of all source filters
         zero         nothing
 
-    Source bands that are equally near share. Panchromatic, thermal and radar bands have no place on the scale of
-    wavelengths: they match by name only.
+    Source bands that are equally near share. Panchromatic, thermal and radar bands, and channels that are no band (an
+    index, elevation, a mask), have no place on the scale of wavelengths: they match by name only, and where nothing is
+    nearest to them, nor between, they get the mean of all source filters.
 
     Raises:
-        UsageError: no source bands; a band off the scale has no counterpart, and neither mean nor zero was asked for.
+        UsageError: no source bands, or none that has a place among the wavelengths.
     """
     if missing not in get_args(Missing):
         raise UsageError(f"missing must be one of {', '.join(get_args(Missing))}, found {missing!r}.")
@@ -54,7 +56,7 @@ def _place(source: Sequence[Band], band: Band, missing: Missing) -> Placement:
     def placed(how: How, shares: Sequence[tuple[int, float]]) -> Placement:
         return Placement(band=band, shares=tuple(shares), how=how)
 
-    same_name = _where(source, lambda s: (s.sensor, s.name) == (band.sensor, band.name))
+    same_name = _where(source, lambda s: s.is_same(band))
     same_name = same_name or _where(source, lambda s: bool(s.common_name) and s.common_name == band.common_name)
     if same_name:
         return placed("name", _nearest(source, band, same_name))
@@ -66,10 +68,13 @@ def _place(source: Sequence[Band], band: Band, missing: Missing) -> Placement:
         return placed("zero", ())
     if missing == "mean":
         return placed("mean", _equal_shares(range(len(source))))
+    if not _has_place(band):
+        how: How = "no wavelength" if band.wavelength is None else "not by wavelength"
+        return placed(how, _equal_shares(range(len(source))))
     if not nearest:
-        reason = "has no place among the wavelengths" if not _has_place(band) else "finds no source band in its place"
         raise UsageError(
-            f"The band {band.name} {reason}, so none is nearest to it.", hint="Use the mean of all, or zero, for it."
+            f"The band {band.name} finds no source band in its place, so none is nearest to it.",
+            hint="Use the mean of all, or zero, for it: --missing-bands mean, or zero.",
         )
     if missing == "nearest":
         return placed("nearest", nearest)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from zoo.core.auxiliary_channels import PREFIX, auxiliary_channel, known_names, named_channel
 from zoo.core.errors import UsageError
 from zoo.core.sensors import Band, Sensor, find_sensor, is_numbered, sensors, simplify, simplify_band
 
@@ -71,7 +72,8 @@ def parse_bands(names: str | Sequence[str] | None, sensor: str | None = None) ->
     Args:
         names: names, or one text with commas between them. A name is what the sensor's documents call the band ('B8A'
             is 'b8a' and 'Band 8A'; sensors without numbers count from 1), a common name (red, NIR, RE1, swir16), a
-            wavelength (450nm, 0.45um, a bare number from 100), or 'sensor:name'. None: all bands of the sensor's image.
+            wavelength (450nm, 0.45um, a bare number from 100), 'sensor:name', or a channel that is no band: a known
+            name such as NDVI, or any as 'aux:name'. None: all bands of the sensor's image.
         sensor: name of a sensor of the table. Without one, a number is a band of DEFAULT_SENSOR, and so are then the
             common names beside it; a common name in a list without numbers lies in the middle of its published range;
             any other name counts if all sensors that have it agree.
@@ -108,6 +110,8 @@ def _split(names: str | Sequence[str]) -> list[str]:
 def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
     """The one band of that name: at the sensor before a colon, at `home`, or at any if none was asked for."""
     prefix, colon, rest = name.partition(":")
+    if colon and simplify(prefix) == PREFIX:
+        return named_channel(rest)
     if colon:
         name, home, assumed = rest.strip(), find_sensor(prefix), False
     typed = _wavelength(name)
@@ -121,11 +125,13 @@ def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
     if matches:
         hint = f"Name one of {', '.join(map(_describe, matches))}."
         raise UsageError(f"{name!r} is more than one band of {(home or find_sensor(COMMON)).name}.", hint=hint)
+    if not is_numbered(name) and (channel := auxiliary_channel(name)):
+        return channel
     where = home.name if home else "any sensor"
     if assumed and is_numbered(name):
         raise UsageError(
             f"{name!r} is no band of {where}, whose bands numbers mean where no sensor is named.",
-            hint="Name the sensor with --sensor.",
+            hint=f"{_nearest_bands(name, home)} Bands of another sensor need its name: --sensor.",
         )
     raise UsageError(f"{name!r} is no band of {where}.", hint=_nearest_names(name, home))
 
@@ -182,6 +188,12 @@ def _describe(band: Band) -> str:
 
 
 def _nearest_names(name: str, home: Sensor | None) -> str:
+    if is_numbered(name):
+        return _nearest_bands(name, home)
+    return f"{_nearest_bands(name, home)} What is no band, such as an index, is written {PREFIX}:{name.strip()}."
+
+
+def _nearest_bands(name: str, home: Sensor | None) -> str:
     from difflib import get_close_matches
 
     known = {simplify(common): common for common in ALIASES}
@@ -190,14 +202,18 @@ def _nearest_names(name: str, home: Sensor | None) -> str:
     nearest = get_close_matches(simplify(name), filter(None, known), n=1)
     if nearest:
         return f"Did you mean {known[nearest[0]]}?"
+    channels = get_close_matches(name.strip().upper(), known_names(), n=1)
+    if channels:
+        return f"Did you mean {channels[0]}?"
     if home:
         return f"{home.name} has {', '.join(band.name for band in home.all_bands)}; another --sensor may have it."
     return "Name a --sensor, or give wavelengths such as 450nm."
 
 
 def _refuse_repeated(given: Sequence[str], found: Sequence[Band]) -> None:
-    seen: dict[Band, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     for name, band in zip(given, found, strict=True):
-        if band in seen:
-            raise UsageError(f"{seen[band]!r} and {name!r} are the same band, {band.name}.", hint="Name it once.")
-        seen[band] = name
+        channel = (band.sensor, simplify(band.name))
+        if channel in seen:
+            raise UsageError(f"{seen[channel]!r} and {name!r} are the same band, {band.name}.", hint="Name it once.")
+        seen[channel] = name

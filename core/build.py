@@ -20,7 +20,14 @@ from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.records import PretrainedCfg
-from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
+from zoo.core.resize_families import require_size_dependent
+from zoo.core.weight_metadata import (
+    adapted_cfg,
+    configured,
+    file_configuration,
+    stated_image_size,
+    with_image_size,
+)
 from zoo.models.base import ImageModel
 from zoo.weights_cache.locate import existing_weight_file
 
@@ -40,6 +47,7 @@ def create_model(
     out_indices: int | Sequence[int] | None = None,
     feature_cls: str = "list",
     allow_missing: Sequence[str] = (),
+    source_size: tuple[int, int] | None = None,
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -59,6 +67,8 @@ def create_model(
         features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
             end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
         allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
+        source_size: height and width in pixels of the images that the weight file is for, where it does not say so
+            itself. The model is built for them too, unless `img_size` is given.
         seed: of the random initial weights; None leaves torch's generator as it is.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
             of the family's spec; None means the default.
@@ -77,18 +87,23 @@ def create_model(
             given["features_only"] = True
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing)
+            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, source_size=source_size)
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
+    if source_size is not None:
+        require_size_dependent(registry.find_spec(name)[0], name)
+        if not (checkpoint_path or (pretrained and cfg.file)):
+            raise UsageError("The source's size is said of a weight file.", hint="Name the file (checkpoint_path).")
     weights_path = checkpoint_path or (cfg.file if pretrained else "")
     stated: Mapping[str, Any] = {}
     if weights_path:
         weights_path = existing_weight_file(Path(weights_path).expanduser())
-        stated = file_configuration(weights_path, name)
+        stated = with_image_size(file_configuration(weights_path, name), source_size, str(weights_path))
     cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
+    source_size = stated_image_size(dict(cfg.model_args))
     if pretrained or stated:
         overrides = {**dict(cfg.model_args), **overrides}
     if cfg.fixed_input_size and "img_size" in _options(name):
@@ -123,10 +138,11 @@ def create_model(
             new_classifier=num_classes is not None,
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
+            source_size=source_size,
         )
     else:
         registry.require_weights(cfg)
-        load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed)
+        load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed, source_size=source_size)
     model.to(device)
     return model
 

@@ -14,7 +14,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stored_tensor import StoredTensor
-from zoo.core.weight_metadata import configured, stated_configuration
+from zoo.core.weight_metadata import configured, stated_configuration, stated_image_size, with_image_size
 from zoo.weights_cache.open_weights import open_weights
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class CheckRequest(NamedTuple):
         min_coverage: share of the model's values that must come from the file, 0 to 1; None for all that nothing
             excuses.
         allow_missing, allow_unexpected: wildcards of keys.
+        source_size: height and width of the images that the file is for, where it does not say so itself.
     """
 
     model_name: str
@@ -71,6 +72,7 @@ class CheckRequest(NamedTuple):
     min_coverage: float | None = None
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
+    source_size: tuple[int, int] | None = None
 
 
 class CheckReport(NamedTuple):
@@ -115,10 +117,14 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
     cfg = registry.get_pretrained_cfg(request.model_name, allow_unregistered=False)
     if cfg is None:
         raise UsageError(f"{request.model_name} was registered without a default config; zoo check needs one.")
+    if request.source_size is not None:
+        from zoo.core.resize_families import require_size_dependent
+
+        require_size_dependent(registry.find_spec(cfg.architecture)[0], cfg.architecture)
     with open_weights(path) as opened:
         tensors, metadata = dict(opened.tensors), dict(opened.metadata)
     given = os.fspath(path)
-    stated = stated_configuration(metadata, cfg.architecture, given)
+    stated = with_image_size(stated_configuration(metadata, cfg.architecture, given), request.source_size, given)
     cfg = configured(cfg, stated)
     in_chans = request.in_chans or cfg.input_size[0]
     num_classes = cfg.num_classes if request.num_classes is None else request.num_classes
@@ -254,6 +260,7 @@ def _matched(
         allow_missing=request.allow_missing,
         allow_unexpected=request.allow_unexpected,
         new_classifier=request.num_classes is not None,
+        source_size=stated_image_size(dict(cfg.model_args)),
     )
     found, unused = repair_keys(model, tensors)
     match = match_weights(model, found, checkpoint_cfg(model, cfg.input_size[1:]), options)

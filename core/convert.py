@@ -18,7 +18,7 @@ from zoo.core.float_bytes import cast_dtype, cast_pieces
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.records import PretrainedCfg
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
-from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata
+from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata, with_image_size
 
 FORMATS = (".safetensors", ".npz")
 
@@ -38,6 +38,7 @@ class ConvertRequest:
         strip_prefix: taken from the names that have it, and other tensors are left out; "" takes off what stands before
             all names of a network that is recognised.
         dtype: of all floating-point tensors; "" keeps theirs.
+        source_size: height and width of the images that the source is for, where it does not say so itself.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
         force: replace what is there and differs.
         dry_run: only say what would be done.
@@ -49,6 +50,7 @@ class ConvertRequest:
     architecture: str = ""
     strip_prefix: str = ""
     dtype: str = ""
+    source_size: tuple[int, int] | None = None
     use_ema: bool = True
     force: bool = False
     dry_run: bool = False
@@ -189,9 +191,15 @@ def _described(
 ) -> Description:
     """What tensors in timm's layout are of; a file of zoo's own says it."""
     if stated := stated_configuration(kept, request.architecture, source.label):
+        if with_image_size(stated, request.source_size, source.label) != stated:
+            raise UsageError(
+                f"{source.label} says what it is already, but not for which image size.",
+                hint="`zoo adapt-weights` with --source-size writes it down.",
+            )
         return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
     cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
-    return describe(tensors, cfg, source.label, table=steps[0].table if steps else None)
+    table = steps[0].table if steps else None
+    return describe(tensors, cfg, source.label, table=table, source_size=request.source_size)
 
 
 def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:

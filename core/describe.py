@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.identify import architectures_of, architectures_of_other_size, num_classes_of, sizes_of
 from zoo.core.known_architectures import find_cfg
 from zoo.core.layouts.table import Table
@@ -33,7 +33,12 @@ class Description(NamedTuple):
 
 
 def describe(
-    tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, source: str, *, table: Table | None = None
+    tensors: Mapping[str, StoredTensor],
+    cfg: PretrainedCfg,
+    source: str,
+    *,
+    table: Table | None = None,
+    source_size: tuple[int, int] | None = None,
 ) -> Description:
     """Find out what tensors are of.
 
@@ -42,8 +47,9 @@ def describe(
         cfg: what is known beforehand: nothing, the architecture alone, or all of it.
         source: the file, for messages.
         table: the layout that they were converted from.
+        source_size: height and width of the images that they are for, where somebody says it.
 
-    Raises InvalidInputError where they are not of the architecture that `cfg` names.
+    Raises InvalidInputError where they are not of the architecture that `cfg` names, or not of the size that was said.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     exact = architectures_of(shapes)
@@ -51,6 +57,11 @@ def describe(
     architecture, model_args = _chosen([cfg.architecture] if cfg.architecture else names, table)
     notes = [] if cfg.architecture else [_told(architecture, names)]
     if not architecture:
+        if source_size:
+            raise UsageError(
+                f"Which tensors of {source} depend on the image size follows from its architecture.",
+                hint="Name it with --arch.",
+            )
         return Description(notes=tuple(notes))
     if architecture not in exact and exact:
         raise InvalidInputError(
@@ -59,10 +70,15 @@ def describe(
             path=source,
         )
     known = find_cfg(architecture)
-    sizes = _other_sizes(known, tensors) if not exact and known.architecture in names else {}
+    if source_size:
+        sizes = _said_sizes(known, tensors, source_size)
+    else:
+        sizes = _other_sizes(known, tensors) if not exact and known.architecture in names else {}
     if sizes:
         notes.append(f"the sizes are those of {_listed(sizes)}; a safetensors file says so")
         cfg = replace(cfg, input_size=(cfg.input_size[0], *sizes["img_size"]), test_input_size=None)
+    elif not exact and (positions := sizes_of(known, "other size", tensors).positions):
+        notes.append(f"how its {positions} positions lie is not known; --source-size H,W writes it down")
     elif not exact:
         notes.append(f"the names and shapes are not exactly those of {architecture}")
     if model_args:
@@ -87,8 +103,24 @@ def describe(
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
     """Image and patch size to build the architecture with, where the shapes tell."""
-    image, patch = sizes_of(known, "other size", tensors)
+    image, patch, _ = sizes_of(known, "other size", tensors)
     return {"img_size": image, "patch_size": patch[0]} if image and patch else {}
+
+
+def _said_sizes(
+    known: PretrainedCfg, tensors: Mapping[str, StoredTensor], source_size: tuple[int, int]
+) -> dict[str, Any]:
+    """The same where the image size is said, which the shapes must not contradict."""
+    from zoo.core.known_architectures import family_of
+    from zoo.core.resize_families import require_size_dependent
+    from zoo.core.resize_plan import plan_resizes
+
+    family = family_of(known.architecture) or ""
+    require_size_dependent(family, known.architecture)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    plan_resizes(family, shapes, source_size=source_size, stated=True)
+    patch = sizes_of(known, "other size", tensors, source_size).patch
+    return {"img_size": source_size, **({"patch_size": patch[0]} if patch else {})}
 
 
 def _listed(model_args: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
-from math import isqrt
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError
@@ -16,7 +15,7 @@ from zoo.core.known_architectures import family_of, find_cfg, input_layer_names,
 from zoo.core.layouts.engine import TIMM, detect_layout, nearest_to_timm, to_timm
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
-from zoo.core.resize_families import PATCH_KERNELS, RULES
+from zoo.core.resize_families import PATCH_KERNELS, RULES, SIZES
 from zoo.core.similar_architectures import MOST_GUESSES, find_similar
 from zoo.core.stored_tensor import StoredTensor
 
@@ -26,7 +25,6 @@ MAX_PREFIXES = 20
 # The largest architecture has a sixth of it: nothing is like a checkpoint with more, and to look would take long.
 _MOST_TENSORS_TO_GUESS = 20_000
 _MOST_WRAPPERS = 4
-_MOST_PREFIX_TOKENS = 8
 _SEPARATOR = re.compile("[./]")
 
 
@@ -43,7 +41,9 @@ class Identity(NamedTuple):
         coverage: of the architecture's layers without classifiers, those that are here; 1 unless it is a guess.
         in_chans: channels of the input layers; None where the architecture has none to adapt.
         num_classes: rows of the classifier, 0 where there is none.
-        image_size, patch_size: height and width in pixels, where the shapes tell; else None.
+        image_size, patch_size: height and width in pixels, where the file states or the shapes tell them; else None.
+        positions: of a table that is no square where nothing states how they lie, those of prefix tokens among them;
+            else None.
         adapted: whether it reads other channels than the published weights.
     """
 
@@ -58,6 +58,7 @@ class Identity(NamedTuple):
     image_size: tuple[int, int] | None
     patch_size: tuple[int, int] | None
     adapted: bool
+    positions: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for `--json`."""
@@ -117,12 +118,15 @@ def _possible_layers(shapes: Shapes) -> Iterator[tuple[tuple[str, ...], tuple[st
             yield input_layers, classifier
 
 
-def identify(tensors: Mapping[str, StoredTensor], *, guess: bool = True) -> list[Identity]:
+def identify(
+    tensors: Mapping[str, StoredTensor], *, guess: bool = True, stated_size: tuple[int, int] | None = None
+) -> list[Identity]:
     """What a checkpoint may be, the best first; guesses where it is exactly none; empty where nothing is near.
 
     Args:
         tensors: by name, as stored; nothing of them is read but names and shapes.
         guess: whether guesses are wanted; to look for them takes longer.
+        stated_size: height and width of the images that the file says it is for.
 
     Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
     """
@@ -136,7 +140,7 @@ def identify(tensors: Mapping[str, StoredTensor], *, guess: bool = True) -> list
             part = parts(prefix)
             names = architectures(part.shapes)
             if names:
-                found.append(_described(tuple(names), match, part))
+                found.append(_described(tuple(names), match, part, stated_size))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
     return _guesses(map(parts, prefixes)) if guess and len(tensors) <= _MOST_TENSORS_TO_GUESS else []
@@ -210,7 +214,7 @@ def _before_input_layers(names: Iterable[str]) -> list[str]:
     return sorted(found, key=len)[:MAX_PREFIXES]
 
 
-def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
+def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tuple[int, int] | None = None) -> Identity:
     from zoo.core.stem import find_stem
 
     cfg = find_cfg(names[0])
@@ -218,7 +222,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
         in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint").from_chans
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
-    image, patch = sizes_of(cfg, match, part.tensors)
+    sizes = sizes_of(cfg, match, part.tensors, stated_size)
     return Identity(
         architectures=names,
         match=match,
@@ -228,9 +232,10 @@ def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
         coverage=1.0,
         in_chans=in_chans,
         num_classes=num_classes_of(cfg, part.tensors),
-        image_size=image,
-        patch_size=patch,
+        image_size=sizes.image,
+        patch_size=sizes.patch,
         adapted=in_chans not in (None, cfg.input_size[0]),
+        positions=sizes.positions,
     )
 
 
@@ -243,23 +248,44 @@ def num_classes_of(cfg: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> i
     return 0
 
 
+class Sizes(NamedTuple):
+    """What shapes depend on; None where they do not, or do not tell. For `positions` see `Identity`."""
+
+    image: tuple[int, int] | None = None
+    patch: tuple[int, int] | None = None
+    positions: int | None = None
+
+
 def sizes_of(
-    cfg: PretrainedCfg, match: str, tensors: Mapping[str, StoredTensor]
-) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """Image and patch size, where the shapes of the tensors depend on them."""
+    cfg: PretrainedCfg, match: str, tensors: Mapping[str, StoredTensor], stated: tuple[int, int] | None = None
+) -> Sizes:
+    """Image and patch size, where the shapes of the tensors depend on them.
+
+    Args:
+        cfg: of the architecture.
+        match: how it was found, see `Identity`.
+        tensors: in timm's layout.
+        stated: height and width that are said of these tensors; passed over where they contradict.
+    """
     family = family_of(cfg.architecture) or ""
     kernel = tensors.get(PATCH_KERNELS.get(family, ""))
     patch = (kernel.shape[2], kernel.shape[3]) if kernel is not None and len(kernel.shape) == 4 else None
     depends = any(re.fullmatch(pattern, name) for pattern, _ in RULES.get(family, ()) for name in tensors)
     if not depends:
-        return None, patch
+        return Sizes(patch=patch)
+    from zoo.core.resize_plan import fits_size, image_size_of
+
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    usual = (cfg.input_size[1], cfg.input_size[2])
+    if stated and fits_size(family, shapes, stated):
+        return Sizes(stated, patch)
     if match == "exact":
-        return (cfg.input_size[1], cfg.input_size[2]), patch
-    positions = tensors.get("pos_embed")
-    if positions is None or len(positions.shape) != 3 or patch is None or patch[0] != patch[1]:
-        return None, patch
-    for others in range(_MOST_PREFIX_TOKENS + 1):
-        cells = positions.shape[1] - others
-        if cells > 0 and isqrt(cells) ** 2 == cells:
-            return (isqrt(cells) * patch[0],) * 2, patch
-    return None, patch
+        return Sizes(usual, patch)
+    table = next((name for pattern, _ in SIZES.get(family, ()) for name in shapes if re.fullmatch(pattern, name)), None)
+    if table is None:
+        return Sizes(patch=patch)
+    try:
+        return Sizes(image_size_of(family, shapes, source_size=usual, architecture=cfg.architecture), patch)
+    except InvalidInputError:
+        shape = shapes[table]
+        return Sizes(patch=patch, positions=shape[1] if len(shape) == 3 else None)

@@ -17,6 +17,7 @@ from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.weight_metadata import file_configuration, stated_image_size
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.read import clean_state_dict, read_state_dict
@@ -48,6 +49,7 @@ def load_pretrained(
     *,
     allow_missing: Sequence[str] = (),
     not_needed: Collection[str] = (),
+    source_size: tuple[int, int] | None = None,
 ) -> LoadReport:
     """Load the weights that a default config names into a model.
 
@@ -62,6 +64,7 @@ def load_pretrained(
         strict: an entry without a counterpart on either side is an error.
         allow_missing: wildcards of keys that the weights may lack.
         not_needed: keys of parts that were cut off the model; they are passed over.
+        source_size: height and width of the images that the weights are stated to be for.
 
     Raises:
         NotFoundError: the config names no weights, or they cannot be had.
@@ -91,6 +94,7 @@ def load_pretrained(
         allow_missing=allow_missing,
         new_classifier=cfg.num_classes != getattr(model, "num_classes", cfg.num_classes),
         not_needed=not_needed,
+        source_size=source_size,
     )
     return _load(model, state_dict, source, cfg, options)
 
@@ -106,6 +110,7 @@ def load_checkpoint(
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
     img_size: tuple[int, int] | None = None,
+    source_size: tuple[int, int] | None = None,
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
@@ -116,8 +121,12 @@ def load_checkpoint(
         strict, allow_missing, not_needed: as in `load_pretrained`.
         allow_unexpected: wildcards of keys in the file that have no place in the model.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
-        img_size: height and width of the images that the file is made for, default the model's.
+        img_size: height and width of the images that its architecture's weights are made for, default the model's;
+            tried first where nothing says what this file is made for.
+        source_size: those of this file, where its metadata do not state them. Positions that contradict are an error.
     """
+    if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
+        source_size = _stated_size(checkpoint_path)
     state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
     options = LoadOptions(
         strict=strict,
@@ -125,8 +134,16 @@ def load_checkpoint(
         allow_unexpected=allow_unexpected,
         new_classifier=new_classifier,
         not_needed=not_needed,
+        source_size=source_size,
     )
     return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options)
+
+
+def _stated_size(path: str | Path) -> tuple[int, int] | None:
+    """The image size that a file of zoo's own states."""
+    if not str(path).endswith(".safetensors"):
+        return None
+    return stated_image_size(file_configuration(path, "").get("model_args", {}))
 
 
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,10 +12,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.adapt import ChannelMixing, channel_mixing
+from zoo.core.errors import InvalidInputError
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, Spec, module_paths
-from zoo.core.resize_families import PATCH_KERNELS
-from zoo.core.resize_plan import plan_resizes
+from zoo.core.resize_families import PATCH_KERNELS, RULES
+from zoo.core.resize_plan import image_size_of, plan_resizes
 from zoo.core.resize_tensor import Resize, Shape
 from zoo.models.base import ImageModel
 
@@ -32,6 +34,7 @@ class LoadOptions:
         allow_unexpected: wildcards of the checkpoint's keys that may have no place in the model.
         new_classifier: a classifier of another size is dropped, the model keeps its initial one.
         not_needed: keys of parts that were cut off the model; they are passed over.
+        source_size: height and width of the images that the checkpoint says it is for; None where it says nothing.
     """
 
     strict: bool = True
@@ -39,6 +42,7 @@ class LoadOptions:
     allow_unexpected: Sequence[str] = ()
     new_classifier: bool = False
     not_needed: Collection[str] = ()
+    source_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: Pretrained
     """
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     shapes = {key: tuple(tensor.shape) for key, tensor in found.items() if key not in options.not_needed}
-    resizes = _plan_resizes(model, shapes, wanted, cfg)
+    resizes, not_told = _plan_resizes(model, shapes, wanted, cfg, options.source_size)
     shapes |= {key: resize.new_shape for key, resize in resizes.items()}
     spec = getattr(model, "spec", None)
     layout = InputLayout.parse(spec.input_layout) if isinstance(spec, Spec) else InputLayout()
@@ -130,6 +134,8 @@ def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: Pretrained
     may_miss = [*options.allow_missing, BATCH_COUNTERS]
     unexplained = [key for key in missing if key not in excused and not _is_any_of(key, may_miss)]
     unexplained += [key for key in unexpected if not _is_any_of(key, options.allow_unexpected)]
+    if not_told and not unexplained and all(_is_of_a_size(model, tensor.name) for tensor in misshapen):
+        raise not_told  # all else fits
     return Match(
         used=used,
         resizes={key: resize for key, resize in resizes.items() if shapes[key] == wanted.get(key)},
@@ -171,24 +177,52 @@ def _family(model: nn.Module) -> str:
 
 
 def _plan_resizes(
-    model: nn.Module, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape], cfg: PretrainedCfg
-) -> dict[str, Resize]:
-    """What depends on the image or patch size, or on windows, for the model's."""
+    model: nn.Module,
+    shapes: Mapping[str, Shape],
+    wanted: Mapping[str, Shape],
+    cfg: PretrainedCfg,
+    stated: tuple[int, int] | None,
+) -> tuple[dict[str, Resize], InvalidInputError | None]:
+    """What depends on the image or patch size, or on windows, for the model's; or why it cannot be told."""
     family = _family(model)
     if not isinstance(model, ImageModel) or model.img_size is None:
-        return {}
+        return {}, None
     # A file without the patch embedding fits in no size; that it is missing is told with what else is.
     patches = PATCH_KERNELS.get(family, "")
     kernel = wanted.get(patches, ()) if patches in shapes else ()
-    return plan_resizes(
+    usual = cfg.input_size[1:]
+    leaves_out = getattr(model.spec, "no_embed_class", None)
+    embeds_prefix = None if leaves_out is None else not leaves_out
+    try:
+        source = image_size_of(
+            family,
+            shapes,
+            source_size=stated or usual,
+            stated=stated is not None,
+            img_size=model.img_size,
+            embeds_prefix=embeds_prefix,
+        )
+    except InvalidInputError as error:
+        if stated or model.img_size != usual:
+            raise
+        return {}, error  # other misfits tell more
+    resizes = plan_resizes(
         family,
         shapes,
-        source_size=cfg.input_size[1:],
+        source_size=source,
+        stated=stated is not None,
         img_size=model.img_size,
         patch_size=(kernel[2], kernel[3]) if len(kernel) == 4 else None,
         windows=model.windows,
         architecture=cfg.architecture,
+        embeds_prefix=embeds_prefix,
     )
+    return resizes, None
+
+
+def _is_of_a_size(model: nn.Module, key: str) -> bool:
+    """Whether this is one of the tensors that follow the image size."""
+    return any(re.fullmatch(pattern, key) for pattern, _ in RULES.get(_family(model), ()))
 
 
 def _plan_mixings(

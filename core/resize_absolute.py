@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.resize_positions import ANTIALIASED, resize_blocks, resize_grid, resize_tokens
+from zoo.core.resize_source_grid import grids_of_area, not_told, require_map, size_of_grid, token_grid
 from zoo.core.resize_tensor import (
     Resize,
-    Shape,
     Size,
     Tensor,
     divide,
@@ -25,42 +24,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _num_prefix_tokens(shapes: Mapping[str, Shape]) -> int:
-    found = (shapes.get(name, ()) for name in ("cls_token", "dist_token", "reg_token"))
-    return sum(shape[1] for shape in found if len(shape) == 3)
-
-
-def _token_grid(tensor: Tensor) -> Size:
-    """Grid of an embedding (1, prefix + area, D): the one of the source's size, else a square, as timm assumes."""
-    count, prefix = tensor.shape[1], _num_prefix_tokens(tensor.job.shapes)
-    if tensor.job.old_patch:
-        grid = divide(tensor.job.source, tensor.job.old_patch)
-        if min(grid) > 0 and 0 <= count - math.prod(grid) <= prefix:
-            return grid
-    else:
-        height, width = tensor.job.source
-        for area in (count - prefix, count):
-            # Cells are square: the side of one is the root of pixels / cells.
-            stride = math.isqrt(height * width // area) if area > 0 else 0
-            if stride and (height // stride) * (width // stride) == area:
-                return height // stride, width // stride
-    found = square(count - prefix) or square(count)
-    if found is None:
-        raise tensor.refused("it does not fit the source's size")
-    return found
-
-
-def tokens(tensor: Tensor, as_reference: bool = True) -> Resize | None:
-    """(1, prefix + H * W, D): prefix tokens are kept."""
-    tensor.axes(3)
-    old = _token_grid(tensor)
-    new = patch_grids(tensor)[1] if tensor.job.old_patch else strided_grid(tensor, old)
+def tokens(tensor: Tensor, as_reference: bool = True, stride: int | None = None) -> Resize | None:
+    """(1, prefix + H * W, D): prefix tokens are kept. `stride` is the side of a cell where no kernel is a cell."""
+    count = tensor.axes(3)[1]
+    old = token_grid(tensor, count, tensor.job.old_patch or (stride and (stride, stride)) or None)
+    new = patch_grids(tensor)[1] if tensor.job.old_patch else strided_grid(tensor, old, stride)
     return _resized_tokens(tensor, old, new, as_reference)
+
+
+def size_of_tokens(tensor: Tensor, stride: int | None = None) -> Size:
+    """The size of the images that an embedding (1, prefix + H * W, D) is for."""
+    cell = tensor.job.old_patch or (stride and (stride, stride)) or None
+    return size_of_grid(tensor, token_grid(tensor, tensor.axes(3)[1], cell), cell)
 
 
 def tokens_if_sized(tensor: Tensor) -> Resize | None:
     """Hiera: (1, H * W, D), or a map (1, D, H, W) of any size that the model itself resizes."""
-    return tokens(tensor, as_reference=False) if len(tensor.shape) == 3 else None
+    return tokens(tensor, as_reference=False, stride=HIERA_STRIDE) if len(tensor.shape) == 3 else None
+
+
+HIERA_STRIDE = 4
 
 
 def _resized_tokens(tensor: Tensor, old: Size, new: Size, as_reference: bool) -> Resize | None:
@@ -76,11 +59,14 @@ def _resized_tokens(tensor: Tensor, old: Size, new: Size, as_reference: bool) ->
 def pool_tokens(tensor: Tensor) -> Resize | None:
     """CLIP's attention pool: (1 + H * W, D) over the last map. timm resizes it in its forward pass."""
     count, width = tensor.axes(2)
-    old = _token_grid(Tensor(name=tensor.name, shape=(1, count - 1, width), job=tensor.job))
-    new = strided_grid(tensor, old)
+    old = token_grid(tensor, count - 1, (POOL_STRIDE, POOL_STRIDE))
+    new = strided_grid(tensor, old, POOL_STRIDE)
     if old == new:
         return None
     return tensor.to((1 + math.prod(new), width), ANTIALIASED, partial(_resize_pool_tokens, old=old, new=new))
+
+
+POOL_STRIDE = 32
 
 
 def _resize_pool_tokens(embedding: NDArray[Any], old: Size, new: Size) -> NDArray[Any]:
@@ -88,19 +74,30 @@ def _resize_pool_tokens(embedding: NDArray[Any], old: Size, new: Size) -> NDArra
     return resized
 
 
-def channels_last_map(tensor: Tensor, as_reference: bool = False) -> Resize | None:
+def channels_last_map(tensor: Tensor, as_reference: bool = False, stride: int = 16) -> Resize | None:
     """(1, H, W, D)"""
     batch, height, width, channels = tensor.axes(4)
-    new = patch_grids(tensor)[1] if tensor.job.old_patch else strided_grid(tensor, (height, width))
+    require_map(tensor, (height, width), tensor.job.old_patch or (stride, stride))
+    new = patch_grids(tensor)[1] if tensor.job.old_patch else strided_grid(tensor, (height, width), stride)
     if new == (height, width):
         return None
     return tensor.to((batch, *new, channels), ANTIALIASED, partial(resize_grid, new=new, axes=(1, 2)), as_reference)
 
 
+def size_of_map(tensor: Tensor, stride: int = 16) -> Size:
+    """The size of the images that a map (1, H, W, D) is for."""
+    _, height, width, _ = tensor.axes(4)
+    cell = tensor.job.old_patch or (stride, stride)
+    require_map(tensor, (height, width), cell)
+    return size_of_grid(tensor, (height, width), cell)
+
+
 def channels_first_map(tensor: Tensor) -> Resize | None:
-    """(1, D, H, W)"""
+    """Visformer: (1, D, H, W) before each stage, at 1/8, 1/16 and 1/32 of the image."""
     _, _, height, width = tensor.axes(4)
-    return _resized_map(tensor, strided_grid(tensor, (height, width)))
+    stride = 4 << int(tensor.name[-1])
+    require_map(tensor, (height, width), (stride, stride))
+    return _resized_map(tensor, strided_grid(tensor, (height, width), stride))
 
 
 def overlapping_map(tensor: Tensor) -> Resize | None:
@@ -109,8 +106,14 @@ def overlapping_map(tensor: Tensor) -> Resize | None:
     if len(kernel) != 4 or kernel[2] < 2:
         raise tensor.refused("the file has no patch embedding to tell the grid")
     patch, stride = kernel[2], kernel[2] // 2
-    height, width = tensor.job.target
-    return _resized_map(tensor, nonempty(tensor, ((height - patch) // stride + 1, (width - patch) // stride + 1)))
+
+    def grid(size: Size) -> Size:
+        return (size[0] - patch) // stride + 1, (size[1] - patch) // stride + 1
+
+    found = tensor.axes(4)[2:]
+    if tensor.job.stated and grid(tensor.job.source) != found:
+        raise tensor.refused(f"{text(tensor.job.source)} is not the size that it is for")
+    return _resized_map(tensor, nonempty(tensor, grid(tensor.job.target)))
 
 
 def _resized_map(tensor: Tensor, new: Size) -> Resize | None:
@@ -121,21 +124,31 @@ def _resized_map(tensor: Tensor, new: Size) -> Resize | None:
     return tensor.to((batch, channels, *new), ANTIALIASED, function, as_reference=False)
 
 
-CROSSVIT_PATCHES = {"pos_embed_0": 12, "pos_embed_1": 16}
+CROSSVIT_BRANCHES = {"pos_embed_0": (12, (1.0,)), "pos_embed_1": (16, (224 / 240, 384 / 408))}
+"""Patch of each branch, and the fractions of the image's sides that it may see."""
 
 
 def two_scale_tokens(tensor: Tensor) -> Resize | None:
     """CrossViT: (1, 1 + H * W, D) of a branch that sees the image at its own scale."""
-    patch, edge = CROSSVIT_PATCHES[tensor.name], tensor.job.source[0]
-    old = square(tensor.axes(3)[1] - 1)
-    if old is None or tensor.job.source != (edge, edge):
-        raise tensor.refused("the source must be square")
-    # A branch's image is a fixed fraction of the input: 224/240 or 384/408 for the coarse one.
-    scaled = [int(side * (old[0] * patch / edge)) for side in tensor.job.target]
-    if any(side % patch for side in scaled):
-        raise tensor.refused(f"the branch's image of {scaled[0]} x {scaled[1]} must be a multiple of {patch}")
-    new = nonempty(tensor, (scaled[0] // patch, scaled[1] // patch))
-    return _resized_tokens(tensor, old, new, as_reference=False)
+    count = tensor.axes(3)[1] - 1
+    patch, scales = CROSSVIT_BRANCHES[tensor.name]
+    # By name, for 224/240 and 384/408 give the same grid at some sizes.
+    scale = scales["408" in tensor.job.architecture and len(scales) > 1]
+
+    def scaled(size: Size) -> Size:
+        return int(size[0] * scale), int(size[1] * scale)
+
+    old = divide(scaled(tensor.job.source), patch)
+    if math.prod(old) != count:
+        grid = None if tensor.job.stated else square(count)
+        if grid is None:
+            cell = (patch, patch) if scale == 1 else None
+            raise not_told(tensor, f"{count} positions", [(one, 0) for one in grids_of_area(count)], cell, 0)
+        old = grid
+    branch = scaled(tensor.job.target)
+    if branch[0] % patch or branch[1] % patch:
+        raise tensor.refused(f"the branch's image of {text(branch)} must be a multiple of {patch}")
+    return _resized_tokens(tensor, old, nonempty(tensor, divide(branch, patch)), as_reference=False)
 
 
 def blocks(tensor: Tensor) -> Resize | None:

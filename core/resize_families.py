@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from zoo.core.errors import UsageError
 from zoo.core.resample import Filter
 from zoo.core.resize_absolute import (
     blocks,
@@ -11,6 +13,8 @@ from zoo.core.resize_absolute import (
     channels_last_map,
     overlapping_map,
     pool_tokens,
+    size_of_map,
+    size_of_tokens,
     tokens,
     tokens_if_sized,
     two_scale_tokens,
@@ -21,22 +25,27 @@ from zoo.core.resize_relative import (
     partition_table,
     relative_axis,
     sam_axis,
+    size_of_global_table,
     stage_table,
     swin_table,
     windowed_offsets,
 )
-from zoo.core.resize_tensor import Resize, Rule, Tensor
+from zoo.core.resize_tensor import Resize, Rule, Size, Tensor
 
 # ---------------------------------------------------------------- what cannot be resized
 
 
 def refuse(tensor: Tensor) -> Resize | None:
     """A tensor that depends on the size; how to resize it, neither timm nor its paper says."""
+    if tensor.job.is_same_size:
+        return None
     raise tensor.refused("no rule is known for tensors of its kind")
 
 
 def token_mixing(tensor: Tensor) -> Resize | None:
     """MLP-Mixers: a weight for every pair of patches, so the number of patches is fixed."""
+    if tensor.job.is_same_size:
+        return None
     raise tensor.refused("a layer that mixes patches has weights for each of them")
 
 
@@ -79,7 +88,7 @@ RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     "nest": ((r"levels\.\d\.pos_embed", blocks),),
     "pit": (("pos_embed", overlapping_map),),
     "swin_transformer": ((rf"layers\.\d\..+\.{TABLE}", swin_table),),
-    "tnt": (("patch_pos", tokens),),
+    "tnt": (("patch_pos", partial(tokens, stride=16)),),
     "vision_transformer": (("pos_embed", tokens),),
     "vision_transformer_hybrid": (("pos_embed", tokens),),
     "vision_transformer_relpos": ((rf"(.+\.)?{TABLE}", global_table),),
@@ -88,13 +97,24 @@ RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
         (r"blocks\.\d{1,4}\.attn\.rel_pos_[hw]", sam_axis),
     ),
     "visformer": ((r"pos_embed\d", channels_first_map),),
-    "vitamin": (("pos_embed", tokens),),
+    "vitamin": (("pos_embed", partial(tokens, stride=16)),),
     "volo": (("pos_embed", channels_last_map),),
 }
 """Family (the name of timm's module) -> tensors, by a pattern of their whole names, and the rule for each.
 
 A family that is not here has no such tensors.
 """
+
+SIZES: dict[str, tuple[tuple[str, Callable[[Tensor], Size]], ...]] = {
+    "beit": (("pos_embed", size_of_tokens), (rf"(.+\.)?{TABLE}", size_of_global_table)),
+    **dict.fromkeys(("cait", "convit", "deit", "eva", "vision_transformer"), (("pos_embed", size_of_tokens),)),
+    "tnt": (("patch_pos", partial(size_of_tokens, stride=16)),),
+    "vision_transformer_relpos": ((rf"(.+\.)?{TABLE}", size_of_global_table),),
+    "vision_transformer_sam": (("pos_embed", size_of_map),),
+    "vitamin": (("pos_embed", partial(size_of_tokens, stride=16)),),
+    "volo": (("pos_embed", size_of_map),),
+}
+"""Family -> tensors, by a pattern of their whole names, each of which tells the image size, and how."""
 
 PATCH_KERNELS = {
     "beit": "patch_embed.proj.weight",
@@ -110,6 +130,20 @@ PATCH_KERNELS = {
     "vision_transformer_sam": "patch_embed.proj.weight",
 }
 """Family -> the weight whose kernel is the patch, where timm takes a patch size: the grid is image / patch."""
+
+
+def depends_on_size(family: str) -> bool:
+    """Whether weights of this family are for one image size."""
+    return family in RULES or family in PATCH_KERNELS
+
+
+def require_size_dependent(family: str, architecture: str) -> None:
+    """Raises UsageError where a source size is said of an architecture whose weights have none."""
+    if not depends_on_size(family):
+        raise UsageError(
+            f"The weights of {architecture} do not depend on the size of its images.", hint="Leave out --source-size."
+        )
+
 
 PATCHES_RESIZED_BY_TIMM = frozenset(
     {"beit", "deit", "eva", "swin_transformer", "swin_transformer_v2", "vision_transformer"}

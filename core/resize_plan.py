@@ -9,7 +9,7 @@ from functools import partial
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.resample import Filter
-from zoo.core.resize_families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, token_filter
+from zoo.core.resize_families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, SIZES, token_filter
 from zoo.core.resize_positions import ANTIALIASED, resize_patch_kernel, resize_patch_linear
 from zoo.core.resize_tensor import Job, Resize, Shape, Size, Tensor, text
 
@@ -24,10 +24,12 @@ def plan_resizes(
     shapes: Mapping[str, Sequence[int]],
     *,
     source_size: int | Size,
+    stated: bool = False,
     img_size: int | Size | None = None,
     patch_size: int | Size | None = None,
     windows: Sequence[Size] | None = None,
     architecture: str = "",
+    embeds_prefix: bool | None = None,
 ) -> dict[str, Resize]:
     """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
 
@@ -37,15 +39,19 @@ def plan_resizes(
         family: the architecture's family, by the name of timm's module. One without rules has no such tensors.
         shapes: tensor name -> shape of the whole file, with timm's key names.
         source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
+        stated: whether that is said of this checkpoint, not of its architecture; tensors that contradict it are an
+            error then, also where nothing is to be resized.
         img_size: the image size wanted; default the source's.
         patch_size: the patch size wanted; default the source's.
         windows: those of each stage (Swin), where they do not follow from the image size.
         architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
+        embeds_prefix: whether class and other prefix tokens have positions, where the model is not its architecture's
+            default.
 
     Raises:
         UsageError: a size that no image has.
-        InvalidInputError: a tensor depends on the size and no way to resize it is known, or it does not fit the
-            source's size; or the patch size is to change where it cannot.
+        InvalidInputError: a tensor depends on the size and no way to resize it is known; it does not fit the
+            source's size, and tells no other; or the patch size is to change where it cannot.
     """
     whole = {name: tuple(shape) for name, shape in shapes.items()}
     source = _checked(source_size, "image")
@@ -54,16 +60,18 @@ def plan_resizes(
     new_patch = old_patch if patch_size is None else _checked(patch_size, "patch")
     filter_ = token_filter(family, architecture)
     plan = _plan_patch(family, whole, old_patch, new_patch, "linear" if "linear" in filter_ else ANTIALIASED)
-    if target == source and new_patch == old_patch and not windows:
+    if target == source and new_patch == old_patch and not (windows or stated):
         return plan
     job = Job(
         architecture=architecture,
         shapes=whole,
         source=source,
+        stated=stated,
         target=target,
         old_patch=old_patch,
         new_patch=new_patch,
         windows=tuple(windows or ()),
+        embeds_prefix=embeds_prefix,
         filter_=filter_,
     )
     for pattern, rule in RULES.get(family, ()):
@@ -75,6 +83,54 @@ def plan_resizes(
             if resize is not None:
                 plan[name] = resize
     return plan
+
+
+def image_size_of(
+    family: str,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    source_size: int | Size,
+    stated: bool = False,
+    img_size: int | Size | None = None,
+    architecture: str = "",
+    embeds_prefix: bool | None = None,
+) -> Size:
+    """The size (height, width) in pixels of the images that a checkpoint is for; `source_size` where no tensor tells.
+
+    Args: as `plan_resizes`.
+
+    Raises InvalidInputError where the tensors contradict what is stated, or fit neither `source_size` nor a square nor
+    `img_size`.
+    """
+    source, whole = _checked(source_size, "image"), {name: tuple(shape) for name, shape in shapes.items()}
+    patch = _patch_of(family, whole)
+    job = Job(
+        architecture=architecture,
+        embeds_prefix=embeds_prefix,
+        shapes=whole,
+        source=source,
+        stated=stated,
+        target=source if img_size is None else _checked(img_size, "image"),
+        old_patch=patch,
+        new_patch=patch,
+        filter_=ANTIALIASED,
+    )
+    for pattern, size_of in SIZES.get(family, ()):
+        for name in filter(re.compile(pattern).fullmatch, whole):
+            tensor = Tensor(name=name, shape=whole[name], job=job)
+            if 0 in tensor.shape:
+                raise tensor.refused("it is empty")
+            return size_of(tensor)
+    return source
+
+
+def fits_size(family: str, shapes: Mapping[str, Sequence[int]], size: Size) -> bool:
+    """Whether no tensor contradicts that a checkpoint is for images of this size (height, width)."""
+    try:
+        plan_resizes(family, shapes, source_size=size, stated=True)
+    except (InvalidInputError, UsageError):
+        return False
+    return True
 
 
 def _checked(size: int | Size, what: str) -> Size:

@@ -12,6 +12,7 @@ from zoo.core.resize_positions import (
     resize_offset_biases,
     resize_relative_axis,
 )
+from zoo.core.resize_source_grid import MAX_SUGGESTIONS, grids_of_area, not_told, size_of_grid
 from zoo.core.resize_tensor import (
     Resize,
     Shape,
@@ -50,30 +51,82 @@ CLASS_TOKEN_ROWS = 3
 """Class token to patch, patch to class token, class token to itself."""
 
 
+def _windows(rows: int) -> list[Size]:
+    """Every window whose table has so many rows, no higher than wide, the one nearest to a square first."""
+    odd = [grid for grid in grids_of_area(rows) if grid[0] % 2 and grid[1] % 2]
+    return [((height + 1) // 2, (width + 1) // 2) for height, width in reversed(odd)]
+
+
 def global_table(tensor: Tensor) -> Resize | None:
     """BEiT and relative-position ViTs: the window is the whole grid, the class token may have rows of its own."""
+    window, new = _global_window(tensor), patch_grids(tensor)[1]
+    return _resized_table(tensor, window, new)
+
+
+def size_of_global_table(tensor: Tensor) -> Size:
+    """The size of the images that the bias table of a whole grid is for."""
+    return size_of_grid(tensor, _global_window(tensor), tensor.job.old_patch)
+
+
+def _global_window(tensor: Tensor) -> Size:
+    """The grid that a table is for, with the rows of a class token or without."""
     rows = tensor.axes(2)[0]
     old, new = patch_grids(tensor)
+    job = tensor.job
+    same = [] if job.stated or job.old_patch != job.new_patch else [new]
     for extra in (CLASS_TOKEN_ROWS, 0):
-        window = old if rows - extra == bias_rows(old) else _square_window(rows - extra)
-        if window:
-            return _resized_table(tensor, window, new)
-    raise tensor.refused("it does not fit the source's size")
+        squares = [] if job.stated else [_square_window(rows - extra)]
+        for window in (old, *squares, *same):
+            if window and bias_rows(window) == rows - extra:
+                return window
+    possible = [(window, 0) for extra in (CLASS_TOKEN_ROWS, 0) for window in _windows(rows - extra)]
+    raise not_told(tensor, f"{rows} relative positions", possible, job.old_patch, 0)
 
 
 def swin_table(tensor: Tensor) -> Resize | None:
     """Swin: windows keep their size, and are cut to a stage's map where that is smaller, unless they are given."""
-    tensor.axes(2)
+    rows = tensor.axes(2)[0]
     stage = _stage(tensor.name)
     old_grid, new_grid = patch_grids(tensor)
     old_map, new_map = halved(old_grid, stage), halved(new_grid, stage)
-    side = wanted = _swin_side(tensor, old_map)
-    if stage < len(tensor.job.windows):
-        return _resized_table(tensor, _cut(side, old_map), tensor.job.windows[stage])
+    given = tensor.job.windows[stage] if stage < len(tensor.job.windows) else None
+    side = _swin_side(rows, old_map)
+    if side is None:
+        return _oblong_table(tensor, old_map, new_map, given)
+    if given:
+        return _resized_table(tensor, _cut(side, old_map), given)
+    wanted = side
     # A window that fills its map may have been cut from the one that the other stages show.
     if side >= max(old_map) and not tensor.job.architecture.startswith(SWIN_WINDOWS_BY_STAGE):
         wanted = max(side, _swin_side_elsewhere(tensor, old_grid))
     return _resized_table(tensor, _cut(side, old_map), _cut(wanted, new_map))
+
+
+def _oblong_table(tensor: Tensor, old_map: Size, new_map: Size, given: Size | None) -> Resize | None:
+    """A table that no square window has on the source's map.
+
+    Where the source's size is not stated, the table may be of a square window on another map; else the window is
+    higher than wide or wider than high, which only the model that is to be loaded tells.
+    """
+    rows = tensor.shape[0]
+    if given and bias_rows(given) == rows:
+        return None
+    upright = _windows(rows)
+    windows = list(dict.fromkeys([*upright, *((width, height) for height, width in upright)]))
+    if tensor.job.stated:
+        windows = [window for window in windows if _fits(window, old_map)]
+    if windows and not given and all(_fits(window, new_map) for window in windows):
+        return None  # whichever it is: it stays
+    told = ", ".join(map(text, windows[:MAX_SUGGESTIONS]))
+    reason = f"no square window on a map of {text(old_map)} has a table of this shape"
+    error = tensor.refused(f"{reason}; oblong ones are {told}" if windows else reason)
+    if not tensor.job.stated:
+        error.hint = "Say the size of the images that it was made for, in pixels: --source-size H,W."
+    raise error
+
+
+def _fits(window: Size, limit: Size) -> bool:
+    return window[0] <= limit[0] and window[1] <= limit[1]
 
 
 SWIN_WINDOWS_BY_STAGE = "swin_s3_"
@@ -90,12 +143,9 @@ def _cut(side: int, limit: Size) -> Size:
     return min(side, limit[0]), min(side, limit[1])
 
 
-def _swin_side(tensor: Tensor, limit: Size) -> int:
-    """Side of the smallest window that, cut to the map, has a table of this many rows."""
-    for side in range(1, MAX_WINDOW):
-        if bias_rows(_cut(side, limit)) == tensor.shape[0]:
-            return side
-    raise tensor.refused(f"no window on a map of {text(limit)} has a table of this shape")
+def _swin_side(rows: int, limit: Size) -> int | None:
+    """Side of the smallest square window that, cut to the map, has a table of so many rows."""
+    return next((side for side in range(1, MAX_WINDOW) if bias_rows(_cut(side, limit)) == rows), None)
 
 
 def _swin_side_elsewhere(tensor: Tensor, grid: Size) -> int:
@@ -104,8 +154,8 @@ def _swin_side_elsewhere(tensor: Tensor, grid: Size) -> int:
     for name, shape in tensor.job.shapes.items():
         if re.fullmatch(r"layers\.\d\.blocks\.0\.attn\.relative_position_bias_table", name) and len(shape) == 2:
             limit = halved(grid, _stage(name))
-            side = _swin_side(Tensor(name=name, shape=shape, job=tensor.job), limit)
-            found += [side] if side < max(limit) else []
+            side = _swin_side(shape[0], limit)
+            found += [side] if side and side < max(limit) else []
     return max(found)
 
 
@@ -130,8 +180,9 @@ def _table_window(tensor: Tensor, expected: Size) -> Size:
         return (tensor.shape[1] + 1) // 2, (tensor.shape[2] + 1) // 2
     rows = tensor.axes(2)[0]
     window = expected if rows == bias_rows(expected) else _square_window(rows)
-    if window is None:
-        raise tensor.refused("it does not fit the source's size")
+    if window is None or (tensor.job.stated and window != expected):
+        windows = [(one, 0) for one in _windows(rows)]
+        raise not_told(tensor, f"{rows} relative positions", windows, None, 0)
     return window
 
 

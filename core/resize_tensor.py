@@ -54,14 +54,24 @@ class Job:
     architecture: str
     shapes: Mapping[str, Shape]
     source: Size
+    stated: bool = False
+    """Whether `source` is said of this checkpoint, by itself or a person; else it is the architecture's default, which
+    the tensors may contradict."""
     target: Size
     old_patch: Size | None
     """Kernel of the patch embedding, for families whose grid follows from it."""
     new_patch: Size | None
     windows: tuple[Size, ...] = ()
     """Of each stage, where they do not follow from the target."""
+    embeds_prefix: bool | None = None
+    """Whether prefix tokens have positions; None where only the architecture's row, if there is one, tells."""
     filter_: Filter
     """Of the architecture's token embeddings."""
+
+    @property
+    def is_same_size(self) -> bool:
+        """Whether nothing is to change: the tensors are only compared with the size that is stated."""
+        return self.source == self.target and self.old_patch == self.new_patch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +127,16 @@ def nonempty(tensor: Tensor, grid: Size) -> Size:
     return grid
 
 
-def strided_grid(tensor: Tensor, old: Size) -> Size:
-    """The new grid where cells have a whole number of pixels, which the old grid and the source's size tell."""
+def strided_grid(tensor: Tensor, old: Size, stride: int | None = None) -> Size:
+    """The new grid where cells have a whole number of pixels.
+
+    Where `stride` does not say how many, the old grid and the source's size do.
+    """
     job = tensor.job
-    stride = job.source[0] // old[0] if min(old) else 0
-    if (old[0] * stride, old[1] * stride) != job.source:
-        raise tensor.refused(f"its grid of {text(old)} does not divide the source's size")
+    if stride is None:
+        stride = job.source[0] // old[0] if min(old) else 0
+        if (old[0] * stride, old[1] * stride) != job.source:
+            raise tensor.refused(f"its grid of {text(old)} does not divide the source's size")
     new = nonempty(tensor, divide(job.target, stride))
     if (new[0] * stride, new[1] * stride) != job.target:
         raise tensor.refused(f"the image size must be a multiple of {stride}")

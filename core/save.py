@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.core import registry
 from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import InvalidInputError
 from zoo.core.records import PretrainedCfg
@@ -77,7 +78,18 @@ def save_model(
     # A net of feature maps knows how many classes its model has, and holds no classifier.
     has_classifier = any(tensor.name.startswith(f"{path}.") for tensor in tensors for path in paths)
     num_classes = model.num_classes if has_classifier else 0
-    metadata = weight_metadata(adapted_cfg(cfg, model.in_chans), num_classes=num_classes, origin=origin)
+    metadata = weight_metadata(
+        adapted_cfg(cfg, model.in_chans), num_classes=num_classes, origin=origin, model_args=_sizes(model, cfg)
+    )
     with atomic_output(output, force=force) as file:
         write_safetensors(file, tensors, metadata)
     return not file.unchanged
+
+
+def _sizes(model: Any, cfg: PretrainedCfg) -> dict[str, Any]:
+    """What says for which image size the weights are, where it is not the usual one of the architecture."""
+    size = getattr(model, "img_size", None)
+    usual = registry.get_pretrained_cfg(cfg.architecture) if cfg.architecture else None
+    if size is None or usual is None or tuple(size) == usual.input_size[1:]:
+        return {}
+    return {"img_size": tuple(size)}

@@ -34,6 +34,10 @@ class Band:
     sensor: str = ""
     aliases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
+    def is_same(self, other: Band) -> bool:
+        """Whether these are one channel: of the same sensor and name, whatever its spelling."""
+        return (self.sensor, simplify(self.name)) == (other.sensor, simplify(other.name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sensor:

@@ -121,6 +121,32 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
     return values
 
 
+def stated_image_size(model_args: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width in pixels of the images that weights are for, as the arguments of their model say it."""
+    size = model_args.get("img_size")
+    sides = (size, size) if isinstance(size, int) else size
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(map(_is_size, sides)):
+        return None
+    return sides[0], sides[1]
+
+
+def with_image_size(stated: Mapping[str, Any], size: tuple[int, int] | None, path: str) -> dict[str, Any]:
+    """What a file says of itself, and the size of its images where a person says it; None: nobody does.
+
+    Raises UsageError where the file says another.
+    """
+    if size is None:
+        return dict(stated)
+    arguments = stated.get("model_args", {})
+    own = stated_image_size(arguments)
+    if own not in (None, size):
+        raise UsageError(
+            f"{path} says that it is for images of {own[0]} x {own[1]}, not {size[0]} x {size[1]}.",
+            hint="Leave out --source-size.",
+        )
+    return {**stated, "model_args": {**arguments, "img_size": list(size)}}
+
+
 def _is_sound(values: Mapping[str, Any]) -> bool:
     """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
     in_chans: Any = values.get("in_chans")
@@ -199,6 +225,8 @@ def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     known = _tuples({key: stated[key] for key in (*_CARRIED, *_PER_CHANNEL) if key in stated})
     if arguments := _tuples(stated.get("model_args", {})):
         known["model_args"] = tuple({**dict(cfg.model_args), **arguments}.items())
+        if size := stated_image_size(arguments):
+            known["input_size"] = (known.get("input_size", cfg.input_size)[0], *size)
     return replace(cfg, **known)
 
 

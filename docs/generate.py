@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
 from zoo.cli.app import COMMANDS
+from zoo.core.auxiliary_channels import GROUPS
 from zoo.core.sensors import Band, Sensor, sensors
 
 PAGE = Path(__file__).with_name("cli.md")
@@ -38,6 +40,8 @@ that its table does not list by their wavelength.
   enough where the sensor has one such band only: `NIR` of Landsat 8 is its `nir08`.
 - By wavelength: `450nm`, `0.45um`, or a number from 100 on.
 - With its sensor, to mix two: `sentinel1:VV`.
+- A channel that is no band (an index, elevation, a mask) by one of the names [below](#channels-that-are-no-band), or by
+  any name as `aux:NAME`.
 
 A number means nothing without its sensor: B8 is near infrared on Sentinel-2 and panchromatic on Landsat 8. Where no
 sensor is named, numbers are read as Sentinel-2's. A common name in a list without numbers lies in the middle of its
@@ -58,7 +62,22 @@ what was asked for:
 | `mean` | the mean of all source filters |
 | `zero` | zeros |
 
-Source bands that are equally near share. Panchromatic, thermal and radar bands match by name only.
+Source bands that are equally near share. Panchromatic, thermal and radar bands, and channels that are no band, have no
+place among the wavelengths: they match by name only, and they are nearest to nothing. With `nearest` and `interpolate`
+they get the mean of all source filters, which the report says: `NDVI <- mean of all (no wavelength)`.
+
+## Channels that are no band
+
+    zoo adapt-weights resnet34 --bands B2,B3,B4,NDVI -o ndvi.safetensors
+    zoo adapt-weights resnet34 --weights ndvi.safetensors --bands B2,B3,B4,NDVI,DEM,aux:x1 -o six.safetensors
+
+and for a checkpoint that does not say what it reads, `--from-bands B2,B3,B4,NDVI`.
+
+A name is such a channel where one of its words is listed here, in any case: `NDVI`, `ndvi_mean`, `DEM30`,
+`coherence_VV`. Any other unknown name is refused, because it may be a band that was mistyped; `aux:` before it says
+that it is none. A file states such channels, and the next `adapt-weights` finds them there by name.
+
+{channels}
 
 ## Where sources differ
 
@@ -98,7 +117,9 @@ def page() -> str:
 
 def sensors_page() -> str:
     """The page of the sensors, one table each."""
-    return "\n".join([SENSORS_HEADER, *map(_sensor_section, sensors())])
+    listed = (f"- {topic}: {', '.join(f'`{name}`' for name in names)}" for topic, names in GROUPS.items())
+    channels = "\n".join(fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) for line in listed)
+    return "\n".join([SENSORS_HEADER.format(channels=channels), *map(_sensor_section, sensors())])
 
 
 def _sensor_section(sensor: Sensor) -> str:

@@ -233,6 +233,40 @@ def test_bands_that_make_no_sense(adapt: Adapt, words: tuple[str, ...], word: st
     assert_refused(adapt(*words), 2, word)
 
 
+def test_channels_that_are_no_band(adapt: Adapt, state: State):
+    run = adapt("--bands", "B2,B3,B4,NDVI,aux:x1", "--verify")
+    assert run.code == 0
+    assert "NDVI <- mean of all (no wavelength)" in run.stdout
+    assert "x1 <- mean of all (no wavelength)" in run.stdout
+    assert stated()["bands"] == ["sentinel2:B02", "sentinel2:B03", "sentinel2:B04", "aux:NDVI", "aux:x1"]
+    # Each source filter is divided by how often it counts: once for its band, a third for each of the two others.
+    red, green, blue = (filters / (1 + 2 / 3) for filters in state[INPUT].unbind(1))
+    mean = (red + green + blue) / 3
+    expected = torch.stack([blue, green, red, mean, mean], 1)
+    torch.testing.assert_close(load_file(OUT)[INPUT], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["nearest", "interpolate", "mean", "zero"])
+def test_a_channel_gets_its_filter_from_the_source_by_name(adapt: Adapt, missing: str):
+    assert adapt("--bands", "B2,B3,B4,NDVI", "--missing-bands", "zero", output="four.safetensors").code == 0
+    words = ("--missing-bands", missing, "--verify")
+    run = adapt("--bands", "ndvi,B4,B3,B2", *words, weights="four.safetensors", output="turned.safetensors")
+    assert run.code == 0
+    assert "ndvi <- 1 NDVI (name)" in run.stdout
+    four, turned = load_file("four.safetensors")[INPUT], load_file("turned.safetensors")[INPUT]
+    assert torch.equal(turned, four[:, [3, 2, 1, 0]])
+
+
+def test_a_source_with_a_channel_that_is_no_band(adapt: Adapt, state: State):
+    four = torch.cat([state[INPUT], torch.full_like(state[INPUT][:, :1], 9.0)], 1)
+    save_file({**state, INPUT: four}, "four.safetensors")
+    words = ("--from-bands", "B4,B3,B2,NDVI", "--bands", "B2,B3,B4,B5,B8", "--verify")
+    run = adapt(*words, weights="four.safetensors")
+    assert run.code == 0
+    assert not (load_file(OUT)[INPUT] == 9.0).any()  # no band is near to an index
+    assert "B05 <- 1 B04 (nearest)" in run.stdout
+
+
 # ---------------------------------------------------------------- what is asked at all
 
 

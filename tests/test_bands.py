@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.core.auxiliary_channels import auxiliary_channel, known_names
 from zoo.core.band_placement import LONGEST_REFLECTED, place_bands
 from zoo.core.bands import ALIASES, NARROWER, assumed_sensor, parse_bands
 from zoo.core.errors import UsageError
@@ -295,12 +297,24 @@ def test_equally_near_bands_share():
         assert (placed.shares, placed.how) == (((0, 0.5), (1, 0.5)), "wavelength")
 
 
-@pytest.mark.parametrize("off_scale", ["sentinel1:VV", "landsat8:B8", "landsat8:B10", "gray"])
-def test_bands_off_the_scale_match_by_name_only(off_scale: str):
+@pytest.mark.parametrize(
+    ("off_scale", "how"),
+    [
+        ("sentinel1:VV", "no wavelength"),
+        ("landsat8:B8", "not by wavelength"),
+        ("landsat8:B10", "not by wavelength"),
+        ("gray", "no wavelength"),
+        ("NDVI", "no wavelength"),
+        ("aux:x1", "no wavelength"),
+    ],
+)
+def test_bands_off_the_scale_match_by_name_only(off_scale: str, how: str):
+    """Nothing is nearest to them, nor between: where that was asked for, they get the mean, and it is said."""
     source, target = parse_bands("R,G,B"), parse_bands(off_scale)
+    third = pytest.approx(1 / 3)
     for missing in ("nearest", "interpolate"):
-        with pytest.raises(UsageError, match="mean of all, or zero"):
-            place_bands(source, target, missing)
+        placed = place_bands(source, target, missing)
+        assert [(dict(p.shares), p.how) for p in placed] == [({0: third, 1: third, 2: third}, how)]
     assert place_bands(source, target, "zero")[0].shares == ()
     assert len(place_bands(source, target, "mean")[0].shares) == 3
     assert [(p.shares, p.how) for p in place_bands(target, target)] == [(((0, 1.0),), "name")]
@@ -388,3 +402,82 @@ def test_the_table_is_read_on_demand():
         "assert not {'torch', 'numpy', 'difflib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+# ---------------------------------------------------------------- channels that are no band
+
+ORDINARY = (
+    "NDVI", "NDWI", "EVI", "EVI2", "DEM", "elevation", "Slope", "ASPECT", "mask", "cloud mask", "coherence",
+    "ndvi_mean", "NDVI-2020", "DEM30", "s2_ndvi", "coherence_VV", "thermal index", "aux:x1", "aux:B8",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("sensor", [None, "sentinel2", "landsat8"])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_channels_without_a_wavelength(name: str, sensor: str | None):
+    *colours, channel = parse_bands(f"R,G,B,{name}", sensor)
+    assert len(colours) == 3
+    assert (channel.sensor, channel.wavelength, channel.width, channel.common_name) == ("aux", None, None, "")
+    assert channel.name == name.removeprefix("aux:")
+
+
+def test_the_fields_own_line():
+    source, target = parse_bands("B2,B3,B4,NDVI"), parse_bands("B4,ndvi,DEM,B8")
+    assert [(dict(p.shares), p.how) for p in place_bands(source, target)] == [
+        ({2: 1}, "name"),
+        ({3: 1}, "name"),
+        ({0: 0.25, 1: 0.25, 2: 0.25, 3: 0.25}, "no wavelength"),
+        ({2: 1}, "nearest"),  # of the bands: an index is near to nothing
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typo", "sensor", "message"),
+    [
+        ("gren", None, "Did you mean (?i:green)"),
+        ("gren", "sentinel2", "Did you mean (?i:green)"),
+        ("B8X", "sentinel2", "Did you mean B0?8"),
+        ("B8X", None, "Did you mean B0?8.*--sensor"),
+        ("NRI", None, "Did you mean (?i:nir)"),
+        ("nirv", None, "Did you mean (?i:nir)"),
+        ("TRI", None, "Did you mean (?i:tir)"),
+        ("SWRI1", None, "Did you mean (?i:swir1)"),
+        ("water vaper", "sentinel2", "Did you mean watervap"),
+        ("NDVl", None, "Did you mean NDVI"),
+        ("x1", None, "written aux:x1"),
+        ("foo", "sentinel2", "written aux:foo"),
+        ("aux:", None, "aux:NDVI"),
+        ("aux:a:b", None, "aux:NDVI"),
+        ("aux:" + "x" * 101, None, "at most 100"),
+        ("NDVI,ndvi", None, "the same band"),
+        ("NDVI,aux:NDVI", None, "the same band"),
+    ],
+)
+def test_a_slip_of_the_finger_is_no_channel(typo: str, sensor: str | None, message: str):
+    with pytest.raises(UsageError, match=message):
+        parse_bands(typo, sensor)
+
+
+def spellings_of_bands() -> list[str]:
+    bands = [band for sensor in sensors() for band in sensor.all_bands]
+    return [spelling for band in bands for spelling in (band.name, band.common_name, *band.aliases)]
+
+
+def test_no_band_is_taken_for_a_channel_nor_one_with_a_letter_off():
+    for name in filter(None, [*ALIASES, *spellings_of_bands()]):
+        slips = {name[:i] + name[i + 1 :] for i in range(len(name))}
+        slips |= {name[:i] + name[i + 1] + name[i] + name[i + 2 :] for i in range(len(name) - 1)}
+        for slip in {name} | {slip for slip in slips if len(slip) > 2}:
+            assert auxiliary_channel(slip) is None, (name, slip)
+
+
+def test_every_known_name_is_a_channel_at_every_sensor():
+    for name in known_names():
+        for sensor in sensors():
+            assert parse_bands(name, sensor.name)[0].sensor == "aux", (name, sensor.name)
+
+
+def test_the_documented_list_is_the_one_that_is_accepted():
+    page = Path(__file__).parents[1] / "docs" / "sensors.md"
+    text = page.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in known_names())

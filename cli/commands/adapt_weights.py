@@ -13,12 +13,14 @@ from zoo.cli.options import (
     NumClasses,
     Offline,
     Quiet,
+    SourceSize,
     Timeout,
     Verbose,
     Weights,
     complete_model_name,
     limit_network,
     parse_size,
+    parse_source_size,
     read_class_indices,
 )
 
@@ -47,7 +49,13 @@ def adapt_weights(
     ],
     in_chans: InChans = None,
     method: Annotated[Method, typer.Option(help="How the new filters are made.")] = "repeat",
-    bands: Annotated[str, typer.Option(metavar="B,...", help="Bands of the images, in order: B2,B3,B4,B8.")] = "",
+    bands: Annotated[
+        str,
+        typer.Option(
+            metavar="B,...",
+            help="Bands of the images, in order: B2,B3,B4,NDVI; aux:NAME for a channel that is no band.",
+        ),
+    ] = "",
     sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor whose bands these are: sentinel2.")] = "",
     from_bands: Annotated[
         str, typer.Option(metavar="B,...", help="Bands that the source reads; red,green,blue where it reads three.")
@@ -59,6 +67,7 @@ def adapt_weights(
         Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
     ] = None,
     img_size: Annotated[str, typer.Option(metavar="S|H,W", help="Resize position embeddings for this image.")] = "",
+    source_size: SourceSize = "",
     patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     weights: Weights = None,
@@ -104,6 +113,8 @@ def adapt_weights(
       zoo adapt-weights resnet34 --in-chans 25 -o r34_25ch.safetensors
       zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
       zoo adapt-weights resnet50 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
+      zoo adapt-weights resnet50 --bands B2,B3,B4,NDVI,DEM -o ndvi.safetensors
+      zoo adapt-weights vit_tiny_patch16_224 --img-size 128,512 -o v.safetensors
       zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
@@ -123,6 +134,7 @@ def adapt_weights(
         keep_classes=read_class_indices(keep_classes) if keep_classes else (),
         img_size=parse_size(img_size) if img_size else None,
         patch_size=patch_size,
+        source_size=parse_source_size(source_size),
         dtype=dtype or "",
         prefix=prefix,
         strip_prefix=strip_prefix,

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import InChans, Json, NumClasses, Quiet, Verbose, complete_model_name
+from zoo.cli.options import (
+    InChans,
+    Json,
+    NumClasses,
+    Quiet,
+    SourceSize,
+    Verbose,
+    complete_model_name,
+    parse_source_size,
+)
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
     in_chans: InChans = None,
     num_classes: NumClasses = None,
+    source_size: SourceSize = "",
     min_coverage: Annotated[
         float | None,
         typer.Option(
@@ -60,6 +70,7 @@ def check(
         min_coverage=min_coverage,
         allow_missing=tuple(allow_missing or ()),
         allow_unexpected=tuple(allow_unexpected or ()),
+        source_size=parse_source_size(source_size),
     )
     report = check_weights(file, request)
     if json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
+from zoo.cli.options import Force, Json, Quiet, SourceSize, Verbose, complete_model_name, parse_source_size
 
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
@@ -49,6 +49,7 @@ def convert(
         str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
     ] = "",
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
+    source_size: SourceSize = "",
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
@@ -80,6 +81,7 @@ def convert(
         architecture=architecture,
         strip_prefix=strip_prefix,
         dtype=dtype or "",
+        source_size=parse_source_size(source_size),
         use_ema=ema,
         force=force,
         dry_run=dry_run,

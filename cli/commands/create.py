@@ -16,11 +16,13 @@ from zoo.cli.options import (
     OptionalOutput,
     OutIndices,
     Quiet,
+    SourceSize,
     Timeout,
     Verbose,
     Weights,
     limit_network,
     parse_indices,
+    parse_source_size,
     pretrained_cfg,
 )
 from zoo.core.errors import UsageError
@@ -35,6 +37,7 @@ def create(
     weights: Weights = None,
     in_chans: InChans = None,
     num_classes: NumClasses = None,
+    source_size: SourceSize = "",
     features_only: Annotated[bool, typer.Option("--features-only", help="Keep the trunk that gives maps.")] = False,
     out_indices: OutIndices = "",
     seed: Annotated[int, typer.Option(metavar="S", help="Of every weight that is not loaded.")] = 0,
@@ -62,6 +65,8 @@ def create(
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
+    if source_size and weights is None:
+        raise UsageError("--source-size is said of a weight file.", hint="Name the file with --weights.")
     if not 0 <= seed < 1 << 64:
         raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)
@@ -82,6 +87,7 @@ def create(
         checkpoint_path=weights,
         in_chans=in_chans,
         num_classes=num_classes,
+        source_size=parse_source_size(source_size),
         features_only=features_only,
         out_indices=parse_indices(out_indices),
         seed=seed,

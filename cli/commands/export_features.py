@@ -53,11 +53,13 @@ from zoo.cli.options import (
     Offline,
     OutIndices,
     Quiet,
+    SourceSize,
     Timeout,
     Verbose,
     Weights,
     limit_network,
     parse_indices,
+    parse_source_size,
     pretrained_cfg,
 )
 from zoo.core import registry
@@ -78,6 +80,7 @@ def export_features(
     from_file: FromFile = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
+    source_size: SourceSize = "",
     in_chans: InChans = None,
     bands: BandChoice = "",
     tile: Tile = None,
@@ -156,6 +159,8 @@ def export_features(
         raise UsageError("--actors are those of a cluster.", hint="Pass --engine ray too.")
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
+    if source_size and weights is None:
+        raise UsageError("--source-size is said of a weight file.", hint="Name the file with --weights.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
     if weights is None:
         registry.require_weights(cfg)
@@ -168,6 +173,7 @@ def export_features(
         model=cfg.name,
         inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
+        source_size=parse_source_size(source_size),
         in_chans=in_chans,
         out_indices=None if levels is None else tuple(levels),
         reading=ReadOptions(

@@ -24,7 +24,8 @@ def identify(
     """Say which architecture a weight file is of, from the names and shapes of its tensors alone.
 
     Prints one line for each answer, the best first: architecture (several where only the mathematics differ), whose
-    names it uses, input channels, classes, and image and patch size where the shapes tell. Where no known architecture
+    names it uses, input channels, classes, and image and patch size where the file or its shapes
+    tell (the number of positions where they are no square and nothing tells the size). Where no known architecture
     has exactly these tensors, the nearest are printed (match=similar, with the share of their layers that the file
     has), and the exit code is 4.
 
@@ -39,7 +40,7 @@ def identify(
     from zoo.weights_cache.open_weights import open_source
 
     with open_source(source) as opened:
-        found = find(opened.tensors)
+        found = find(opened.tensors, stated_size=_stated_size(opened.metadata))
         stated = _stated(opened.metadata)
     if found and json:
         output.document({"source": source, "stated": stated, "candidates": [one.to_dict() for one in found]})
@@ -71,6 +72,16 @@ def _stated(metadata: Mapping[str, str]) -> str:
     return architecture if isinstance(architecture, str) else ""
 
 
+def _stated_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of the images that the file's own metadata say it is for."""
+    from zoo.core.inspection import readable_metadata
+    from zoo.core.weight_metadata import stated_image_size
+
+    own = readable_metadata(metadata).get("zoo")
+    arguments = own.get("model_args") if isinstance(own, dict) else None
+    return stated_image_size(arguments) if isinstance(arguments, dict) else None
+
+
 def _as_line(one: "Identity") -> str:
     facts = {
         "match": one.match.replace(" ", "-"),
@@ -79,6 +90,7 @@ def _as_line(one: "Identity") -> str:
         "in_chans": one.in_chans,
         "num_classes": one.num_classes,
         "image_size": one.image_size and "x".join(map(str, one.image_size)),
+        "positions": one.positions,
         "patch_size": one.patch_size and "x".join(map(str, one.patch_size)),
         "prefix": one.prefix,
         "share": None if one.share == 1 else f"{one.share:.3f}",

@@ -65,6 +65,7 @@ class ExportRequest:
     model: str
     inputs: Inputs
     weights: str | None = None
+    source_size: tuple[int, int] | None = None
     in_chans: int | None = None
     out_indices: tuple[int, ...] | None = None
     reading: ReadOptions = _IN_FULL
@@ -83,6 +84,7 @@ class ExportRequest:
             self.model,
             pretrained=self.weights is None,
             checkpoint_path=self.weights,
+            source_size=self.source_size,
             in_chans=self.in_chans,
             num_classes=0,
             **({} if self.storage.pool == "embedding" else levels),
