@@ -191,7 +191,8 @@ def _described(
     if stated := stated_configuration(kept, request.architecture, source.label):
         return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
     cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
-    return describe(tensors, cfg, source.label, table=steps[0].table if steps else None)
+    table = steps[0].table if steps else None
+    return describe(tensors, cfg, source.label, table=table, sha256=lambda: source.sha256(lambda: False))
 
 
 def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:
