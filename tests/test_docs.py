@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from documentation import ROOT, script
 
 import zoo
 from zoo.cli.app import COMMANDS
@@ -15,6 +14,8 @@ from zoo.core import registry
 from zoo.core.errors import ExitCode
 from zoo.core.known_architectures import known_names
 from zoo.core.sensors import sensors
+
+from documentation import ROOT, script
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,24 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
-from documentation import Example, help_examples, page_examples
-from example_inputs import INPUTS, published_bytes
+from safetensors import safe_open
 
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import UnknownModelError, ZooError
 
+from documentation import Example, help_examples, page_examples
+from example_inputs import INPUTS, published_bytes
 from fake_hub import FakeHub, HubFile
 
 EXAMPLES = [*help_examples(), *page_examples()]
@@ -173,6 +176,23 @@ def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     for option, value in pairwise(words):
         if option in ("-o", "--output"):
             assert Path(value).exists() is ("--dry-run" not in words), value
+            assert "--dry-run" in words or holds_something(Path(value)), value
+
+
+def holds_something(path: Path) -> bool:
+    """Whether an output is read by the library of its format, and is not empty."""
+    if path.is_dir():
+        return any(file.stat().st_size for file in path.iterdir())
+    if path.suffix == ".safetensors":
+        with safe_open(path, "np") as file:
+            return bool(file.keys())
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return bool(arrays.files)
+    if path.suffix == ".tar":
+        with tarfile.open(path) as archive:
+            return bool(archive.getnames())
+    return bool(json.loads(path.read_text()) if path.suffix in (".json", ".lock") else path.stat().st_size)
 
 
 def test_every_program_of_the_pages_runs(place: Place, monkeypatch: pytest.MonkeyPatch):

@@ -203,6 +203,7 @@ def test_only_the_published_bytes_are_known(
     [
         ("mobilenetv2_100", "7ebf99e0", "mobilenet_v2-7ebf99e0"),  # torchvision's table
         ("resnet50", "0676ba61", "resnet50-0676ba61"),
+        ("resnet34", "46f8f793", "resnet34_a1_0-46f8f793"),
         ("tf_efficientnet_lite0", "57934424", "efficientnet-lite0-57934424"),  # the registry's rows
         ("tf_efficientnet_lite1", "77cc7160", "efficientnet-lite1-77cc7160"),
     ],

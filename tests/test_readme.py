@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from documentation import ROOT, blocks_of, script
 
 session = script(ROOT / "docs" / "session.py")
