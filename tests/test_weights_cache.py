@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError
-from zoo.core.file_digest import hash_in_name
 from zoo.core.records import PretrainedCfg
 from zoo.weights_cache import checksum
 from zoo.weights_cache.download import fetch
@@ -433,4 +432,4 @@ class TestFile:
     ],
 )
 def test_the_hash_in_a_torch_hub_file_name(name, expected):
-    assert hash_in_name(name) == expected
+    assert checksum.hash_in_name(name) == expected

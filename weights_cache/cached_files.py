@@ -17,8 +17,7 @@ from typing import Literal, NamedTuple
 
 from zoo.core.atomic_output import cannot_write
 from zoo.core.errors import CannotWriteError, NotFoundError
-from zoo.core.file_digest import hash_in_name
-from zoo.weights_cache.checksum import DamagedFileError, stamp_file, verify, verify_git_blob
+from zoo.weights_cache.checksum import DamagedFileError, hash_in_name, stamp_file, verify, verify_git_blob
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held_lock, is_blob_name, is_sha256, repo_of
 from zoo.weights_cache.locate import hub_cache, torch_hub_checkpoints
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.file_digest import hash_in_name as hash_in_name
 from zoo.core.file_digest import sha256_of
 
 _CHUNK = 1 << 20

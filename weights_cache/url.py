@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
-from zoo.core.file_digest import hash_in_name
-from zoo.weights_cache.checksum import verify
+from zoo.weights_cache.checksum import hash_in_name, verify
 from zoo.weights_cache.locate import UrlFile
 from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
