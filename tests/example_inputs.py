@@ -1,7 +1,7 @@
 """What the documentation's examples begin with: stand-ins, with random values, for the files and weights they name.
 
-An example that names another file needs a row in INPUTS. What a file holds is what its name says in the examples: `r34`
-a ResNet-34, `checkpoint.pth` what a training run leaves, and so on.
+An example that names another file needs a row in INPUTS. A file holds what its name says in the examples, of the
+architecture that the line names, else of a ResNet-34.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ PHOTOS = Path(__file__).parent / "data"
 State = dict[str, torch.Tensor]
 
 
+Maker = Callable[[Path, str], None]
+"""Writes a file, or a folder, of an architecture."""
+
+
 @cache
-def state_of(architecture: str) -> State:
+def state_of(architecture: str, num_classes: int | None = None) -> State:
     """Random weights of an architecture."""
-    return create_model(architecture, seed=0).state_dict()  # type: ignore[no-any-return]
+    return create_model(architecture, seed=0, num_classes=num_classes).state_dict()  # type: ignore[no-any-return]
 
 
 def published_bytes(architecture: str) -> bytes:
@@ -40,28 +44,36 @@ def published_bytes(architecture: str) -> bytes:
     return save(state_of(architecture), {"format": "pt"})
 
 
-def _resnet34(path: Path) -> None:
-    save_file(state_of("resnet34"), path, {"format": "pt"})
+def _safetensors(path: Path, architecture: str) -> None:
+    save_file(state_of(architecture), path, {"format": "pt"})
 
 
-def _adapted(architecture: str, request: AdaptRequest) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
+def _torch(path: Path, architecture: str) -> None:
+    torch.save(state_of(architecture), path)
+
+
+def _finetuned(path: Path, architecture: str) -> None:
+    torch.save(state_of(architecture, 10), path)
+
+
+def _adapted(request: AdaptRequest) -> Maker:
+    def make(path: Path, architecture: str) -> None:
         plain = path.with_name("plain of " + path.name)
-        save_file(state_of(architecture), plain)
+        _safetensors(plain, architecture)
         adapt_weights(architecture, request, OutputRequest(path=path, sync=False), weights=plain)
         plain.unlink()
 
     return make
 
 
-def _training_checkpoint(path: Path) -> None:
+def _training_checkpoint(path: Path, _: str) -> None:
     """What a loop over a DataParallel model saves."""
     state = {f"module.{name}": tensor for name, tensor in state_of("mobilenetv3_small_050").items()}
     momentum = {"state": {0: {"momentum_buffer": torch.zeros(8)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     torch.save({"epoch": 3, "state_dict": state, "optimizer": momentum}, path)
 
 
-def _dino(path: Path) -> None:
+def _dino(path: Path, _: str) -> None:
     """DINO's own training file: student and teacher side by side."""
     trunk = {name: tensor for name, tensor in state_of("vit_tiny_patch16_224").items() if not name.startswith("head.")}
     torch.save(
@@ -75,14 +87,14 @@ def _dino(path: Path) -> None:
     )
 
 
-def _torchvision_vit(path: Path) -> None:
+def _torchvision_vit(path: Path, _: str) -> None:
     """Zeros of half precision: its size is what takes time."""
     shapes = {name: tuple(p.shape) for name, p in create_model("vit_base_patch16_224").state_dict().items()}
     zeros = [StoredTensor(name, "F16", shape, bytes(2 * prod(shape))) for name, shape in shapes.items()]
     torch.save(tensors_of(from_timm("torchvision", zeros)), path)
 
 
-def _photographs(path: Path) -> None:
+def _photographs(path: Path, _: str) -> None:
     """JPEG and PNG files."""
     from PIL import Image
 
@@ -92,44 +104,52 @@ def _photographs(path: Path) -> None:
         image.convert("RGB").save(path / "chelsea.jpg")
 
 
-def _photograph(path: Path) -> None:
+def _photograph(path: Path, _: str) -> None:
     from PIL import Image
 
     with Image.open(PHOTOS / "coffee.png") as image:
         image.convert("RGB").save(path)
 
 
-def _scenes(path: Path) -> None:
-    """Two rasters of 13 bands of 16 bits, as Sentinel-2 has them."""
+def _scene(path: Path, _: str = "") -> None:
+    """A raster of 13 bands of 16 bits, as Sentinel-2 has them."""
     import tifffile
 
+    bands = np.random.default_rng(0).integers(0, 10_000, (13, 256, 300), dtype=np.uint16)
+    tifffile.imwrite(path, bands, planarconfig="separate", photometric="minisblack")
+
+
+def _scenes(path: Path, _: str) -> None:
     path.mkdir()
-    random = np.random.default_rng(0)
     for name in ("T32UQD.tif", "T32UQE.tif"):
-        bands = random.integers(0, 10_000, (13, 256, 300), dtype=np.uint16)
-        tifffile.imwrite(path / name, bands, planarconfig="separate", photometric="minisblack")
+        _scene(path / name)
 
 
-INPUTS: dict[str, Callable[[Path], None]] = {
-    "resnet34.safetensors": _resnet34,
-    "model.safetensors": _resnet34,
-    "unknown.safetensors": lambda path: save_file(state_of("mobilenetv3_small_050"), path),
-    "r34_25ch.safetensors": _adapted("resnet34", AdaptRequest(in_chans=25)),
-    "r34_grey.safetensors": _adapted("resnet34", AdaptRequest(in_chans=1)),
-    "s2.safetensors": _adapted("resnet34", AdaptRequest(bands=tuple(parse_bands("B2,B3,B4,B8", "sentinel2")))),
-    "r18_4.safetensors": _adapted("resnet18", AdaptRequest(in_chans=4)),
-    "mine.pth": lambda path: torch.save(state_of("resnet34"), path),
-    "model.pth": lambda path: torch.save(state_of("resnet34"), path),
-    # A trunk, as a run with another task leaves it.
-    "finetuned.pth": lambda path: torch.save(
-        {name: tensor for name, tensor in state_of("resnet34").items() if not name.startswith("fc.")}, path
-    ),
+_GREY = _adapted(AdaptRequest(in_chans=1))
+
+INPUTS: dict[str, Maker] = {
+    "resnet34.safetensors": _safetensors,
+    "r34.safetensors": _safetensors,
+    "model.safetensors": _safetensors,
+    "vit.safetensors": lambda path, _: _safetensors(path, "vit_tiny_patch16_224"),
+    "unknown.safetensors": lambda path, _: _safetensors(path, "mobilenetv3_small_050"),
+    "r34_25ch.safetensors": _adapted(AdaptRequest(in_chans=25)),
+    "r34_grey.safetensors": _GREY,
+    "grey.safetensors": _GREY,
+    "r18_4.safetensors": _adapted(AdaptRequest(in_chans=4)),
+    "s2.safetensors": _adapted(AdaptRequest(bands=tuple(parse_bands("B2,B3,B4,B8", "sentinel2")))),
+    "r34.pth": _torch,
+    "mine.pth": _torch,
+    "model.pth": _torch,
+    "finetuned.pth": _finetuned,
+    "tuned.pth": _finetuned,
     "checkpoint.pth": _training_checkpoint,
+    "net.pth": _training_checkpoint,
     "dino.pth": _dino,
     "vit_b_16-c867db91.pth": _torchvision_vit,
-    "vit.safetensors": lambda path: save_file(state_of("vit_tiny_patch16_224"), path),
     "photos": _photographs,
     "a.jpg": _photograph,
     "b.png": _photograph,
     "scenes": _scenes,
+    "scene.tif": _scene,
 }

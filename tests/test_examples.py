@@ -130,9 +130,11 @@ def prepare(line: str, place: Place, folder: Path) -> None:
         outputs = re.findall(r"(?:-o|--output) +(\S+)", line)
         if not re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w.-])", line) or name in outputs or Path(name).exists():
             continue
-        ready = place.inputs / name
+        architecture = next((zoo.get_pretrained_cfg(word).architecture for word in names_of_weights(line)), "resnet34")
+        ready = place.inputs / architecture / name
+        ready.parent.mkdir(exist_ok=True)
         if not ready.exists() and name in INPUTS:
-            INPUTS[name](ready)
+            INPUTS[name](ready, architecture)
         elif not ready.exists():
             prepare(MADE_BY_ZOO[name], place, folder)
             assert errors.run(app, MADE_BY_ZOO[name].split()[1:]) == 0
@@ -143,15 +145,15 @@ def prepare(line: str, place: Place, folder: Path) -> None:
             os.link(ready, folder / name)  # zoo puts another file in its place, and never writes into it
 
 
-def names_of_weights(line: str) -> set[str]:
-    """The words of a line that are names of published weights; those in wildcards are none."""
-    found = set()
+def names_of_weights(line: str) -> list[str]:
+    """The words of a line that are names of published weights, in order; those in wildcards are none."""
+    found = []
     for word in re.findall(r"(?<![\w'./-])(?:hf-hub:timm/|timm/)?([\w]+(?:\.\w+)?)(?![\w./*?-])", line):
         try:
             cfg = zoo.get_pretrained_cfg(word)
         except (UnknownModelError, ZooError):
             continue
-        found |= {word} if cfg is not None and cfg.has_weights else set()
+        found += [word] if cfg is not None and cfg.has_weights else []
     return found
 
 
