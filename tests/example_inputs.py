@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import cache
+from io import BytesIO
 from math import prod
 from pathlib import Path
 
@@ -44,12 +45,19 @@ def published_bytes(architecture: str) -> bytes:
     return save(state_of(architecture), {"format": "pt"})
 
 
+def checkpoint_bytes(architecture: str) -> bytes:
+    """Its weights as `torch.save` writes them."""
+    file = BytesIO()
+    torch.save(state_of(architecture), file)
+    return file.getvalue()
+
+
 def _safetensors(path: Path, architecture: str) -> None:
     save_file(state_of(architecture), path, {"format": "pt"})
 
 
 def _torch(path: Path, architecture: str) -> None:
-    torch.save(state_of(architecture), path)
+    path.write_bytes(checkpoint_bytes(architecture))
 
 
 def _finetuned(path: Path, architecture: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ from zoo.cli.app import app
 from zoo.core.errors import UnknownModelError, ZooError
 
 from documentation import Example, help_examples, page_examples
-from example_inputs import INPUTS, published_bytes
+from example_inputs import INPUTS, checkpoint_bytes, published_bytes
 from fake_hub import FakeHub, HubFile
 
 EXAMPLES = [*help_examples(), *page_examples()]
@@ -111,7 +112,7 @@ def test_an_example_runs(
     monkeypatch.chdir(folder)
     for line in example.lines:
         prepare(line, place, folder)
-        run(line, folder, monkeypatch, capsys)
+        run(on_loopback(line, place.hub), line, folder, monkeypatch, capsys)
     shutil.rmtree(folder)
 
 
@@ -157,10 +158,27 @@ def names_of_weights(line: str) -> list[str]:
     return found
 
 
-def run(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a line of shell, with zoo in this process; its output exists and is what it should be."""
+def on_loopback(line: str, hub: FakeHub) -> str:
+    """The line with a server of this machine in place of the one that a checkpoint's URL names.
+
+    The checkpoint is a stand-in, so the beginning of its sha256, which stands in its name, is another too.
+    """
+
+    def instead(url: re.Match[str]) -> str:
+        body = checkpoint_bytes(url[1])
+        path = f"/{url[1]}-{hashlib.sha256(body).hexdigest()[:8]}.pth"
+        hub.plain[path] = body
+        return hub.url + path
+
+    return re.sub(r"https://[\w./-]+/(\w+)-[0-9a-f]{8}\.pth", instead, line)
+
+
+def run(
+    typed: str, line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run a line of shell as it is typed, with zoo in this process; its output exists and is what it should be."""
     shell = subprocess.run(
-        ["bash", "-c", _RECORD + line], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        ["bash", "-c", _RECORD + typed], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert shell.returncode == 0, shell.stderr
     recorded = folder / ".words"
@@ -223,6 +241,12 @@ def test_what_is_not_run_says_why():
 @pytest.mark.parametrize("table", [ENDS_WITH, NOT_YET])
 def test_no_exception_outlives_its_example(table: Mapping[str, object]):
     assert table.keys() <= {line for example in EXAMPLES for line in example.lines}
+
+
+def test_a_url_is_served_here_with_its_checksum(place: Place):
+    line = on_loopback("zoo x https://host.org/models/resnet18-f37072fd.pth --json", place.hub)
+    assert (found := re.fullmatch(rf"zoo x {place.hub.url}(/resnet18-([0-9a-f]{{8}})\.pth) --json", line))
+    assert hashlib.sha256(place.hub.plain[found[1]]).hexdigest().startswith(found[2])
 
 
 def test_examples_are_found_in_every_form(tmp_path: Path):
