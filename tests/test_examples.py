@@ -161,16 +161,18 @@ def names_of_weights(line: str) -> list[str]:
 def on_loopback(line: str, hub: FakeHub) -> str:
     """The line with a server of this machine in place of the one that a checkpoint's URL names.
 
-    The checkpoint is a stand-in, so the beginning of its sha256, which stands in its name, is another too.
+    The checkpoint is a stand-in, so its sha256, in its name or behind `#sha256=`, is another too.
     """
 
     def instead(url: re.Match[str]) -> str:
-        body = checkpoint_bytes(url[1])
-        path = f"/{url[1]}-{hashlib.sha256(body).hexdigest()[:8]}.pth"
+        body = checkpoint_bytes(url["name"] if zoo.is_model(url["name"]) else "mobilenetv3_small_050")
+        digest = hashlib.sha256(body).hexdigest()
+        path = f"/{url['name']}-{digest[:8]}.pth" if url["beginning"] else f"/{url['name']}.pth"
         hub.plain[path] = body
-        return hub.url + path
+        return hub.url + path + (f"#sha256={digest}" if url["whole"] else "")
 
-    return re.sub(r"https://[\w./-]+/(\w+)-[0-9a-f]{8}\.pth", instead, line)
+    pattern = r"https://[\w./-]+/(?P<name>\w+)(?P<beginning>-[0-9a-f]{8})?\.pth(?P<whole>#sha256=(<[^>]+>|\w+))?"
+    return re.sub(pattern, instead, line)
 
 
 def run(
@@ -247,6 +249,8 @@ def test_a_url_is_served_here_with_its_checksum(place: Place):
     line = on_loopback("zoo x https://host.org/models/resnet18-f37072fd.pth --json", place.hub)
     assert (found := re.fullmatch(rf"zoo x {place.hub.url}(/resnet18-([0-9a-f]{{8}})\.pth) --json", line))
     assert hashlib.sha256(place.hub.plain[found[1]]).hexdigest().startswith(found[2])
+    line = on_loopback("zoo x 'https://host.org/net.pth#sha256=<64 hex digits>'", place.hub)
+    assert line == f"zoo x '{place.hub.url}/net.pth#sha256={hashlib.sha256(place.hub.plain['/net.pth']).hexdigest()}'"
 
 
 def test_examples_are_found_in_every_form(tmp_path: Path):
