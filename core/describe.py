@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.identify import architectures_of, architectures_of_other_size, num_classes_of, sizes_of
 from zoo.core.known_architectures import find_cfg
 from zoo.core.layouts.table import Table
+from zoo.core.published_files import published_file
 from zoo.core.records import PretrainedCfg
 from zoo.core.stem import find_stem
 from zoo.core.stored_tensor import StoredTensor
@@ -39,6 +40,7 @@ def describe(
     *,
     table: Table | None = None,
     source_size: tuple[int, int] | None = None,
+    sha256: Callable[[], str] | None = None,
 ) -> Description:
     """Find out what tensors are of.
 
@@ -48,6 +50,7 @@ def describe(
         source: the file, for messages.
         table: the layout that they were converted from.
         source_size: height and width of the images that they are for, where somebody says it.
+        sha256: gives the file's digest, by which a published file and how its images are prepared is known.
 
     Raises InvalidInputError where they are not of the architecture that `cfg` names, or not of the size that was said.
     """
@@ -84,21 +87,30 @@ def describe(
     if model_args:
         notes.append(f"the model computes with {_listed(model_args)}, not by default; a safetensors file says so")
     if not cfg.has_weights or cfg.file:
-        notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
-        cfg = PretrainedCfg(
-            architecture=known.architecture,
-            input_size=(known.input_size[0], *sizes.get("img_size", known.input_size[1:])),
-            fixed_input_size=known.fixed_input_size,
-            first_conv=known.first_conv,
-            classifier=known.classifier,
-            license=None,
-        )
-        if table:
-            cfg = replace(cfg, mean=table.mean, std=table.std)
+        published = published_file(known, sha256()) if sha256 else None
+        if published:
+            notes.append(f"it is the published {published.name}, whose mean and std are known")
+            cfg = published.cfg
+        else:
+            notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
+            cfg = _usual_cfg(known, sizes, table)
     stem = find_stem(tensors, known, source)
     return Description(
         adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), {**model_args, **sizes}, tuple(notes)
     )
+
+
+def _usual_cfg(known: PretrainedCfg, sizes: Mapping[str, Any], table: Table | None) -> PretrainedCfg:
+    """The config of a file of which nothing is known but its architecture and its layout."""
+    cfg = PretrainedCfg(
+        architecture=known.architecture,
+        input_size=(known.input_size[0], *sizes.get("img_size", known.input_size[1:])),
+        fixed_input_size=known.fixed_input_size,
+        first_conv=known.first_conv,
+        classifier=known.classifier,
+        license=None,
+    )
+    return replace(cfg, mean=table.mean, std=table.std) if table else cfg
 
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:

@@ -1,12 +1,20 @@
-"""The digest of an open file. Standard library only."""
+"""The digest of an open file, and what a file's name says of it. Standard library only."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 
 _CHUNK = 1 << 22
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
+
+
+def hash_in_name(filename: str) -> str:
+    """The sha256 prefix that torch.hub's naming puts before the extension (`resnet34-43635321.pth`), or ''."""
+    found = _HASH_IN_NAME.search(filename)
+    return found[1] if found else ""
 
 
 def sha256_of(fd: int, stopped: Callable[[], bool] = lambda: False) -> str:

@@ -59,7 +59,10 @@ class StoredTensor(NamedTuple):
         return b"".join(self.chunks()) if isinstance(self.data, Region | Computed) else self.data
 
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes | memoryview]:
-        """The tensor's bytes in pieces: of `size` bytes where they lie in a file or in memory. Raises as `read`."""
+        """The tensor's bytes in pieces, of `size` bytes only where they lie in a file or in memory. Raises as `read`.
+
+        `stored_values.byte_pieces` gives pieces of one size wherever they lie.
+        """
         data = self.data
         if isinstance(data, Computed):
             yield from data.compute()

@@ -21,21 +21,35 @@ PIECE = 1 << 18
 
 
 def byte_pieces(tensor: StoredTensor, count: int = PIECE) -> Iterator[bytes]:
-    """The tensor's bytes, those of `count` values each time, wherever it lies.
+    """The tensor's bytes, those of `count` values each time and the rest last, wherever it lies and however it is read.
 
     Raises InvalidInputError where its file became shorter.
     """
     size = count * DTYPE_BITS[tensor.dtype] // 8
     rest = b""
     for chunk in tensor.chunks(size):
-        rest = rest + chunk if rest else bytes(chunk)
-        start = 0
-        while len(rest) - start >= size:
-            yield rest[start : start + size]
-            start += size
-        rest = rest[start:]
+        start = size - len(rest) if rest else 0  # what completes the piece that the last chunk began
+        if len(chunk) < start:
+            rest += chunk
+            continue
+        if rest:
+            yield rest + chunk[:start]
+        whole = start + (len(chunk) - start) // size * size
+        yield from (bytes(chunk[begin : begin + size]) for begin in range(start, whole, size))
+        rest = bytes(chunk[whole:])
     if rest:
         yield rest
+
+
+def piece_pairs(a: StoredTensor, b: StoredTensor, count: int = PIECE) -> Iterator[tuple[bytes, bytes]]:
+    """The bytes of the same `count` values of two tensors of one shape, piece by piece.
+
+    Neither their dtypes nor how their bytes are read makes a difference: a tensor that lies in order in its file comes
+    in chunks of any size, one that is put in order while it is read comes in one.
+
+    Raises ValueError where one of them has more values than the other, InvalidInputError as `byte_pieces`.
+    """
+    return zip(byte_pieces(a, count), byte_pieces(b, count), strict=True)
 
 
 def decoded(data: bytes, dtype: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, to_float32
 from zoo.core.stored_tensor import StoredTensor
-from zoo.core.stored_values import DECODED_DTYPES, byte_pieces, decoded
+from zoo.core.stored_values import DECODED_DTYPES, decoded, piece_pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,12 +46,12 @@ def tensor_difference(a: StoredTensor, b: StoredTensor) -> TensorDifference:
     """
     same_dtype = a.dtype == b.dtype
     if not {a.dtype, b.dtype} <= DECODED_DTYPES:
-        same = same_dtype and all(x == y for x, y in zip(byte_pieces(a), byte_pieces(b), strict=True))
+        same = same_dtype and all(x == y for x, y in piece_pairs(a, b))
         return TensorDifference(same_bits=True) if same else TensorDifference(False, None, None)
     total, size = 0.0, max(prod(a.shape), 1)
     largest, num_incomparable, same_bits = 0.0, 0, same_dtype
     rounds = [not same_dtype and {a.dtype, b.dtype} <= {*FLOAT_DTYPES}] * 2
-    for x, y in zip(byte_pieces(a), byte_pieces(b), strict=True):
+    for x, y in piece_pairs(a, b):
         if same_dtype and x == y:
             continue
         same_bits = False

@@ -10,6 +10,7 @@ from zoo.core.adapt import Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
 from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, is_finite, to_float32
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_values import byte_pieces, piece_pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 NUM_PROBES = 8
 """Random inputs for which each statement about the input layer is computed."""
-
-_CHUNK = 1 << 22
 
 
 class Check(NamedTuple):
@@ -104,18 +103,14 @@ def _kept_values(plan: AdaptPlan, written: Mapping[str, StoredTensor], changes: 
 
 
 def _equal_bytes(source: StoredTensor, written: StoredTensor) -> bool:
-    pairs = zip(source.chunks(_CHUNK), written.chunks(_CHUNK), strict=True)
-    return source.nbytes == written.nbytes and all(a == b for a, b in pairs)
+    return source.nbytes == written.nbytes and all(a == b for a, b in piece_pairs(source, written))
 
 
 def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
     import numpy as np
 
-    count = _CHUNK // 8
-    widths = {name: tensor.nbytes // max(_size(tensor), 1) for name, tensor in (("a", source), ("b", written))}
-    pairs = zip(source.chunks(count * widths["a"]), written.chunks(count * widths["b"]), strict=True)
     smallest = {"F16": 2.0**-25, "BF16": 2.0**-134}.get(written.dtype, 2.0**-150)
-    for a, b in pairs:
+    for a, b in piece_pairs(source, written):
         before = to_float32(a, source.dtype, (-1,)).astype(np.float64)
         after = to_float32(b, written.dtype, (-1,)).astype(np.float64)
         with np.errstate(invalid="ignore"):
@@ -129,14 +124,8 @@ def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
 _LARGEST = {"F16": 65504.0}
 
 
-def _size(tensor: StoredTensor) -> int:
-    from math import prod
-
-    return prod(tensor.shape)
-
-
 def _is_finite(tensor: StoredTensor) -> bool:
-    return tensor.dtype not in FLOAT_DTYPES or all(is_finite(part, tensor.dtype) for part in tensor.chunks(_CHUNK))
+    return tensor.dtype not in FLOAT_DTYPES or all(is_finite(part, tensor.dtype) for part in byte_pieces(tensor))
 
 
 # ---------------------------------------------------------------- the input layer

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import zoo
 from zoo.cli.app import COMMANDS
+from zoo.core import registry
 from zoo.core.errors import ExitCode
+from zoo.core.known_architectures import known_names
+from zoo.core.sensors import sensors
 
-ROOT = Path(__file__).parents[1]
+from documentation import ROOT, script
 
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ROOT / "docs" / "generate.py")
 
 
 def test_the_page_is_up_to_date(generate: ModuleType):
@@ -51,3 +49,33 @@ def test_every_command_has_the_flags_of_all(name: str, generate: ModuleType):
 def test_the_help_documents_every_exit_code(generate: ModuleType):
     documented = re.findall(r"^ +(\d+) +\w", generate.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert [int(code) for code in documented] == sorted(ExitCode)
+
+
+WRITTEN_BY_HAND = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "sensors.md"})
+
+
+@pytest.mark.parametrize("page", WRITTEN_BY_HAND, ids=lambda page: page.name)
+def test_a_page_names_only_options_and_commands_that_there_are(page: Path, generate: ModuleType):
+    reference = generate.PAGE.read_text(encoding="utf-8")
+    commands = set(re.findall(r"^##+ `zoo (.+)`", reference, re.MULTILINE))
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", reference.partition("## `zoo list`")[2]))
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page.read_text(encoding="utf-8"))
+    for span in spans:
+        if named := re.match(r"zoo ([a-z][a-z-]*)(?= |$)", span):
+            assert named[1] in commands, span
+        if span.startswith(("zoo ", "--")):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)) <= options | {"--help"}, span
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_tables():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    built, known = len(zoo.list_models()), len(known_names())
+    for pattern, number in (
+        (r"lists ([\d,]+) architectures", built),
+        (r"([\d,]+) names of \d+ families", built),
+        (r"names of (\d+) families", len(registry.families())),
+        (r"The other ([\d,]+) published names", known),
+        (r"names and tags of ([\d,]+) published architectures", built + known),
+        (r"bands of (\d+) sensors", len(sensors())),
+    ):
+        assert re.findall(pattern, text) == [f"{number:,}"], pattern

@@ -6,21 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.file_digest import hash_in_name as hash_in_name
 from zoo.core.file_digest import sha256_of
 
 _CHUNK = 1 << 20
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?:\.[a-z]+){1,2}$")
-
-
-def hash_in_name(filename: str) -> str:
-    """The sha256 prefix that torch.hub's naming puts before the extension (`resnet34-43635321.pth`), or ''."""
-    found = _HASH_IN_NAME.search(filename)
-    return found[1] if found else ""
 
 
 class DamagedFileError(InvalidInputError):

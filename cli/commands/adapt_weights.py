@@ -112,7 +112,7 @@ def adapt_weights(
     Examples:
       zoo adapt-weights resnet34 --in-chans 25 -o r34_25ch.safetensors
       zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
-      zoo adapt-weights resnet50 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
+      zoo adapt-weights resnet34 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
       zoo adapt-weights resnet50 --bands B2,B3,B4,NDVI,DEM -o ndvi.safetensors
       zoo adapt-weights vit_tiny_patch16_224 --img-size 128,512 -o v.safetensors
       zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder

@@ -58,7 +58,7 @@ def check(
     \b
     Examples:
       zoo check resnet34 r34_25ch.safetensors
-      zoo check resnet50 finetuned.pth --num-classes 10 --allow-missing 'norm.*' --json
+      zoo check resnet34 finetuned.pth --num-classes 10 --allow-missing 'fc.*' --json
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     from zoo.core.check_weights import CheckRequest, check_weights
