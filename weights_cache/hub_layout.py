@@ -15,6 +15,8 @@ from zoo.weights_cache.locate import COMMIT
 
 DAMAGED_SUFFIX = ".damaged"
 INCOMPLETE_SUFFIX = ".incomplete"
+MAX_SIZE = 1 << 44
+"""More bytes than any weight file has."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

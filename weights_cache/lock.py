@@ -22,13 +22,12 @@ from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch, is_offline
-from zoo.weights_cache.hub_layout import is_sha256, set_main
+from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_main
 from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, locate
 from zoo.weights_cache.time_limit import default_timeout
 
 VERSION = 1
 MAX_WEIGHTS = 4096
-MAX_SIZE = 1 << 44
 _HUB, _PACKAGE = "hf-hub:", "package:"
 _REPO_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _FIELDS = {"source", "revision", "file", "size", "sha256"}
