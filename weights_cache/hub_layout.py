@@ -85,7 +85,11 @@ def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha2
     snapshot.parent.mkdir(parents=True, exist_ok=True)
     link = snapshot.with_name(f".{os.urandom(8).hex()}.tmp")
     os.symlink(os.path.relpath(blob, snapshot.parent), link)
-    os.replace(link, snapshot)
+    try:
+        os.replace(link, snapshot)
+    except OSError:  # there is a folder of that name
+        link.unlink()
+        raise
     return snapshot
 
 

@@ -23,7 +23,7 @@ from zoo.core.registry import require_weights
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch, is_offline
 from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_main
-from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, locate
+from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, is_inside, locate
 from zoo.weights_cache.time_limit import default_timeout
 
 VERSION = 1
@@ -207,7 +207,8 @@ def _names_one_file(locked: LockedWeights) -> bool:
             hub_file(locked.repo_id, locked.file)
             return bool(COMMIT.fullmatch(locked.revision) and _REPO_ID.fullmatch(locked.repo_id))
         if locked.source.startswith(_PACKAGE):
-            return not locked.revision
+            package = locked.source.removeprefix(_PACKAGE)
+            return not locked.revision and package.isidentifier() and is_inside(locked.file)
         from zoo.weights_cache.url import require_safe
 
         require_safe(locked.source)
