@@ -18,6 +18,7 @@ from weight_bytes import weight_bytes
 
 Shapes = dict[str, tuple[int, ...]]
 SMALL, LARGE, TOWER = ("resnet", "resnet10t"), ("resnet", "resnet26d"), ("convnext", "convnext_atto")
+VIT = ("vision_transformer", "vit_tiny_patch16_224")
 
 
 def shapes(model: tuple[str, str], prefix: str = "") -> Shapes:
@@ -75,3 +76,14 @@ def test_the_command_lists_them_in_that_order(tmp_path: Path, capsys: pytest.Cap
     assert errors.run(app, ["identify", str(path), "--json"]) == 0
     candidates = json.loads(capsys.readouterr().out)["candidates"]
     assert [one["prefix"] for one in candidates] == ["trunk.", "head."]
+
+
+@pytest.mark.parametrize("patch", [(8, 16), (16, 8)])
+def test_a_patch_that_is_not_square_is_told_as_it_is(patch: tuple[int, int]):
+    found = stored(shapes(VIT))
+    kernel = found["patch_embed.proj.weight"]
+    found["patch_embed.proj.weight"] = kernel._replace(shape=(*kernel.shape[:2], *patch))
+    (best, *_) = identify(found)
+    assert (best.match, best.patch_size) == ("other size", patch)
+    # 14 x 14 positions: not known, or each of them a patch.
+    assert best.image_size in (None, (14 * patch[0], 14 * patch[1]))

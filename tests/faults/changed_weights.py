@@ -118,7 +118,9 @@ def shards(rng: Random) -> dict[str, bytes]:
             case 3:
                 files[rng.choice((*names, "model-00003-of-00002.safetensors", "x.safetensors"))] = _plain({"z": 1})
             case 4:
-                index = rng.choice((value(rng), {"weight_map": value(rng)}, {**index, "metadata": value(rng)}, index))
+                index = rng.choice(
+                    (value(rng), {"weight_map": value(rng)}, {"metadata": value(rng), "weight_map": weight_map}, index)
+                )
             case 5:
                 files.pop(rng.choice(names), None)
             case _:
