@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError
 from zoo.weights_cache.bundle import unbundle
-from zoo.weights_cache.lock import LockedWeights, lock_bytes, parse_lock, read_lock
+from zoo.weights_cache.lock import LockedWeights, lock_bytes, locked_entry, parse_lock, read_lock
 
 from fake_hub import COMMIT, FakeHub, HubFile
 from machine import FILE, MODEL, REPO, Machine, hub_of, published_bytes
@@ -153,6 +153,14 @@ def test_a_name_that_is_not_in_the_lock(machine: Machine):
     run = machine.zoo("fetch", "resnet10t.c3_in1k", "--locked", "zoo.lock")
     assert (run.code, run.stdout) == (5, "")
     assert MODEL in run.stderr
+
+
+def test_an_entry_is_found_by_its_own_name_and_by_a_models():
+    lock = {MODEL: LOCKED, "net.of-ours": LOCKED}
+    assert locked_entry(lock, "net.of-ours") == ("net.of-ours", LOCKED)
+    assert locked_entry(lock, MODEL.partition(".")[0]) == (MODEL, LOCKED)
+    with pytest.raises(NotFoundError):
+        locked_entry(lock, "net")
 
 
 @pytest.mark.parametrize(
