@@ -58,7 +58,7 @@ class FakeHub:
     status: tuple[int, str] | None = None
     error_etag: str = ""
     body_status: int | None = None
-    commit: str = COMMIT
+    commit: str | None = COMMIT
     requests: list[tuple[str, str]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +125,8 @@ def _file_reply(hub: FakeHub, file: HubFile, method: str) -> Reply:
     headers = {"X-Repo-Commit": hub.commit, "ETag": etag, "X-Linked-Size": str(size)}
     if file.plain_etag:
         headers |= {"ETag": f'"{file.plain_etag}"', "X-Linked-Etag": etag}
+    if hub.commit is None:
+        del headers["X-Repo-Commit"]
     file.etag = file.later_etag or file.etag
     if file.location:
         return Reply(302, {"X-Linked-Etag": etag} | headers | {"Location": file.location})

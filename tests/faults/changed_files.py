@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from random import Random
@@ -154,12 +155,10 @@ def zipped(members: list[tuple[str, bytes]], rng: Random) -> bytes:
     if rng.random() < 0.05:
         members.remove(rng.choice(members))
     method = zipfile.ZIP_DEFLATED if rng.random() < 0.05 else zipfile.ZIP_STORED
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # of a second one of a name
         for name, data in members:
-            archive._didModify = True  # type: ignore[attr-defined]
-            info = zipfile.ZipInfo(name)
-            archive.NameToInfo.pop(name, None)  # else it warns of a second one
-            archive.writestr(info, data, compress_type=method)
+            archive.writestr(zipfile.ZipInfo(name), data, compress_type=method)
     return buffer.getvalue()
 
 

@@ -82,6 +82,13 @@ def test_an_etag_is_a_hash_and_nothing_else(machine: MachineHere, hub: FakeHub, 
     refused(machine, 4, "ETag that is no hash")
 
 
+def test_a_server_that_names_no_commit_is_no_hub(machine: MachineHere, hub: FakeHub):
+    hub.commit = None
+    with pytest.raises(InvalidInputError, match="without a commit"):
+        hub_lookup(hub_file(REPO))
+    refused(machine, 4, "without a commit")
+
+
 def test_the_etag_of_the_large_file_counts(machine: MachineHere, hub: FakeHub):
     hub.files[FILE] = HubFile(BODY, plain_etag="the-page-itself-5")
     fetched(machine)
