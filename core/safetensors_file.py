@@ -165,7 +165,9 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
         raise invalid(f"its header is not the expected JSON ({str(error)[:80]})") from None
     if not isinstance(entries, dict):
         raise invalid("its header is not a JSON object")
-    metadata = entries.pop("__metadata__", {})
+    metadata = entries.pop("__metadata__", None)
+    if metadata is None:  # also where it says null, as the library reads it
+        metadata = {}
     if not isinstance(metadata, dict) or not all(is_text(text) for pair in metadata.items() for text in pair):
         raise invalid("its metadata is not a table of strings")
 

@@ -57,7 +57,7 @@ def open_sharded(path: str | os.PathLike[str], max_header: int = MAX_HEADER) -> 
             if expected != shard.tensors.keys():
                 wrong = sorted(expected ^ shard.tensors.keys())[0]
                 where = "holds" if wrong in shard.tensors else "does not hold"
-                raise _invalid(given, f"{name} {where} {wrong[:80]!r}, other than the index says")
+                raise _invalid(given, f"{name[:80]} {where} {wrong[:80]!r}, other than the index says")
             tensors |= shard.tensors
             metadata |= shard.metadata
         yield ShardedFile(given, tensors, metadata, shards)
@@ -89,10 +89,10 @@ def _shard_path(index: str, name: str) -> str:
         raise _invalid(index, f"it names {name[:80]!r}, which is not the name of a file beside it")
     path = os.path.join(os.path.dirname(index), name)
     if not os.path.exists(path):
-        raise _invalid(index, f"the file {name} is missing", "Download it again.")
+        raise _invalid(index, f"the file {name[:80]} is missing", "Download it again.")
     folders = {os.path.realpath(os.path.dirname(index) or "."), os.path.dirname(os.path.realpath(index))}
     if os.path.dirname(os.path.realpath(path)) not in folders:
-        raise _invalid(index, f"{name} is a link that leads elsewhere")
+        raise _invalid(index, f"{name[:80]} is a link that leads elsewhere")
     return path
 
 
@@ -102,7 +102,7 @@ def _require_no_others(index: str, names: list[str]) -> None:
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.safetensors")
     others = sorted(n for n in os.listdir(os.path.dirname(index) or ".") if pattern.fullmatch(n) and n not in names)
     if others:
-        raise _invalid(index, f"it does not name {others[0]}, which lies beside it")
+        raise _invalid(index, f"it does not name {others[0][:80]}, which lies beside it")
 
 
 def _invalid(path: str, what: str, hint: str = "") -> InvalidInputError:

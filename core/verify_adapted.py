@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.core.adapt import Claim, Rows
+from zoo.core.adapt import ChannelMixing, Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
 from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, is_finite, to_float32
 from zoo.core.stored_tensor import StoredTensor
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NUM_PROBES = 8
-"""Random inputs for which each statement about the input layer is computed."""
 
 
 class Check(NamedTuple):
@@ -38,14 +36,16 @@ def verify_adapted(plan: AdaptPlan, written: Mapping[str, StoredTensor], path: s
 
     Returns:
         Checks: every tensor accounted for; the library reads the file; copied tensors equal byte for byte, cast ones
-        within half a unit in the last place; for each input layer the identities of its mixing, computed in float64
-        on random input; no NaN or infinity. Finite is a check of its own, so that a caller may pass over it.
+        within half a unit in the last place; for each input layer the identities of its mixing, computed in float64,
+        and that its coefficients add up to what the method says; no NaN or infinity. Finite is a check of its own, so
+        that a caller may pass over it.
     """
     checks = [_coverage(plan, written)]
     if path is not None:
         checks.append(_read_by_the_library(path, written))
     changes = [change for change in plan.changes if change.action != "drop" and change.new_name in written]
     checks += _kept_values(plan, written, changes)
+    checks.append(_gain(plan.mixing))
     for name in plan.input_names():
         if name in written:
             checks += _input_layer(plan, name, written[name])
@@ -109,7 +109,7 @@ def _equal_bytes(source: StoredTensor, written: StoredTensor) -> bool:
 def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
     import numpy as np
 
-    smallest = {"F16": 2.0**-25, "BF16": 2.0**-134}.get(written.dtype, 2.0**-150)
+    smallest = _smallest(written.dtype)
     for a, b in piece_pairs(source, written):
         before = to_float32(a, source.dtype, (-1,)).astype(np.float64)
         after = to_float32(b, written.dtype, (-1,)).astype(np.float64)
@@ -124,11 +124,28 @@ def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
 _LARGEST = {"F16": 65504.0}
 
 
+def _smallest(dtype: str) -> float:
+    """Half the smallest number above zero: the error of rounding what lies near it."""
+    return {"F16": 2.0**-25, "BF16": 2.0**-134}.get(dtype, 2.0**-150)
+
+
 def _is_finite(tensor: StoredTensor) -> bool:
     return tensor.dtype not in FLOAT_DTYPES or all(is_finite(part, tensor.dtype) for part in byte_pieces(tensor))
 
 
 # ---------------------------------------------------------------- the input layer
+
+
+def _gain(mixing: ChannelMixing) -> Check:
+    """Whether the coefficients add up to what the method promises, which the identities alone do not tell.
+
+    They are computed from the coefficients: a method that scaled all of them would hold its own identities.
+    """
+    gains = mixing.gains()
+    kept = {"zero": min(mixing.from_chans, mixing.in_chans), "bands": sum(gain != 0 for gain in gains)}
+    wanted = kept.get(mixing.method, mixing.from_chans)
+    told = f"the coefficients of {mixing.method} add up to {sum(gains):.6g}, {wanted} are expected"
+    return Check("gain", abs(sum(gains) - wanted) <= 1e-9 * mixing.from_chans, told)
 
 
 def _input_layer(plan: AdaptPlan, name: str, written: StoredTensor) -> list[Check]:
@@ -143,43 +160,42 @@ def _input_layer(plan: AdaptPlan, name: str, written: StoredTensor) -> list[Chec
         )
     if before.shape[2] != after.shape[2]:
         return [Check(name, True, f"its kernel was resized from {list(source.shape)}, so that responses differ")]
-    return [_probe(name, claim, before, after, written.dtype) for claim in plan.mixing.claims]
+    return [_identity(name, claim, before, after, written.dtype) for claim in plan.mixing.claims]
 
 
-def _probe(name: str, claim: Claim, before: NDArray[np.float64], after: NDArray[np.float64], dtype: str) -> Check:
-    """Compute both sides of an identity at one output position: a filter's response is its inner product with a patch.
+def _identity(name: str, claim: Claim, before: NDArray[np.float64], after: NDArray[np.float64], dtype: str) -> Check:
+    """Compute both sides of an identity for each entry of z alone, at each place of the kernel: both are linear in z.
 
     What may differ is rounding: of each coefficient and sum in float32, and of each new value in the stored dtype.
     """
     import numpy as np
 
-    random = np.random.default_rng(0)
-    num_entries = 1 + max(
-        (k for rows in (claim.inputs, claim.source_inputs) for row in rows for k, _ in row), default=0
-    )
-    z = random.standard_normal((NUM_PROBES, num_entries, before.shape[2]))
-    inputs, source_inputs = _times(claim.inputs, z), _times(claim.source_inputs, z)
-    found = np.einsum("onk,pnk->po", after, inputs)
-    expected = np.einsum("ock,pck->po", before, source_inputs)
-    scale = np.einsum("onk,pnk->po", np.abs(after), np.abs(inputs)) + np.einsum(
-        "ock,pck->po", np.abs(before), np.abs(source_inputs)
-    )
-    terms = 4 + before.shape[1]  # a mixed filter is a rounded sum of up to C rounded products
-    smallest = {"F16": 2.0**-25}.get(dtype, 0.0) * np.abs(inputs).sum(axis=(1, 2))[:, None]
+    entries = 1 + max((k for rows in (claim.inputs, claim.source_inputs) for row in rows for k, _ in row), default=0)
     with np.errstate(invalid="ignore"):
+        found, found_size = _responses(claim.inputs, after, entries)
+        expected, expected_size = _responses(claim.source_inputs, before, entries)
         error = np.abs(found - expected)
-        holds = bool((error <= (epsilon(dtype) + terms * 2.0**-24) * scale + smallest).all())
+        terms = 4 + before.shape[1]  # a mixed filter is a rounded sum of up to C rounded products
+        rounding = epsilon(dtype) * found_size + terms * 2.0**-24 * (found_size + expected_size)
+        # Where a number is too small to be rounded in proportion.
+        shares = _responses(claim.inputs, np.ones((1, after.shape[1], 1)), entries)[1]
+        holds = bool((error <= rounding + terms * _smallest(dtype) * (1 + shares)).all())
     worst = float(error.max(initial=0.0))
     size = float(np.abs(expected).max(initial=0.0))
     return Check(f"{name}: {claim.statement}", holds, f"largest difference {worst:.1e} of {size:.3g}")
 
 
-def _times(rows: Rows, z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(probes, entries, k) mixed to (probes, rows, k)."""
+def _responses(
+    rows: Rows, weight: NDArray[np.float64], entries: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The response of a layer (out, rows, k) to each entry alone, (out, entries, k), and the sizes of its terms."""
     import numpy as np
 
-    mixed = np.zeros((z.shape[0], len(rows), z.shape[2]))
+    response = np.zeros((weight.shape[0], entries, weight.shape[2]))
+    size = np.zeros_like(response)
     for i, row in enumerate(rows):
         for entry, coefficient in row:
-            mixed[:, i] += coefficient * z[:, entry]
-    return mixed
+            term = coefficient * weight[:, i]
+            response[:, entry] += term
+            size[:, entry] += np.abs(term)
+    return response, size

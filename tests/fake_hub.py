@@ -22,6 +22,8 @@ class HubFile:
     `sent` is a body in place of the announced one. The body breaks off after `cut` bytes, or nothing comes after
     `stall` bytes. These three are for all downloads or the first `times`. `later_etag` is said from the second request
     on, `size` in place of the length. `location` redirects to another server. `ranges` answers a request for a part.
+    `plain_etag` is the answer's own ETag where it is not the file's, which then stands in X-Linked-Etag alone. A `weak`
+    one is said as such.
     """
 
     body: bytes
@@ -29,11 +31,13 @@ class HubFile:
     sent: bytes | None = None
     times: int = 1 << 30
     later_etag: str = ""
-    size: int | None = None
+    size: int | str | None = None
     cut: int | None = None
     stall: int | None = None
     location: str = ""
     ranges: bool = False
+    plain_etag: str = ""
+    weak: bool = False
 
     def __post_init__(self) -> None:
         self.etag = self.etag or hashlib.sha256(self.body).hexdigest()
@@ -44,16 +48,17 @@ class FakeHub:
     """Serve `files` ("owner/name/file" -> HubFile); any other path is a plain file of `plain` ("/x.pth" -> bytes).
 
     `requests` records (method, path), `authorizations` the header of each request. `status` answers everything with
-    an HTTP status and an X-Error-Code, `body_status` downloads only. `commit` is said in place of COMMIT. `stalled` is
-    set when a download has come to where it stalls; it goes on when `go_on` is.
+    an HTTP status and an X-Error-Code, and with `error_etag`; `body_status` downloads only. `commit` is said in place
+    of COMMIT. `stalled` is set when a download has come to where it stalls; it goes on when `go_on` is.
     """
 
     files: dict[str, HubFile] = field(default_factory=dict)
     plain: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     status: tuple[int, str] | None = None
+    error_etag: str = ""
     body_status: int | None = None
-    commit: str = COMMIT
+    commit: str | None = COMMIT
     requests: list[tuple[str, str]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -94,7 +99,8 @@ class Reply(NamedTuple):
 def _answer(hub: FakeHub, method: str, path: str, part: str | None) -> Reply:
     if hub.status is not None:
         status, code = hub.status
-        return Reply(status, {"X-Error-Code": code} if code else {})
+        headers = {"X-Error-Code": code, "ETag": f'"{hub.error_etag}"' if hub.error_etag else ""}
+        return Reply(status, {name: value for name, value in headers.items() if value})
     if path in hub.redirects:
         return Reply(302, {"Location": hub.redirects[path]})
     if path in hub.plain:
@@ -115,10 +121,15 @@ def _answer(hub: FakeHub, method: str, path: str, part: str | None) -> Reply:
 
 def _file_reply(hub: FakeHub, file: HubFile, method: str) -> Reply:
     size = len(file.body) if file.size is None else file.size
-    headers = {"X-Repo-Commit": hub.commit, "ETag": f'"{file.etag}"', "X-Linked-Size": str(size)}
+    etag = f'{"W/" if file.weak else ""}"{file.etag}"'
+    headers = {"X-Repo-Commit": hub.commit, "ETag": etag, "X-Linked-Size": str(size)}
+    if file.plain_etag:
+        headers |= {"ETag": f'"{file.plain_etag}"', "X-Linked-Etag": etag}
+    if hub.commit is None:
+        del headers["X-Repo-Commit"]
     file.etag = file.later_etag or file.etag
     if file.location:
-        return Reply(302, headers | {"X-Linked-Etag": headers["ETag"], "Location": file.location})
+        return Reply(302, {"X-Linked-Etag": etag} | headers | {"Location": file.location})
     if method == "HEAD":
         return Reply(200, headers, file.body)
     if hub.body_status is not None:

@@ -253,6 +253,7 @@ def test_shards_become_one_file(zoo: Zoo, state: State, tmp_path: Path, name: st
         ("x\0y", "not the name of a file beside it"),
         ("model-00003-of-00003.safetensors", "is missing"),
         ("linked.safetensors", "leads elsewhere"),
+        ("x" * 5000, f"the file {'x' * 80} is missing"),
         ("model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors holds 'conv1.0.weight', other than"),
     ],
 )

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError
 from zoo.weights_cache.bundle import unbundle
-from zoo.weights_cache.lock import LockedWeights, lock_bytes, parse_lock, read_lock
+from zoo.weights_cache.lock import LockedWeights, lock_bytes, locked_entry, parse_lock, read_lock
 
 from fake_hub import COMMIT, FakeHub, HubFile
 from machine import FILE, MODEL, REPO, Machine, hub_of, published_bytes
@@ -155,6 +155,14 @@ def test_a_name_that_is_not_in_the_lock(machine: Machine):
     assert MODEL in run.stderr
 
 
+def test_an_entry_is_found_by_its_own_name_and_by_a_models():
+    lock = {MODEL: LOCKED, "net.of-ours": LOCKED}
+    assert locked_entry(lock, "net.of-ours") == ("net.of-ours", LOCKED)
+    assert locked_entry(lock, MODEL.partition(".")[0]) == (MODEL, LOCKED)
+    with pytest.raises(NotFoundError):
+        locked_entry(lock, "net")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -166,6 +174,9 @@ def test_a_name_that_is_not_in_the_lock(machine: Machine):
         {"source": "http://example.org/model.safetensors", "revision": ""},
         {"source": "file:///etc/passwd", "file": "passwd", "revision": ""},
         {"source": "https://example.org/a.pth", "file": "../b.pth", "revision": ""},
+        {"source": "package:os", "file": "a/../../b", "revision": ""},
+        {"source": "package:os", "file": "/etc/passwd", "revision": ""},
+        {"source": "package:os.path", "file": "x", "revision": ""},
         {"revision": "main"},
         {"revision": "../" * 13 + "x"},
         {"file": "../../../planted"},
@@ -339,3 +350,33 @@ def test_a_damaged_blob_is_put_aside(here: Path, tmp_path: Path):
     assert unbundle(tar_file(tmp_path))[0].path == snapshot
     assert snapshot.read_bytes() == BODY
     assert blob.with_name(f"{DIGEST}.damaged").read_bytes() == b"damaged"
+
+
+def bundle_of(folder: Path, contents: dict[str, bytes]) -> Path:
+    """A bundle of other files of the same repository and commit."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    weights = {
+        f"net.{i}": ENTRY | {"file": name, "size": len(contents[name]), "sha256": digest}
+        for i, (name, digest) in enumerate(digests.items())
+    }
+    members = sorted((digests[name], data) for name, data in contents.items())
+    lock = member("zoo.lock", json.dumps({"zoo_lock": 1, "weights": weights}).encode())
+    return tar_file(folder, lock, *(member(f"sha256/{digest}", data) for digest, data in members))
+
+
+def test_a_sound_blob_that_another_file_is_too_stays(here: Path, tmp_path: Path):
+    """Two names of a commit stand for the same bytes; a bundle that says otherwise of one leaves the other."""
+    first, second = unbundle(bundle_of(tmp_path, {"a.bin": b"same", "b.bin": b"same"}))
+    (placed,) = unbundle(bundle_of(tmp_path, {"a.bin": b"other"}))
+    assert placed.path == first.path
+    assert (first.path.read_bytes(), second.path.read_bytes()) == (b"other", b"same")
+    assert not list(here.rglob("*.damaged"))
+
+
+def test_a_file_where_a_folder_is_leaves_nothing_behind(here: Path, tmp_path: Path):
+    unbundle(bundle_of(tmp_path, {"a/b.bin": b"in a folder"}))
+    before = {path for path in here.rglob("*") if path.parent.name != "blobs"}
+    with pytest.raises(CannotWriteError):
+        unbundle(bundle_of(tmp_path, {"a": b"a file"}))
+    assert {path for path in here.rglob("*") if path.parent.name != "blobs"} == before
+    assert not list(here.rglob("*.incomplete"))

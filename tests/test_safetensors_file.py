@@ -86,6 +86,7 @@ def test_a_cut_file_is_to_be_downloaded_again(tmp_path: Path):
     ("header", "words"),
     [
         (b'{"w":{},"w":{}}', "duplicate name 'w'"),
+        (b'{"a":{},"b":{},"w":{},"w":{},"z":{}}', "duplicate name 'w'"),
         (b'{"__metadata__":{"a":"1","a":"2"}}', "duplicate name 'a'"),
         (b'{"w":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}', "duplicate name 'dtype'"),
         (b"[]", "not a JSON object"),

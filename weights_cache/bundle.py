@@ -20,6 +20,7 @@ from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write, sync
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.json_file import MAX_BYTES
 from zoo.weights_cache.checksum import DamagedFileError, file_sha256
+from zoo.weights_cache.hub import verify_snapshot
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, publish_blob, quarantine, set_main
 from zoo.weights_cache.locate import HubFile, UrlFile, locate
 from zoo.weights_cache.lock import Lock, LockedWeights, fetch_locked, lock_bytes, parse_lock
@@ -252,7 +253,7 @@ def _place(locked: LockedWeights, part: Path) -> tuple[Path, bool]:
         if old is not None and file_sha256(old) == locked.sha256:
             path = old
         elif isinstance(source, HubFile):
-            if old is not None:
+            if old is not None and not _is_sound(source, old):
                 quarantine(old, old.stat().st_ino)
             path = publish_blob(
                 part, source.folder, revision=locked.revision, filename=locked.file, sha256=locked.sha256
@@ -268,3 +269,12 @@ def _place(locked: LockedWeights, part: Path) -> tuple[Path, bool]:
     except OSError as error:
         raise cannot_write(part.parent, error) from error
     return path, path is old
+
+
+def _is_sound(source: HubFile, snapshot: Path) -> bool:
+    """Whether a snapshot file links to a blob that is what its name says; other snapshots may link to it too."""
+    try:
+        verify_snapshot(source, snapshot)
+    except InvalidInputError:
+        return False
+    return snapshot.is_symlink()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, ZooError
 from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
-from zoo.weights_cache.hub_layout import held_lock, is_blob_name, is_sha256, quarantine
+from zoo.weights_cache.hub_layout import MAX_SIZE, held_lock, is_blob_name, is_sha256, quarantine
 from zoo.weights_cache.locate import COMMIT, HubFile, hub_cache
 from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
@@ -187,7 +187,7 @@ def _read_part(source: HubFile, filename: str, start: int, count: int) -> HubPar
             raise _no_hub(f"{source} without a length")
         headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
         # The token is for the Hub, not for the storage that it sends its readers to.
-        if urlsplit(answer.location).netloc == urlsplit(_endpoint()).netloc:
+        if urlsplit(answer.location)[:2] == urlsplit(_endpoint())[:2]:  # scheme and host
             headers |= build_hf_headers()
         with get_session().stream("GET", answer.location, headers=headers, timeout=_timeout()) as response:
             response.raise_for_status()
@@ -231,6 +231,8 @@ def _ask(source: HubFile, filename: str) -> HfFileMetadata:
     answer = get_hf_file_metadata(url, timeout=_timeout(), endpoint=_endpoint())
     if not answer.commit_hash or not answer.etag:
         raise _no_hub(f"{source} without a commit or an ETag")
+    if answer.size is not None and not 0 <= answer.size <= MAX_SIZE:
+        raise _no_hub(f"{source} with {answer.size} bytes")
     return answer
 
 

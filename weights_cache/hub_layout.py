@@ -15,6 +15,8 @@ from zoo.weights_cache.locate import COMMIT
 
 DAMAGED_SUFFIX = ".damaged"
 INCOMPLETE_SUFFIX = ".incomplete"
+MAX_SIZE = 1 << 44
+"""More bytes than any weight file has."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -83,7 +85,11 @@ def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha2
     snapshot.parent.mkdir(parents=True, exist_ok=True)
     link = snapshot.with_name(f".{os.urandom(8).hex()}.tmp")
     os.symlink(os.path.relpath(blob, snapshot.parent), link)
-    os.replace(link, snapshot)
+    try:
+        os.replace(link, snapshot)
+    except OSError:  # there is a folder of that name
+        link.unlink()
+        raise
     return snapshot
 
 

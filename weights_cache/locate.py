@@ -238,7 +238,7 @@ def existing_weight_file(path: Path) -> Path:
 def _package_file(package: str) -> PackageFile:
     name, _, file = package.partition(":")
     # find_spec imports the parents of a dotted name, so only a top-level one is allowed.
-    if not name.isidentifier() or not _is_inside(file):
+    if not name.isidentifier() or not is_inside(file):
         raise InvalidInputError(f"A package source reads '<import name>:<file>', found {package!r}.")
     try:
         spec = find_spec(name)
@@ -261,7 +261,7 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
     """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
-    if not all(map(_is_inside, (repo_id, repo_id.replace("/", "--"), revision or "main", *filenames))):
+    if not all(map(is_inside, (repo_id, repo_id.replace("/", "--"), revision or "main", *filenames))):
         raise InvalidInputError(
             f"The Hub source {hub_id[:200]!r}, file {filename[:200]!r}, leads out of its repository or is no name.",
             hint="A source reads hf-hub:owner/name or hf-hub:owner/name@revision.",
@@ -269,7 +269,7 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
     return HubFile(repo_id, filenames, revision or "main", max_bytes)
 
 
-def _is_inside(relative: str) -> bool:
+def is_inside(relative: str) -> bool:
     """Whether a relative POSIX path stays in the folder it is relative to, and can be one."""
     path = PurePosixPath(relative)
     fits = all(len(os.fsencode(part)) <= _MAX_NAME for part in path.parts)

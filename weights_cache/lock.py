@@ -22,13 +22,12 @@ from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch, is_offline
-from zoo.weights_cache.hub_layout import is_sha256, set_main
-from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, locate
+from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_main
+from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, is_inside, locate
 from zoo.weights_cache.time_limit import default_timeout
 
 VERSION = 1
 MAX_WEIGHTS = 4096
-MAX_SIZE = 1 << 44
 _HUB, _PACKAGE = "hf-hub:", "package:"
 _REPO_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _FIELDS = {"source", "revision", "file", "size", "sha256"}
@@ -208,7 +207,8 @@ def _names_one_file(locked: LockedWeights) -> bool:
             hub_file(locked.repo_id, locked.file)
             return bool(COMMIT.fullmatch(locked.revision) and _REPO_ID.fullmatch(locked.repo_id))
         if locked.source.startswith(_PACKAGE):
-            return not locked.revision
+            package = locked.source.removeprefix(_PACKAGE)
+            return not locked.revision and package.isidentifier() and is_inside(locked.file)
         from zoo.weights_cache.url import require_safe
 
         require_safe(locked.source)

@@ -302,8 +302,9 @@ def test_b1_a_damaged_checksum(path: Path):
 
 def test_b1_flags_and_methods_of_entries(path: Path):
     raw = torch_zip(program(table({"w": WEIGHT})), STORAGES)
-    for flag, what in ((1, "encrypted"), (0, "")):
-        changed = raw.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00" + bytes([flag, 0]))
+    for flag, what in ((1, "encrypted"), (1 << 5, "a patch"), (1 << 6, "encrypted"), (1 << 13, "encrypted"), (0, "")):
+        raw_flag = flag.to_bytes(2, "little")
+        changed = raw.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00" + raw_flag)
         assert what in refusal(path, changed) if flag else tensors(path, changed)
     changed = raw.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x63\x00")
     assert "packed in an unknown way" in refusal(path, changed)

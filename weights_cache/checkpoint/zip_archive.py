@@ -17,7 +17,9 @@ from zoo.weights_cache.checkpoint.unsound import UnsoundError
 MAX_ENTRIES = 100_000
 _MAX_DIRECTORY = 1 << 25
 STORED, DEFLATED = 0, 8
-_ENCRYPTED, _SIZES_FOLLOW, _UTF8 = 1, 8, 1 << 11
+_SIZES_FOLLOW, _UTF8 = 1 << 3, 1 << 11
+_NOT_PLAIN = 1 | 1 << 5 | 1 << 6 | 1 << 13
+"""Flags of entries that are encrypted, patches, or hide their sizes (APPNOTE.TXT, 4.4.4)."""
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
@@ -152,8 +154,8 @@ def _entry(raw: bytes, position: int, room: Region) -> tuple[ZipEntry, int, int]
     raw_name = raw[name_at:extra_at]
     name = _decoded(raw_name, flags)
     size, packed, start = _zip64_sizes(raw[extra_at : extra_at + extra_length], [size, packed, start], name)
-    if flags & _ENCRYPTED:
-        raise UnsoundError(f"its entry {name[:80]!r} is encrypted", "Unpack it first.")
+    if flags & _NOT_PLAIN:
+        raise UnsoundError(f"its entry {name[:80]!r} is encrypted or a patch", "Unpack it first.")
     if method not in (STORED, DEFLATED) or (method == STORED and packed != size):
         raise UnsoundError(f"its entry {name[:80]!r} is packed in an unknown way")
     local = os.pread(room.fd, _LOCAL.size + name_length, start) if start < room.length else b""
