@@ -22,7 +22,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.identify import size_free
 from zoo.core.known_architectures import known_names
 from zoo.core.line_table import LineTable, render_line_table
-from zoo.core.records import module_paths
+from zoo.core.records import Spec, module_paths
 from zoo.core.registry import UNTRAINED
 from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
@@ -42,13 +42,14 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     family, spec = registry.find_spec(name)
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
     layers = module_paths(spec.first_conv), module_paths(spec.classifier)
-    measured = {
+    measured: dict[str, Any] = {
         "family": family,
         "params": sum(p.numel() for p in model.parameters()),
         "macs": counter.get_total_flops() // 2,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
+        **stated_layers(spec),
         "fingerprint": fingerprint(shapes, *layers),
         "tags": [tag for tag in cfgs if tag != UNTRAINED],
     }
@@ -56,6 +57,12 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
     return measured, {"layers": layer_digests(shapes, *layers)}
+
+
+def stated_layers(spec: Spec) -> dict[str, Any]:
+    """What a row of the index says of the layers that depend on the task, as known_architectures.json says it too."""
+    layers: dict[str, Any] = {"first_conv": spec.first_conv, "classifier": spec.classifier}
+    return layers | ({} if spec.input_layout == "conv" else {"input_layout": spec.input_layout})
 
 
 def build(families: Sequence[str] = ()) -> dict[Path, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 from zoo.core.line_table import LineTable
-from zoo.core.model_facts import FeatureLevel, ModelFacts
+from zoo.core.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers
 
 if TYPE_CHECKING:
     from zoo.core.known_architectures import KnownArchitecture
@@ -32,7 +32,7 @@ UNTRAINED = "untrained"
 INDEX_PATH = Path(__file__).with_name("index.json")
 INDEX_SECTION = "models"
 
-_index: Mapping[str, dict[str, Any]] = LineTable(INDEX_PATH, INDEX_SECTION)
+_index = LineTable(INDEX_PATH, INDEX_SECTION)
 _user_models: dict[str, Entrypoint] = {}
 _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
 
@@ -98,15 +98,40 @@ def facts(name: str) -> ModelFacts:
     )
 
 
+def task_layers(name: str) -> TaskLayers | None:
+    """What the index says of the input layers and the classifier of a built-in architecture, None of any other name."""
+    entry = _index.get(name)
+    if entry is None:
+        return None
+    return TaskLayers(
+        architecture=name,
+        family=entry["family"],
+        input_size=tuple(entry["input_size"]),
+        first_conv=as_paths(entry["first_conv"]),
+        classifier=as_paths(entry["classifier"]),
+        input_layout=entry.get("input_layout", "conv"),
+        may_depend_on_size="size_free" in entry,
+    )
+
+
+def as_paths(stated: str | list[str] | None) -> Paths:
+    """Module paths as a config has them, from a table's line."""
+    return tuple(stated) if isinstance(stated, list) else stated
+
+
+def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
+    """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
+    return _index.columns("first_conv", "classifier")
+
+
 def names_with_fingerprint(fingerprint: str) -> list[str]:
     """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
-    return [name for name, entry in _index.items() if entry["fingerprint"] == fingerprint]
+    return _index.names_where("fingerprint", fingerprint)
 
 
 def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:
     """The architectures of a family whose tensors have these names and shapes, but for the image and patch size."""
-    found = ((name, entry) for name, entry in _index.items() if entry["family"] == family)
-    return [name for name, entry in found if entry.get("size_free") == fingerprint]
+    return [name for name in _index.names_where("size_free", fingerprint) if _index[name]["family"] == family]
 
 
 # ---------------------------------------------------------------- names
