@@ -180,7 +180,10 @@ def find_cfg(model_name: str) -> PretrainedCfg:
         raise NotFoundError(f"{model_name} was registered without a default config.")
     if registry.user_model(cfg.architecture) is not None:
         return cfg
+    stated = registry.task_layers(cfg.architecture) or registry.find_spec(cfg.architecture)[1]
+    if stated.classifier == cfg.classifier:
+        return cfg
     from dataclasses import replace
 
     # The published config of an untrained model with two heads names one of them.
-    return replace(cfg, classifier=registry.find_spec(cfg.architecture)[1].classifier)
+    return replace(cfg, classifier=stated.classifier)

@@ -1,7 +1,7 @@
 """Which models there are, and what is known of them without building one. Standard library only.
 
-Names and measured facts come from `core/index.json`, which `make index` writes from the rows of `core/configs/`;
-specs and default configs come from the rows themselves, one family's file at a time.
+Names, measured facts and default configs come from `core/index.json`, which `make index` writes from the rows of
+`core/configs/`; specs come from the rows themselves, one family's file at a time.
 """
 
 from __future__ import annotations
@@ -35,6 +35,12 @@ INDEX_SECTION = "models"
 _index = LineTable(INDEX_PATH, INDEX_SECTION)
 _user_models: dict[str, Entrypoint] = {}
 _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
+
+
+def answer_from_rows_alone() -> None:
+    """Leave out the index, for whoever makes it: what it says may be older than the rows."""
+    global _index
+    _index = LineTable(INDEX_PATH.with_name("no index"), INDEX_SECTION)
 
 
 # ---------------------------------------------------------------- rows
@@ -93,9 +99,13 @@ def facts(name: str) -> ModelFacts:
         input_size=tuple(entry["input_size"]),
         num_features=entry["num_features"],
         levels=tuple(FeatureLevel(*level) for level in entry["levels"]),
-        tags=tuple(entry["tags"]),
+        tags=_published(entry["tags"]),
         fingerprint=entry["fingerprint"],
     )
+
+
+def _published(tags: Iterable[str]) -> tuple[str, ...]:
+    return tuple(tag for tag in tags if tag != UNTRAINED)
 
 
 def task_layers(name: str) -> TaskLayers | None:
@@ -262,7 +272,7 @@ def list_models(
 
 def _all_models() -> Iterable[tuple[str, str, Sequence[str]]]:
     for name, entry in _index.items():
-        yield name, entry["family"], entry["tags"]
+        yield name, entry["family"], _published(entry["tags"])
     for name, fn in _user_models.items():
         tags = [tag for tag, cfg in _user_cfgs.get(name, {}).items() if tag and cfg.has_weights]
         yield name, fn.__module__.rpartition(".")[2], tags
@@ -310,10 +320,32 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     name, _ = resolve_name(model_name)
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
+    entry = _index.get(name)
+    if entry is None or "pool_stride" not in entry:
+        return cfgs_of_rows(name)
+    return cfgs_of_line(name, entry)
+
+
+def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]:
+    """Default configs by tag from the line of a table, which imports no rows."""
     from zoo.core.records import Weights
 
+    return {
+        tag: compose_cfg(
+            name,
+            tag,
+            Weights(**{key: _immutable(value) for key, value in values.items()}),
+            first_conv=as_paths(line["first_conv"]),
+            classifier=as_paths(line["classifier"]),
+            total_stride=line["pool_stride"],
+        )
+        for tag, values in line["tags"].items()
+    }
+
+
+def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of a built-in architecture by tag, from the rows, which the index is made from."""
     family, spec = find_spec(name)
-    rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
     return {
         tag: compose_cfg(
             name,
@@ -323,8 +355,19 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
             classifier=spec.classifier,
             total_stride=spec.total_stride,
         )
-        for tag, row in rows.items()
+        for tag, row in weights_rows(family, name).items()
     }
+
+
+def weights_rows(family: str, name: str) -> Mapping[str, Weights]:
+    """The rows of one architecture by tag; one that says nothing of weights has an untrained config."""
+    from zoo.core.records import Weights
+
+    return _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value
 
 
 def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:

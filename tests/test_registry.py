@@ -84,6 +84,14 @@ def test_the_layers_in_the_index_are_those_of_the_rows():
     assert registry.task_layers("no_such_net") is None
 
 
+def test_the_default_configs_in_the_index_are_those_of_the_rows():
+    for _, name in all_names():
+        found, expected = registry.cfgs_by_tag(name), registry.cfgs_of_rows(name)
+        assert list(found) == list(expected), name
+        assert found == expected, name
+        assert all(map(hash, found.values()))  # no list anywhere in them
+
+
 def test_every_weights_row_belongs_to_a_variant():
     for family in registry.families():
         assert set(registry._weights_by_name(family)) <= set(registry.variants(family))

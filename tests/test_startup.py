@@ -97,7 +97,7 @@ def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
     assert_light(folder, *words)
 
 
-# What a command does without: rows of architectures, tables of other layouts, rules for other image sizes.
+# What a command does without: rows of families, tables of other layouts, rules for other image sizes.
 @pytest.mark.parametrize(
     ("words", "unused"),
     [
@@ -106,9 +106,10 @@ def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
             ("zoo.core.configs", "zoo.core.records", "zoo.core.layouts", "zoo.core.resize", "dataclasses"),
         ),
         (["inspect", "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
+        (["info", MODEL], ("zoo.core.configs", "zoo.core.known_architectures")),
         (
             ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "five.safetensors"],
-            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.identify"),
+            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.identify", "zoo.core.configs"),
         ),
         (
             [
