@@ -106,6 +106,7 @@ def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
             ("zoo.core.configs", "zoo.core.records", "zoo.core.layouts", "zoo.core.resize", "dataclasses"),
         ),
         (["inspect", "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
+        (["check", MODEL, "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
         (["info", MODEL], ("zoo.core.configs", "zoo.core.known_architectures")),
         (
             ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "five.safetensors"],
