@@ -134,9 +134,10 @@ def classifier_names() -> Counter[str]:
     return Counter(path for _, classifier in _layers() for path in classifier)
 
 
-def task_layers() -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
+@cache
+def task_layers() -> frozenset[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The (input layers, classifier) module paths of every architecture, zoo's included, each pair once."""
-    return set(_layers())
+    return frozenset(_layers())
 
 
 @cache
