@@ -126,7 +126,9 @@ def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, .
 
     Of a classifier only what is there is named: those that a checkpoint lacks alike make no difference to it.
     """
-    modules = {name[: end.start()] for name in shapes for end in _SEPARATOR.finditer(name)}
+    deepest = 1 + max(path.count(".") for _, classifier in task_layers() for path in classifier)
+    # No deeper: a stranger's name may have a million parts.
+    modules = {name[: end.start()] for name in shapes for end in islice(_SEPARATOR.finditer(name), deepest)}
     found = {
         (input_layers, tuple(path for path in classifier if path in modules))
         for input_layers, classifier in task_layers()
