@@ -363,14 +363,15 @@ def _identified(source: Source, cfg: PretrainedCfg, request: AdaptRequest) -> tu
     if cfg.architecture or request.input_layers:
         return cfg, []
     from zoo.core.identify import architectures_of, architectures_of_other_size
-    from zoo.core.known_architectures import find_cfg
+    from zoo.core.known_architectures import task_layers_of
 
     shapes = {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
     names = architectures_of(shapes) or architectures_of_other_size(shapes)
     assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
     if not names:
         return cfg, assumed
-    found = find_cfg(names[0])
+    found = task_layers_of(names[0])
+    assert found is not None  # the tables that name an architecture have its line
     if len(names) > 1:
         said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
         return replace(cfg, first_conv=found.first_conv, classifier=found.classifier), [said, *assumed]

@@ -22,8 +22,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.identify import size_free
 from zoo.core.known_architectures import known_names
 from zoo.core.line_table import LineTable, render_line_table
-from zoo.core.records import module_paths
-from zoo.core.registry import UNTRAINED
+from zoo.core.records import Weights, module_paths
 from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 
@@ -33,8 +32,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     Measured on the meta device: nothing is allocated. `macs` are the multiply-accumulates of one image at the default
     input size.
     """
-    cfgs = registry.cfgs_by_tag(name)
-    cfg = next(iter(cfgs.values()))
+    cfg = next(iter(registry.cfgs_of_rows(name).values()))
     # The counter asks views of parameters for a gradient function, and under no_grad they have none.
     model = create_model(name, device="meta").eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -42,20 +40,37 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     family, spec = registry.find_spec(name)
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
     layers = module_paths(spec.first_conv), module_paths(spec.classifier)
-    measured = {
+    measured: dict[str, Any] = {
         "family": family,
         "params": sum(p.numel() for p in model.parameters()),
         "macs": counter.get_total_flops() // 2,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
+        **stated(name),
         "fingerprint": fingerprint(shapes, *layers),
-        "tags": [tag for tag in cfgs if tag != UNTRAINED],
     }
     free = size_free(family, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
     return measured, {"layers": layer_digests(shapes, *layers)}
+
+
+def stated(name: str) -> dict[str, Any]:
+    """What the rows say of an architecture's weights, in the words of known_architectures.json."""
+    family, spec = registry.find_spec(name)
+    return {
+        "first_conv": spec.first_conv,
+        "classifier": spec.classifier,
+        **({} if spec.input_layout == "conv" else {"input_layout": spec.input_layout}),
+        "pool_stride": spec.total_stride,
+        "tags": {tag: _differing(row) for tag, row in registry.weights_rows(family, name).items()},
+    }
+
+
+def _differing(row: Weights) -> dict[str, Any]:
+    """What of a row is not the default."""
+    return {key: value for key, value in row._asdict().items() if value != Weights._field_defaults[key]}
 
 
 def build(families: Sequence[str] = ()) -> dict[Path, str]:
@@ -67,6 +82,7 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
         raise UsageError(f"There is no family {unknown[0]!r}; there are {', '.join(registry.families())}.")
+    registry.answer_from_rows_alone()
     written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
     digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
     rows: dict[str, dict[str, Any]] = {}

@@ -184,7 +184,9 @@ def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans:
         return False
     from zoo.core.input_layers import InputLayout
 
-    layout = InputLayout.parse(registry.find_spec(cfg.architecture)[1].input_layout)
+    stated = registry.task_layers(cfg.architecture)
+    assert stated is not None  # it has facts
+    layout = InputLayout.parse(stated.input_layout)
     inputs = [f"{layer}.weight" for layer in layers]
     if not layers or any(layout.channels(shapes[name]) != in_chans for name in inputs):
         return False

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.fingerprint import fingerprint
-from zoo.core.known_architectures import family_of, find_cfg, input_layer_names, known_with_fingerprint, task_layers
-from zoo.core.layouts.engine import TIMM, detect_layout, nearest_to_timm, to_timm
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.known_architectures import (
+    family_of,
+    input_layer_names,
+    known_with_fingerprint,
+    task_layers,
+    task_layers_of,
+)
+from zoo.core.model_facts import TaskLayers, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
-from zoo.core.resize_families import PATCH_KERNELS, RULES, SIZES
-from zoo.core.similar_architectures import MOST_GUESSES, find_similar
 from zoo.core.stored_tensor import StoredTensor
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -26,6 +32,7 @@ MAX_PREFIXES = 20
 _MOST_TENSORS_TO_GUESS = 20_000
 _MOST_WRAPPERS = 4
 _SEPARATOR = re.compile("[./]")
+_TIMM = "timm"
 
 
 class Identity(NamedTuple):
@@ -88,6 +95,8 @@ def _num_inside(shapes: Shapes, classifier: Sequence[str]) -> int:
 
 def architectures_of_other_size(shapes: Shapes) -> list[str]:
     """The architectures that zoo builds which these are tensors of, but for the image and patch size."""
+    from zoo.core.resize_families import PATCH_KERNELS, RULES
+
     found: list[str] = []
     for input_layers, classifier in _possible_layers(shapes):
         for family in sorted({*RULES, *PATCH_KERNELS}):
@@ -99,6 +108,8 @@ def architectures_of_other_size(shapes: Shapes) -> list[str]:
 
 def size_free(family: str, shapes: Shapes) -> dict[str, Sequence[int]]:
     """The shapes without those that depend on the image or patch size in this family."""
+    from zoo.core.resize_families import PATCH_KERNELS, RULES
+
     patterns = [re.compile(pattern) for pattern, _ in RULES.get(family, ())]
     free: dict[str, Sequence[int]] = {}
     for name, shape in shapes.items():
@@ -111,11 +122,20 @@ def size_free(family: str, shapes: Shapes) -> dict[str, Sequence[int]]:
     return free
 
 
-def _possible_layers(shapes: Shapes) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The (input layers, classifier) of architectures whose input layers are all among the tensors."""
-    for input_layers, classifier in sorted(task_layers()):
-        if input_layers and all(f"{layer}.weight" in shapes for layer in input_layers):
-            yield input_layers, classifier
+def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (input layers, classifier) of architectures whose input layers are all among the tensors.
+
+    Of a classifier only what is there is named: those that a checkpoint lacks alike make no difference to it.
+    """
+    deepest = 1 + max(path.count(".") for _, classifier in task_layers() for path in classifier)
+    # No deeper: a stranger's name may have a million parts.
+    modules = {name[: end.start()] for name in shapes for end in islice(_SEPARATOR.finditer(name), deepest)}
+    found = {
+        (input_layers, tuple(path for path in classifier if path in modules))
+        for input_layers, classifier in task_layers()
+        if input_layers and all(f"{layer}.weight" in shapes for layer in input_layers)
+    }
+    return sorted(found)
 
 
 def identify(
@@ -130,23 +150,27 @@ def identify(
 
     Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
     """
-    prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
     parts = cache(partial(_part, tensors))
-    for match, architectures in (("exact", architectures_of), ("other size", architectures_of_other_size)):
+    if parts("").architectures:  # nothing is around it
+        return [_described(parts("").architectures, "exact", parts(""))]
+    prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
+    for match in ("exact", "other size"):
         found: list[Identity] = []
         for prefix in prefixes:
             if any(prefix.startswith(network.prefix) for network in found):
                 continue  # a layer of a network that was recognised
             part = parts(prefix)
-            names = architectures(part.shapes)
+            names = part.architectures if match == "exact" else tuple(architectures_of_other_size(part.shapes))
             if names:
-                found.append(_described(tuple(names), match, part, stated_size))
+                found.append(_described(names, match, part, stated_size))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
     return _guesses(map(parts, prefixes)) if guess and len(tensors) <= _MOST_TENSORS_TO_GUESS else []
 
 
 def _guesses(parts: Iterable[_Part]) -> list[Identity]:
+    from zoo.core.similar_architectures import MOST_GUESSES, find_similar
+
     found = [(similar, part) for part in map(_nearest_layout, parts) for similar in find_similar(part.shapes)]
     found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
     return [
@@ -156,12 +180,16 @@ def _guesses(parts: Iterable[_Part]) -> list[Identity]:
 
 
 class _Part(NamedTuple):
-    """The tensors behind a prefix, in timm's layout, which they may have been converted to."""
+    """The tensors behind a prefix, in timm's layout, which they may have been converted to.
+
+    `architectures` are those that have exactly these tensors.
+    """
 
     prefix: str
     layout: str
     share: float
     tensors: Mapping[str, StoredTensor]
+    architectures: tuple[str, ...]
 
     @property
     def shapes(self) -> Shapes:
@@ -176,21 +204,31 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
         if name.startswith(prefix)
     }
     share = len(inside) / len(tensors) if tensors else 0.0
-    layout = detect_layout({name: tensor.shape for name, tensor in inside.items()})
+    shapes = {name: tensor.shape for name, tensor in inside.items()}
+    architectures = tuple(architectures_of(shapes))
+    part = _Part(prefix, _TIMM, share, inside, architectures)
+    if architectures:  # by timm's names: the tables of other layouts, which take long to read, have nothing to add
+        return part
+    from zoo.core.layouts.engine import detect_layout, to_timm
+
+    layout = detect_layout(shapes)
     if layout is None:
-        return _Part(prefix, TIMM, share, inside)
+        return part
     try:
-        renamed = to_timm(layout, inside.values(), read=False)
+        renamed = {tensor.name: tensor for tensor in to_timm(layout, inside.values(), read=False)}
     except InvalidInputError:
         if not prefix:
             raise
-        return _Part(prefix, TIMM, share, inside)  # the few names of a part may be those of a layout by chance
-    return _Part(prefix, layout, share, {tensor.name: tensor for tensor in renamed})
+        return part  # the few names of a part may be those of a layout by chance
+    architectures = tuple(architectures_of({name: tensor.shape for name, tensor in renamed.items()}))
+    return _Part(prefix, layout, share, renamed, architectures)
 
 
 def _nearest_layout(part: _Part) -> _Part:
-    if part.layout != TIMM:
+    if part.layout != _TIMM:
         return part
+    from zoo.core.layouts.engine import nearest_to_timm
+
     layout, tensors = nearest_to_timm(part.tensors)
     return part._replace(layout=layout, tensors=tensors)
 
@@ -217,12 +255,13 @@ def _before_input_layers(names: Iterable[str]) -> list[str]:
 def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tuple[int, int] | None = None) -> Identity:
     from zoo.core.stem import find_stem
 
-    cfg = find_cfg(names[0])
+    layers = task_layers_of(names[0])
+    assert layers is not None  # the tables that name an architecture have its line
     try:
-        in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint").from_chans
+        in_chans: int | None = find_stem(part.tensors, layers, "the checkpoint").from_chans
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
-    sizes = sizes_of(cfg, match, part.tensors, stated_size)
+    sizes = sizes_of(layers, match, part.tensors, stated_size) if layers.may_depend_on_size else Sizes()
     return Identity(
         architectures=names,
         match=match,
@@ -231,15 +270,15 @@ def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tup
         share=part.share,
         coverage=1.0,
         in_chans=in_chans,
-        num_classes=num_classes_of(cfg, part.tensors),
+        num_classes=num_classes_of(layers, part.tensors),
         image_size=sizes.image,
         patch_size=sizes.patch,
-        adapted=in_chans not in (None, cfg.input_size[0]),
+        adapted=in_chans not in (None, layers.input_size[0]),
         positions=sizes.positions,
     )
 
 
-def num_classes_of(cfg: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> int:
+def num_classes_of(cfg: PretrainedCfg | TaskLayers, tensors: Mapping[str, StoredTensor]) -> int:
     """Rows of the classifier that `cfg` names; 0 where it is not among the tensors."""
     for path in module_paths(cfg.classifier):
         weight = tensors.get(f"{path}.weight")
@@ -257,7 +296,10 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(
-    cfg: PretrainedCfg, match: str, tensors: Mapping[str, StoredTensor], stated: tuple[int, int] | None = None
+    cfg: PretrainedCfg | TaskLayers,
+    match: str,
+    tensors: Mapping[str, StoredTensor],
+    stated: tuple[int, int] | None = None,
 ) -> Sizes:
     """Image and patch size, where the shapes of the tensors depend on them.
 
@@ -267,6 +309,8 @@ def sizes_of(
         tensors: in timm's layout.
         stated: height and width that are said of these tensors; passed over where they contradict.
     """
+    from zoo.core.resize_families import PATCH_KERNELS, RULES, SIZES
+
     family = family_of(cfg.architecture) or ""
     kernel = tensors.get(PATCH_KERNELS.get(family, ""))
     patch = (kernel.shape[2], kernel.shape[3]) if kernel is not None and len(kernel.shape) == 4 else None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.core.adapt import ChannelMixing
 from zoo.core.errors import InvalidInputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from zoo.core.adapt import ChannelMixing
 
 KINDS = {
     "conv": "(out, in, kernel...): the channels are the second axis",
@@ -21,12 +21,11 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class InputLayout:
+class InputLayout(NamedTuple):
     """Where the channels of an input layer's weight are; `count` is G or B of `KINDS`, 1 for a plain convolution."""
 
     kind: str = "conv"
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # tuple.count is not used
 
     @classmethod
     def parse(cls, text: str) -> InputLayout:

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core import registry
-from zoo.core.errors import NotFoundError, UnknownModelError
+from zoo.core.errors import NotFoundError
 from zoo.core.line_table import LineTable
-from zoo.core.records import PretrainedCfg, Weights, module_paths
+from zoo.core.model_facts import IMAGE_SIZE, Paths, TaskLayers, module_paths
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg, Weights
 
 KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
 KNOWN_SECTION = "architectures"
 
 _known = LineTable(KNOWN_PATH, KNOWN_SECTION)
-
-Paths = str | tuple[str, ...] | None
 
 
 class KnownArchitecture(NamedTuple):
@@ -75,19 +75,38 @@ def find_known(name: str) -> KnownArchitecture | None:
     row = _known.get(name)
     if row is None:
         return None
+    from zoo.core.records import Weights
+
     tags = {tag: Weights(**_immutable(values)) for tag, values in row["tags"].items()}
     return KnownArchitecture(name=name, **_immutable(row) | {"tags": tags})
 
 
+@cache
+def task_layers_of(name: str) -> TaskLayers | None:
+    """The input layers and the classifier of an architecture that zoo builds or knows, None of another.
+
+    One line of a table is parsed, and no rows are imported.
+    """
+    row = _known.get(name)
+    if row is None:
+        return registry.task_layers(name)
+    size = next(iter(row["tags"].values())).get("input_size", IMAGE_SIZE)
+    layout = "planes" if row["channels_first"] else "blocks"
+    return TaskLayers(
+        architecture=name,
+        family=row["family"],
+        input_size=(3, size, size) if isinstance(size, int) else tuple(size),
+        first_conv=registry.as_paths(row["first_conv"]),
+        classifier=registry.as_paths(row["classifier"]),
+        input_layout="conv" if row["input_blocks"] == 1 else f"{layout}:{row['input_blocks']}",
+        may_depend_on_size=True,
+    )
+
+
 def family_of(name: str) -> str | None:
     """The family of an architecture that zoo builds or knows, None for another."""
-    known = find_known(name)
-    if known is not None:
-        return known.family
-    try:
-        return registry.facts(name).family
-    except UnknownModelError:
-        return None
+    layers = task_layers_of(name)
+    return layers and layers.family
 
 
 def _immutable(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,37 +121,30 @@ def known_names() -> tuple[str, ...]:
 
 def known_with_fingerprint(digest: str) -> list[str]:
     """The known architectures whose tensors have these names and shapes."""
-    return [name for name, row in _known.items() if row["fingerprint"] == digest]
+    return _known.names_where("fingerprint", digest)
 
 
 def input_layer_names() -> Counter[str]:
     """Every module path that is an input layer of some architecture, with how many it is one of, zoo's included."""
-    return _count("first_conv")
+    return Counter(path for first_conv, _ in _layers() for path in first_conv)
 
 
 def classifier_names() -> Counter[str]:
     """Every module path that is a classifier of some architecture, with how many it is one of, zoo's included."""
-    return _count("classifier")
-
-
-def _count(layer: str) -> Counter[str]:
-    return Counter(path for layers in _layers() for path in layers[layer])
-
-
-def task_layers() -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The (input layers, classifier) module paths of every architecture, zoo's included, each pair once."""
-    return {(layers["first_conv"], layers["classifier"]) for layers in _layers()}
+    return Counter(path for _, classifier in _layers() for path in classifier)
 
 
 @cache
-def _layers() -> tuple[dict[str, tuple[str, ...]], ...]:
+def task_layers() -> frozenset[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (input layers, classifier) module paths of every architecture, zoo's included, each pair once."""
+    return frozenset(_layers())
+
+
+@cache
+def _layers() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
     """`first_conv` and `classifier` of every architecture."""
-    specs = [spec for family in registry.families() for spec in registry.variants(family).values()]
-    found = [{layer: getattr(spec, layer) for layer in ("first_conv", "classifier")} for spec in specs]
-    return tuple(
-        {layer: module_paths(paths[layer]) for layer in ("first_conv", "classifier")}
-        for paths in [*found, *_known.values()]
-    )
+    stated = [*registry.layers_of_every_architecture(), *_known.columns("first_conv", "classifier")]
+    return tuple((module_paths(first_conv), module_paths(classifier)) for first_conv, classifier in stated)
 
 
 # ---------------------------------------------------------------- default configs
@@ -169,5 +181,10 @@ def find_cfg(model_name: str) -> PretrainedCfg:
         raise NotFoundError(f"{model_name} was registered without a default config.")
     if registry.user_model(cfg.architecture) is not None:
         return cfg
+    stated = registry.task_layers(cfg.architecture) or registry.find_spec(cfg.architecture)[1]
+    if stated.classifier == cfg.classifier:
+        return cfg
+    from dataclasses import replace
+
     # The published config of an untrained model with two heads names one of them.
-    return replace(cfg, classifier=registry.find_spec(cfg.architecture)[1].classifier)
+    return replace(cfg, classifier=stated.classifier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 Row = dict[str, Any]
 
+_VALUE = r'("(?:[^"\\]|\\.)*"|\[[^][{}]*\]|[^][{},"]+)'  # a text, a list of plain values, null or a number
+
 
 class LineTable(Mapping[str, Row]):
     """The rows of `{"schema_version": 1, SECTION: {`, a line `"name": {...},` for each, `}}`.
 
-    Looking one name up parses its line; going through the names parses the file. A file that is not there is an
-    empty table. The rows are shared: callers do not change them.
+    Looking one name up parses its line; going through the names parses the file, which takes as long as half of a
+    command's other work: `names_where` and `columns` go through the rows as text. A file that is not there is an empty
+    table. The rows are shared: callers do not change them.
 
     Args:
         path: the file.
@@ -42,6 +46,29 @@ class LineTable(Mapping[str, Row]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def names_where(self, key: str, value: str) -> list[str]:
+        """The names of the rows whose `key` is this text, in order; only they are parsed."""
+        found = []
+        wanted = f"{json.dumps(key)}:{json.dumps(value)}"
+        at = self._text.find(wanted)
+        while at >= 0:
+            start, end = self._text.rfind("\n", 0, at) + 1, self._text.index("\n", at)
+            line: dict[str, Row] = json.loads(f"{{{self._text[start:end].removesuffix(',')}}}")
+            found += [name for name, row in line.items() if row.get(key) == value]
+            at = self._text.find(wanted, end)
+        return found
+
+    def columns(self, *keys: str) -> list[tuple[Any, ...]]:
+        """What every row has under these keys, in order: texts, lists of texts or null. No row is parsed where the keys
+        follow each other in every row; KeyError where a row lacks one.
+        """
+        expression = ",".join(f"{json.dumps(key)}:{_VALUE}" for key in keys)
+        found = [match.groups() for match in re.finditer(expression, self._text)]
+        if len(found) != self._text.count("\n") - 2:  # the first and the last line are no rows
+            return [tuple(row[key] for key in keys) for row in self._rows.values()]
+        values = {text: json.loads(text) for texts in found for text in texts}
+        return [tuple(values[text] for text in texts) for texts in found]
 
     @cached_property
     def _text(self) -> str:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+Paths = str | tuple[str, ...] | None
+"""Module paths: one, several (input branches, two heads) or none."""
+
+IMAGE_SIZE = 224
+"""Pixels of height and width, where a row does not say them."""
+
+
+def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
+    return (paths,) if isinstance(paths, str) else tuple(paths or ())
 
 
 class FeatureLevel(NamedTuple):
@@ -33,3 +45,23 @@ class ModelFacts(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for `--json`."""
         return self._asdict() | {"levels": [level._asdict() for level in self.levels]}
+
+
+class TaskLayers(NamedTuple):
+    """What an architecture's line says of the layers that depend on the task, whether zoo builds it or only knows it.
+
+    Args:
+        architecture, family: its name, and that of its family.
+        input_size: channels, height and width in pixels of the default config.
+        first_conv, classifier: module paths.
+        input_layout: of the input layers, as `core.input_layers.InputLayout` reads it.
+        may_depend_on_size: False where surely no tensor's shape follows from the image or patch size.
+    """
+
+    architecture: str
+    family: str
+    input_size: tuple[int, int, int]
+    first_conv: Paths
+    classifier: Paths
+    input_layout: str
+    may_depend_on_size: bool

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
 from zoo.core.errors import UsageError
+from zoo.core.model_facts import IMAGE_SIZE
+from zoo.core.model_facts import module_paths as module_paths
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -65,7 +67,7 @@ class Weights(NamedTuple):
     package: str = ""
     key_layout: str = ""
     sha256: str = ""
-    input_size: int | tuple[int, int, int] = 224
+    input_size: int | tuple[int, int, int] = IMAGE_SIZE
     test_input_size: int | tuple[int, int, int] | None = None
     min_input_size: int | tuple[int, int, int] | None = None
     fixed_input_size: bool = False
@@ -90,11 +92,6 @@ class Weights(NamedTuple):
     def but(self, **changes: Any) -> Weights:
         """This row with some fields changed: how a table writes what its rows share once."""
         return self._replace(**changes)
-
-
-def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
-    """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
-    return (paths,) if isinstance(paths, str) else tuple(paths or ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Which models there are, and what is known of them without building one. Standard library only.
 
-Names and measured facts come from `core/index.json`, which `make index` writes from the rows of `core/configs/`;
-specs and default configs come from the rows themselves, one family's file at a time.
+Names, measured facts and default configs come from `core/index.json`, which `make index` writes from the rows of
+`core/configs/`; specs come from the rows themselves, one family's file at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 from zoo.core.line_table import LineTable
-from zoo.core.model_facts import FeatureLevel, ModelFacts
+from zoo.core.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers
 
 if TYPE_CHECKING:
     from zoo.core.known_architectures import KnownArchitecture
@@ -32,9 +32,15 @@ UNTRAINED = "untrained"
 INDEX_PATH = Path(__file__).with_name("index.json")
 INDEX_SECTION = "models"
 
-_index: Mapping[str, dict[str, Any]] = LineTable(INDEX_PATH, INDEX_SECTION)
+_index = LineTable(INDEX_PATH, INDEX_SECTION)
 _user_models: dict[str, Entrypoint] = {}
 _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
+
+
+def answer_from_rows_alone() -> None:
+    """Leave out the index, for whoever makes it: what it says may be older than the rows."""
+    global _index
+    _index = LineTable(INDEX_PATH.with_name("no index"), INDEX_SECTION)
 
 
 # ---------------------------------------------------------------- rows
@@ -93,20 +99,49 @@ def facts(name: str) -> ModelFacts:
         input_size=tuple(entry["input_size"]),
         num_features=entry["num_features"],
         levels=tuple(FeatureLevel(*level) for level in entry["levels"]),
-        tags=tuple(entry["tags"]),
+        tags=_published(entry["tags"]),
         fingerprint=entry["fingerprint"],
     )
 
 
+def _published(tags: Iterable[str]) -> tuple[str, ...]:
+    return tuple(tag for tag in tags if tag != UNTRAINED)
+
+
+def task_layers(name: str) -> TaskLayers | None:
+    """What the index says of the input layers and the classifier of a built-in architecture, None of any other name."""
+    entry = _index.get(name)
+    if entry is None:
+        return None
+    return TaskLayers(
+        architecture=name,
+        family=entry["family"],
+        input_size=tuple(entry["input_size"]),
+        first_conv=as_paths(entry["first_conv"]),
+        classifier=as_paths(entry["classifier"]),
+        input_layout=entry.get("input_layout", "conv"),
+        may_depend_on_size="size_free" in entry,
+    )
+
+
+def as_paths(stated: str | list[str] | None) -> Paths:
+    """Module paths as a config has them, from a table's line."""
+    return tuple(stated) if isinstance(stated, list) else stated
+
+
+def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
+    """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
+    return _index.columns("first_conv", "classifier")
+
+
 def names_with_fingerprint(fingerprint: str) -> list[str]:
     """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
-    return [name for name, entry in _index.items() if entry["fingerprint"] == fingerprint]
+    return _index.names_where("fingerprint", fingerprint)
 
 
 def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:
     """The architectures of a family whose tensors have these names and shapes, but for the image and patch size."""
-    found = ((name, entry) for name, entry in _index.items() if entry["family"] == family)
-    return [name for name, entry in found if entry.get("size_free") == fingerprint]
+    return [name for name in _index.names_where("size_free", fingerprint) if _index[name]["family"] == family]
 
 
 # ---------------------------------------------------------------- names
@@ -237,7 +272,7 @@ def list_models(
 
 def _all_models() -> Iterable[tuple[str, str, Sequence[str]]]:
     for name, entry in _index.items():
-        yield name, entry["family"], entry["tags"]
+        yield name, entry["family"], _published(entry["tags"])
     for name, fn in _user_models.items():
         tags = [tag for tag, cfg in _user_cfgs.get(name, {}).items() if tag and cfg.has_weights]
         yield name, fn.__module__.rpartition(".")[2], tags
@@ -285,10 +320,32 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     name, _ = resolve_name(model_name)
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
+    entry = _index.get(name)
+    if entry is None or "pool_stride" not in entry:
+        return cfgs_of_rows(name)
+    return cfgs_of_line(name, entry)
+
+
+def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]:
+    """Default configs by tag from the line of a table, which imports no rows."""
     from zoo.core.records import Weights
 
+    return {
+        tag: compose_cfg(
+            name,
+            tag,
+            Weights(**{key: _immutable(value) for key, value in values.items()}),
+            first_conv=as_paths(line["first_conv"]),
+            classifier=as_paths(line["classifier"]),
+            total_stride=line["pool_stride"],
+        )
+        for tag, values in line["tags"].items()
+    }
+
+
+def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of a built-in architecture by tag, from the rows, which the index is made from."""
     family, spec = find_spec(name)
-    rows = _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
     return {
         tag: compose_cfg(
             name,
@@ -298,8 +355,19 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
             classifier=spec.classifier,
             total_stride=spec.total_stride,
         )
-        for tag, row in rows.items()
+        for tag, row in weights_rows(family, name).items()
     }
+
+
+def weights_rows(family: str, name: str) -> Mapping[str, Weights]:
+    """The rows of one architecture by tag; one that says nothing of weights has an untrained config."""
+    from zoo.core.records import Weights
+
+    return _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value
 
 
 def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:

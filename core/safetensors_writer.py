@@ -19,6 +19,8 @@ from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTen
 _COPY_CHUNK = 1 << 24
 _READ_AHEAD = 4 * _COPY_CHUNK
 _PAGE = 4096
+_LEAST_SHARED = 1 << 20
+"""To share less than this many bytes takes longer than to copy them, and leaves a file in many pieces."""
 
 
 def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
@@ -54,13 +56,17 @@ def _compact(value: object) -> bytes:
 
 
 def _page_shift(ordered: list[StoredTensor], position: int) -> int:
-    """How far to move the data for its largest region to keep its place within a page: such copies are a third faster.
+    """How far to move the data for most of what is copied to keep its place within a page.
 
-    0 where that would not keep the data aligned to 8 bytes.
+    Such copies are a third faster, and file systems that can share blocks share these. 0 where none is copied, or where
+    the data would no longer be aligned to 8 bytes.
     """
-    regions = [(data.length, data.offset - at) for at, data in _placed(ordered, position) if isinstance(data, Region)]
-    shift = max(regions)[1] % _PAGE if regions else 0
-    return shift if shift % 8 == 0 else 0
+    moved: dict[int, int] = {0: 0}
+    for at, data in _placed(ordered, position):
+        if isinstance(data, Region):
+            shift = (data.offset - at) % _PAGE
+            moved[shift] = moved.get(shift, 0) + data.length
+    return max((shift for shift in moved if shift % 8 == 0), key=lambda shift: (moved[shift], -shift))
 
 
 def write_safetensors(
@@ -69,7 +75,9 @@ def write_safetensors(
     metadata: Mapping[str, str],
     late_metadata: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a whole file: bytes that lie in other files are copied by the kernel while the others are computed.
+    """Write a whole file: bytes that lie in other files are shared or copied by the kernel while others are computed.
+
+    The bytes are the same whatever the file system can do.
 
     Args:
         output: where to.
@@ -80,9 +88,10 @@ def write_safetensors(
     Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
     """
     header, ordered = layout(tensors, metadata)
-    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))
     pieces = list(_placed(ordered, len(header)))
-    first, second = _halves((at, data) for at, data in pieces if isinstance(data, Region))
+    unshared = _share([(at, data) for at, data in pieces if isinstance(data, Region)], output)
+    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))  # what is shared takes no space
+    first, second = _halves(unshared)
     with in_background(partial(_copy_all, first, output)), in_background(partial(_copy_all, second, output)):
         for position, data in pieces:
             if isinstance(data, Computed):
@@ -117,6 +126,32 @@ def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[in
         position += length_of(data)
     if first is not None:
         yield start, first._replace(length=length)
+
+
+def _share(pieces: list[tuple[int, Region]], output: OutputFile) -> list[tuple[int, Region]]:
+    """Have the file system share all whole pages that keep their place within one; returns what is left to be copied.
+
+    A source that cannot be shared is not tried again.
+    """
+    left: list[tuple[int, Region]] = []
+    unable: set[int] = set()
+    for position, region in pieces:
+        before = -position % _PAGE
+        whole = (region.length - before) // _PAGE * _PAGE
+        start = region.offset + before
+        if start % _PAGE or whole < _LEAST_SHARED or region.fd in unable:
+            left.append((position, region))
+        elif not output.share(region.fd, start, whole, position + before):
+            unable.add(region.fd)
+            left.append((position, region))
+        else:
+            after = region.length - before - whole
+            edges = (
+                (position, region._replace(length=before)),
+                (position + before + whole, region._replace(offset=start + whole, length=after)),
+            )
+            left += [(at, edge) for at, edge in edges if edge.length]
+    return left
 
 
 def _halves(pieces: Iterable[tuple[int, Region]]) -> tuple[list[tuple[int, Region]], list[tuple[int, Region]]]:

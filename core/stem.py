@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.core.errors import InvalidInputError, UnknownModelError
+from zoo.core.errors import InvalidInputError
 from zoo.core.float_bytes import FLOAT_DTYPES
 from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.model_facts import module_paths
 from zoo.core.stored_tensor import StoredTensor
+
+if TYPE_CHECKING:
+    from zoo.core.model_facts import TaskLayers
+    from zoo.core.records import PretrainedCfg
 
 MAX_GUESSED_CHANS = 64
 """More input channels than sensors have mean that a layer reads features, not an image."""
@@ -34,7 +38,7 @@ class Stem(NamedTuple):
 
 def find_stem(
     tensors: Mapping[str, StoredTensor],
-    cfg: PretrainedCfg,
+    cfg: PretrainedCfg | TaskLayers,
     source: str,
     *,
     input_layers: Sequence[str] = (),
@@ -70,38 +74,22 @@ def find_stem(
 
 
 def _has_no_input_layer(architecture: str) -> bool:
-    from zoo.core.known_architectures import find_known
+    from zoo.core.known_architectures import task_layers_of
 
-    known = find_known(architecture)
+    known = task_layers_of(architecture)
     return known is not None and not known.first_conv
 
 
 def _known_layout(architecture: str) -> InputLayout:
     """That of an architecture which zoo builds or knows; a convolution's for any other."""
-    if not architecture:
-        return InputLayout()
-    from zoo.core.known_architectures import find_known
+    from zoo.core.known_architectures import task_layers_of
 
-    known = find_known(architecture)
-    if known is None:
-        return _built_layout(architecture)
-    if known.input_blocks == 1:
-        return InputLayout()
-    return InputLayout("planes" if known.channels_first else "blocks", known.input_blocks)
-
-
-def _built_layout(architecture: str) -> InputLayout:
-    from zoo.core import registry
-
-    try:
-        _, spec = registry.find_spec(architecture)
-    except UnknownModelError:
-        return InputLayout()
-    return InputLayout.parse(spec.input_layout)
+    known = task_layers_of(architecture)
+    return InputLayout() if known is None else InputLayout.parse(known.input_layout)
 
 
 def _channels(
-    tensors: Mapping[str, StoredTensor], name: str, layout: InputLayout, cfg: PretrainedCfg, source: str
+    tensors: Mapping[str, StoredTensor], name: str, layout: InputLayout, cfg: PretrainedCfg | TaskLayers, source: str
 ) -> int:
     tensor = tensors.get(name)
     if tensor is None:

@@ -97,6 +97,19 @@ def test_the_sha256_of_the_source_is_in_the_file(zoo: Zoo, state: State, tmp_pat
         assert stated()["origin"]["source_sha256"] == digest
 
 
+def test_the_source_is_hashed_once(zoo: Zoo, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import hashlib
+
+    from zoo.weights_cache import checksum
+
+    save_file(state, tmp_path / "mine.safetensors")
+    digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()
+    assert zoo(MODEL, "--weights", "mine.safetensors")[0] == 0
+    monkeypatch.setattr(checksum, "sha256_of", None)
+    assert zoo(MODEL, "--weights", "mine.safetensors", "--force", in_chans=7)[0] == 0
+    assert (stated()["in_chans"], stated()["origin"]["source_sha256"]) == (7, digest)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("wrapped", ["", "state_dict", "model"])
 def test_torch_checkpoints(zoo: Zoo, state: State, tmp_path: Path, zipped: bool, wrapped: str):

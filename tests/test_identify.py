@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from fnmatch import fnmatchcase
 from math import prod
 
@@ -127,6 +128,16 @@ def test_a_checkpoint_that_is_no_architecture_gets_ranked_guesses(family: str):
 def test_nothing_is_recognised_in_other_tensors():
     assert identify({}) == []
     assert identify({"conv1.weight": StoredTensor("conv1.weight", "F32", (64, 3, 7, 7), b"")}) == []
+
+
+def test_a_name_of_very_many_parts_takes_no_more_memory_than_its_text():
+    name = "." * 20_000
+    tracemalloc.start()
+    try:
+        assert identify({name: StoredTensor(name, "F32", (2,), bytes(8))}, guess=False) == []
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_command(tmp_path, capsys):

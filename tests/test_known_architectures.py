@@ -14,12 +14,14 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.known_architectures import (
     KNOWN_PATH,
     classifier_names,
+    family_of,
     find_cfg,
     find_known,
     input_layer_names,
     known_cfg,
     known_names,
     known_with_fingerprint,
+    task_layers_of,
 )
 from zoo.core.records import IMAGENET_STD, module_paths
 from zoo.core.registry import UNTRAINED
@@ -87,6 +89,22 @@ def test_the_layout_of_input_layers():
     several = find_known("fastvit_t8")
     assert several is not None
     assert several.first_conv == ("stem.0.conv_kxk.0.conv", "stem.0.conv_scale.conv")
+
+
+def test_the_layers_that_depend_on_the_task_of_any_published_architecture():
+    for name in (*SAMPLE, "coatnet_0_224", "csatv2", "resnet34", "tresnet_m", "levit_128s"):
+        layers, cfg = task_layers_of(name), find_cfg(name)
+        assert layers is not None
+        assert (layers.architecture, layers.family) == (name, family_of(name))
+        assert (layers.first_conv, layers.classifier) == (cfg.first_conv, cfg.classifier)
+        assert layers.input_size == cfg.input_size
+    layouts = {name: task_layers_of(name).input_layout for name in (*SAMPLE, "tresnet_m", "resnet34")}
+    assert {name: layout for name, layout in layouts.items() if layout != "conv"} == {
+        "naflexvit_base_patch16_gap": "blocks:256",
+        "gemma4_vit_167m": "planes:256",
+        "tresnet_m": "blocks:16",
+    }
+    assert task_layers_of("no_such_net") is None
 
 
 def test_an_architecture_without_published_weights():
@@ -188,6 +206,17 @@ def test_commands_that_need_the_model_say_why_they_cannot(words, sentence, hint,
     assert said.out == ""
     assert sentence in said.err
     assert hint in said.err
+
+
+def test_the_layers_of_all_architectures_are_read_without_parsing_a_row_or_importing_one():
+    code = (
+        "import sys; from zoo.core import known_architectures as known, registry;"
+        "assert known.input_layer_names()['conv1'] > 20 and len(known.task_layers()) > 50;"
+        "assert known.task_layers_of('resnet34').first_conv == 'conv1';"
+        "assert not ({'_rows'} & {*known._known.__dict__, *registry._index.__dict__});"
+        "assert not {name for name in sys.modules if name.startswith(('zoo.core.configs', 'zoo.core.records'))}"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 def test_a_lookup_parses_one_row_and_imports_nothing_heavy():

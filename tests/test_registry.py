@@ -71,6 +71,27 @@ def test_the_index_is_up_to_date_with_the_rows():
         assert registry.facts(name).input_size == next(iter(cfgs.values())).input_size
 
 
+def test_the_layers_in_the_index_are_those_of_the_rows():
+    # "blocks:16" is a layout that only TResNet has: space to depth.
+    assert {family for family, name in all_names() if registry._index[name].get("input_layout")} == {"tresnet"}
+    for family, name in all_names():
+        spec, stated = registry.variants(family)[name], registry.task_layers(name)
+        assert stated is not None
+        assert (stated.architecture, stated.family) == (name, family)
+        assert (stated.first_conv, stated.classifier) == (spec.first_conv, spec.classifier)
+        assert stated.input_layout == spec.input_layout
+        assert stated.input_size == next(iter(registry.cfgs_by_tag(name).values())).input_size
+    assert registry.task_layers("no_such_net") is None
+
+
+def test_the_default_configs_in_the_index_are_those_of_the_rows():
+    for _, name in all_names():
+        found, expected = registry.cfgs_by_tag(name), registry.cfgs_of_rows(name)
+        assert list(found) == list(expected), name
+        assert found == expected, name
+        assert all(map(hash, found.values()))  # no list anywhere in them
+
+
 def test_every_weights_row_belongs_to_a_variant():
     for family in registry.families():
         assert set(registry._weights_by_name(family)) <= set(registry.variants(family))

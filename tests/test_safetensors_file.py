@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -291,6 +292,80 @@ def test_a_copy_from_a_file_is_the_same_bytes(tmp_path: Path, monkeypatch: pytes
     found = load((tmp_path / "w").read_bytes())
     assert set(found) == {"t0", "t1", "t3", "t4", "new"}
     assert all(torch.equal(found[name], tensors[name]) for name in found if name != "new")
+
+
+# ---------------------------------------------------------------- blocks that two files share
+
+BLOCK = 4096
+
+
+class SharingFileSystem:
+    """What the kernel does on XFS and Btrfs when it is asked to share a range (ioctl_ficlonerange(2)), without one."""
+
+    def __init__(self, *, able: bool = True) -> None:
+        self.able = able
+        self.asked = 0
+        self.shared: list[tuple[int, int]] = []
+
+    def ioctl(self, target: int, request: int, argument: Any) -> int:
+        assert request == 0x4020940D
+        self.asked += 1
+        source, offset, length, position = struct.unpack("qQQQ", argument)
+        if not self.able:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        if offset % BLOCK or length % BLOCK or position % BLOCK or offset + length > os.fstat(source).st_size:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        os.pwrite(target, os.pread(source, length, offset), position)
+        self.shared.append((position, length))
+        return 0
+
+
+def large_source(path: Path) -> dict[str, torch.Tensor]:
+    generator = np.random.default_rng(0)
+    sizes = {"a": 1000, "b": 300_002, "c": 78, "d": 700_006, "e": 5}  # even: data stays aligned to 8 bytes
+    tensors = {name: torch.from_numpy(generator.standard_normal(n)).float() for name, n in sizes.items()}
+    save_file(tensors, path, {"format": "pt"})
+    return tensors
+
+
+def copied_but_for(source: Path, target: Path, name: str) -> None:
+    """A copy of which one tensor is another."""
+    with open_safetensors(source) as file, atomic_output(target) as output:
+        new = StoredTensor(name, "F32", (2,), b"new data")
+        write_safetensors(output, [new if t.name == name else t for t in file.tensors.values()], {"format": "pt"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the call")
+@pytest.mark.parametrize("replaced", ["a", "b", "c", "d"])
+def test_what_is_unchanged_is_shared_where_the_file_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: str
+):
+    tensors = large_source(tmp_path / "source")
+    results = {}
+    for able in (True, False):
+        disk = SharingFileSystem(able=able)
+        monkeypatch.setattr("fcntl.ioctl", disk.ioctl)
+        copied_but_for(tmp_path / "source", tmp_path / f"{able}", replaced)
+        results[able] = (tmp_path / f"{able}").read_bytes()
+        if able:
+            largest = 4 * max(len(values) for name, values in tensors.items() if name != replaced)
+            assert sum(length for _, length in disk.shared) > largest - 2 * BLOCK
+        else:
+            assert (disk.asked, disk.shared) == (1, [])
+    assert results[True] == results[False]  # wherever it was written
+    found = load(results[True])
+    assert found[replaced].numpy().tobytes() == b"new data"
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors if name != replaced)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the call")
+def test_little_is_copied_and_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save_file({"a": torch.arange(100_000.0), "b": torch.zeros(3)}, tmp_path / "source")
+    disk = SharingFileSystem()
+    monkeypatch.setattr("fcntl.ioctl", disk.ioctl)
+    copied_but_for(tmp_path / "source", tmp_path / "w", "b")
+    assert disk.asked == 0
+    assert torch.equal(load((tmp_path / "w").read_bytes())["a"], torch.arange(100_000.0))
 
 
 # ---------------------------------------------------------------- the writer's own promises

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from weight_bytes import weight_bytes
 
 HEAVY = ("torch", "PIL", "rich", "huggingface_hub")
 MODEL = smallest("resnet")
-PROGRAM = f"""
+PROGRAM = """
 import sys
 from zoo.cli.start import main
 try:
     main()
 finally:
-    sys.stderr.write(" ".join(sorted(set({HEAVY!r}) & set(sys.modules))))
+    sys.stderr.write(" ".join(sorted(name for name in sys.modules if name.startswith(NAMES))))
 """
 
 # What commands do without a model in memory and without a network.
@@ -63,8 +64,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_light(folder: Path, *words: str) -> None:
+    assert_imports_none_of(folder, words, HEAVY)
+
+
+def assert_imports_none_of(folder: Path, words: Sequence[str], names: Sequence[str]) -> None:
+    """Run `zoo WORDS`, and see that it imports none of these modules, nor any whose names begin with theirs."""
     env = os.environ | {"HF_HOME": str(folder / "hub"), "COLUMNS": "100"}
-    command = [sys.executable, "-P", "-c", PROGRAM, *words]
+    command = [sys.executable, "-P", "-c", PROGRAM.replace("NAMES", repr(tuple(names))), *words]
     run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")  # where the program tells what was imported
     assert run.stdout != ""
@@ -89,6 +95,42 @@ def test_the_list_of_commands_imports_none_of_them():
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
     assert_light(folder, *words)
+
+
+# What a command does without: rows of families, tables of other layouts, rules for other image sizes.
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (
+            ["identify", "net.safetensors"],
+            ("zoo.core.configs", "zoo.core.records", "zoo.core.layouts", "zoo.core.resize", "dataclasses"),
+        ),
+        (["inspect", "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
+        (["check", MODEL, "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
+        (["info", MODEL], ("zoo.core.configs", "zoo.core.known_architectures")),
+        (
+            ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "five.safetensors"],
+            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.identify", "zoo.core.configs"),
+        ),
+        (
+            [
+                "adapt-weights",
+                "net.safetensors",
+                "--in-chans",
+                "1",
+                "--num-classes",
+                "0",
+                "--quiet",
+                "-o",
+                "one.safetensors",
+            ],
+            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.configs"),
+        ),
+    ],
+    ids=lambda value: " ".join(value[:2]),
+)
+def test_a_plain_file_is_looked_at_without(folder: Path, words: list[str], unused: tuple[str, ...]):
+    assert_imports_none_of(folder, words, unused)
 
 
 def test_every_command_is_run_or_needs_a_model_or_a_network():

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import socket
 import subprocess
@@ -49,6 +50,68 @@ def hub(monkeypatch):
 
 def blob_of(tmp_path: Path, digest: str = DIGEST) -> Path:
     return tmp_path / "hf/hub/models--owner--net/blobs" / digest
+
+
+class TestStamps:
+    """A digest is remembered for as long as the file is surely the same."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "w.safetensors"
+        path.write_bytes(BODY)
+        assert checksum.file_sha256(path) == DIGEST
+        return path
+
+    def test_what_is_known_is_not_read(self, path, monkeypatch):
+        monkeypatch.setattr(checksum, "sha256_of", None)
+        assert checksum.file_sha256(path) == DIGEST
+
+    @pytest.mark.parametrize("other", [b"w" + BODY[1:], BODY[:-1], BODY + b" "], ids=["same size", "shorter", "longer"])
+    @pytest.mark.parametrize("way", ["in place", "replaced"])
+    def test_a_change_is_seen_even_where_its_time_was_set_back(self, path, tmp_path, other, way):
+        before = path.stat()
+        if way == "in place":
+            path.write_bytes(other)
+        else:
+            (tmp_path / "other").write_bytes(other)
+            os.replace(tmp_path / "other", path)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+        assert checksum.file_sha256(path) == hashlib.sha256(other).hexdigest()
+
+    def test_another_file_under_the_name_of_a_blob_is_read(self, path, tmp_path):
+        other = tmp_path / "blobs" / DIGEST
+        other.parent.mkdir()
+        other.write_bytes(b"not what its name says")
+        assert checksum.file_sha256(other) == hashlib.sha256(b"not what its name says").hexdigest()
+
+    def test_a_file_that_changes_while_it_is_read_is_not_remembered(self, path, monkeypatch):
+        real = checksum.sha256_of
+
+        def read_and_write(fd, *rest):
+            digest = real(fd, *rest)
+            path.write_bytes(b"later" + BODY)
+            return digest
+
+        path.write_bytes(BODY + b"!")
+        monkeypatch.setattr(checksum, "sha256_of", read_and_write)
+        assert checksum.file_sha256(path) == hashlib.sha256(BODY + b"!").hexdigest()
+        monkeypatch.setattr(checksum, "sha256_of", real)
+        assert checksum.file_sha256(path) == hashlib.sha256(b"later" + BODY).hexdigest()
+
+    def test_a_write_in_the_same_tick_as_the_one_before(self, path):
+        # Times of files stand still for some milliseconds: only what was written in them before may be remembered.
+        for number in range(20):
+            body = b"%08d" % number
+            path.write_bytes(body)
+            assert checksum.file_sha256(path) == hashlib.sha256(body).hexdigest()
+
+    @pytest.mark.parametrize("sha256", ["", "0" * 63, 5, None, "Z" * 64])
+    def test_a_damaged_stamp_is_not_believed(self, path, tmp_path, sha256):
+        stamps = json.loads((tmp_path / "state/zoo/verified.json").read_text())
+        stamps[str(path)]["sha256"] = sha256
+        (tmp_path / "state/zoo/verified.json").write_text(json.dumps(stamps))
+        assert checksum.file_sha256(path) == DIGEST
 
 
 class TestLocate:
@@ -243,6 +306,15 @@ class TestHub:
         fetch(HUB)
         monkeypatch.setattr(checksum, "sha256_of", None)
         assert fetch(HUB).sha256 == DIGEST
+
+    def test_a_hub_blob_is_hashed_once_for_all_that_is_done_with_it(self, hub, monkeypatch):
+        hashed = []
+        real = checksum.sha256_of
+        monkeypatch.setattr(checksum, "sha256_of", lambda *args: hashed.append(1) or real(*args))
+        path = fetch(HUB).path
+        for again in (path, path.resolve(), path.parent / "." / path.name):
+            assert checksum.file_sha256(again) == DIGEST
+        assert len(hashed) == 1
 
     def test_a_stamp_that_cannot_be_read_or_written_costs_only_time(self, hub, tmp_path):
         (tmp_path / "state").write_text("a file where the folder should be")

@@ -1,4 +1,8 @@
-"""Check a file against the sha256 it is published under, once: what was checked is remembered by size and time."""
+"""Check a file against the sha256 it is published under, once.
+
+What was read is remembered by a stamp: real path, inode, size, and the times of the last write and of the last change.
+No program can set the last of them back, so a file with the same stamp has the same content, however it is called.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError
@@ -14,6 +20,10 @@ from zoo.core.file_digest import hash_in_name as hash_in_name
 from zoo.core.file_digest import sha256_of
 
 _CHUNK = 1 << 20
+_TICK = 20_000_000
+"""Nanoseconds: file times are those of the kernel's last tick, of which there are 100 a second or more."""
+_COARSE_TICK = 2_000_000_000
+"""Nanoseconds, of file systems that keep whole seconds."""
 
 
 class DamagedFileError(InvalidInputError):
@@ -23,8 +33,8 @@ class DamagedFileError(InvalidInputError):
 def verify(path: Path, expected: str, *, advice: str, fresh: bool = False) -> str:
     """Check that the sha256 of a file begins with `expected`; returns the whole digest in lower-case hex.
 
-    A file that has not changed since the last check (same real path, inode, size and time of change) is not read
-    again, unless a `fresh` look is asked for: a disk can change bytes without changing those.
+    A file that has not changed since the last check, as its stamp tells, is not read again, unless a `fresh` look is
+    asked for: a disk can change bytes without changing those.
 
     Raises:
         DamagedFileError: another digest; `advice` says what to do about it.
@@ -73,16 +83,39 @@ def file_sha256(
     if fd is None:
         with open(path, "rb") as file:
             return file_sha256(path, file.fileno(), stopped, fresh=fresh)
-    real, stat = os.path.realpath(path), os.fstat(fd)
+    real = os.path.realpath(path)
+    stamp = _stamp(os.fstat(fd))
     stamps = _read_stamps()
-    stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
     known = stamps.get(real)
-    if not fresh and isinstance(known, dict) and known.items() >= stamp.items() and "sha256" in known:
+    if not fresh and isinstance(known, dict) and _is_digest(known.get("sha256")) and known.items() >= stamp.items():
         return str(known["sha256"])
+    settled = _settled(stamp)
     digest = sha256_of(fd, stopped)
-    if not stopped():
+    if settled and not stopped() and _stamp(os.fstat(fd)) == stamp:
         _write_stamps(stamps | {real: stamp | {"sha256": digest}})
     return digest
+
+
+def _stamp(info: os.stat_result) -> dict[str, int]:
+    return {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "ctime_ns": info.st_ctime_ns, "inode": info.st_ino}
+
+
+def _settled(stamp: Mapping[str, int]) -> bool:
+    """Whether every write from now on changes the stamp: one within the tick of the last would not.
+
+    Waits for the tick to end, which is milliseconds, and only for a file that was written a moment ago.
+    """
+    changed = stamp["ctime_ns"]
+    tick = _TICK if changed % 1_000_000_000 else _COARSE_TICK
+    age = time.time_ns() - changed
+    if 0 <= age < tick == _TICK:
+        time.sleep((tick - age) / 1e9)
+        age = tick
+    return age >= tick
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
 def stamp_file() -> Path:

@@ -6,11 +6,13 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.records import PretrainedCfg
+
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a Hub repository or a folder may hold, the preferred one first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -213,12 +214,26 @@ def test_d3_a_cached_file_that_changed_is_found_on_use(machine: MachineHere, hub
     assert hub.requests == []
 
 
-def test_d3_a_change_that_keeps_size_and_time_is_found_with_verify(machine: MachineHere):
-    blob = fetched(machine).resolve()
+def changed_behind_its_time(blob: Path) -> None:
     status = blob.stat()
     with blob.open("r+b") as file:
         file.write(b"X")
     os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_d3_a_change_that_keeps_size_and_time_of_writing_is_found(machine: MachineHere):
+    changed_behind_its_time(fetched(machine).resolve())
+    refused(machine.zoo("fetch", MODEL), 4, "is damaged")
+
+
+def test_d3_what_the_disk_alone_changed_is_found_with_verify(machine: MachineHere):
+    blob = fetched(machine).resolve()
+    changed_behind_its_time(blob)
+    # A disk that loses a bit changes no time at all: as if this were the stamp from before.
+    (stamps,) = machine.folder.rglob("verified.json")
+    known = json.loads(stamps.read_text())
+    known[str(blob)]["ctime_ns"] = blob.stat().st_ctime_ns
+    stamps.write_text(json.dumps(known))
     assert machine.zoo("fetch", MODEL).code == 0
     refused(machine.zoo("fetch", MODEL, "--verify"), 4, "is damaged")
     refused(machine.zoo("fetch", MODEL), 4, "is damaged")
