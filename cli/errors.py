@@ -25,6 +25,8 @@ _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO
 # torch has no class of its own for it on a CPU, and neither has the loader of shared libraries.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment from shared object")
 
+_NO_HOME = "Could not determine home directory"  # pathlib's words
+
 
 class Failure(NamedTuple):
     """What is told of a run that failed."""
@@ -96,6 +98,10 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
         return Failure(
             ExitCode.UNEXPECTED, "There is not enough memory for this.", "Close other programs, or do less at once."
+        )
+    if isinstance(error, RuntimeError) and _NO_HOME in str(error):
+        return Failure(
+            ExitCode.NOT_FOUND, "There is no home directory that ~ stands for.", "Set HOME, or write the path in full."
         )
     return Failure(
         ExitCode.UNEXPECTED,

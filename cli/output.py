@@ -1,7 +1,8 @@
 """The only module that prints: results on stdout, everything else on stderr.
 
 What came from a file or a server is printed with its control characters escaped, so that a tensor name can neither
-move the cursor nor forge a line. `rich` is imported only to draw on a terminal.
+move the cursor nor forge a line. Passwords and tokens are left out of all of it. `rich` is imported only to draw on a
+terminal.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
+from zoo.cli.redaction import redacted
 from zoo.core.errors import CannotWriteError
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
         drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
     for row in rows:
         # Text, not str: rich reads markup in a str.
-        drawing.add_row(*(Text(printable(cell)) for cell in row))
+        drawing.add_row(*(Text(printable(redacted(cell, is_result=True))) for cell in row))
     console = _console()
     # A terminal too narrow for the first column wraps the lines itself; rich would leave the text out.
     needed = Measurement.get(console, console.options.update(width=1 << 16), drawing).minimum
@@ -100,7 +102,7 @@ def _console(*, stderr: bool = False) -> Console:
 def _write_result(text: str) -> None:
     if sys.stdout is None:
         raise CannotWriteError("Standard output is closed.", hint="Redirect it to a file, or to /dev/null.")
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(redacted(text, is_result=True) + "\n")
     # Now, while a full disk can still be reported.
     sys.stdout.flush()
 
@@ -143,9 +145,47 @@ def _write_stderr(text: str) -> None:
     # Where nobody can be told, the exit code still speaks.
     if sys.stderr is None:
         return
+    stream = getattr(sys.stderr, "stream", sys.stderr)  # below what libraries write to
     with suppress(OSError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        stream.write(redacted(text) + "\n")
+        stream.flush()
+
+
+class LibraryStderr:
+    """sys.stderr for all code but this module's: without secrets, and under `--json` a note a line.
+
+    Libraries write there through `logging`, `warnings` and tracebacks of threads. Anything else is asked of the
+    `stream` that it stands before.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self._line = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text, or note the lines that it ends."""
+        if settings.json:
+            *lines, self._line = (self._line + text).replace("\r", "\n").split("\n")
+            for line in filter(str.strip, lines):
+                note(line)
+        else:
+            self.stream.write(redacted(text))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        """Write the texts one after another."""
+        for text in texts:
+            self.write(text)
+
+    def flush(self) -> None:
+        """Write what has not ended in a line yet, too."""
+        if self._line:
+            self.write("\n")
+        with suppress(OSError):
+            self.stream.flush()
 
 
 @contextmanager
@@ -184,7 +224,7 @@ def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], Non
     columns += [rich.MofNCompleteColumn(), Rate(), rich.TimeRemainingColumn()]
     # rich would send what is printed on stdout meanwhile to stderr.
     with rich.Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task(printable(label), total=total)
+        task = bar.add_task(printable(redacted(label)), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -253,6 +293,8 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is not None:
+        sys.stderr = cast(TextIO, LibraryStderr(sys.stderr))
 
 
 def reader_is_gone() -> bool:

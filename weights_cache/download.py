@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.json_file import MAX_BYTES, read_json_object
 from zoo.core.records import PretrainedCfg
+from zoo.weights_cache.cache_folders import hub_cache
 from zoo.weights_cache.checksum import hash_in_name, verify
-from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_cache, hub_file, locate
+from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_file, locate
 from zoo.weights_cache.time_limit import default_timeout
 
 CONFIG_FILE = "config.json"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.records import PretrainedCfg
+from zoo.weights_cache.cache_folders import existing, hub_cache, torch_hub_checkpoints
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a Hub repository or a folder may hold, the preferred one first."""
@@ -104,6 +105,8 @@ class HubFile(NamedTuple):
 
     def cached(self) -> Path | None:
         """The snapshot file of the cached revision, None where there is none or its blob is gone."""
+        if existing(hub_cache) is None:
+            return None
         commit = self.cached_revision()
         if commit is None:
             return None
@@ -129,9 +132,8 @@ class UrlFile(NamedTuple):
 
     @property
     def public_url(self) -> str:
-        """The URL without the parts that may be secret: user, password and query."""
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        """The URL without the parts that may be secret."""
+        return public_url(self.url)
 
     @property
     def filename(self) -> str:
@@ -146,7 +148,13 @@ class UrlFile(NamedTuple):
 
     def cached(self) -> Path | None:
         """The downloaded file, None where there is none."""
-        return self.path if self.path.is_file() else None
+        return self.path if existing(torch_hub_checkpoints) and self.path.is_file() else None
+
+
+def public_url(url: str) -> str:
+    """A URL without the parts that may be secret: user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 Source = InMemory | LocalFile | PackageFile | HubFile | UrlFile
@@ -194,29 +202,6 @@ def cached_path(cfg: PretrainedCfg) -> Path | None:
             return source.path
         case InMemory():
             return None
-
-
-def hub_cache() -> Path:
-    """The cache folder of huggingface_hub, by the same variables in the same order."""
-    root = _environment("HF_HUB_CACHE") or _environment("HUGGINGFACE_HUB_CACHE")
-    if root:
-        return Path(root)
-    home = _environment("HF_HOME")
-    return Path(home) / "hub" if home else _xdg_cache() / "huggingface" / "hub"
-
-
-def torch_hub_checkpoints() -> Path:
-    """The folder into which torch.hub downloads."""
-    home = _environment("TORCH_HOME")
-    return (Path(home) if home else _xdg_cache() / "torch") / "hub" / "checkpoints"
-
-
-def _xdg_cache() -> Path:
-    return Path(_environment("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _environment(name: str) -> str:
-    return os.path.expandvars(os.path.expanduser(os.environ.get(name, "")))
 
 
 def existing_weight_file(path: Path) -> Path:
