@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from zoo.cli import output
+from zoo.cli.groups import is_given
 from zoo.core.errors import ExitCode, ZooError
 
 _STOPPED = {
@@ -44,9 +45,9 @@ def run(app: Callable[..., Any], args: Sequence[str]) -> int:
         app: the Typer application.
         args: the words after `zoo`.
     """
-    flags = args[: args.index("--")] if "--" in args else args
     # Before they are parsed: a usage error obeys them too.
-    output.configure(json="--json" in flags, quiet="--quiet" in flags, verbose="--verbose" in flags)
+    flags = args[: args.index("--")] if "--" in args else args
+    output.configure(json=is_given("json", flags), quiet=is_given("quiet", flags), verbose=is_given("verbose", flags))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

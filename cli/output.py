@@ -66,13 +66,16 @@ def lines(texts: Iterable[str]) -> None:
         _write_result("\n".join(found))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = (), cut: Container[str] = ()
+) -> None:
     """Draw a table on the terminal.
 
     Args:
         columns: the headings.
         rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
         right: headings of the columns that are aligned to the right.
+        cut: headings of the columns whose texts end in an ellipsis where the terminal is too narrow; others wrap.
     """
     from rich.measure import Measurement
     from rich.table import Table
@@ -81,7 +84,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
     drawing = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
-        drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
+        if heading in cut:
+            drawing.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
+        else:
+            drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
     for row in rows:
         # Text, not str: rich reads markup in a str.
         drawing.add_row(*(Text(printable(redacted(cell, is_result=True))) for cell in row))

@@ -145,8 +145,10 @@ def test_list_refuses_with_a_sentence_and_a_hint(zoo: Zoo, options: list[str], c
     ("words", "sentence", "hint"),
     [
         (["lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
-        ([], "Missing command.", "zoo --help"),
-        (["info"], "Missing argument 'NAME'.", "zoo info --help"),
+        (["info"], "Missing argument 'NAME...'.", "zoo info --help"),
+        (["help", "lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
+        (["-q", "cache", "lst"], "No such command 'lst'. Did you mean 'list'?", "zoo cache --help"),
+        (["list", "-qx"], "No such option: -x", "zoo list --help"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line(zoo: Zoo, words: list[str], sentence: str, hint: str):

@@ -20,6 +20,7 @@ SHARD_INDEX = "model.safetensors.index.json"
 """What a folder may hold instead, beside the files that it names."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_HASH_LENGTH = 16
 _MAX_NAME = 240
 """Bytes of one part of a path: file systems take 255, and the cache writes a few more before or after."""
 
@@ -115,9 +116,14 @@ class HubFile(NamedTuple):
 
 
 class UrlFile(NamedTuple):
-    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it."""
+    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it.
+
+    With a `sha256`, of a file whose name has none, the beginning of it becomes part of the name, as in torch.hub's own:
+    other sites have a `model.pth` too.
+    """
 
     url: str
+    sha256: str = ""
 
     @property
     def kind(self) -> str:
@@ -140,6 +146,14 @@ class UrlFile(NamedTuple):
         name = PurePosixPath(urlsplit(self.url).path).name
         if not name or name == "..":
             raise InvalidInputError(f"The URL {self.public_url} does not end in a file name.")
+        if not self.sha256:
+            return name
+        from zoo.weights_cache.checksum import hash_in_name  # which imports hashlib
+
+        stated = hash_in_name(name)  # or a date of eight digits
+        if not stated or not self.sha256.startswith(stated):
+            stem, dot, ending = name.partition(".")
+            name = f"{stem}-{self.sha256[:_HASH_LENGTH]}{dot}{ending}"
         return name
 
     @property

@@ -18,6 +18,8 @@ from zoo.cli.options import (
     Weights,
     complete_model_name,
     limit_network,
+    local_file,
+    local_source,
     parse_size,
     read_class_indices,
 )
@@ -38,7 +40,7 @@ def adapt_weights(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Model name, name.tag, hf-hub:owner/repo, or the path of a weight file or folder.",
+            help="Model name, timm/name.tag, hf-hub:owner/repo, or the path or URL of weights.",
             autocompletion=complete_model_name,
         ),
     ],
@@ -141,7 +143,8 @@ def adapt_weights(
         fail_on_nonfinite=fail_on_nonfinite,
         plot=plot,
     )
-    report = adapt(source, request, written, weights=weights, use_ema=ema, max_header=max_header)
+    weights = weights and local_file(weights)
+    report = adapt(local_source(source), request, written, weights=weights, use_ema=ema, max_header=max_header)
     for text in report.notes:
         output.note(text)
     if json:

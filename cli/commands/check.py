@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import InChans, Json, NumClasses, Quiet, Verbose, complete_model_name
+from zoo.cli.options import (
+    NAME_HELP,
+    InChans,
+    Json,
+    NumClasses,
+    Quiet,
+    Verbose,
+    complete_model_name,
+    local_file,
+    refuse_file_names,
+)
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ BATCH_COUNTER = ".num_batches_tracked"
 def check(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="Model name, with or without a tag.", autocompletion=complete_model_name),
+        typer.Argument(metavar="MODEL", help=NAME_HELP, autocompletion=complete_model_name),
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
     in_chans: InChans = None,
@@ -51,6 +61,7 @@ def check(
       zoo check resnet50 finetuned.pth --num-classes 10 --allow-missing 'norm.*' --json
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    refuse_file_names([model])
     from zoo.core.check_weights import CheckRequest, check_weights
 
     request = CheckRequest(
@@ -61,7 +72,7 @@ def check(
         allow_missing=tuple(allow_missing or ()),
         allow_unexpected=tuple(allow_unexpected or ()),
     )
-    report = check_weights(file, request)
+    report = check_weights(local_file(file), request)
     if json:
         output.document(_as_json(report))
     else:

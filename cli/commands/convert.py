@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
+from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name, local_source
 
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
@@ -70,6 +70,9 @@ def convert(
       zoo convert dino.pth --strip-prefix teacher. -o teacher.safetensors
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    from zoo.core.atomic_output import refuse_pipe
+
+    refuse_pipe(target)
     from zoo.core.convert import ConvertRequest
     from zoo.core.convert import convert as run
 
@@ -84,7 +87,7 @@ def convert(
         force=force,
         dry_run=dry_run,
     )
-    report = run(source, request)
+    report = run(local_source(source), request)
     for text in report.notes:
         output.note(text)
     if json:

@@ -20,6 +20,7 @@ from zoo.cli.options import (
     Verbose,
     Weights,
     limit_network,
+    local_file,
     parse_indices,
     pretrained_cfg,
 )
@@ -65,6 +66,7 @@ def create(
     if not 0 <= seed < 1 << 64:
         raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)
+    weights = weights and local_file(weights)
     if target is not None:
         from zoo.core.atomic_output import check_target
 
@@ -77,7 +79,7 @@ def create(
     from zoo.core.build import create_model
 
     model = create_model(
-        cfg.name,
+        name,
         pretrained=pretrained,
         checkpoint_path=weights,
         in_chans=in_chans,

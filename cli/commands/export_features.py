@@ -57,10 +57,12 @@ from zoo.cli.options import (
     Verbose,
     Weights,
     limit_network,
+    local_file,
     parse_indices,
     pretrained_cfg,
 )
 from zoo.core import registry
+from zoo.core.atomic_output import refuse_pipe
 from zoo.core.errors import InvalidInputError, PartialError, UsageError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
@@ -136,6 +138,8 @@ def export_features(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    refuse_pipe(out)
+    weights = weights and local_file(weights)
     levels = parse_indices(out_indices)
     part = part_from_environment(os.environ) if shard == "auto" else parse_part(shard)
     for option, value, choices in (
