@@ -26,6 +26,7 @@ SCHEMA_VERSION = 1
 
 SECONDS_BETWEEN_LINES = 30.0
 MOST_NAMES = 5
+_GAP = 2  # columns between those of a table
 
 
 class Settings(NamedTuple):
@@ -66,16 +67,14 @@ def lines(texts: Iterable[str]) -> None:
         _write_result("\n".join(found))
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = (), cut: Container[str] = ()
-) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = (), cut: str = "") -> None:
     """Draw a table on the terminal.
 
     Args:
         columns: the headings.
         rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
         right: headings of the columns that are aligned to the right.
-        cut: headings of the columns whose texts end in an ellipsis where the terminal is too narrow; others wrap.
+        cut: heading of a column whose texts end in an ellipsis where the terminal is too narrow; others wrap.
     """
     from rich.measure import Measurement
     from rich.table import Table
@@ -84,18 +83,28 @@ def table(
     drawing = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
-        if heading in cut:
-            drawing.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
-        else:
-            drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
-    for row in rows:
-        # Text, not str: rich reads markup in a str.
-        drawing.add_row(*(Text(printable(redacted(cell, is_result=True))) for cell in row))
+        drawing.add_column(heading, justify=justify, no_wrap=heading in (columns[0], cut))
     console = _console()
+    texts = [[printable(redacted(cell, is_result=True)) for cell in row] for row in rows]
+    if cut in columns:
+        texts = _shortened(texts, columns, columns.index(cut), console.width)
+    for row in texts:
+        # Text, not str: rich reads markup in a str.
+        drawing.add_row(*map(Text, row))
     # A terminal too narrow for the first column wraps the lines itself; rich would leave the text out.
     needed = Measurement.get(console, console.options.update(width=1 << 16), drawing).minimum
     console.width = max(console.width, needed)
     console.print(drawing)
+
+
+def _shortened(rows: list[list[str]], columns: Sequence[str], cut: int, width: int) -> list[list[str]]:
+    """The rows with the texts of one column as long as the width of the terminal leaves room for."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    room = max(width - sum(widths) + widths[cut] - _GAP * (len(columns) - 1), len(columns[cut]))
+    return [
+        [f"{cell[: room - 1]}…" if i == cut and len(cell) > room else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
 
 
 def _console(*, stderr: bool = False) -> Console:

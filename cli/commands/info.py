@@ -133,4 +133,4 @@ def _draw(document: dict[str, Any]) -> None:
         output.lines([""])
         columns = ("tag", "license", "cached", "source")
         tags = [[_as_text(tag[column]) for column in columns] for tag in document["tags"]]
-        output.table(columns, tags, cut=("source",))
+        output.table(columns, tags, cut="source")
