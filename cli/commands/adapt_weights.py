@@ -104,9 +104,9 @@ def adapt_weights(
     \b
     Examples:
       zoo adapt-weights resnet34 --in-chans 25 -o r34_25ch.safetensors
-      zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
-      zoo adapt-weights resnet50 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
-      zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder
+      zoo adapt-weights resnet34 --weights r34.pth --in-chans 1 -o g.safetensors
+      zoo adapt-weights resnet50 --bands B2,B3,B4,B8 --verify -o s2.safetensors
+      zoo adapt-weights net.pth --in-chans 9 --method balanced --format timm -o d
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)

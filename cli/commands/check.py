@@ -58,7 +58,7 @@ def check(
     \b
     Examples:
       zoo check resnet34 r34_25ch.safetensors
-      zoo check resnet50 finetuned.pth --num-classes 10 --allow-missing 'norm.*' --json
+      zoo check resnet50 tuned.pth --num-classes 10 --allow-missing 'norm.*'
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     refuse_file_names([model])

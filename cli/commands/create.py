@@ -55,7 +55,7 @@ def create(
     \b
     Examples:
       zoo create resnet34 --num-classes 10 -o r34.safetensors
-      zoo create resnet34 --weights r34_25ch.safetensors --features-only --out-indices 2,3,4
+      zoo create resnet34 --weights r34.safetensors --features-only
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)

@@ -131,9 +131,9 @@ def export_features(
     \b
     Examples:
       zoo export-features resnet34 photos/ --out-indices 2,3,4 -o features/
-      zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
-      zoo export-features resnet34 scenes/*.tif --weights s2.safetensors --bands 4,3,2,8 --scale 10000 --tile 224 -o f/
-      find photos -name '*.jpg' -print0 | zoo export-features resnet34 - --pool avg --format parquet -o features/
+      zoo export-features resnet34 a.jpg --weights grey.safetensors -o features/
+      zoo export-features resnet34 scene.tif --bands 4,3,2 --scale 10000 -o f/
+      ls photos/*.jpg | zoo export-features resnet34 - --pool avg -o features/
       zoo export-features resnet34 photos/ --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)

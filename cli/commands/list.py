@@ -36,7 +36,7 @@ def list_models(
     family: Annotated[
         str, typer.Option(metavar="FAMILY", help="Only models of this family.", autocompletion=complete_family)
     ] = "",
-    sort: Annotated[Sort, typer.Option(help="Order by name, parameters or multiply-accumulates.")] = "name",
+    sort: Annotated[Sort, typer.Option(help="Order by name, parameters, or MACs.")] = "name",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
