@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, ZooError
+from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError, ZooError
 from zoo.weights_cache.cache_folders import existing, home_directory, hub_cache
 from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
 from zoo.weights_cache.hub_layout import held_lock, is_blob_name, is_sha256, quarantine
@@ -262,7 +262,16 @@ def _no_hub(answer: str) -> InvalidInputError:
 
 
 def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
+    """The address of the Hub. Raises UsageError, which quotes nothing of it: it may hold a password."""
+    endpoint = (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
+    with suppress(ValueError):
+        parts = urlsplit(endpoint)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
+            return endpoint
+    raise UsageError(
+        "HF_ENDPOINT is no address of a Hub, as https://huggingface.co is one.",
+        hint="Write special characters of a user name or password as %XX.",
+    )
 
 
 def _server(url: str) -> tuple[str | None, int | None]:
@@ -334,6 +343,7 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
 @contextmanager
 def _library(progress: bool) -> Iterator[None]:
     """Let huggingface_hub draw on stderr only where a bar is wanted, and take no name that it would join to a path."""
+    _endpoint()  # before the library reads it, and quotes what it cannot read
     if "huggingface_hub" not in sys.modules:
         # Its other client is native code, which no signal and so no time limit interrupts.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
