@@ -293,8 +293,12 @@ def count(number: int) -> str:
 
 
 def tensor_names(names: Sequence[str]) -> str:
-    """A few names in full, of many how many there are and the first; `--json` has them all."""
-    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} tensors, the first {names[0]}"
+    """A few names in full, of many how many there are and the first; `--verbose` and `--json` have them all."""
+    return (
+        ", ".join(names)
+        if len(names) <= MOST_NAMES or settings.verbose
+        else f"{len(names)} tensors, the first {names[0]}"
+    )
 
 
 def prepare_streams() -> None:
