@@ -127,7 +127,8 @@ def zoo(
 ) -> None:
     """Inspect image models, adapt their weights to any number of channels, export their features.
 
-    `zoo help COMMAND` shows the options of a command. The flags of all commands may stand before it, too.
+    `zoo help COMMAND` shows the options of a command; `zoo` alone shows this page and ends with 0. What all commands
+    have, --json, -q and -v, may stand before them.
 
     \b
     Example:
