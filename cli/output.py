@@ -139,6 +139,7 @@ def detail(text: str) -> None:
 
 def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "", traceback: str = "") -> None:
     """Report why the run failed: a sentence and a hint, or one line of JSON under `--json`."""
+    message, hint, path, traceback = map(redacted, (message, hint, path, traceback))
     if settings.json:
         error = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
         document = {"schema_version": SCHEMA_VERSION, "error": error | ({"traceback": traceback} if traceback else {})}
@@ -152,6 +153,7 @@ def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "
 
 
 def _write_message(kind: str, text: str) -> None:
+    text = redacted(text)
     # Under --json every line of stderr is a document, so that a program can read them all.
     _write_stderr(json.dumps({kind: text}) if settings.json else f"zoo: {kind}: {printable(text)}")
 
@@ -162,7 +164,7 @@ def _write_stderr(text: str) -> None:
         return
     stream = getattr(sys.stderr, "stream", sys.stderr)  # below what libraries write to
     with suppress(OSError):
-        stream.write(redacted(text) + "\n")
+        stream.write(text + "\n")
         stream.flush()
 
 

@@ -14,10 +14,11 @@ from functools import lru_cache
 HIDDEN = "***"
 
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})"  # one slash is left where a URL was taken for a path
-_USER = re.compile(_SCHEME + r"[^\s/?#\"'<>\\]*@")
-_QUERY = re.compile(_SCHEME + r"([^\s?#\"'<>]*)\?[^\s#\"'<>]+")
-_FRAGMENT = re.compile(_SCHEME + r"([^\s#\"'<>]*)#(?!sha256=)[^\s\"'<>]*=[^\s\"'<>]*")
-_TOKEN = re.compile(r"\bBearer [^\s\"'<>]+|\bhf_[A-Za-z0-9]{16,}")
+_END = r"\s\"'<>\\"  # of a URL in a sentence, or in a string of JSON
+_USER = re.compile(_SCHEME + rf"[^{_END}/?#]*@")
+_QUERY = re.compile(_SCHEME + rf"([^{_END}?#]*)\?[^{_END}#]+")
+_FRAGMENT = re.compile(_SCHEME + rf"([^{_END}#]*)#(?!sha256=)[^{_END}]*=[^{_END}]*")
+_TOKEN = re.compile(rf"\bBearer [^{_END}]+|\bhf_[A-Za-z0-9]{{16,}}")
 
 _TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _URL_VARIABLES = ("HF_ENDPOINT",)

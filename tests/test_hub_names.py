@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_a_repository_without_a_name_here(machine: MachineHere, hub: FakeHub, re
     assert document(machine, "bundle", name, "-o", "weights.tar", "--locked", "zoo.lock")["names"] == [name]
     assert document(machine, "cache", "path", name)["path"] == fetched["path"]
     assert document(machine, "cache", "remove", name)["freed"] > 0
+
+
+@pytest.mark.parametrize("name", [f"timm/{MODEL}", "hf-hub:owner/net", f"hf-hub:owner/net@{COMMIT}"])
+def test_features_are_those_of_the_weights_that_were_named(machine: MachineHere, hub: FakeHub, name: str):
+    shutil.copy(Path(__file__).parent / "data" / "coffee.png", "photo.png")
+    document(machine, "export-features", name, "photo.png", "-o", "out")
+    weights = json.loads(Path("out/config.json").read_text())["model"]["weights"]
+    source = f"hf-hub:{REPO}" if name.startswith("timm/") else name
+    assert weights == {"source": source, "sha256": DIGEST}
 
 
 def test_a_bundle_answers_for_the_revision_that_it_was_made_of(machine: MachineHere, hub: FakeHub, tmp_path: Path):

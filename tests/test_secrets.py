@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cli import output
 from zoo.cli.redaction import redacted
 from zoo.core.errors import InvalidInputError
 from zoo.weights_cache.lock import parse_lock
@@ -260,6 +261,12 @@ def test_what_a_text_keeps(text: str, expected: str):
     assert redacted(text) == expected
 
 
+def test_json_stays_json():
+    said = 'a "https://bob:pw@host/x?a=1" b "https://host/?b\\" c\nhttps://host/x?c\n"Bearer abc" https://host/#d=e'
+    shown = json.loads(redacted(json.dumps({"text": said})))["text"]
+    assert shown == 'a "https://host/x?***" b "https://host/?***\\" c\nhttps://host/x?***\n"***" https://host/#***'
+
+
 def set_secrets(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Callable[..., str]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -273,6 +280,15 @@ def set_secrets(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Callable[.
 def test_secrets_of_the_environment_are_found_in_any_form(monkeypatch: pytest.MonkeyPatch, written: str):
     known = set_secrets(monkeypatch, HTTPS_PROXY="bob:p%40ss+w0rd@proxy:3128", HF_TOKEN=" tok-en\n")
     assert known(f"Invalid port: {written!r}") == "Invalid port: '***'"
+
+
+def test_a_password_that_is_a_key_of_the_error_leaves_json(monkeypatch: pytest.MonkeyPatch, capsys):
+    set_secrets(monkeypatch, HF_TOKEN="message", HTTPS_PROXY="http://bob:error@proxy")
+    output.configure(json=True)
+    output.failure(code=4, name="invalid_input", message="It says: message")
+    output.note("an error")
+    error, note = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (error["error"]["message"], note) == ("It says: ***", {"note": "an ***"})
 
 
 def test_a_password_that_is_a_word_hides_no_folder_of_a_result(monkeypatch: pytest.MonkeyPatch):

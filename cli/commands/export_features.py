@@ -166,10 +166,12 @@ def export_features(
 
     from zoo.core.export.request import ExportRequest, Inputs, Transform
     from zoo.core.export_features import Computing
+    from zoo.core.hub_names import plain_name
+    from zoo.core.named_model import names_a_place
     from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
 
     request = ExportRequest(
-        model=cfg.name,
+        model=name if names_a_place(plain_name(name)) else cfg.name,
         inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
         in_chans=in_chans,
