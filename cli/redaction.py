@@ -16,13 +16,15 @@ HIDDEN = "***"
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})"  # one slash is left where a URL was taken for a path
 _END = r"\s\"'<>\\"  # of a URL in a sentence, or in a string of JSON
 _USER = re.compile(_SCHEME + rf"[^{_END}/?#]*@")
+# A password with a slash in it: what should be the port is none.
+_SPLIT_USER = re.compile(_SCHEME + rf"[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@")
 _QUERY = re.compile(_SCHEME + rf"([^{_END}?#]*)\?[^{_END}#]+")
 _FRAGMENT = re.compile(_SCHEME + rf"([^{_END}#]*)#(?!sha256=)[^{_END}]*=[^{_END}]*")
 _TOKEN = re.compile(rf"\bBearer [^{_END}]+|\bhf_[A-Za-z0-9]{{16,}}")
 
 _TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _URL_VARIABLES = ("HF_ENDPOINT",)
-_SHORTEST = 4
+_SHORTEST = 3
 _LONGEST_WORD = 11
 
 
@@ -34,7 +36,7 @@ def redacted(text: str, *, is_result: bool = False) -> str:
         is_result: a program reads it: a password that is an ordinary short word hides no folder of that name.
     """
     if ":/" in text:
-        text = _USER.sub(r"\1", text)
+        text = _USER.sub(r"\1", _SPLIT_USER.sub(r"\1", text))
         text = _QUERY.sub(rf"\1\2?{HIDDEN}", text)
         text = _FRAGMENT.sub(rf"\1\2#{HIDDEN}", text)
     if "Bearer " in text or "hf_" in text:
@@ -75,6 +77,8 @@ def _secrets_of_url(url: str) -> set[str]:
         name, colon, password = user.partition(":")
         found = {password if colon else name}
         found |= {unquote(secret) for secret in found}
+        # Who reads it as a URL quotes the part before an unescaped slash.
+        found |= {part for secret in found for part in re.split(r"[/?#@]", secret)}
         for pair in (user, unquote(user)) if colon else ():
             found |= {pair, b64encode(pair.encode()).decode()}
     with suppress(ValueError):  # no URL

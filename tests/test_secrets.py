@@ -170,6 +170,21 @@ def test_a_proxy_that_is_not_there(machine: Machine):
     assert_secret(machine, *runs)
 
 
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_that_cannot_be_read_is_not_quoted(machine: Machine, variable: str):
+    surroundings = {variable: "http://bob:s3cret-p/x@127.0.0.1:9", "HF_ENDPOINT": "https://hub.invalid", "NO_PROXY": ""}
+    for words in (("fetch", MODEL), ("inspect", f"https://host.invalid/net.pth#sha256={DIGEST}")):
+        run = machine.zoo(*words, "--verbose", env=surroundings)
+        assert run.code != 0
+        assert "s3cret-p" not in run.stderr
+
+
+def test_a_url_that_cannot_be_read_is_not_quoted(machine: Machine):
+    run = machine.zoo("inspect", f"https://bob:s3cret-p/x@host.invalid/net.pth#sha256={DIGEST}", "--verbose")
+    assert (run.code, "%XX" in run.stderr) == (4, True)
+    assert "s3cret-p" not in run.stderr
+
+
 def test_what_succeeds_writes_no_secret(machine: Machine, hub: FakeHub):
     config = json.dumps({"architecture": "test_resnet", "num_classes": 1000}).encode()
     git_hash = hashlib.sha1(b"blob %d\0" % len(config) + config, usedforsecurity=False).hexdigest()
@@ -246,6 +261,8 @@ def test_a_lock_with_a_secret_in_it_is_refused():
         ("GET https://bob:pw@host/x", "GET https://host/x"),
         ("'https://t0ken@host/x'", "'https://host/x'"),
         ("https:/bob:pw@host/x.pth", "https:/host/x.pth"),
+        ("https://bob:p/w@host/x, https://bob:p?w@host", "https://host/x, https://host"),
+        ("https://host:80/o/r@v1 http://[::1]:80/r@v1", "https://host:80/o/r@v1 http://[::1]:80/r@v1"),
         ("https://host/x?a=1&b=2, then", "https://host/x?*** then"),
         ('{"url": "https://host/x?a=1"}', '{"url": "https://host/x?***"}'),
         ("https://host/x#token=abc", "https://host/x#***"),

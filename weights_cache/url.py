@@ -179,6 +179,13 @@ def _failure(source: UrlFile, error: Exception) -> ZooError:
 def require_safe(url: str, *, redirected_from: str = "") -> None:
     """https only, as what is fetched becomes a model; http on this machine itself."""
     parts = urlsplit(url)
+    try:
+        parts.port  # noqa: B018
+    except ValueError:  # whose text quotes a password that has a slash in it
+        raise InvalidInputError(
+            "A URL of weights has a port that is no number.",
+            hint="Write special characters of a user name or password as %XX.",
+        ) from None
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
     if parts.scheme == "https" or (local and not redirected_from.startswith("https:")):
         return
