@@ -16,7 +16,7 @@ from zoo.core.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+_URL = re.compile(r"(?!local-dir:|hf-hub:)([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 
 def complete_model_name(incomplete: str) -> list[str]:
@@ -58,7 +58,7 @@ OutIndices = Annotated[
 Weights = Annotated[
     Path | None,
     # Not readable: Typer's own check ends in exit code 2 and cuts the path.
-    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file instead of the published one."),
+    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."),
 ]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
@@ -141,10 +141,11 @@ def _quoted(word: str) -> str:
 
 
 def _is_model(name: str) -> bool:
+    from zoo.core.hub_names import plain_name
     from zoo.core.known_architectures import find_cfg
 
     try:
-        find_cfg(name)
+        find_cfg(plain_name(name))
     except NotFoundError:
         return False
     return True
@@ -161,7 +162,7 @@ def local_source(source: str) -> str:
 
     Raises UsageError where nothing says what the URL should give; else as `fetch_url`.
     """
-    if not _URL.match(source):
+    if not _URL.match(source) or os.path.exists(source):
         return source
     from zoo.weights_cache.url import fetch_url
 

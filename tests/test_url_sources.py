@@ -87,6 +87,20 @@ def test_a_url_that_gives_something_else_is_refused(machine: MachineHere, hub: F
     assert outputs() == {}
 
 
+def test_other_words_with_a_colon_are_no_urls(machine: MachineHere, tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(BODY)
+    (folder / "config.json").write_text('{"architecture": "test_resnet", "num_classes": 1000}')
+    for source in (f"local-dir:{folder}", f"local-dir:/{folder}"):
+        run = machine.zoo("adapt-weights", source, "--in-chans", 5, "--force", "-o", "out.safetensors")
+        assert run.code == 0, run.stderr
+    Path("data:").mkdir()
+    Path("data:/net.safetensors").write_bytes(BODY)
+    assert machine.zoo("identify", "data:/net.safetensors").code == 0
+    assert "leads out" in machine.zoo("inspect", "hf-hub:/etc/passwd").stderr
+
+
 @pytest.mark.parametrize("url", ["http://example.org/net.pth", "s3://bucket/net.pth", "file:///tmp/net.pth"])
 def test_other_schemes_are_named(machine: MachineHere, url: str):
     run = machine.zoo("identify", url)
