@@ -58,7 +58,9 @@ OutIndices = Annotated[
 Weights = Annotated[
     Path | None,
     # Not readable: Typer's own check ends in exit code 2 and cuts the path.
-    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."),
+    typer.Option(
+        "--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."
+    ),
 ]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
