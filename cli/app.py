@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from zoo.cli import output
+from zoo.cli.groups import CommandGroup
+from zoo.cli.options import Json, Quiet, Verbose
 
 EXIT_CODES = """\b
 Exit codes:
@@ -80,7 +82,7 @@ class LoadedOnDemand(Mapping[str, TyperCommand | TyperGroup]):
         return len(COMMANDS)
 
 
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """The group of all commands."""
 
     def __init__(self, **settings: Any) -> None:
@@ -116,10 +118,17 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def zoo(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    _json: Json = False,
+    _quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     """Inspect image models, adapt their weights to any number of channels, export their features.
+
+    `zoo help COMMAND` shows the options of a command; `zoo` alone shows this page and ends with 0. What all commands
+    have, --json, -q and -v, may stand before them.
 
     \b
     Example:

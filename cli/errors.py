@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from zoo.cli import output
+from zoo.cli.groups import is_given
 from zoo.core.errors import ExitCode, ZooError
 
 _STOPPED = {
@@ -24,6 +25,8 @@ _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO
 
 # torch has no class of its own for it on a CPU, and neither has the loader of shared libraries.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment from shared object")
+
+_NO_HOME = "Could not determine home directory"  # pathlib's words
 
 
 class Failure(NamedTuple):
@@ -42,9 +45,9 @@ def run(app: Callable[..., Any], args: Sequence[str]) -> int:
         app: the Typer application.
         args: the words after `zoo`.
     """
-    flags = args[: args.index("--")] if "--" in args else args
     # Before they are parsed: a usage error obeys them too.
-    output.configure(json="--json" in flags, quiet="--quiet" in flags, verbose="--verbose" in flags)
+    flags = args[: args.index("--")] if "--" in args else args
+    output.configure(json=is_given("json", flags), quiet=is_given("quiet", flags), verbose=is_given("verbose", flags))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -96,6 +99,10 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
         return Failure(
             ExitCode.UNEXPECTED, "There is not enough memory for this.", "Close other programs, or do less at once."
+        )
+    if isinstance(error, RuntimeError) and _NO_HOME in str(error):
+        return Failure(
+            ExitCode.NOT_FOUND, "There is no home directory that ~ stands for.", "Set HOME, or write the path in full."
         )
     return Failure(
         ExitCode.UNEXPECTED,

@@ -14,7 +14,7 @@ Images = Annotated[
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or NUL-separated; - is stdin."),
+    typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or split by NUL; - is stdin."),
 ]
 BandChoice = Annotated[
     str,

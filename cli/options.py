@@ -4,15 +4,19 @@ Here and in the commands annotations are not postponed: Typer reads them, and ev
 """
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.core.errors import UsageError
+from zoo.core.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
+
+_URL = re.compile(r"(?!local-dir:|hf-hub:)([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 
 def complete_model_name(incomplete: str) -> list[str]:
@@ -29,12 +33,11 @@ def complete_family(incomplete: str) -> list[str]:
     return [family for family in list_modules() if family.startswith(incomplete)]
 
 
-ModelName = Annotated[
-    str, typer.Argument(metavar="NAME", help="Model name, with or without a tag.", autocompletion=complete_model_name)
-]
+NAME_HELP = "Model name, name.tag, timm/name.tag, or hf-hub:owner/repo."
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=complete_model_name)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no notes and no progress.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Tell more, and show where an error happened.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes and no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error happened.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file with other content.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Make no request; the same as HF_HUB_OFFLINE=1.")]
 Timeout = Annotated[
@@ -63,7 +66,9 @@ OutIndices = Annotated[
 Weights = Annotated[
     Path | None,
     # Not readable: Typer's own check ends in exit code 2 and cuts the path.
-    typer.Option("--weights", metavar="FILE", readable=False, help="A weight file instead of the published one."),
+    typer.Option(
+        "--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."
+    ),
 ]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
@@ -118,8 +123,6 @@ def read_class_indices(path: Path) -> tuple[int, ...]:
 
     Raises NotFoundError, or UsageError for a line that does not begin with a number, or none at all.
     """
-    from zoo.core.errors import NotFoundError
-
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -136,10 +139,69 @@ def read_class_indices(path: Path) -> tuple[int, ...]:
     return tuple(found)
 
 
+def refuse_file_names(names: Sequence[str]) -> None:
+    """Raises NotFoundError for a name that is no model's but a file's: the shell may have made it of a pattern."""
+    for name in names:
+        if os.path.isfile(name) and not _is_model(name):
+            raise NotFoundError(
+                f"No model is called {name!r}, which is a file here.",
+                hint=f"`zoo inspect {_quoted(name)}` shows it. A pattern goes to `zoo list`: {quoted_pattern(name)}.",
+            )
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
+
+
+def _is_model(name: str) -> bool:
+    from zoo.core.hub_names import plain_name
+    from zoo.core.known_architectures import find_cfg
+
+    try:
+        find_cfg(plain_name(name))
+    except NotFoundError:
+        return False
+    return True
+
+
+def quoted_pattern(file_name: str, option: str = "--filter") -> str:
+    """The option with a pattern that the shell leaves alone, where an unquoted one became this file's name."""
+    letters = re.match("[A-Za-z]*", file_name)
+    return f"{option} '{letters[0] if letters else ''}*', in quotes"
+
+
+def local_source(source: str) -> str:
+    """What a command takes for weights, with a URL replaced by the file that it names, fetched and checked.
+
+    Raises UsageError where nothing says what the URL should give; else as `fetch_url`.
+    """
+    if not _URL.match(source) or os.path.exists(source):
+        return source
+    from zoo.weights_cache.url import fetch_url
+
+    # A path has only one of the slashes left.
+    return str(fetch_url(_URL.sub(r"\1://", source)))
+
+
+def local_file(path: Path) -> Path:
+    """As `local_source`, of an argument that was taken for a path."""
+    return Path(local_source(str(path)))
+
+
 def pretrained_cfg(name: str) -> "PretrainedCfg":
-    """The default config of `name` or `name.tag`. Raises NotFoundError."""
+    """The default config of a model by any of its names. Raises NotFoundError."""
     from zoo.core.registry import get_pretrained_cfg
 
+    refuse_file_names([name])
+    if ":" in name or "/" in name:
+        from zoo.core.hub_names import plain_name
+        from zoo.core.named_model import named_cfg, names_a_place
+
+        name = plain_name(name)
+        if names_a_place(name):
+            return named_cfg(name)
     cfg = get_pretrained_cfg(name, allow_unregistered=False)
     assert cfg is not None  # only a user's model has none, and a command line has no such models
     return cfg

@@ -1,7 +1,8 @@
 """The only module that prints: results on stdout, everything else on stderr.
 
 What came from a file or a server is printed with its control characters escaped, so that a tensor name can neither
-move the cursor nor forge a line. `rich` is imported only to draw on a terminal.
+move the cursor nor forge a line. Passwords and tokens are left out of all of it. `rich` is imported only to draw on a
+terminal.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, cast
 
+from zoo.cli.redaction import redacted
 from zoo.core.errors import CannotWriteError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ SCHEMA_VERSION = 1
 
 SECONDS_BETWEEN_LINES = 30.0
 MOST_NAMES = 5
+_GAP = 2  # columns between those of a table
 
 
 class Settings(NamedTuple):
@@ -64,13 +67,14 @@ def lines(texts: Iterable[str]) -> None:
         _write_result("\n".join(found))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = ()) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[str] = (), cut: str = "") -> None:
     """Draw a table on the terminal.
 
     Args:
         columns: the headings.
         rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
         right: headings of the columns that are aligned to the right.
+        cut: heading of a column whose texts end in an ellipsis where the terminal is too narrow; others wrap.
     """
     from rich.measure import Measurement
     from rich.table import Table
@@ -79,15 +83,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
     drawing = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
-        drawing.add_column(heading, justify=justify, no_wrap=heading == columns[0])
-    for row in rows:
-        # Text, not str: rich reads markup in a str.
-        drawing.add_row(*(Text(printable(cell)) for cell in row))
+        drawing.add_column(heading, justify=justify, no_wrap=heading in (columns[0], cut))
     console = _console()
+    texts = [[printable(redacted(cell, is_result=True)) for cell in row] for row in rows]
+    if cut in columns:
+        texts = _shortened(texts, columns, columns.index(cut), console.width)
+    for row in texts:
+        # Text, not str: rich reads markup in a str.
+        drawing.add_row(*map(Text, row))
     # A terminal too narrow for the first column wraps the lines itself; rich would leave the text out.
     needed = Measurement.get(console, console.options.update(width=1 << 16), drawing).minimum
     console.width = max(console.width, needed)
     console.print(drawing)
+
+
+def _shortened(rows: list[list[str]], columns: Sequence[str], cut: int, width: int) -> list[list[str]]:
+    """The rows with the texts of one column as long as the width of the terminal leaves room for."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    room = max(width - sum(widths) + widths[cut] - _GAP * (len(columns) - 1), len(columns[cut]))
+    return [
+        [f"{cell[: room - 1]}…" if i == cut and len(cell) > room else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -100,7 +117,7 @@ def _console(*, stderr: bool = False) -> Console:
 def _write_result(text: str) -> None:
     if sys.stdout is None:
         raise CannotWriteError("Standard output is closed.", hint="Redirect it to a file, or to /dev/null.")
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(redacted(text, is_result=True) + "\n")
     # Now, while a full disk can still be reported.
     sys.stdout.flush()
 
@@ -122,6 +139,7 @@ def detail(text: str) -> None:
 
 def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "", traceback: str = "") -> None:
     """Report why the run failed: a sentence and a hint, or one line of JSON under `--json`."""
+    message, hint, path, traceback = map(redacted, (message, hint, path, traceback))
     if settings.json:
         error = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
         document = {"schema_version": SCHEMA_VERSION, "error": error | ({"traceback": traceback} if traceback else {})}
@@ -135,6 +153,7 @@ def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "
 
 
 def _write_message(kind: str, text: str) -> None:
+    text = redacted(text)
     # Under --json every line of stderr is a document, so that a program can read them all.
     _write_stderr(json.dumps({kind: text}) if settings.json else f"zoo: {kind}: {printable(text)}")
 
@@ -143,9 +162,47 @@ def _write_stderr(text: str) -> None:
     # Where nobody can be told, the exit code still speaks.
     if sys.stderr is None:
         return
+    stream = getattr(sys.stderr, "stream", sys.stderr)  # below what libraries write to
     with suppress(OSError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        stream.write(text + "\n")
+        stream.flush()
+
+
+class LibraryStderr:
+    """sys.stderr for all code but this module's: without secrets, and under `--json` a note a line.
+
+    Libraries write there through `logging`, `warnings` and tracebacks of threads. Anything else is asked of the
+    `stream` that it stands before.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self._line = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text, or note the lines that it ends."""
+        if settings.json:
+            *lines, self._line = (self._line + text).replace("\r", "\n").split("\n")
+            for line in filter(str.strip, lines):
+                note(line)
+        else:
+            self.stream.write(redacted(text))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        """Write the texts one after another."""
+        for text in texts:
+            self.write(text)
+
+    def flush(self) -> None:
+        """Write what has not ended in a line yet, too."""
+        if self._line:
+            self.write("\n")
+        with suppress(OSError):
+            self.stream.flush()
 
 
 @contextmanager
@@ -184,7 +241,7 @@ def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], Non
     columns += [rich.MofNCompleteColumn(), Rate(), rich.TimeRemainingColumn()]
     # rich would send what is printed on stdout meanwhile to stderr.
     with rich.Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task(printable(label), total=total)
+        task = bar.add_task(printable(redacted(label)), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -238,8 +295,12 @@ def count(number: int) -> str:
 
 
 def tensor_names(names: Sequence[str]) -> str:
-    """A few names in full, of many how many there are and the first; `--json` has them all."""
-    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} tensors, the first {names[0]}"
+    """A few names in full, of many how many there are and the first; `--verbose` and `--json` have them all."""
+    return (
+        ", ".join(names)
+        if len(names) <= MOST_NAMES or settings.verbose
+        else f"{len(names)} tensors, the first {names[0]}"
+    )
 
 
 def prepare_streams() -> None:
@@ -253,6 +314,8 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is not None:
+        sys.stderr = cast(TextIO, LibraryStderr(sys.stderr))
 
 
 def reader_is_gone() -> bool:

@@ -14,14 +14,16 @@ from zoo.core.adapt_file import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt_plan import AdaptRequest
 from zoo.core.atomic_output import check_target
 from zoo.core.errors import NotFoundError, UnknownModelError
+from zoo.core.hub_names import PUBLISHER, hub_id_of
 from zoo.core.known_architectures import family_of, find_cfg
+from zoo.core.named_model import named_cfg
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
 from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensors
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch
-from zoo.weights_cache.open_weights import FOLDER_PREFIX, HUB_PREFIXES
+from zoo.weights_cache.open_weights import FOLDER_PREFIX
 
 CONFIG_NAME = "config.json"
 
@@ -41,8 +43,8 @@ def adapt_weights(
     another key layout needs torch. Nothing in a checkpoint is executed.
 
     Args:
-        source: a model's name, `name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of a weight file, of
-            an index of shards, or of a folder that holds one (and a config.json).
+        source: a model's name, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of
+            a weight file, of an index of shards, or of a folder that holds one (and a config.json).
         request: what to change.
         output: where to, and what must hold.
         weights: a file or folder in place of those that the name stands for.
@@ -61,7 +63,7 @@ def adapt_weights(
         from zoo.core.resize_families import require_size_dependent
 
         require_size_dependent(family_of(cfg.architecture) or "", cfg.architecture)
-    is_read = bool(cfg.file) or os.fspath(source).startswith(HUB_PREFIXES)
+    is_read = bool(cfg.file) or bool(hub_id_of(os.fspath(source)))
     states_size = is_read and bool(cfg.architecture) and weights is None
     with open_fetched(fetch(cfg), cfg, use_ema, max_header) as opened:
         return adapt_source(opened._replace(states_size=states_size), request, output)
@@ -72,13 +74,8 @@ def source_cfg(source: str) -> PretrainedCfg:
 
     Raises NotFoundError: no such model, folder or file. InvalidInputError: a config.json that is no model's.
     """
-    if source.startswith(HUB_PREFIXES):
-        from zoo.core.published_config import read_timm_config
-        from zoo.weights_cache.download import fetch_config
-
-        hub_id = source.partition(":")[2]
-        cfg = read_timm_config(fetch_config(hub_id), origin=f"{CONFIG_NAME} of {hub_id}")
-        return replace(cfg, hf_hub_id=hub_id, hf_hub_filename="", url="", file="", package="", key_layout="", sha256="")
+    if hub_id_of(source) or (source.startswith(PUBLISHER) and not os.path.exists(source)):
+        return named_cfg(source)
     is_path = source.startswith(FOLDER_PREFIX) or os.sep in source or os.path.isfile(source)
     path = Path(source.removeprefix(FOLDER_PREFIX)).expanduser()
     if not is_path:

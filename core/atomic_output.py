@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
-from zoo.core.errors import CannotWriteError
+from zoo.core.errors import CannotWriteError, UsageError
 
 _TEMPORARY = re.compile(r"\.zoo-[0-9a-f]{16}\.tmp")
 _COMPARE_CHUNK = 1 << 20
@@ -118,12 +118,22 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
                 os.close(fd)
 
 
+def refuse_pipe(path: str | os.PathLike[str]) -> None:
+    """Raises UsageError where an output is `-`, which stands for standard output elsewhere."""
+    if os.fspath(path) == "-":
+        raise UsageError(
+            "The output cannot be standard output: it is checked, and then put in place as a whole.",
+            hint="Name a file or folder with -o.",
+        )
+
+
 def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     """The real path that a write to `path` replaces: of a file, or of a folder where one is to be written.
 
-    Raises CannotWriteError where that must not or cannot be.
+    Raises CannotWriteError where that must not or cannot be, UsageError for `-`.
     """
     given = os.fspath(path)
+    refuse_pipe(given)
     try:
         target = os.path.realpath(given)
         parent = os.path.dirname(target)

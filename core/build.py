@@ -18,7 +18,9 @@ import torch.nn as nn
 from zoo.core import registry
 from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
+from zoo.core.hub_names import plain_name
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
+from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.records import PretrainedCfg
 from zoo.core.resize_families import require_size_dependent
 from zoo.core.weight_metadata import (
@@ -56,7 +58,8 @@ def create_model(
     """Build a model by name, with random or pretrained weights.
 
     Args:
-        model_name: `name` or `name.tag`; an old name warns.
+        model_name: `name`, `name.tag` or `timm/name.tag`; an old name warns. `hf-hub:owner/repo` or `local-dir:folder`
+            is what the config.json there says, its `model_args` included.
         pretrained: load the default config's weights, adapted to `in_chans` and, where `num_classes` differs from
             theirs, with a new classifier.
         pretrained_cfg: another tag, or a config of the caller's own.
@@ -79,6 +82,10 @@ def create_model(
         InvalidInputError: the weights do not fit the model.
     """
     overrides = {key: value for key, value in overrides.items() if value is not None}
+    model_name, place_args = plain_name(model_name), {}
+    if names_a_place(model_name) and pretrained_cfg is None:
+        pretrained_cfg = named_cfg(model_name)
+        model_name, place_args = pretrained_cfg.architecture, dict(pretrained_cfg.model_args)
     name, tag = registry.resolve_name(model_name)
     user_model = registry.user_model(name)
     if user_model is not None:
@@ -106,6 +113,7 @@ def create_model(
     source_size = stated_image_size(dict(cfg.model_args))
     if pretrained or stated:
         overrides = {**dict(cfg.model_args), **overrides}
+    overrides = {**place_args, **overrides}
     if cfg.fixed_input_size and "img_size" in _options(name):
         overrides = {"img_size": cfg.input_size[1:], **overrides}
     with torch.device("meta"):

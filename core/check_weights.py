@@ -12,6 +12,8 @@ from zoo.core import registry
 from zoo.core.adapt import check_in_chans
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.fingerprint import fingerprint
+from zoo.core.hub_names import plain_name
+from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import configured, stated_configuration, stated_image_size, with_image_size
@@ -57,7 +59,7 @@ class CheckRequest(NamedTuple):
     """The model that the file is for, and what it may lack.
 
     Args:
-        model_name: `name` or `name.tag`.
+        model_name: `name`, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo` or `local-dir:folder`.
         in_chans, num_classes: of the model; None for what the file says of itself, else the model's default. With
             `num_classes` a classifier of another size is dropped, as `create_model` does.
         min_coverage: share of the model's values that must come from the file, 0 to 1; None for all that nothing
@@ -114,7 +116,9 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         raise UsageError(f"The coverage is a share, 0 to 1, found {request.min_coverage:g}.")
     if request.in_chans is not None:
         check_in_chans(request.in_chans)
-    cfg = registry.get_pretrained_cfg(request.model_name, allow_unregistered=False)
+    name = plain_name(request.model_name)
+    in_place = names_a_place(name)
+    cfg = named_cfg(name) if in_place else registry.get_pretrained_cfg(name, allow_unregistered=False)
     if cfg is None:
         raise UsageError(f"{request.model_name} was registered without a default config; zoo check needs one.")
     if request.source_size is not None:
@@ -131,14 +135,14 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
     if _is_whole(tensors, cfg, in_chans, num_classes):
         checks, problem = tuple(map(_loaded, tensors.values())), ""
     else:
-        arguments = dict(cfg.model_args) if stated else {}
+        arguments = dict(cfg.model_args) if stated or in_place else {}
         model = _meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
         checks, problem = _matched(model, _on_meta_device(given, tensors), cfg, request)
     coverage = _coverage(checks)
     if not problem and request.min_coverage is not None and coverage < request.min_coverage:
         problem = f"{coverage:.2%} of the model's values come from it, fewer than {request.min_coverage:.2%}"
     return CheckReport(
-        model_name=request.model_name,
+        model_name=cfg.name if in_place else name,
         path=given,
         in_chans=in_chans,
         num_classes=num_classes,

@@ -62,6 +62,19 @@ def work():
         output.lines(["result"])
 
 @app.command()
+def libraries(json: bool = False, quiet: bool = False):
+    import logging, threading, warnings
+    logging.getLogger("urllib3").warning("Retrying https://bob:hunter22@host/x?sig=abc")
+    warnings.warn("old\\n  name", FutureWarning)
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start(); thread.join()
+    sys.stderr.write("\\r 10%"); sys.stderr.write("\\r 20%"); sys.stderr.flush()
+    sys.stderr.writelines(["one\\n", "two"])
+    print("three", file=sys.stderr)
+    assert sys.stderr.isatty() is False and sys.stderr.fileno() == 2
+    output.lines(["result"])
+
+@app.command()
 def odd():
     output.lines(["caf\\u00e9 \\udcff"])
 
@@ -281,6 +294,33 @@ def test_a_locale_without_unicode_prints_escapes():
     assert (run.returncode, run.stdout, run.stderr) == (0, "caf\\xe9 \\udcff\n", "")
 
 
+# ---------------------------------------------------------------- what libraries write
+
+
+def test_what_libraries_write_to_stderr_is_json_where_that_was_asked_for():
+    run = subprocess.run(program("libraries", "--json"), capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "result\n")
+    notes = [json.loads(line) for line in run.stderr.splitlines()]
+    assert {key for note in notes for key in note} == {"note"}
+    told = [note["note"] for note in notes]
+    assert told[0] == "Retrying https://host/x?***"
+    assert told[1] == "old name"
+    assert "ZeroDivisionError: division by zero" in told
+    assert told[-4:] == [" 10%", " 20%", "one", "twothree"]
+
+
+def test_what_libraries_write_to_stderr_has_no_secret_either():
+    run = subprocess.run(program("libraries"), capture_output=True, text=True)
+    assert run.stderr.startswith("Retrying https://host/x?***\nzoo: note: old name\n")
+    assert run.stderr.endswith("\n 10%\n 20%one\ntwothree\n")
+    assert "hunter22" not in run.stderr
+
+
+def test_quiet_leaves_out_what_libraries_say_under_json():
+    run = subprocess.run(program("libraries", "--json", "--quiet"), capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "result\n", "")
+
+
 # ---------------------------------------------------------------- notes and progress
 
 
@@ -347,6 +387,14 @@ def test_progress_is_a_bar_on_a_terminal_that_can_draw_one(term: str, drawn: boo
 def test_progress_in_a_pipe_is_silent():
     run = subprocess.run(program("work"), capture_output=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, b"result\n", b"")
+
+
+def test_many_names_are_counted_and_all_told_when_asked_for():
+    names = [f"layer.{number}" for number in range(6)]
+    output.configure()
+    assert output.tensor_names(names) == "6 tensors, the first layer.0"
+    output.configure(verbose=True)
+    assert output.tensor_names(names) == "layer.0, layer.1, layer.2, layer.3, layer.4, layer.5"
 
 
 def test_a_number_is_told_as_a_person_reads_it():

@@ -131,7 +131,7 @@ def test_twelve_gigabytes_are_inspected_without_being_read(tmp_path: Path):
     # The peak of this program alone: getrusage counts what the process was before it, too.
     program = (
         "import sys\nfrom zoo.cli.start import main\n"
-        "try:\n    main()\nfinally:\n    sys.stderr.write(open('/proc/self/status').read())"
+        "try:\n    main()\nfinally:\n    sys.__stderr__.write(open('/proc/self/status').read())"
     )
     command = [sys.executable, "-P", "-c", program, "inspect", str(path), "--json"]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -128,10 +128,19 @@ def test_a_table_is_styled_only_where_wanted(env: dict[str, str], styled: bool):
         (["-f", "toy[net"], 2, "'toy[net' opens a bracket", "']'"),
         (["--filter", "toy.txt", "toys.txt", "toy.md"], 2, "2 unexpected words", "--filter 'resnet*', in quotes"),
         (["toy*"], 2, "1 unexpected word after the options, first 'toy*'", "in quotes"),
+        (["-f", "toynet_2.txt"], 5, "'toynet_2.txt', which is a file here", "--filter 'toynet*', in quotes"),
+        (["-f", "*", "-f", "toynet_2.txt"], 5, "'toynet_2.txt', which is a file here", "--filter 'toynet*', in quotes"),
+        (["--exclude", "toynet_2.txt"], 5, "'toynet_2.txt', which is a file here", "--exclude 'toynet*', in quotes"),
+        (["-f", "42_out"], 5, "'42_out', which is a folder here", "--filter '*', in quotes"),
         (["--sort", "speed"], 2, "Invalid value for '--sort': 'speed' is not one of", "zoo list --help"),
     ],
 )
-def test_list_refuses_with_a_sentence_and_a_hint(zoo: Zoo, options: list[str], code: int, sentence: str, hint: str):
+def test_list_refuses_with_a_sentence_and_a_hint(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int, sentence: str, hint: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("toynet_2.txt").touch()
+    Path("42_out").mkdir()
     run = zoo("list", *options)
     assert (run.returncode, run.stdout) == (code, "")
     error, advice = run.stderr.splitlines()
@@ -145,13 +154,37 @@ def test_list_refuses_with_a_sentence_and_a_hint(zoo: Zoo, options: list[str], c
     ("words", "sentence", "hint"),
     [
         (["lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
-        ([], "Missing command.", "zoo --help"),
-        (["info"], "Missing argument 'NAME'.", "zoo info --help"),
+        (["info"], "Missing argument 'NAME...'.", "zoo info --help"),
+        (["help", "lst"], "No such command 'lst'. Did you mean 'list'?", "zoo --help"),
+        (["-q", "cache", "lst"], "No such command 'lst'. Did you mean 'list'?", "zoo cache --help"),
+        (["list", "-qx"], "No such option: -x", "zoo list --help"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line(zoo: Zoo, words: list[str], sentence: str, hint: str):
     expected = f"zoo: error: {sentence}\nzoo: hint: `{hint}` shows the options and an example.\n"
     assert zoo(*words) == (2, "", expected)
+
+
+def test_a_file_that_is_called_as_a_model_is_in_nobodys_way(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("toynet_2", "toynet"):
+        Path(name).touch()
+    assert zoo("list", "-f", "toynet_2").stdout == "toynet_2\n"
+    assert zoo("list", "--exclude", "toynet_2", "-f", "toynet_1*").stdout == "toynet_10\n"
+    assert "--filter '*toynet*'" in zoo("list", "-f", "toynet").stderr
+    assert zoo("info", "toynet_2").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["info", "fetch", "create", "check", "lock", "bundle"])
+def test_a_file_name_in_place_of_a_name(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str):
+    monkeypatch.chdir(tmp_path)
+    Path("toynet_2.safetensors").touch()
+    more = {"check": ["x.pth"], "lock": ["-o", "lock"], "bundle": ["-o", "tar"]}.get(command, [])
+    run = zoo(command, "toynet_2.safetensors", *more)
+    assert (run.returncode, run.stdout) == (5, "")
+    assert "'toynet_2.safetensors', which is a file here" in run.stderr
+    assert "zoo inspect toynet_2.safetensors" in run.stderr
+    assert "--filter 'toynet*', in quotes" in run.stderr
 
 
 # ---------------------------------------------------------------- info
@@ -179,6 +212,23 @@ def test_info_json_has_the_default_config_size_levels_and_tags(
 def test_info_takes_a_tag(zoo: Zoo):
     document = json.loads(zoo("info", "toynet_2.b_in1k", "--json").stdout)
     assert (document["name"], document["default_cfg"]["hf_hub_id"]) == ("toynet_2.b_in1k", "someone/else")
+
+
+def test_info_of_several_models(zoo: Zoo):
+    several = json.loads(zoo("info", "toynet_2", "toynet_raw", "--json").stdout)
+    single = [json.loads(zoo("info", name, "--json").stdout) for name in ("toynet_2", "toynet_raw")]
+    assert several.pop("schema_version") == 1
+    assert several == {"models": [{k: v for k, v in one.items() if k != "schema_version"} for one in single]}
+    blocks = [zoo("info", name).stdout for name in ("toynet_2", "toynet_raw")]
+    assert zoo("info", "toynet_2", "toynet_raw").stdout == "\n".join(blocks)
+    assert zoo("info", "toynet_2", "toynet_3")[:2] == (5, "")
+
+
+@pytest.mark.parametrize("name", ["timm/toynet_2.a_in1k", "hf-hub:timm/toynet_2.a_in1k", "hf_hub:timm/toynet_2.a_in1k"])
+def test_info_takes_the_names_of_the_hub(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert zoo("info", name) == zoo("info", "toynet_2.a_in1k")
+    assert zoo("info", "timm/toynet_2") == zoo("info", "toynet_2")
 
 
 def test_info_sees_weights_in_the_hub_cache(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -212,6 +262,15 @@ def test_info_on_a_terminal_keeps_a_long_value_whole():
     assert "https://example.org/two.pth" in written
     assert "2000000 (2M)" in written
     assert "hf-hub:someone/else" in written
+
+
+@pytest.mark.parametrize("columns", [80, 50, 30])
+def test_the_tables_of_info_fit_the_terminal(columns: int):
+    written = zoo_on_terminal("info", "toynet_2", columns=columns, NO_COLOR="1")
+    tags = written[written.rindex("\ntag ") :].split("\n")[1:4]
+    assert [line.split()[0] for line in tags] == ["tag", "a_in1k", "b_in1k"]
+    assert all(len(line.rstrip()) <= max(columns, 40) for line in tags)  # 40: what is never cut
+    assert tags[1].rstrip().endswith("hf-hub:timm/toynet_2.a_in1k" if columns == 80 else "…")
 
 
 @pytest.mark.parametrize(

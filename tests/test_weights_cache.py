@@ -19,7 +19,7 @@ from zoo.core.records import PretrainedCfg
 from zoo.weights_cache import checksum
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.locate import InMemory, LocalFile, PackageFile, UrlFile, is_cached, locate
-from zoo.weights_cache.url import SafeRedirect
+from zoo.weights_cache.url import SafeRedirect, fetch_url
 
 from fake_hub import COMMIT, FakeHub, HubFile
 
@@ -477,6 +477,68 @@ class TestUrl:
         request = urllib.request.Request("https://example.org/net.pth")
         with pytest.raises(InvalidInputError, match="https only"):
             SafeRedirect().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "http://127.0.0.1/net.pth")
+
+
+class TestGivenUrl:
+    """A URL that a person gives in place of a file says what it should hold."""
+
+    def test_the_checksum_behind_the_url(self, hub, tmp_path):
+        hub.plain["/net.pth"] = BODY
+        path = fetch_url(f"{hub.url}/net.pth#sha256={DIGEST.upper()}")
+        assert path == tmp_path / f"torch/hub/checkpoints/net-{DIGEST[:16]}.pth"
+        assert path.read_bytes() == BODY
+        hub.requests.clear()
+        assert (fetch_url(f"{hub.url}/net.pth#sha256={DIGEST}"), hub.requests) == (path, [])
+
+    def test_the_checksum_in_the_name(self, hub, tmp_path):
+        name = f"net-{DIGEST[:8]}.pth"
+        hub.plain[f"/{name}"] = BODY
+        assert fetch_url(f"{hub.url}/{name}") == tmp_path / "torch/hub/checkpoints" / name
+
+    def test_a_date_in_the_name_is_no_checksum_where_there_is_another(self, hub):
+        hub.plain["/net-20240131.pth"] = BODY
+        path = fetch_url(f"{hub.url}/net-20240131.pth#sha256={DIGEST}")
+        assert (path.name, path.read_bytes()) == (f"net-20240131-{DIGEST[:16]}.pth", BODY)
+
+    def test_files_of_one_name_lie_side_by_side(self, hub):
+        other = b"other" + BODY
+        hub.plain |= {"/a/model.tar.gz": BODY, "/b/model.tar.gz": other}
+        digests = {"a": DIGEST, "b": hashlib.sha256(other).hexdigest()}
+        paths = {side: fetch_url(f"{hub.url}/{side}/model.tar.gz#sha256={digests[side]}") for side in digests}
+        assert {side: path.read_bytes() for side, path in paths.items()} == {"a": BODY, "b": other}
+        # The names say what the files hold, so that `zoo cache verify` can check them.
+        assert all(digests[side].startswith(checksum.hash_in_name(path.name)) for side, path in paths.items())
+
+    def test_another_content_is_refused_and_leaves_nothing(self, hub, tmp_path):
+        hub.plain["/net.pth"] = BODY
+        with pytest.raises(InvalidInputError, match="begins with 0000000000000000"):
+            fetch_url(f"{hub.url}/net.pth#sha256={'0' * 64}")
+        assert list((tmp_path / "torch/hub/checkpoints").iterdir()) == []
+
+    @pytest.mark.parametrize("fragment", ["", "#main", "#sha256=", "#sha256=abc", f"#md5={'0' * 64}"])
+    def test_without_a_checksum_nothing_is_asked(self, hub, fragment):
+        with pytest.raises(UsageError, match=r"Nothing says what .*/net\.pth should hold") as caught:
+            fetch_url(f"{hub.url}/net.pth{fragment}")
+        assert "#sha256=" in caught.value.hint
+        assert hub.requests == []
+
+    def test_a_page_of_the_hub_is_a_repository(self):
+        with pytest.raises(UsageError) as caught:
+            fetch_url("https://huggingface.co/owner/net/resolve/main/model.safetensors")
+        assert caught.value.hint == "Name the repository: hf-hub:owner/net"
+
+    def test_offline(self, hub, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(NotFoundError, match="stay offline"):
+            fetch_url(f"{hub.url}/net.pth#sha256={DIGEST}")
+        assert hub.requests == []
+
+    @pytest.mark.parametrize(
+        "url", ["http://example.org/a-00000000.pth", "s3://bucket/a-00000000.pth", "file:///a.pth"]
+    )
+    def test_only_https_leaves_this_machine(self, url):
+        with pytest.raises(InvalidInputError, match="https only"):
+            fetch_url(url)
 
 
 class TestFile:

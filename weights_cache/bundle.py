@@ -21,9 +21,9 @@ from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.json_file import MAX_BYTES
 from zoo.weights_cache.checksum import DamagedFileError, file_sha256
 from zoo.weights_cache.hub import verify_snapshot
-from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, publish_blob, quarantine, set_main
+from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, publish_blob, quarantine, set_branch
 from zoo.weights_cache.locate import HubFile, UrlFile, locate
-from zoo.weights_cache.lock import Lock, LockedWeights, fetch_locked, lock_bytes, parse_lock
+from zoo.weights_cache.lock import Lock, LockedWeights, asked_branch, fetch_locked, lock_bytes, parse_lock
 
 LOCK_MEMBER = "zoo.lock"
 _FOLDER = "sha256/"
@@ -136,7 +136,7 @@ class _Reader:
             # Parts that are not put in place are removed on the way out, whatever the reason.
             parts = {member: self._read_member(member, stack) for member in _members(lock)}
             self._read_end()
-            placed = {member: _place(member, part) for member, part in parts.items()}
+            placed = {member: _place(member, part, _branches(lock, member)) for member, part in parts.items()}
             return [Unpacked(name, *placed[entry]) for name, entry in lock.items()]
 
     def _read_lock(self) -> Lock:
@@ -245,7 +245,12 @@ def _source(locked: LockedWeights) -> HubFile | UrlFile:
     return source
 
 
-def _place(locked: LockedWeights, part: Path) -> tuple[Path, bool]:
+def _branches(lock: Lock, member: LockedWeights) -> set[str]:
+    """What the names that stand for a file ask for in its repository."""
+    return {asked_branch(name, locked) for name, locked in lock.items() if locked == member}
+
+
+def _place(locked: LockedWeights, part: Path, branches: set[str]) -> tuple[Path, bool]:
     """Give a complete part its place; the path, and whether the same content was there already."""
     source = _source(locked)
     try:
@@ -264,7 +269,8 @@ def _place(locked: LockedWeights, part: Path) -> tuple[Path, bool]:
             path = source.path
             os.replace(part, path)
         if isinstance(source, HubFile):
-            set_main(source.folder, locked.revision)
+            for branch in branches:
+                set_branch(source.folder, branch, locked.revision)
         sync_folder(os.fspath(path.parent))
     except OSError as error:
         raise cannot_write(part.parent, error) from error

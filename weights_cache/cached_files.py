@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 from zoo.core.atomic_output import cannot_write
 from zoo.core.errors import CannotWriteError, NotFoundError
-from zoo.weights_cache.checksum import DamagedFileError, hash_in_name, stamp_file, verify, verify_git_blob
+from zoo.weights_cache.cache_folders import existing, hub_cache, state_folder, torch_hub_checkpoints
+from zoo.weights_cache.checksum import DamagedFileError, hash_in_name, verify, verify_git_blob
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held_lock, is_blob_name, is_sha256, repo_of
-from zoo.weights_cache.locate import hub_cache, torch_hub_checkpoints
 
 Kind = Literal["weights", "outside", "incomplete", "damaged", "unused", "dangling", "state"]
 LEFTOVERS = ("incomplete", "damaged", "unused", "dangling")
@@ -51,13 +51,18 @@ class CachedFile(NamedTuple):
 
 
 def roots() -> dict[str, Path]:
-    """The folders of the caches, by name."""
-    return {"hub": hub_cache(), "torch": torch_hub_checkpoints(), "zoo": stamp_file().parent}
+    """The folders of the caches, by name. Raises NoCacheFolderError where there is none."""
+    folders = {"hub": existing(hub_cache), "torch": existing(torch_hub_checkpoints), "zoo": existing(state_folder)}
+    known = {name: folder for name, folder in folders.items() if folder is not None}
+    if not known:
+        hub_cache()  # which raises, and says what to set
+    return known
 
 
 def cached_files() -> list[CachedFile]:
-    """Every file of the caches, sorted; what cannot be read is left out."""
-    found = [*_hub_files(hub_cache()), *_torch_files(torch_hub_checkpoints()), *_state_files(stamp_file().parent)]
+    """Every file of the caches, sorted; what cannot be read is left out. Raises NoCacheFolderError."""
+    files_of = {"hub": _hub_files, "torch": _torch_files, "zoo": _state_files}
+    found = [file for name, root in roots().items() for file in files_of[name](root)]
     return sorted(found, key=lambda file: (file.cache, file.name, file.kind, file.revision, str(file.path)))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from zoo.core.errors import InvalidInputError
 from zoo.core.file_digest import hash_in_name as hash_in_name
 from zoo.core.file_digest import sha256_of
+from zoo.weights_cache.cache_folders import existing, state_folder
 
 _CHUNK = 1 << 20
 _TICK = 20_000_000
@@ -118,15 +119,16 @@ def _is_digest(value: object) -> bool:
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
-def stamp_file() -> Path:
-    """Where zoo remembers which files it has checked."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "zoo" / "verified.json"
+def stamp_file() -> Path | None:
+    """Where zoo remembers which files it has checked, None where there is no place for it."""
+    folder = existing(state_folder)
+    return folder and folder / "verified.json"
 
 
 def _read_stamps() -> dict[str, object]:
+    source = stamp_file()
     try:
-        stamps = json.loads(stamp_file().read_text())
+        stamps = json.loads(source.read_text()) if source else {}
     except (OSError, ValueError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
@@ -137,8 +139,10 @@ def _write_stamps(stamps: dict[str, object]) -> None:
 
     Files that are gone are forgotten.
     """
-    stamps = {path: stamp for path, stamp in stamps.items() if os.path.exists(path)}
     target = stamp_file()
+    if target is None:
+        return
+    stamps = {path: stamp for path, stamp in stamps.items() if os.path.exists(path)}
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     with contextlib.suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)

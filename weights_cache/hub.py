@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, ZooError
+from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError, ZooError
+from zoo.weights_cache.cache_folders import existing, home_directory, hub_cache
 from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
 from zoo.weights_cache.hub_layout import MAX_SIZE, held_lock, is_blob_name, is_sha256, quarantine
-from zoo.weights_cache.locate import COMMIT, HubFile, hub_cache
+from zoo.weights_cache.locate import COMMIT, HubFile, public_url
 from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _download_verified(source: HubFile, progress: bool, timeout: float | None) -
         except DamagedFileError:
             quarantine(path, inode)
     raise DamagedFileError(
-        f"{path.name} of {source} arrived damaged {_ATTEMPTS} times: it does not have the sha256 that {_endpoint()} "
+        f"{path.name} of {source} arrived damaged {_ATTEMPTS} times: it does not have the sha256 that {_hub_name()} "
         "announces.",
         hint="Check the proxy on the way, then try again; `zoo cache prune` removes what was put aside.",
         path=str(path),
@@ -139,15 +140,18 @@ def _download_verified(source: HubFile, progress: bool, timeout: float | None) -
 
 @contextmanager
 def _bounded(source: HubFile, until: float | None) -> Iterator[None]:
+    # What is only looked at needs no cache.
+    folder = source.folder if existing(hub_cache) else None
     try:
-        with time_limit(until, source.folder / "blobs"):
+        with time_limit(until, folder and folder / "blobs"):
             yield
     except TimeUp as error:
         # The locks of this process are released by now.
-        lock = held_lock(source.folder)
+        lock = folder and held_lock(folder)
         if lock is None:
             raise NotFoundError(
-                f"{_endpoint()} did not give {source} in time: {error}.", hint="Check the network, or allow more time."
+                f"{_hub_name()} did not give {source} in time: {error}.",
+                hint="Check the network, or allow more time.",
             ) from None
         raise NotFoundError(
             f"Another process seems to download {source}, and {error}; it holds {lock}.",
@@ -173,7 +177,7 @@ def _lookup_one(source: HubFile, filename: str) -> HubAnswer:
     with _library(progress=False):
         answer = _ask(source, filename)
     if answer.size is None:
-        raise InvalidInputError(f"{_endpoint()} does not say how long {filename} of {source} is, as every Hub does.")
+        raise InvalidInputError(f"{_hub_name()} does not say how long {filename} of {source} is, as every Hub does.")
     return HubAnswer(filename, answer.commit_hash or "", answer.size, _sha256_in(answer))
 
 
@@ -187,7 +191,7 @@ def _read_part(source: HubFile, filename: str, start: int, count: int) -> HubPar
             raise _no_hub(f"{source} without a length")
         headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
         # The token is for the Hub, not for the storage that it sends its readers to.
-        if urlsplit(answer.location)[:2] == urlsplit(_endpoint())[:2]:  # scheme and host
+        if _server(answer.location) == _server(_endpoint()):
             headers |= build_hf_headers()
         with get_session().stream("GET", answer.location, headers=headers, timeout=_timeout()) as response:
             response.raise_for_status()
@@ -205,6 +209,7 @@ def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Pa
     with _library(progress):
         from huggingface_hub import hf_hub_download
 
+        cache = hub_cache()
         # The library retries for a minute without saying why: ask first.
         answer = _ask(source, filename)
         if source.max_bytes is not None and (answer.size is None or answer.size > source.max_bytes):
@@ -217,7 +222,7 @@ def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Pa
             source.repo_id,
             filename,
             revision=source.revision,
-            cache_dir=hub_cache(),
+            cache_dir=cache,
             endpoint=_endpoint(),
             etag_timeout=_timeout(),
         )
@@ -254,12 +259,31 @@ def _refuse_strange_names(response: Any) -> None:
 
 def _no_hub(answer: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{_endpoint()} answers for {answer}, as no Hub does.", hint="Check HF_ENDPOINT and the proxy."
+        f"{_hub_name()} answers for {answer}, as no Hub does.", hint="Check HF_ENDPOINT and the proxy."
     )
 
 
 def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
+    """The address of the Hub. Raises UsageError, which quotes nothing of it: it may hold a password."""
+    endpoint = (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
+    with suppress(ValueError):
+        parts = urlsplit(endpoint)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
+            return endpoint
+    raise UsageError(
+        "HF_ENDPOINT is no address of a Hub, as https://huggingface.co is one.",
+        hint="Write special characters of a user name or password as %XX.",
+    )
+
+
+def _server(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def _hub_name() -> str:
+    """The endpoint as messages name it: it may hold a password."""
+    return public_url(_endpoint())
 
 
 def _timeout() -> float:
@@ -290,19 +314,19 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
         return InvalidInputError(f"{source.repo_id!r} is not a name that a Hub repository can have.")
     if status in (401, 403):
         return NotFoundError(
-            f"{_endpoint()} refuses {wanted} (HTTP {status}): it is private, gated, or does not exist.",
+            f"{_hub_name()} refuses {wanted} (HTTP {status}): it is private, gated, or does not exist.",
             hint="Check the name; for a private or gated one set HF_TOKEN or run `hf auth login`.",
         )
     if status == 404:
         what = f"revision {source.revision} of {source.repo_id}" if source.revision != "main" else source.repo_id
-        return NotFoundError(f"{_endpoint()} has no repository {what} (HTTP 404).", hint="Check the name.")
+        return NotFoundError(f"{_hub_name()} has no repository {what} (HTTP 404).", hint="Check the name.")
     if status == 429:
         return NotFoundError(
-            f"{_endpoint()} does not give {wanted} now: too many requests (HTTP 429).",
+            f"{_hub_name()} does not give {wanted} now: too many requests (HTTP 429).",
             hint="Try again in some minutes; with HF_TOKEN set the limit is higher.",
         )
     if status is not None:
-        return NotFoundError(f"{_endpoint()} failed to give {wanted} (HTTP {status}).", hint="Try again later.")
+        return NotFoundError(f"{_hub_name()} failed to give {wanted} (HTTP {status}).", hint="Try again later.")
     name = type(error).__name__
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return CannotWriteError(
@@ -311,21 +335,25 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
             path=str(hub_cache()),
         )
     if name == "TooManyRedirects":
-        return NotFoundError(f"{_endpoint()} redirects {wanted} in a circle.", hint="Check HF_ENDPOINT and the proxy.")
+        return NotFoundError(f"{_hub_name()} redirects {wanted} in a circle.", hint="Check HF_ENDPOINT and the proxy.")
     if "Timeout" in name:
-        return NotFoundError(f"{_endpoint()} did not answer in time for {wanted}.", hint="Check the network.")
+        return NotFoundError(f"{_hub_name()} did not answer in time for {wanted}.", hint="Check the network.")
     why = "broke off" if name == "OSError" else f"failed ({name})"
-    return NotFoundError(f"The download of {wanted} from {_endpoint()} {why}.", hint="Check the network, then retry.")
+    return NotFoundError(f"The download of {wanted} from {_hub_name()} {why}.", hint="Check the network, then retry.")
 
 
 @contextmanager
 def _library(progress: bool) -> Iterator[None]:
     """Let huggingface_hub draw on stderr only where a bar is wanted, and take no name that it would join to a path."""
+    _endpoint()  # before the library reads it, and quotes what it cannot read
     if "huggingface_hub" not in sys.modules:
         # Its other client is native code, which no signal and so no time limit interrupts.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         # Else it asks for more than the file that is wanted.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        if home_directory() is None and not (os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME")):
+            # It would take `~` for the name of a folder here, and look there for a token.
+            os.environ.setdefault("HF_TOKEN_PATH", os.devnull)
     from huggingface_hub import get_session
 
     session = get_session()

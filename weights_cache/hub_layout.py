@@ -93,9 +93,11 @@ def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha2
     return snapshot
 
 
-def set_main(folder: Path, revision: str) -> bool:
-    """Have the branch `main` of a repository's `folder` be this revision; False where it is another one already."""
-    ref = folder / "refs" / "main"
+def set_branch(folder: Path, branch: str, revision: str) -> bool:
+    """Have a branch of a repository's `folder` be this revision; False where it is another one already."""
+    if branch == revision:
+        return True
+    ref = folder / "refs" / branch
     try:
         return ref.read_text() == revision
     except (OSError, UnicodeDecodeError):

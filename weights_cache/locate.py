@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.weights_cache.cache_folders import existing, hub_cache, torch_hub_checkpoints
 
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
@@ -21,6 +22,7 @@ SHARD_INDEX = "model.safetensors.index.json"
 """What a folder may hold instead, beside the files that it names."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_HASH_LENGTH = 16
 _MAX_NAME = 240
 """Bytes of one part of a path: file systems take 255, and the cache writes a few more before or after."""
 
@@ -106,6 +108,8 @@ class HubFile(NamedTuple):
 
     def cached(self) -> Path | None:
         """The snapshot file of the cached revision, None where there is none or its blob is gone."""
+        if existing(hub_cache) is None:
+            return None
         commit = self.cached_revision()
         if commit is None:
             return None
@@ -114,9 +118,14 @@ class HubFile(NamedTuple):
 
 
 class UrlFile(NamedTuple):
-    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it."""
+    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it.
+
+    With a `sha256`, of a file whose name has none, the beginning of it becomes part of the name, as in torch.hub's own:
+    other sites have a `model.pth` too.
+    """
 
     url: str
+    sha256: str = ""
 
     @property
     def kind(self) -> str:
@@ -131,15 +140,22 @@ class UrlFile(NamedTuple):
 
     @property
     def public_url(self) -> str:
-        """The URL without the parts that may be secret: user, password and query."""
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        """The URL without the parts that may be secret."""
+        return public_url(self.url)
 
     @property
     def filename(self) -> str:
         name = PurePosixPath(urlsplit(self.url).path).name
         if not name or name == "..":
             raise InvalidInputError(f"The URL {self.public_url} does not end in a file name.")
+        if not self.sha256:
+            return name
+        from zoo.weights_cache.checksum import hash_in_name  # which imports hashlib
+
+        stated = hash_in_name(name)  # or a date of eight digits
+        if not stated or not self.sha256.startswith(stated):
+            stem, dot, ending = name.partition(".")
+            name = f"{stem}-{self.sha256[:_HASH_LENGTH]}{dot}{ending}"
         return name
 
     @property
@@ -148,7 +164,13 @@ class UrlFile(NamedTuple):
 
     def cached(self) -> Path | None:
         """The downloaded file, None where there is none."""
-        return self.path if self.path.is_file() else None
+        return self.path if existing(torch_hub_checkpoints) and self.path.is_file() else None
+
+
+def public_url(url: str) -> str:
+    """A URL without the parts that may be secret: user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 Source = InMemory | LocalFile | PackageFile | HubFile | UrlFile
@@ -196,29 +218,6 @@ def cached_path(cfg: PretrainedCfg) -> Path | None:
             return source.path
         case InMemory():
             return None
-
-
-def hub_cache() -> Path:
-    """The cache folder of huggingface_hub, by the same variables in the same order."""
-    root = _environment("HF_HUB_CACHE") or _environment("HUGGINGFACE_HUB_CACHE")
-    if root:
-        return Path(root)
-    home = _environment("HF_HOME")
-    return Path(home) / "hub" if home else _xdg_cache() / "huggingface" / "hub"
-
-
-def torch_hub_checkpoints() -> Path:
-    """The folder into which torch.hub downloads."""
-    home = _environment("TORCH_HOME")
-    return (Path(home) if home else _xdg_cache() / "torch") / "hub" / "checkpoints"
-
-
-def _xdg_cache() -> Path:
-    return Path(_environment("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _environment(name: str) -> str:
-    return os.path.expandvars(os.path.expanduser(os.environ.get(name, "")))
 
 
 def existing_weight_file(path: Path) -> Path:

@@ -16,13 +16,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
+from zoo.core.hub_names import hub_id_of, plain_name
 from zoo.core.json_file import read_json_object
 from zoo.core.known_architectures import find_cfg
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch, is_offline
-from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_main
+from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_branch
 from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, is_inside, locate
 from zoo.weights_cache.time_limit import default_timeout
 
@@ -71,7 +72,16 @@ Lock = dict[str, LockedWeights]
 
 
 def published_cfg(name: str) -> PretrainedCfg:
-    """The config of published weights by `name` or `name.tag`. Raises NotFoundError."""
+    """The config of weights by `name`, `name.tag`, `timm/name.tag` or `hf-hub:owner/repo@revision`.
+
+    Of a repository whose weights have no name here, it is called as the repository and says only where they are.
+
+    Raises NotFoundError.
+    """
+    name = plain_name(name)
+    hub_id = hub_id_of(name)
+    if hub_id:
+        return PretrainedCfg(architecture=_HUB + hub_id, hf_hub_id=hub_id)
     cfg = find_cfg(name)
     require_weights(cfg)
     return cfg
@@ -110,7 +120,8 @@ def _lock_one(cfg: PretrainedCfg) -> LockedWeights:
 def fetch_locked(name: str, locked: LockedWeights, *, fresh: bool = False, progress: bool | None = None) -> WeightFile:
     """Exactly the file that a lock names, from the cache or from its source.
 
-    A Hub repository of which the cache knows no `main` gets this revision as it, so that the bare name stands for it.
+    A Hub repository of which the cache knows no `main` (or the branch that the name asks for) gets this revision as
+    it, so that the name stands for it.
 
     Raises as `fetch`; InvalidInputError where the source does not give these bytes.
     """
@@ -123,13 +134,20 @@ def fetch_locked(name: str, locked: LockedWeights, *, fresh: bool = False, progr
         )
     source = locate(cfg)
     if isinstance(source, HubFile):
-        set_main(source.folder, locked.revision)
+        set_branch(source.folder, asked_branch(name, locked), locked.revision)
     return found
+
+
+def asked_branch(name: str, locked: LockedWeights) -> str:
+    """The branch, tag or commit that a name asks for: `main`, but for `hf-hub:owner/repo@v1` of that repository."""
+    hub_id = hub_id_of(name)
+    repo_id, _, revision = hub_id.partition("@")
+    return hub_file(hub_id).revision if revision and repo_id == locked.repo_id else "main"
 
 
 def locked_entry(lock: Lock, name: str) -> tuple[str, LockedWeights]:
     """The full name and entry of `name` or `name.tag`. Raises NotFoundError."""
-    full = name if name in lock else find_cfg(name).name
+    full = name if name in lock else published_cfg(name).name
     if full not in lock:
         raise NotFoundError(f"The lock has no weights {full}.", hint=f"It has: {', '.join(lock) or 'none'}.")
     return full, lock[full]
@@ -177,7 +195,7 @@ def parse_lock(document: dict[str, Any], *, name: str) -> Lock:
     lock = {}
     for key in sorted(weights):
         locked = _parse_entry(weights[key])
-        if locked is None or not key.isprintable():
+        if locked is None or not _is_name(key, locked):
             raise InvalidInputError(
                 f"The entry {key[:80]!r} of {name} is malformed: it should name a source, its revision, a file in it, "
                 "a size and a sha256.",
@@ -185,6 +203,14 @@ def parse_lock(document: dict[str, Any], *, name: str) -> Lock:
             )
         lock[key] = locked
     return lock
+
+
+def _is_name(key: str, locked: LockedWeights) -> bool:
+    try:
+        asked_branch(key, locked)
+    except InvalidInputError:  # it leads out of the repository
+        return False
+    return key.isprintable()
 
 
 def _parse_entry(entry: object) -> LockedWeights | None:
@@ -212,6 +238,8 @@ def _names_one_file(locked: LockedWeights) -> bool:
         from zoo.weights_cache.url import require_safe
 
         require_safe(locked.source)
+        if locked.source != UrlFile(locked.source).public_url:  # a user or a query would be a secret in a file
+            return False
         return not locked.revision and UrlFile(locked.source).filename == locked.file
     except (InvalidInputError, ValueError):
         return False

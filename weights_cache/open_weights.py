@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo.core.hub_names import HUB_PREFIXES
 from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensors
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.locate import existing_weight_file
 
-HUB_PREFIXES = ("hf-hub:", "hf_hub:")
 FOLDER_PREFIX = "local-dir:"
 
 

@@ -50,7 +50,7 @@ def deadline(seconds: float | None) -> float | None:
 
 
 @contextmanager
-def time_limit(until: float | None, folder: Path) -> Iterator[None]:
+def time_limit(until: float | None, folder: Path | None) -> Iterator[None]:
     """Interrupt the block at a `deadline`, or when the files that arrive in `folder` have stopped growing.
 
     What arrives may be written by another process that this one waits for. It works by the alarm signal: in a thread
@@ -86,7 +86,9 @@ def time_limit(until: float | None, folder: Path) -> Iterator[None]:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def _size_of_parts(folder: Path) -> int:
+def _size_of_parts(folder: Path | None) -> int:
+    if folder is None:  # nothing is to be stored
+        return 0
     try:
         with os.scandir(folder) as entries:
             parts = [entry for entry in entries if entry.name.endswith(_PART_SUFFIXES)]

@@ -6,18 +6,21 @@ import hashlib
 import ssl
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
-from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
+from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
 from zoo.weights_cache.checksum import hash_in_name, verify
+from zoo.weights_cache.download import is_offline
+from zoo.weights_cache.hub_layout import is_sha256
 from zoo.weights_cache.locate import UrlFile
-from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit
+from zoo.weights_cache.time_limit import TimeUp, deadline, default_timeout, time_limit
 
 _TIMEOUT = 10.0
 _CHUNK = 1 << 20
@@ -43,6 +46,42 @@ def url_download(
         return target, None
     advice = f"Delete it and run the command again: rm '{target}'"
     return target, verify(target, expected, advice=advice, fresh=fresh)
+
+
+def fetch_url(url: str) -> Path:
+    """The file behind a URL that a person gives, which says what the file holds: in the cache, and checked.
+
+    The sha256 stands behind the URL, `https://host/net.pth#sha256=<64 hex digits>`, or its beginning in the file's
+    name, as torch.hub has it: `https://host/resnet34-b627a593.pth`.
+
+    Raises:
+        UsageError: there is no checksum. Else as `url_download`, and NotFoundError where zoo stays offline.
+    """
+    address, _, fragment = url.partition("#")
+    require_safe(address)
+    algorithm, _, digest = fragment.lower().partition("=")
+    digest = digest if algorithm == "sha256" and is_sha256(digest) else ""
+    source = UrlFile(address, digest)
+    if not (digest or hash_in_name(source.filename)):
+        raise UsageError(
+            f"Nothing says what {source} should hold.",
+            hint=_repository_hint(address)
+            or f"Add its checksum: '{source}#sha256=<64 hex digits>', or download it and name the file.",
+        )
+    if is_offline() and source.cached() is None:
+        raise NotFoundError(
+            f"{source} is not on this machine as {source.path}, and zoo was told to stay offline.",
+            hint="Run the command once with HF_HUB_OFFLINE=0 and a network.",
+        )
+    return url_download(source, sha256=digest, timeout=default_timeout())[0]
+
+
+def _repository_hint(url: str) -> str:
+    parts = urlsplit(url)
+    owner, _, rest = parts.path.strip("/").partition("/")
+    if parts.hostname != "huggingface.co" or not rest:
+        return ""
+    return f"Name the repository: hf-hub:{owner}/{rest.partition('/')[0]}"
 
 
 def _download(source: UrlFile, target: Path, expected: str, until: float | None) -> None:
@@ -90,14 +129,27 @@ def _copy(source: UrlFile, response: HTTPResponse, output: OutputFile) -> str:
 
 
 def _open_url(source: UrlFile) -> HTTPResponse:
-    request = urllib.request.Request(source.url, headers={"User-Agent": "zoo"})
     try:
+        request = _request(source.url)
         response: HTTPResponse = urllib.request.build_opener(SafeRedirect).open(request, timeout=_TIMEOUT)
     except ZooError:
         raise
     except (OSError, HTTPException, ValueError) as error:
         raise _failure(source, error) from error
     return response
+
+
+def _request(url: str) -> urllib.request.Request:
+    """The request for a URL; a user and password in it become a header, which no other server gets to see."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    address = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    request = urllib.request.Request(address, headers={"User-Agent": "zoo"})
+    if at:
+        name, _, password = user.partition(":")
+        token = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    return request
 
 
 def _read(source: UrlFile, response: HTTPResponse) -> bytes:
@@ -127,10 +179,20 @@ def _failure(source: UrlFile, error: Exception) -> ZooError:
 def require_safe(url: str, *, redirected_from: str = "") -> None:
     """https only, as what is fetched becomes a model; http on this machine itself."""
     parts = urlsplit(url)
+    try:
+        parts.port  # noqa: B018
+    except ValueError:  # whose text quotes a password that has a slash in it
+        raise InvalidInputError(
+            "A URL of weights has a port that is no number.",
+            hint="Write special characters of a user name or password as %XX.",
+        ) from None
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
     if parts.scheme == "https" or (local and not redirected_from.startswith("https:")):
         return
-    raise InvalidInputError(f"Weights are downloaded over https only, found a URL with {parts.scheme or 'no scheme'}.")
+    raise InvalidInputError(
+        f"Weights are downloaded over https only, found a URL with {parts.scheme or 'no scheme'}.",
+        hint="Download it first, and name the file.",
+    )
 
 
 class SafeRedirect(urllib.request.HTTPRedirectHandler):

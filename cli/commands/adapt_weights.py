@@ -19,6 +19,8 @@ from zoo.cli.options import (
     Weights,
     complete_model_name,
     limit_network,
+    local_file,
+    local_source,
     parse_size,
     parse_source_size,
     read_class_indices,
@@ -40,7 +42,7 @@ def adapt_weights(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Model name, name.tag, hf-hub:owner/repo, or the path of a weight file or folder.",
+            help="Model name, timm/name.tag, hf-hub:owner/repo, or the path or URL of weights.",
             autocompletion=complete_model_name,
         ),
     ],
@@ -111,11 +113,11 @@ def adapt_weights(
     \b
     Examples:
       zoo adapt-weights resnet34 --in-chans 25 -o r34_25ch.safetensors
-      zoo adapt-weights resnet34 --weights mine.pth --in-chans 1 -o grey.safetensors --dry-run
-      zoo adapt-weights resnet34 --sensor sentinel2 --bands B2,B3,B4,B8 --verify -o s2.safetensors
+      zoo adapt-weights resnet34 --weights r34.pth --in-chans 1 -o g.safetensors
+      zoo adapt-weights resnet34 --bands B2,B3,B4,B8 --verify -o s2.safetensors
       zoo adapt-weights resnet50 --bands B2,B3,B4,NDVI,DEM -o ndvi.safetensors
       zoo adapt-weights vit_tiny_patch16_224 --img-size 128,512 -o v.safetensors
-      zoo adapt-weights checkpoint.pth --in-chans 13 --method balanced --format timm -o folder
+      zoo adapt-weights net.pth --in-chans 9 --method balanced --format timm -o d
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
@@ -153,7 +155,8 @@ def adapt_weights(
         fail_on_nonfinite=fail_on_nonfinite,
         plot=plot,
     )
-    report = adapt(source, request, written, weights=weights, use_ema=ema, max_header=max_header)
+    weights = weights and local_file(weights)
+    report = adapt(local_source(source), request, written, weights=weights, use_ema=ema, max_header=max_header)
     for text in report.notes:
         output.note(text)
     if json:

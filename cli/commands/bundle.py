@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Locked, Offline, Quiet, Timeout, Verbose, complete_model_name, limit_network
+from zoo.cli.options import (
+    Force,
+    Json,
+    Locked,
+    Offline,
+    Quiet,
+    Timeout,
+    Verbose,
+    complete_model_name,
+    limit_network,
+    refuse_file_names,
+)
 
 
 def bundle(
@@ -40,6 +51,7 @@ def bundle(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    refuse_file_names(names or ())
     from zoo.core.atomic_output import check_target
     from zoo.weights_cache.bundle import bundle as pack
     from zoo.weights_cache.lock import chosen_lock

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
+from zoo.cli.groups import CommandGroup
 from zoo.cli.options import Json, Quiet, Verbose, complete_model_name
 from zoo.core.errors import InvalidInputError, NotFoundError, UnknownModelError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.weights_cache.cached_files import CachedFile
 
 cache = typer.Typer(
+    cls=CommandGroup,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,7 +29,7 @@ Names = Annotated[
 
 
 @cache.callback()
-def about() -> None:
+def about(_json: Json = False, _quiet: Quiet = False, _verbose: Verbose = False) -> None:
     """List, check and clean the caches that weights are read from.
 
     These are the Hub's, which other programs share, torch.hub's checkpoints, and what zoo remembers of checked files.

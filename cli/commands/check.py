@@ -7,6 +7,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.options import (
+    NAME_HELP,
     InChans,
     Json,
     NumClasses,
@@ -14,7 +15,9 @@ from zoo.cli.options import (
     SourceSize,
     Verbose,
     complete_model_name,
+    local_file,
     parse_source_size,
+    refuse_file_names,
 )
 from zoo.core.errors import InvalidInputError
 
@@ -27,7 +30,7 @@ BATCH_COUNTER = ".num_batches_tracked"
 def check(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="Model name, with or without a tag.", autocompletion=complete_model_name),
+        typer.Argument(metavar="MODEL", help=NAME_HELP, autocompletion=complete_model_name),
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
     in_chans: InChans = None,
@@ -58,9 +61,10 @@ def check(
     \b
     Examples:
       zoo check resnet34 r34_25ch.safetensors
-      zoo check resnet34 finetuned.pth --num-classes 10 --allow-missing 'fc.*' --json
+      zoo check resnet50 tuned.pth --num-classes 10 --allow-missing 'fc.*'
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    refuse_file_names([model])
     from zoo.core.check_weights import CheckRequest, check_weights
 
     request = CheckRequest(
@@ -72,7 +76,7 @@ def check(
         allow_unexpected=tuple(allow_unexpected or ()),
         source_size=parse_source_size(source_size),
     )
-    report = check_weights(file, request)
+    report = check_weights(local_file(file), request)
     if json:
         output.document(_as_json(report))
     else:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Quiet, SourceSize, Verbose, complete_model_name, parse_source_size
+from zoo.cli.options import (
+    Force,
+    Json,
+    Quiet,
+    SourceSize,
+    Verbose,
+    complete_model_name,
+    local_source,
+    parse_source_size,
+)
 
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
@@ -71,6 +80,9 @@ def convert(
       zoo convert dino.pth --strip-prefix teacher. -o teacher.safetensors
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    from zoo.core.atomic_output import refuse_pipe
+
+    refuse_pipe(target)
     from zoo.core.convert import ConvertRequest
     from zoo.core.convert import convert as run
 
@@ -86,7 +98,7 @@ def convert(
         force=force,
         dry_run=dry_run,
     )
-    report = run(source, request)
+    report = run(local_source(source), request)
     for text in report.notes:
         output.note(text)
     if json:

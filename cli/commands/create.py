@@ -21,6 +21,7 @@ from zoo.cli.options import (
     Verbose,
     Weights,
     limit_network,
+    local_file,
     parse_indices,
     parse_source_size,
     pretrained_cfg,
@@ -57,7 +58,7 @@ def create(
     \b
     Examples:
       zoo create resnet34 --num-classes 10 -o r34.safetensors
-      zoo create resnet34 --weights r34_25ch.safetensors --features-only --out-indices 2,3,4
+      zoo create resnet34 --weights r34.safetensors --features-only
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
@@ -70,6 +71,7 @@ def create(
     if not 0 <= seed < 1 << 64:
         raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)
+    weights = weights and local_file(weights)
     if target is not None:
         from zoo.core.atomic_output import check_target
 
@@ -82,7 +84,7 @@ def create(
     from zoo.core.build import create_model
 
     model = create_model(
-        cfg.name,
+        name,
         pretrained=pretrained,
         checkpoint_path=weights,
         in_chans=in_chans,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Quiet, Verbose
+from zoo.cli.options import Json, Quiet, Verbose, local_file
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def diff(
     from zoo.core.diff_weights import Checkpoint, diff_weights
     from zoo.weights_cache.open_weights import open_weights
 
-    with open_weights(a) as file_a, open_weights(b) as file_b:
+    with open_weights(local_file(a)) as file_a, open_weights(local_file(b)) as file_b:
         side_a, side_b = (Checkpoint(f.path, f.tensors, f.metadata, f.prefix) for f in (file_a, file_b))
         report = diff_weights(side_a, side_b, tolerance)
         file_a.require_unchanged()

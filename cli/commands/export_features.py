@@ -58,11 +58,13 @@ from zoo.cli.options import (
     Verbose,
     Weights,
     limit_network,
+    local_file,
     parse_indices,
     parse_source_size,
     pretrained_cfg,
 )
 from zoo.core import registry
+from zoo.core.atomic_output import refuse_pipe
 from zoo.core.errors import InvalidInputError, PartialError, UsageError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
@@ -132,13 +134,15 @@ def export_features(
     \b
     Examples:
       zoo export-features resnet34 photos/ --out-indices 2,3,4 -o features/
-      zoo export-features resnet34 a.jpg b.png --weights r34_grey.safetensors -o features/
-      zoo export-features resnet34 scenes/*.tif --weights s2.safetensors --bands 4,3,2,8 --scale 10000 --tile 224 -o f/
-      find photos -name '*.jpg' -print0 | zoo export-features resnet34 - --pool avg --format parquet -o features/
+      zoo export-features resnet34 a.jpg --weights grey.safetensors -o features/
+      zoo export-features resnet34 scene.tif --bands 4,3,2 --scale 10000 -o f/
+      ls photos/*.jpg | zoo export-features resnet34 - --pool avg -o features/
       zoo export-features resnet34 photos/ --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    refuse_pipe(out)
+    weights = weights and local_file(weights)
     levels = parse_indices(out_indices)
     part = part_from_environment(os.environ) if shard == "auto" else parse_part(shard)
     for option, value, choices in (
@@ -167,10 +171,12 @@ def export_features(
 
     from zoo.core.export.request import ExportRequest, Inputs, Transform
     from zoo.core.export_features import Computing
+    from zoo.core.hub_names import plain_name
+    from zoo.core.named_model import names_a_place
     from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
 
     request = ExportRequest(
-        model=cfg.name,
+        model=name if names_a_place(plain_name(name)) else cfg.name,
         inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
         source_size=parse_source_size(source_size),

@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Locked, Offline, Quiet, Timeout, Verbose, complete_model_name, limit_network
+from zoo.cli.options import (
+    Json,
+    Locked,
+    Offline,
+    Quiet,
+    Timeout,
+    Verbose,
+    complete_model_name,
+    limit_network,
+    refuse_file_names,
+)
 
 
 def fetch(
@@ -37,6 +47,7 @@ def fetch(
     """  # fmt: skip
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    refuse_file_names(names or ())
     from zoo.weights_cache.download import fetch as fetch_one
     from zoo.weights_cache.locate import is_cached
     from zoo.weights_cache.lock import chosen_lock, fetch_locked, published_cfg

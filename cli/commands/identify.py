@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network
+from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def identify(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    source = local_source(source)
     from zoo.core.identify import identify as find
     from zoo.weights_cache.open_weights import open_source
 

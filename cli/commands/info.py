@@ -1,49 +1,72 @@
 """`zoo info`: what is known of one model, without building it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, ModelName, Quiet, Verbose
+from zoo.cli.options import (
+    NAME_HELP,
+    Json,
+    Offline,
+    Quiet,
+    Timeout,
+    Verbose,
+    complete_model_name,
+    limit_network,
+    pretrained_cfg,
+)
 from zoo.core import registry
-from zoo.core.model_facts import ModelFacts
 from zoo.core.registry import UNTRAINED
 
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
 
 
-def info(name: ModelName, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def info(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help=NAME_HELP, autocompletion=complete_model_name)],
+    offline: Offline = False,
+    timeout: Timeout = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """Show a model's size, default config, feature levels and tags.
+
+    Of several models, one after another; --json has them as a list under "models". Nothing is asked of the Hub, but
+    for the config.json of an hf-hub: repository that has no name here.
 
     \b
     Examples:
       zoo info resnet34
-      zoo info resnet34.a1_in1k --json
+      zoo info resnet34.a1_in1k timm/resnet50.a1_in1k --json
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    architecture, tag = registry.resolve_name(name)
-    cfgs = registry.cfgs_by_tag(architecture)
-    cfg = registry.get_pretrained_cfg(f"{architecture}.{tag}") if tag else next(iter(cfgs.values()))
-    assert cfg is not None
-    document = _describe(registry.facts(architecture), cfg, cfgs)
-
+    limit_network(offline=offline, timeout=timeout)
+    documents = [_describe(name) for name in names]
     if json:
-        output.document(document)
-    elif output.on_terminal():
-        _draw(document)
-    else:
-        output.lines(_as_lines(document))
+        output.document(documents[0] if len(documents) == 1 else {"models": documents})
+        return
+    for number, document in enumerate(documents):
+        if number:
+            output.lines([""])
+        if output.on_terminal():
+            _draw(document)
+        else:
+            output.lines(_as_lines(document))
 
 
-def _describe(facts: ModelFacts, cfg: "PretrainedCfg", cfgs: "dict[str, PretrainedCfg]") -> dict[str, Any]:
+def _describe(name: str) -> dict[str, Any]:
     """The document of `zoo info --json`; the other forms are drawn from it."""
     from zoo.weights_cache.locate import is_cached
 
+    cfg = pretrained_cfg(name)
+    facts = registry.facts(cfg.architecture)
     default_cfg = cfg.to_dict()
     default_cfg.pop("state_dict", None)
     tags = [
         {"tag": tag, "license": one.license, "source": _source(one), "cached": is_cached(one)}
-        for tag, one in cfgs.items()
+        for tag, one in registry.cfgs_by_tag(cfg.architecture).items()
         if tag != UNTRAINED
     ]
     return {
@@ -108,5 +131,6 @@ def _draw(document: dict[str, Any]) -> None:
     output.table(("level", "channels", "reduction", "module"), levels, right=("level", "channels", "reduction"))
     if document["tags"]:
         output.lines([""])
-        tags = [list(map(_as_text, tag.values())) for tag in document["tags"]]
-        output.table(("tag", "license", "source", "cached"), tags)
+        columns = ("tag", "license", "cached", "source")
+        tags = [[_as_text(tag[column]) for column in columns] for tag in document["tags"]]
+        output.table(columns, tags, cut="source")

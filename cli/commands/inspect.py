@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network
+from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 
 if TYPE_CHECKING:
     from zoo.core.stored_tensor import StoredTensor
@@ -37,6 +37,7 @@ def inspect(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    source = local_source(source)
     from zoo.weights_cache.open_weights import open_source
 
     with open_source(source) as opened:

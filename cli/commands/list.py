@@ -1,11 +1,12 @@
 """`zoo list`: which models there are."""
 
+import os
 from typing import Annotated, Literal
 
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Quiet, Verbose, complete_family, complete_model_name
+from zoo.cli.options import Json, Quiet, Verbose, complete_family, complete_model_name, quoted_pattern
 from zoo.core import registry
 from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.model_facts import ModelFacts
@@ -35,7 +36,7 @@ def list_models(
     family: Annotated[
         str, typer.Option(metavar="FAMILY", help="Only models of this family.", autocompletion=complete_family)
     ] = "",
-    sort: Annotated[Sort, typer.Option(help="Order by name, parameters or multiply-accumulates.")] = "name",
+    sort: Annotated[Sort, typer.Option(help="Order by name, parameters, or MACs.")] = "name",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -52,6 +53,8 @@ def list_models(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     if context.args:
         raise _stray_words(context.args)
+    _refuse_file_names("--filter", patterns or [])
+    _refuse_file_names("--exclude", excludes or [])
     names = registry.list_models(patterns or "", family, pretrained=pretrained, exclude_filters=excludes or "")
     if not names:
         raise _nothing_found(patterns or [], family, pretrained)
@@ -93,6 +96,24 @@ def _stray_words(words: list[str]) -> UsageError:
         f"{len(words)} unexpected word{'s' * (len(words) > 1)} after the options, first {words[0]!r}.",
         hint="Give a pattern as --filter 'resnet*', in quotes: unquoted, the shell replaces it by file names.",
     )
+
+
+def _refuse_file_names(option: str, patterns: list[str]) -> None:
+    """Raises NotFoundError for a pattern that is a file's name and no model's: the shell has put it there."""
+    for pattern in patterns:
+        if os.path.exists(pattern) and not _is_known(pattern):
+            kind = "folder" if os.path.isdir(pattern) else "file"
+            raise NotFoundError(
+                f"No model matches {pattern!r}, which is a {kind} here.",
+                hint="The shell replaces an unquoted pattern by the names of files. "
+                f"Give it as {quoted_pattern(pattern, option)}.",
+            )
+
+
+def _is_known(pattern: str) -> bool:
+    """Whether it is the name of a model, or a word that is part of one."""
+    wider = f"*{pattern}*" if pattern.isidentifier() else pattern
+    return bool(registry.list_models(wider, include_tags="." in pattern))
 
 
 def _nothing_found(patterns: list[str], family: str, pretrained: bool) -> NotFoundError:

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Offline, Quiet, Timeout, Verbose, complete_model_name, limit_network
+from zoo.cli.options import (
+    Force,
+    Json,
+    Offline,
+    Quiet,
+    Timeout,
+    Verbose,
+    complete_model_name,
+    limit_network,
+    refuse_file_names,
+)
 
 
 def lock(
@@ -34,6 +44,7 @@ def lock(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
+    refuse_file_names(names)
     from zoo.core.atomic_output import atomic_output, check_target
     from zoo.weights_cache.lock import lock_bytes, lock_weights
 

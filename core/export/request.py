@@ -16,9 +16,9 @@ from zoo.core.export.run import ExportJob
 from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
 from zoo.core.inputs.find import find_inputs
 from zoo.core.inputs.tiles import expand_tiles
+from zoo.core.named_model import named_cfg
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.options import ReadOptions
-from zoo.core.registry import get_pretrained_cfg
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import fetch
 
@@ -120,8 +120,6 @@ class ExportRequest:
         if self.weights is not None:
             path, source = Path(self.weights), f"file:{Path(self.weights).name}"
         else:
-            published = get_pretrained_cfg(self.model)
-            assert published is not None  # it has just been loaded
-            path, source = (file := fetch(published, offline=True)).path, file.origin
+            path, source = (file := fetch(named_cfg(self.model), offline=True)).path, file.origin
         weights = {"source": source, "sha256": file_sha256(path)}
         return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": weights}

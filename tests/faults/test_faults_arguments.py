@@ -41,7 +41,9 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
     """
     for name in group.commands:
         found = group.commands[name]
-        options = [option for option in found.params if option.name != "verbose" and option.opts[0].startswith("-")]
+        options = [
+            option for option in found.params if "--verbose" not in option.opts and option.opts[0].startswith("-")
+        ]
         yield (*before, name), {text: not option.is_flag for option in options for text in option.opts}
         if hasattr(found, "commands"):
             yield from commands(found, (*before, name))

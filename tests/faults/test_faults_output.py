@@ -358,14 +358,30 @@ def test_c7_what_is_no_file_stays_what_it_is(job: Job, output: str, words: str):
     assert (kind(), os.listdir(job.folder)) == before
 
 
-@pytest.mark.parametrize(
-    "name", ["n" * 255, os.fsdecode(b"w\xff"), "\n", "-"], ids=["long", "bytes", "newline", "dash"]
-)
+@pytest.mark.parametrize("name", ["n" * 255, os.fsdecode(b"w\xff"), "\n"], ids=["long", "bytes", "newline"])
 def test_c7_an_odd_name_is_only_a_name(sound_job: Job, name: str):
     run = run_zoo(*adapt_words(sound_job.source, out=name), cwd=sound_job.folder)
     assert (run.code, run.stderr) == (0, "")
     assert all(line.isprintable() for line in run.stdout.splitlines())
     assert set(os.listdir(sound_job.folder)) == {OUT, name}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("adapt-weights", MODEL, "--weights", OUT, "--in-chans", 4),
+        ("convert", OUT),
+        ("create", MODEL),
+        ("lock", MODEL),
+        ("bundle", MODEL),
+        ("export-features", MODEL, "."),
+    ],
+    ids=lambda words: words[0],
+)
+def test_c7_standard_output_is_refused_as_an_output(sound_job: Job, words: tuple[object, ...]):
+    run = run_zoo(*words, "-o", "-", cwd=sound_job.folder)
+    assert_told(run, 2, "standard output", "-o")
+    assert os.listdir(sound_job.folder) == [OUT]
 
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
