@@ -22,7 +22,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.identify import size_free
 from zoo.core.known_architectures import known_names
 from zoo.core.line_table import LineTable, render_line_table
-from zoo.core.records import module_paths
+from zoo.core.records import Spec, module_paths
 from zoo.core.registry import UNTRAINED
 from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
@@ -48,6 +48,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "macs": counter.get_total_flops() // 2,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
+        **_classifier_inputs(name, spec, model.num_features),
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
         "fingerprint": fingerprint(shapes, *layers),
         "tags": [tag for tag in cfgs if tag != UNTRAINED],
@@ -56,6 +57,13 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
     return measured, {"layers": layer_digests(shapes, *layers)}
+
+
+def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, list[list[int]]]:
+    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    model = create_model(name, num_classes=1, device="meta")
+    inputs = [list(model.get_parameter(f"{path}.weight").shape[1:]) for path in module_paths(spec.classifier)]
+    return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
 
 
 def build(families: Sequence[str] = ()) -> dict[Path, str]:

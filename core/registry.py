@@ -98,6 +98,21 @@ def facts(name: str) -> ModelFacts:
     )
 
 
+def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
+    """Of each classifier of a built-in architecture, by its path, the sizes of its weight but the first, the classes.
+
+    Raises UnknownModelError.
+    """
+    from zoo.core.records import module_paths
+
+    entry = _index.get(name)
+    if entry is None:
+        raise unknown_model(name)
+    paths = module_paths(find_spec(name)[1].classifier)
+    inputs = entry.get("classifier_inputs") or [[entry["num_features"]]] * len(paths)
+    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=True)}
+
+
 def names_with_fingerprint(fingerprint: str) -> list[str]:
     """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
     return [name for name, entry in _index.items() if entry["fingerprint"] == fingerprint]
