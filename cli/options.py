@@ -49,6 +49,10 @@ InChans = Annotated[int | None, typer.Option("--in-chans", metavar="N", help="Ch
 NumClasses = Annotated[
     int | None, typer.Option("--num-classes", metavar="K", help="Outputs of the classifier; 0 leaves it out.")
 ]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option("--drop", metavar="PATTERN", help="Leave out tensors whose names match: 'criterion.*'."),
+]
 OutIndices = Annotated[
     str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
 ]

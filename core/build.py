@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
@@ -19,7 +19,8 @@ from zoo.core import registry
 from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
-from zoo.core.records import PretrainedCfg
+from zoo.core.new_classifier import initial_values
+from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
 from zoo.models.base import ImageModel
 from zoo.weights_cache.locate import existing_weight_file
@@ -40,6 +41,7 @@ def create_model(
     out_indices: int | Sequence[int] | None = None,
     feature_cls: str = "list",
     allow_missing: Sequence[str] = (),
+    drop: Sequence[str] = (),
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -59,7 +61,9 @@ def create_model(
         features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
             end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
         allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
-        seed: of the random initial weights; None leaves torch's generator as it is.
+        drop: wildcards of tensors of `checkpoint_path` that are left out.
+        seed: of the random initial weights; None leaves torch's generator as it is. A classifier that the weights lack
+            gets the values that `zoo.core.new_classifier` gives for this seed, as in a file that was adapted.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
             of the family's spec; None means the default.
 
@@ -77,7 +81,7 @@ def create_model(
             given["features_only"] = True
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing)
+            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, drop=drop)
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
@@ -120,6 +124,7 @@ def create_model(
             model,
             weights_path,
             allow_missing=allow_missing,
+            drop=drop,
             new_classifier=num_classes is not None,
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
@@ -127,8 +132,28 @@ def create_model(
     else:
         registry.require_weights(cfg)
         load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed)
+    if seed is not None:
+        initialise_classifier(model, model.load_report.initialised, seed)
     model.to(device)
     return model
+
+
+@torch.no_grad()
+def initialise_classifier(model: ImageModel, names: Collection[str], seed: int) -> None:
+    """Give those of a model's tensors that are its classifier's the values of a new classifier (core.new_classifier).
+
+    Args:
+        names: of the tensors that the weights had no values for.
+        seed: of the values, 0 to 2^64 - 1.
+    """
+    found = model.state_dict()
+    for path in module_paths(model.spec.classifier):
+        weight = found.get(f"{path}.weight")
+        for name in {f"{path}.weight", f"{path}.bias"}.intersection(names, found):
+            assert weight is not None  # a classifier has one, and its bias follows from it
+            blocks = initial_values(name, weight.shape, model.spec.classifier_init, seed)
+            values = [torch.frombuffer(block, dtype=torch.float32) for block in blocks]
+            found[name].copy_(torch.cat(values).reshape(found[name].shape))
 
 
 def _resolve_cfg(

@@ -13,6 +13,8 @@ from zoo.core.layouts.table import Table
 from zoo.core.records import PretrainedCfg
 from zoo.core.stem import find_stem
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stray_tensors import WithStrays, architectures_with_strays, stray_tensors
+from zoo.core.tensor_names import first_names
 from zoo.core.weight_metadata import adapted_cfg
 
 
@@ -48,8 +50,14 @@ def describe(
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     exact = architectures_of(shapes)
     names = exact or architectures_of_other_size(shapes)
+    strays: tuple[str, ...] = ()
+    if not names and (found := _with_strays(shapes, cfg.architecture)):
+        names = exact = list(found.architectures)
+        strays = found.strays
     architecture, model_args = _chosen([cfg.architecture] if cfg.architecture else names, table)
     notes = [] if cfg.architecture else [_told(architecture, names)]
+    if strays:
+        notes.append(f"{first_names(strays)}: none of {names[0]}'s tensors; --drop leaves out what is not wanted")
     if not architecture:
         return Description(notes=tuple(notes))
     if architecture not in exact and exact:
@@ -83,6 +91,14 @@ def describe(
     return Description(
         adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), {**model_args, **sizes}, tuple(notes)
     )
+
+
+def _with_strays(shapes: Mapping[str, tuple[int, ...]], architecture: str) -> WithStrays | None:
+    """What they are of but for a few tensors: the architecture that was named, or what is found."""
+    if not architecture:
+        return architectures_with_strays(shapes)
+    strays = stray_tensors(shapes, architecture)
+    return WithStrays((architecture,), strays) if strays else None
 
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:

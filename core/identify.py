@@ -17,8 +17,9 @@ from zoo.core.layouts.engine import TIMM, detect_layout, nearest_to_timm, to_tim
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import names_with_fingerprint, names_with_size_free_fingerprint
 from zoo.core.resize_families import PATCH_KERNELS, RULES
-from zoo.core.similar_architectures import MOST_GUESSES, find_similar
+from zoo.core.similar_architectures import MOST_GUESSES, Similar, find_similar
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stray_tensors import architectures_with_strays
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -45,6 +46,7 @@ class Identity(NamedTuple):
         num_classes: rows of the classifier, 0 where there is none.
         image_size, patch_size: height and width in pixels, where the shapes tell; else None.
         adapted: whether it reads other channels than the published weights.
+        strays: names of tensors beside the network's that stand where its own do; its own are all there.
     """
 
     architectures: tuple[str, ...]
@@ -58,6 +60,7 @@ class Identity(NamedTuple):
     image_size: tuple[int, int] | None
     patch_size: tuple[int, int] | None
     adapted: bool
+    strays: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for `--json`."""
@@ -139,11 +142,29 @@ def identify(tensors: Mapping[str, StoredTensor], *, guess: bool = True) -> list
                 found.append(_described(tuple(names), match, part))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
-    return _guesses(map(parts, prefixes)) if guess and len(tensors) <= _MOST_TENSORS_TO_GUESS else []
+    if not guess or len(tensors) > _MOST_TENSORS_TO_GUESS:
+        return []
+    similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
+    return _with_strays(similar) or _guesses(similar)
 
 
-def _guesses(parts: Iterable[_Part]) -> list[Identity]:
-    found = [(similar, part) for part in map(_nearest_layout, parts) for similar in find_similar(part.shapes)]
+def _with_strays(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]:
+    """The networks that are whole, with a few tensors beside them that are none of theirs."""
+    found: list[Identity] = []
+    for part, similar in parts:
+        if part.layout != TIMM or any(part.prefix.startswith(network.prefix) for network in found):
+            continue
+        whole = architectures_with_strays(part.shapes, similar)
+        if whole:
+            own = {name: tensor for name, tensor in part.tensors.items() if name not in whole.strays}
+            share = part.share * len(own) / len(part.tensors)
+            one = _described(whole.architectures, "exact", part._replace(tensors=own, share=share))
+            found.append(one._replace(strays=whole.strays))
+    return sorted(found, key=lambda one: (-one.share, one.prefix))
+
+
+def _guesses(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]:
+    found = [(similar, part) for part, all_similar in parts for similar in all_similar]
     found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
     return [
         _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)

@@ -31,7 +31,8 @@ class KnownArchitecture(NamedTuple):
 
     `first_conv` and `classifier` are module paths: one, several (input branches, two heads) or None.
     `classifier_inputs` has for each classifier the sizes of its weight but the first, the classes; None where each
-    reads the `num_features`, and nothing where the published model has no place for a classifier. An input layer has `input_blocks` entries a source channel on its input axis, 1 for a convolution: entry `block * C + c`, or with
+    reads the `num_features`, and nothing where the published model has no place for a classifier. An input layer has
+    `input_blocks` entries a source channel on its input axis, 1 for a convolution: entry `block * C + c`, or with
     `channels_first` entry `c * input_blocks + block`. `fingerprint` is that of `core.fingerprint`; `tags` has the
     default tag first.
     """
@@ -107,7 +108,7 @@ def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def classifier_init(name: str) -> ClassifierInit:
-    """How an architecture's classifier is initialised: as zoo's model does, for another as torch does a linear layer."""
+    """How an architecture's classifier is initialised: as zoo's model is, another as torch does a linear layer."""
     try:
         return registry.find_spec(name)[1].classifier_init
     except UnknownModelError:

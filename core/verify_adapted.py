@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.adapt import Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
-from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, is_finite, to_float32
+from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, half_of_smallest, is_finite, to_float32
 from zoo.core.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ def _coverage(plan: AdaptPlan, written: Mapping[str, StoredTensor]) -> Check:
         "adapt": "adapted",
         "resize": "resized",
         "select": "cut",
+        "new": "new",
         "drop": "dropped",
     }
     told = ", ".join(f"{counts[action]} {word}" for action, word in words.items() if counts[action])
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name))
         return Check("coverage", False, f"{len(wrong)} tensors are not as planned, the first is {wrong[0]}")
-    return Check("coverage", True, f"{len(plan.changes)} tensors of the source: {told}")
+    return Check("coverage", True, f"{sum(bool(c.dtype) for c in plan.changes)} tensors of the source: {told}")
 
 
 def _read_by_the_library(path: str, written: Mapping[str, StoredTensor]) -> Check:
@@ -114,7 +115,7 @@ def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
     count = _CHUNK // 8
     widths = {name: tensor.nbytes // max(_size(tensor), 1) for name, tensor in (("a", source), ("b", written))}
     pairs = zip(source.chunks(count * widths["a"]), written.chunks(count * widths["b"]), strict=True)
-    smallest = {"F16": 2.0**-25, "BF16": 2.0**-134}.get(written.dtype, 2.0**-150)
+    smallest = half_of_smallest(written.dtype)
     for a, b in pairs:
         before = to_float32(a, source.dtype, (-1,)).astype(np.float64)
         after = to_float32(b, written.dtype, (-1,)).astype(np.float64)
@@ -176,7 +177,7 @@ def _probe(name: str, claim: Claim, before: NDArray[np.float64], after: NDArray[
         "ock,pck->po", np.abs(before), np.abs(source_inputs)
     )
     terms = 4 + before.shape[1]  # a mixed filter is a rounded sum of up to C rounded products
-    smallest = {"F16": 2.0**-25}.get(dtype, 0.0) * np.abs(inputs).sum(axis=(1, 2))[:, None]
+    smallest = half_of_smallest(dtype) * np.abs(inputs).sum(axis=(1, 2))[:, None]
     with np.errstate(invalid="ignore"):
         error = np.abs(found - expected)
         holds = bool((error <= (epsilon(dtype) + terms * 2.0**-24) * scale + smallest).all())

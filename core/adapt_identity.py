@@ -1,0 +1,102 @@
+"""Which architecture the tensors of a source are of, and what has to be said of that. Standard library only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from zoo.core.adapt_plan import AdaptPlan
+from zoo.core.adapt_request import AdaptRequest
+from zoo.core.errors import InvalidInputError, UnknownModelError
+from zoo.core.fingerprint import fingerprint
+from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.registry import facts
+from zoo.core.stored_tensor import StoredTensor
+from zoo.core.tensor_names import first_names
+
+
+def identified(
+    tensors: Sequence[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest
+) -> tuple[PretrainedCfg, list[str], str]:
+    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said, and one
+    of the architectures that have its tensors where it is not known which."""
+    if cfg.architecture or request.input_layers:
+        return cfg, [], ""
+    from zoo.core.identify import architectures_of
+    from zoo.core.known_architectures import find_cfg
+    from zoo.core.stray_tensors import architectures_with_strays
+
+    shapes = {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in tensors}
+    assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
+    names: Sequence[str] = architectures_of(shapes)
+    if not names and (found := architectures_with_strays(shapes)):
+        names = found.architectures
+        assumed += _told_of_strays(found.strays, names, request.drop) if len(names) > 1 else []
+    if not names:
+        return cfg, assumed, ""
+    like = find_cfg(names[0])
+    cfg = replace(cfg, first_conv=like.first_conv, classifier=like.classifier)
+    if len(names) > 1:
+        said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
+        return cfg, [said, *assumed], names[0]
+    return replace(cfg, architecture=names[0]), [f"the names and shapes are those of {names[0]}", *assumed], ""
+
+
+def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> list[str]:
+    """Compare the tensors with those of the architecture that the config names; returns what has to be said of them.
+
+    Raises InvalidInputError where they are another's, or none's and zoo, or timm from its folder, could not load them.
+    """
+    from zoo.core.known_architectures import find_known
+
+    name = plan.cfg.architecture
+    known = find_known(name)
+    try:
+        expected = known.fingerprint if known else facts(name).fingerprint
+    except UnknownModelError:
+        return []
+    shapes = plan.original_shapes()
+    if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:
+        return []
+    from zoo.core.identify import architectures_of
+    from zoo.core.stray_tensors import stray_tensors
+
+    if strays := stray_tensors(shapes, name):
+        kept = [stray for stray in strays if stray not in plan.dropped]
+        if kept and for_timm:
+            raise InvalidInputError(
+                f"{source} holds {first_names(kept)} beside the tensors of {name}: timm would refuse the folder.",
+                hint=f"Leave them out: --drop {shlex.quote(kept[0])}",
+                path=source,
+            )
+        return _told_of_strays(strays, [name], plan.request.drop)
+    fitting = architectures_of(shapes)
+    # Published files of some families hold buffers that current models do not; loading repairs their keys.
+    if not fitting and not plan.new_classifier and (known or not plan.cfg.file):
+        return [f"the names and shapes are not exactly those of {name}"]
+    raise InvalidInputError(
+        f"{source} does not hold the tensors of {name}.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+        path=source,
+    )
+
+
+def _told_of_strays(strays: Sequence[str], names: Sequence[str], dropped: Sequence[str]) -> list[str]:
+    """What is said of tensors that are none of the architecture's."""
+    kept = [name for name in strays if not any(fnmatchcase(name, pattern) for pattern in dropped)]
+    if not kept:
+        return []
+    verb, them = ("is", "it") if len(kept) == 1 else ("are", "them")
+    return [f"{first_names(kept)} {verb} none of {names[0]}'s tensors; copied as stored, --drop leaves {them} out"]
+
+
+def told_of_classifier(plan: AdaptPlan) -> list[str]:
+    """What is said of a classifier that is made anew."""
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in plan.new_classifier)
+    outputs = "output" if plan.num_classes == 1 else "outputs"
+    seed = plan.request.seed
+    return [
+        f"{path} is a new classifier with {plan.num_classes} {outputs}, initialised by seed {seed}" for path in paths
+    ]
