@@ -18,6 +18,7 @@ from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.file_digest import sha256_of
+from zoo.core.float8 import told_of_scales
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.safetensors_file import open_safetensors, read_header
@@ -142,6 +143,8 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
         notes += require_architecture(plan, source.label, for_timm=output.file_format == "timm")
     notes += told_of_classifier(plan)
+    if request.dtype:
+        notes += told_of_scales(source.tensors)
     coverage = _coverage(plan.changes)
     if coverage < output.min_coverage:
         raise InvalidInputError(

@@ -26,12 +26,14 @@ class Description(NamedTuple):
         num_classes: of their classifier, 0 where they have none.
         model_args: what the model has to be built with.
         notes: how this was found, and what is not known.
+        candidates: the architectures that these may be the tensors of.
     """
 
     cfg: PretrainedCfg = PretrainedCfg()
     num_classes: int = 0
     model_args: Mapping[str, Any] = {}
     notes: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 def describe(
@@ -59,7 +61,7 @@ def describe(
     if strays:
         notes.append(f"{first_names(strays)}: none of {names[0]}'s tensors; --drop leaves out what is not wanted")
     if not architecture:
-        return Description(notes=tuple(notes))
+        return Description(notes=tuple(notes), candidates=tuple(names))
     if architecture not in exact and exact:
         raise InvalidInputError(
             f"{source} does not hold the tensors of {architecture}.",
@@ -89,7 +91,11 @@ def describe(
             cfg = replace(cfg, mean=table.mean, std=table.std)
     stem = find_stem(tensors, known, source)
     return Description(
-        adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), {**model_args, **sizes}, tuple(notes)
+        adapted_cfg(cfg, stem.from_chans),
+        num_classes_of(known, tensors),
+        {**model_args, **sizes},
+        tuple(notes),
+        (architecture,),
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from zoo.core.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +47,8 @@ def float8_values(dtype: str) -> NDArray[np.float32]:
 
     codes = np.arange(256)
     if dtype == SCALE:
-        return np.where(codes == 255, np.nan, np.ldexp(1.0, codes - 127)).astype(np.float32)
+        powers: NDArray[np.float32] = np.where(codes == 255, np.nan, np.ldexp(1.0, codes - 127)).astype(np.float32)
+        return powers
     mantissa_bits, bias, infinities, unsigned_zero = FLOAT8[dtype]
     mantissa, exponent = codes & ((1 << mantissa_bits) - 1), (codes & 0x7F) >> mantissa_bits
     significand = np.where(exponent > 0, mantissa + (1 << mantissa_bits), mantissa)
@@ -57,7 +61,8 @@ def float8_values(dtype: str) -> NDArray[np.float32]:
     values = np.where(codes >= 128, -values, values)
     if unsigned_zero:
         values[128] = np.nan
-    return values.astype(np.float32)
+    numbers: NDArray[np.float32] = values.astype(np.float32)
+    return numbers
 
 
 def to_float8(values: NDArray[np.float32], dtype: str) -> bytes:
@@ -81,3 +86,12 @@ def to_float8(values: NDArray[np.float32], dtype: str) -> bytes:
     # E4M3 has no infinity: torch takes its largest number.
     beyond = np.where(np.isnan(flat), 0x7F, 0x7C if FLOAT8[dtype].infinities else len(positive) - 1)
     return (np.where(overflows, beyond, codes) + np.where(np.signbit(flat), 128, 0)).astype(np.uint8).tobytes()
+
+
+def told_of_scales(tensors: Iterable[StoredTensor]) -> tuple[str, ...]:
+    """What has to be said of a cast of float8 tensors beside which their scales lie."""
+    stored = list(tensors)
+    scales = [tensor.name for tensor in stored if "scale" in tensor.name.rpartition(".")[2]]
+    if not scales or not any(tensor.dtype in FLOAT8 for tensor in stored):
+        return ()
+    return (f"float8 values were cast as they are; {scales[0]} and its like were not multiplied in",)

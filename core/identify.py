@@ -152,7 +152,7 @@ def _with_strays(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Ident
     """The networks that are whole, with a few tensors beside them that are none of theirs."""
     found: list[Identity] = []
     for part, similar in parts:
-        if part.layout != TIMM or any(part.prefix.startswith(network.prefix) for network in found):
+        if any(part.prefix.startswith(network.prefix) for network in found):
             continue
         whole = architectures_with_strays(part.shapes, similar)
         if whole:

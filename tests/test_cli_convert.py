@@ -146,9 +146,10 @@ def test_a_network_of_several_is_taken_when_asked_for(tmp_path):
     wrapped = {f"{name}.{key}": value.clone() for name in ("student", "teacher") for key, value in state.items()}
     two, one = tmp_path / "two.safetensors", tmp_path / "one.safetensors"
     save_file({**wrapped, "center": torch.zeros(3)}, two)
-    told = zoo(two, "-o", tmp_path / "all.safetensors").stderr
+    told = zoo(two, "-o", tmp_path / "all.npz").stderr
     assert "test_resnet below student. and test_resnet below teacher.; --strip-prefix" in told
-    assert load_file(tmp_path / "all.safetensors").keys() == {*wrapped, "center"}
+    assert set(np.load(tmp_path / "all.npz").files) == {*wrapped, "center"}
+    assert "--strip-prefix student." in refused(4, two, "-o", one)
     report = done(two, "--strip-prefix", "teacher.", "-o", one)
     assert (report["architecture"], len(report["dropped"])) == ("test_resnet", len(state) + 1)
     assert load_file(one).keys() == state.keys()
