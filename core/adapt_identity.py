@@ -57,21 +57,16 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
         expected = known.fingerprint if known else facts(name).fingerprint
     except UnknownModelError:
         return []
-    shapes = plan.original_shapes()
-    if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:
-        return []
-    from zoo.core.identify import architectures_of
-    from zoo.core.stray_tensors import stray_tensors
+    shapes, heads = plan.original_shapes(), module_paths(plan.cfg.classifier)
+    strays: tuple[str, ...] | None = ()
+    if fingerprint(shapes, plan.stem.layers, heads) != expected:
+        from zoo.core.stray_tensors import stray_tensors
 
-    if strays := stray_tensors(shapes, name):
-        kept = [stray for stray in strays if stray not in plan.dropped]
-        if kept and for_timm:
-            raise InvalidInputError(
-                f"{source} holds {first_names(kept)} beside the tensors of {name}: timm would refuse the folder.",
-                hint=f"Leave them out: --drop {shlex.quote(kept[0])}",
-                path=source,
-            )
-        return _told_of_strays(strays, [name], plan.request.drop)
+        strays = stray_tensors(shapes, name) or None
+    if strays is not None:
+        return _told_of_others(plan, strays, tuple(f"{head}." for head in heads), source, for_timm=for_timm)
+    from zoo.core.identify import architectures_of
+
     fitting = architectures_of(shapes)
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
     if not fitting and not plan.new_classifier and (known or not plan.cfg.file):
@@ -81,6 +76,24 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
         hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
         path=source,
     )
+
+
+def _told_of_others(
+    plan: AdaptPlan, strays: Sequence[str], heads: tuple[str, ...], source: str, *, for_timm: bool
+) -> list[str]:
+    """What is said of tensors that are not the architecture's, and of its own that were left out."""
+    name = plan.cfg.architecture
+    kept = [stray for stray in strays if stray not in plan.dropped]
+    lost = [key for key in plan.dropped if key not in strays and not key.startswith(heads)]
+    if for_timm and (kept or lost):
+        what = f"holds {first_names(kept)} beside" if kept else f"would lack {first_names(lost)} of"
+        raise InvalidInputError(
+            f"{source} {what} the tensors of {name}: timm would refuse the folder.",
+            hint=f"Leave out what is not the model's: --drop {shlex.quote(kept[0])}" if kept else "Narrow --drop.",
+            path=source,
+        )
+    told = [f"{first_names(lost)} of {name}: left out, so that the file alone makes no model"] if lost else []
+    return _told_of_strays(strays, [name], plan.request.drop) + told
 
 
 def _told_of_strays(strays: Sequence[str], names: Sequence[str], dropped: Sequence[str]) -> list[str]:

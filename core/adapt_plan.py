@@ -175,7 +175,7 @@ def plan_adaptation(
         plan.drop(tensor, f"its name does not begin with {request.strip_prefix}")
     for tensor in stored.values():
         if tensor.name in head.dropped:
-            plan.drop(tensor, "it is a part of the classifier")
+            plan.drop(tensor, "the classifier is new" if head.num_classes else "the classifier is left out")
         elif tensor.name not in head.new:
             plan.write(tensor, transforms.get(tensor.name))
     if head.new:

@@ -140,6 +140,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         described = _described(source, tensors, request, steps, kept)
         if not (steps or described.candidates or to_layout != TIMM):
             _require_known(source, tensors, request)
+            described = described._replace(notes=(*described.notes, "the names were left as they are"))
     if to_layout not in (TIMM, from_layout):
         steps.append(match_layout(to_layout, _shapes(tensors), "timm"))
         tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))

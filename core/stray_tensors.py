@@ -48,24 +48,32 @@ def stray_tensors(shapes: Shapes, architecture: str) -> tuple[str, ...] | None:
     missing = digests_of(architecture)
     strays: list[str] = []
     others: dict[str, dict[str, Sequence[int]]] = {}
+    own_paths = set(heads)
     for path, tensors in layers_of(shapes, without=heads).items():
         found = digest(path, tensors, any_chans=path in inputs)
         if found in missing:
             missing.discard(found)
+            own_paths.add(path)
         else:
             others[path] = tensors
     for path, tensors in others.items():
         own = _own_tensors(path, tensors, missing, any_chans=path in inputs)
-        missing.discard(digest(path, {last: tensors[last] for last in own}, any_chans=path in inputs))
+        if own:
+            missing.discard(digest(path, {last: tensors[last] for last in own}, any_chans=path in inputs))
+            own_paths.add(path)
         strays += [f"{path}.{last}".lstrip(".") for last in tensors if last not in own]
     if missing:
         return None
-    counters = {f"{path}.num_batches_tracked" for path in others}
-    unknown = {*strays, *counters.intersection(shapes)}
+    unknown = {*strays, *(name for name in shapes if _is_counter(name) and name.rpartition(".")[0] not in own_paths)}
     rest = {name: shape for name, shape in shapes.items() if name not in unknown}
     if fingerprint(rest, inputs, heads) != expected:
         return None
     return tuple(name for name in shapes if name in unknown)
+
+
+def _is_counter(name: str) -> bool:
+    """Whether it counts the batches of a norm, which the digests pass over."""
+    return name.endswith(".num_batches_tracked")
 
 
 def _own_tensors(path: str, tensors: Shapes, missing: set[str], *, any_chans: bool) -> tuple[str, ...]:

@@ -186,6 +186,7 @@ def _as_json(report: "AdaptReport") -> dict[str, object]:
             {
                 "name": c.name,
                 "action": c.action,
+                "reason": c.reason or None,
                 "shape": c.shape,
                 "dtype": c.dtype,
                 "new_name": c.new_name or None,

@@ -14,7 +14,7 @@ class TResNetSpec(Spec):
 
     model_class: ClassVar[str] = "TResNet"
     classifier: ClassVar[str] = "head.fc"
-    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01, zero_bias=False)
 
     layers: tuple[int, int, int, int]
     width_factor: float = 1.0
