@@ -41,7 +41,8 @@ def with_classifier(
     from zoo.core.known_architectures import classifier_inputs, classifier_names
 
     facts = classifier_inputs(cfg.architecture or twin)
-    if facts and not request.classifier:  # a config.json names one of two
+    # A config.json may name one of two; other names are those of a file with a prefix.
+    if facts and not request.classifier and facts.keys() >= set(module_paths(cfg.classifier)):
         return replace(cfg, classifier=tuple(facts) if len(facts) > 1 else next(iter(facts))), facts
     if cfg.classifier:
         return cfg, facts
@@ -100,7 +101,7 @@ def decide_head(
             continue
         inputs = known or (weight.shape[1:] if _is_classifier(weight) and weight is not None else ())
         if not inputs:
-            raise _unknown_inputs(path, inside[path], source)
+            raise _unknown_inputs(path, inside[path], cfg.architecture, source)
         has_bias = known is not None or f"{path}.bias" in stored
         names = [f"{path}.weight", f"{path}.bias"][: 2 if has_bias else 1]
         new |= dict.fromkeys(names, (request.num_classes, *inputs))
@@ -108,7 +109,7 @@ def decide_head(
     return Head(request.num_classes, dropped=frozenset(dropped), new=new)
 
 
-def _unknown_inputs(path: str, inside: Sequence[str], source: str) -> InvalidInputError:
+def _unknown_inputs(path: str, inside: Sequence[str], architecture: str, source: str) -> InvalidInputError:
     """The error for a classifier whose number of inputs nothing tells."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in inside))
     if layers and layers != [path]:
@@ -119,7 +120,8 @@ def _unknown_inputs(path: str, inside: Sequence[str], source: str) -> InvalidInp
         )
     return InvalidInputError(
         f"How many features a new classifier {path} of {source} would read is not known.",
-        hint="Name the architecture that the file was made for, or leave the classifier out: --num-classes 0.",
+        hint=("Leave" if architecture else "Name the architecture that the file was made for, or leave")
+        + " the classifier out: --num-classes 0.",
         path=source,
     )
 

@@ -140,7 +140,8 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         described = _described(source, tensors, request, steps, kept)
         if not (steps or described.candidates or to_layout != TIMM):
             _require_known(source, tensors, request)
-            described = described._replace(notes=(*described.notes, "the names were left as they are"))
+            if not _has_other_names(source, tensors):
+                described = described._replace(notes=(*described.notes, "the names were left as they are"))
     if to_layout not in (TIMM, from_layout):
         steps.append(match_layout(to_layout, _shapes(tensors), "timm"))
         tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
@@ -177,8 +178,8 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
 
     Another dtype, another file format, another prefix and fewer tensors can be had of any file; a layout cannot.
     """
-    other_prefix = any(tensor.name not in tensors for tensor in source.tensors)
-    changes = request.dtype or request.drop or other_prefix or _format_of(source.label) != _format_of(request.output)
+    other_format = _format_of(source.label) != _format_of(request.output)
+    changes = request.dtype or request.drop or other_format or _has_other_names(source, tensors)
     if changes and not (request.from_layout or request.to_layout):
         return
     from zoo.core.identify import identify
@@ -197,6 +198,11 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
         message = f"{source.label} holds more than {found.architectures[0]} below {found.prefix}"
         hint = f"Take a network alone: --strip-prefix {found.prefix}"
     raise InvalidInputError(f"{message}; no name would change.", hint=hint, path=source.label)
+
+
+def _has_other_names(source: Source, tensors: Tensors) -> bool:
+    """Whether a prefix came off the names."""
+    return not tensors.keys() <= {tensor.name for tensor in source.tensors}
 
 
 def _format_of(path: str | os.PathLike[str]) -> str:

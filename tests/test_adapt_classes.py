@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -333,6 +335,28 @@ def test_twins_whose_name_is_not_known_have_one_classifier(zoo: Zoo):
 # ---------------------------------------------------------------- what is reported, and metadata
 
 
+def test_a_new_classifier_needs_no_numpy(zoo: Zoo):
+    words = ["adapt-weights", MODEL, "--weights", "source.safetensors", "--num-classes", "7", "--in-chans", "5",
+             "-o", "out.safetensors"]  # fmt: skip
+    code = (
+        "import sys; from zoo.cli import errors; from zoo.cli.app import app\n"
+        f"code = errors.run(app, {words!r})\n"
+        "sys.exit(bool(code) or bool({'torch', 'numpy', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=False).returncode == 0
+    assert load_file(OUT)["fc.weight"].shape == (7, 96)
+
+
+def test_the_reason_and_what_there_was_are_in_the_document(zoo: Zoo, state: State):
+    save_file({key: value for key, value in state.items() if key != "fc.bias"} | {"fc.0.weight": torch.ones(1)}, "x")
+    document = json.loads(adapt(zoo, "--num-classes", 7, "--dry-run", "--json", source="x").stdout)
+    changes = {change["name"]: change for change in document["changes"]}
+    keys = ("action", "shape", "dtype", "new_shape", "reason")
+    assert [changes["fc.weight"][key] for key in keys] == ["new", [1000, 96], "F32", [7, 96], None]
+    assert [changes["fc.bias"][key] for key in keys] == ["new", None, None, [7], None]
+    assert [changes["fc.0.weight"][key] for key in keys] == ["drop", [1], "F32", None, "the classifier is new"]
+
+
 def test_every_name_is_reported_once(zoo: Zoo, state: State):
     save_file(state | {"criterion.weight": torch.ones(3), "fc.scale": torch.ones(1)}, "source")
     words = ("--num-classes", 7, "--in-chans", 4, "--drop", "criterion.*", "--dtype", "float16", "--json", "--dry-run")
@@ -472,6 +496,14 @@ def test_a_pattern_that_matches_nothing_is_a_usage_error(zoo: Zoo, state: State)
         assert "No tensor of source.safetensors has a name that matches 'criterion.*'" in run.stderr
     assert os.listdir() == ["source.safetensors"]
     assert zoo("create", MODEL, "--drop", "x").code == 2
+
+
+def test_check_and_create_say_how_a_file_with_strays_is_taken(zoo: Zoo, state: State):
+    save_file(state | {"criterion.pos_weight": torch.ones(3)}, "strays.safetensors")
+    checked = zoo("check", MODEL, "strays.safetensors")
+    assert (checked.code, "--allow-unexpected criterion.pos_weight" in checked.stderr) == (4, True)
+    words = ("--allow-unexpected", "criterion.pos_weight")
+    assert zoo("check", MODEL, "strays.safetensors", *words).code == 0
 
 
 def test_create_and_convert_leave_tensors_out(zoo: Zoo, state: State):
