@@ -182,9 +182,7 @@ def _misfit_hint(match: Match) -> str:
     strays = [key for key in match.unexpected if key in match.unexplained]
     if strays and len(match.unexplained) == len(strays) and not match.misshapen:
         drop = " ".join(f"--drop {shlex.quote(key)}" for key in strays[:3]) + (" ..." if len(strays) > 3 else "")
-        return (
-            f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
-        )
+        return f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
     return "Build the model that it was made for, or name what may be missing (allow_missing in the library)."
 
 
