@@ -138,7 +138,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
     if request.input_layout is None and "input_layout" in stated:
         request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
-    cfg, notes, twin = identified(source.tensors, configured(source.cfg, stated), request)
+    cfg, notes, twin = identified(source.tensors, configured(source.cfg, stated), request, source.label)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()), twin=twin)
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
         notes += require_architecture(plan, source.label, for_timm=output.file_format == "timm")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from zoo.core.adapt_plan import AdaptPlan
 from zoo.core.adapt_request import AdaptRequest
@@ -13,12 +12,12 @@ from zoo.core.errors import InvalidInputError, UnknownModelError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
-from zoo.core.stored_tensor import StoredTensor
-from zoo.core.tensor_names import first_names
+from zoo.core.stored_tensor import StoredTensor, without_prefix
+from zoo.core.tensor_names import dropped_by, first_names
 
 
 def identified(
-    tensors: Sequence[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest
+    tensors: Sequence[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
 ) -> tuple[PretrainedCfg, list[str], str]:
     """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said, and one
     of the architectures that have its tensors where it is not known which."""
@@ -28,12 +27,14 @@ def identified(
     from zoo.core.known_architectures import find_cfg
     from zoo.core.stray_tensors import architectures_with_strays
 
-    shapes = {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in tensors}
+    dropped = dropped_by((tensor.name for tensor in tensors), request.drop, source, request.strip_prefix)
+    left, _ = without_prefix((one for one in tensors if one.name not in dropped), request.strip_prefix, source)
+    shapes = {name: tensor.shape for name, tensor in left.items()}
     assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
     names: Sequence[str] = architectures_of(shapes)
     if not names and (found := architectures_with_strays(shapes)):
         names = found.architectures
-        assumed += _told_of_strays(found.strays, names, request.drop) if len(names) > 1 else []
+        assumed += _told_of_strays(found.strays, names) if len(names) > 1 else []
     if not names:
         return cfg, assumed, ""
     like = find_cfg(names[0])
@@ -93,16 +94,15 @@ def _told_of_others(
             path=source,
         )
     told = [f"{first_names(lost)} of {name}: left out, so that the file alone makes no model"] if lost else []
-    return _told_of_strays(strays, [name], plan.request.drop) + told
+    return _told_of_strays(kept, [name]) + told
 
 
-def _told_of_strays(strays: Sequence[str], names: Sequence[str], dropped: Sequence[str]) -> list[str]:
-    """What is said of tensors that are none of the architecture's."""
-    kept = [name for name in strays if not any(fnmatchcase(name, pattern) for pattern in dropped)]
-    if not kept:
+def _told_of_strays(strays: Sequence[str], names: Sequence[str]) -> list[str]:
+    """What is said of tensors in the output that are none of the architecture's."""
+    if not strays:
         return []
-    verb, them = ("is", "it") if len(kept) == 1 else ("are", "them")
-    return [f"{first_names(kept)} {verb} none of {names[0]}'s tensors; copied as stored, --drop leaves {them} out"]
+    verb, them = ("is", "it") if len(strays) == 1 else ("are", "them")
+    return [f"{first_names(strays)} {verb} none of {names[0]}'s tensors; copied as stored, --drop leaves {them} out"]
 
 
 def told_of_classifier(plan: AdaptPlan) -> list[str]:

@@ -462,6 +462,21 @@ def test_a_nameless_file_with_strays_is_known(zoo: Zoo, state: State):
     assert (line.code, "strays=criterion.pos_weight" in line.stdout) == (0, True)
 
 
+def test_a_nameless_file_is_known_by_what_is_left_of_it(zoo: Zoo, state: State):
+    both = {f"encoder_{one}.{key}": value.clone() for one in "qk" for key, value in state.items()}
+    save_file(both | {"encoder_q.head.0.weight": torch.ones(4)}, "two.safetensors")
+    words = ("--strip-prefix", "encoder_q.", "--drop", "head.*", "--num-classes", 3, "-o", OUT)
+    assert zoo("adapt-weights", "two.safetensors", *words).code == 0
+    assert (stated()["architecture"], stated()["num_classes"]) == (MODEL, 3)
+    assert load_file(OUT).keys() == state.keys()
+    many = state | {f"decoder.{n}.weight": torch.ones(2) for n in range(60)}
+    save_file(many, "many.safetensors")
+    assert (
+        zoo("adapt-weights", "many.safetensors", "--in-chans", 4, "--drop", "decoder.*", "-o", OUT, "--force").code == 0
+    )
+    assert stated()["architecture"] == MODEL
+
+
 def test_another_architectures_tensors_are_refused_all_the_same(zoo: Zoo, state: State):
     save_file(state, "source")
     run = adapt(zoo, "--in-chans", 5, source="source", name="resnet18")
