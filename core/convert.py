@@ -187,7 +187,7 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
     found = next(iter(identify(tensors)), None)
     message = f"The names of {source.label} are those of no architecture or layout that zoo knows"
     if found is None:
-        hint = f"Name the layout with --from. `zoo inspect {source.label}` shows the names."
+        hint = f"`zoo inspect {source.label}` shows them. Another dtype or file format can be had of any file."
     elif found.strays:
         message = f"{source.label} holds {first_names(found.strays)} beside the tensors of {found.architectures[0]}"
         hint = f"Leave {'it' if len(found.strays) == 1 else 'them'} out: --drop {shlex.quote(found.strays[0])}"
