@@ -129,7 +129,7 @@ def test_a_pth_source_gives_the_same_tensors(adapt: Zoo, state_dict: dict[str, t
 
 def test_no_classes_leave_the_classifier_out_and_create_makes_one(adapt: Zoo, zoo: Zoo):
     run = adapt(4, "--num-classes", 0)
-    assert "fc.weight, fc.bias: dropped; " in run.stdout
+    assert "fc.bias, fc.weight: dropped; the classifier is left out\n" in run.stdout
     assert not [name for name in load_file("out.safetensors") if name.startswith("fc.")]
     assert stated(Path("out.safetensors"))["num_classes"] == 0
     bare = json.loads(zoo("create", MODEL, "--weights", "out.safetensors", "--json").stdout)

@@ -186,13 +186,13 @@ def _as_json(report: "AdaptReport") -> dict[str, object]:
             {
                 "name": c.name,
                 "action": c.action,
-                "reason": c.reason or None,
                 "shape": c.shape if c.dtype else None,
                 "dtype": c.dtype or None,
                 "new_name": c.new_name or None,
                 "new_shape": c.new_shape or None,
                 "new_dtype": c.new_dtype or None,
             }
+            | ({"reason": c.reason} if c.reason else {})
             for c in report.changes
             if c.action not in ("copy", "cast")
         ],
