@@ -60,6 +60,10 @@ SourceSize = Annotated[
         help="Image size in pixels that the weight file is for, where it does not say so itself.",
     ),
 ]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option("--drop", metavar="PATTERN", help="Leave out tensors whose names match: 'criterion.*'."),
+]
 OutIndices = Annotated[
     str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
 ]

@@ -11,16 +11,16 @@ from functools import partial
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from zoo.core.adapt_identity import identified, require_architecture, told_of_classifier
 from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
 from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
-from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
+from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.file_digest import sha256_of
-from zoo.core.fingerprint import fingerprint
+from zoo.core.float8 import told_of_scales
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.registry import facts
 from zoo.core.safetensors_file import open_safetensors, read_header
 from zoo.core.safetensors_writer import layout, write_safetensors
 from zoo.core.stored_tensor import StoredTensor
@@ -133,7 +133,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         InvalidInputError: the source is corrupt, has no such layer, or what must hold does not; nothing was written.
         CannotWriteError: nothing was written.
     """
-    if request == AdaptRequest() and output.file_format == "safetensors":
+    if replace(request, seed=0) == AdaptRequest() and output.file_format == "safetensors":
         raise UsageError("Nothing was asked to be changed.", hint="For other channels: --in-chans N, or --bands.")
     target = check_target(output.path, folder=output.file_format == "timm")
     if output.plot is not None:
@@ -141,13 +141,16 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
     stated = stated_configuration(source.metadata, source.cfg.architecture, source.label)
     if request.input_layout is None and "input_layout" in stated:
         request = replace(request, input_layout=InputLayout.parse(stated["input_layout"]))
-    cfg, notes = _identified(source, configured(source.cfg, stated), request)
+    cfg, notes, twin = identified(source.tensors, configured(source.cfg, stated), request, source.label)
     stated_size = stated_image_size(dict(cfg.model_args)) or (cfg.input_size[1:] if source.states_size else None)
-    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()), stated_size)
+    plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()), stated_size, twin=twin)
     if plan.image_size and not (stated_size or request.img_size or request.source_size):
         notes.append(f"its positions are those of images of {plan.image_size[0]} x {plan.image_size[1]}")
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
-        notes += _require_architecture(plan, source.label)
+        notes += require_architecture(plan, source.label, for_timm=output.file_format == "timm")
+    notes += told_of_classifier(plan)
+    if request.dtype:
+        notes += told_of_scales(source.tensors)
     coverage = _coverage(plan.changes)
     if coverage < output.min_coverage:
         raise InvalidInputError(
@@ -236,11 +239,13 @@ class _Job:
             "source": self.source.name,
             "source_sha256": digest,
         }
+        if plan.new_classifier:
+            origin |= {"initialised": plan.new_classifier, "random_seed": plan.request.seed}
         if "origin" in self.stated:
             origin["previous"] = self.stated["origin"]
         return weight_metadata(
             self.cfg,
-            num_classes=plan.num_classes if plan.has_classifier else 0,
+            num_classes=plan.num_classes,
             origin=origin,
             kept=self.source.metadata,
             bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
@@ -349,67 +354,13 @@ def _described(plan: AdaptPlan) -> PretrainedCfg:
 def _coverage(changes: Iterable[TensorChange]) -> float:
     """The share of the source's values that are in the file, changed or not."""
     total = kept = 0
-    for change in changes:
+    for change in (change for change in changes if change.dtype):
         total += prod(change.shape)
         if change.action == "select":
             kept += prod(change.new_shape)
-        elif change.action != "drop":
+        elif change.action not in ("drop", "new"):
             kept += prod(change.shape)
     return kept / total if total else 1.0
-
-
-def _identified(source: Source, cfg: PretrainedCfg, request: AdaptRequest) -> tuple[PretrainedCfg, list[str]]:
-    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said."""
-    if cfg.architecture or request.input_layers:
-        return cfg, []
-    from zoo.core.identify import architectures_of, architectures_of_other_size
-    from zoo.core.known_architectures import task_layers_of
-
-    shapes = {tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in source.tensors}
-    names = architectures_of(shapes) or architectures_of_other_size(shapes)
-    assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
-    if not names:
-        return cfg, assumed
-    found = task_layers_of(names[0])
-    assert found is not None  # the tables that name an architecture have its line
-    if len(names) > 1:
-        said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
-        return replace(cfg, first_conv=found.first_conv, classifier=found.classifier), [said, *assumed]
-    return (
-        replace(cfg, architecture=names[0], first_conv=found.first_conv, classifier=found.classifier),
-        [f"the names and shapes are those of {names[0]}", *assumed],
-    )
-
-
-def _require_architecture(plan: AdaptPlan, source: str) -> list[str]:
-    """Compare the tensors with those of the architecture that the config names; returns what has to be said of them.
-
-    Raises InvalidInputError where they are another's, or none's and zoo could not load them later.
-    """
-    from zoo.core.known_architectures import find_known
-
-    name = plan.cfg.architecture
-    known = find_known(name)
-    try:
-        expected = known.fingerprint if known else facts(name).fingerprint
-    except UnknownModelError:
-        return []
-    shapes = plan.original_shapes()
-    if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:
-        return []
-    from zoo.core.identify import architectures_of, architectures_of_other_size
-
-    fitting = architectures_of(shapes)
-    if not fitting and plan.image_size and name in architectures_of_other_size(shapes):
-        return []
-    if not fitting and (known or not plan.cfg.file):
-        # Published files of some families hold buffers that current models do not; loading repairs their keys.
-        return [f"the names and shapes are not exactly those of {name}"]
-    raise InvalidInputError(
-        f"{source} does not hold the tensors of {name}.",
-        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
-        path=source,
-    )
 
 
 def _refuse_other_size(target: str, nbytes: int, force: bool) -> None:

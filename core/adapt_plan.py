@@ -11,13 +11,15 @@ from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.core.adapt import ChannelMixing, band_mixing, channel_mixing
+from zoo.core.adapt_classifier import decide_head, with_classifier
 from zoo.core.adapt_request import DTYPES, AdaptRequest
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.float_bytes import FLOAT_DTYPES, cast_dtype, cast_pieces, from_float32, is_finite, to_float32
+from zoo.core.float_bytes import cast_dtype, cast_pieces, from_float32, is_finite, to_float32
 from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg, module_paths
+from zoo.core.records import ClassifierInit, PretrainedCfg
 from zoo.core.stem import Stem, find_stem
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
+from zoo.core.tensor_names import dropped_by, dropped_reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,16 +30,21 @@ if TYPE_CHECKING:
 
     Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-Action = Literal["copy", "cast", "adapt", "resize", "select", "drop"]
+Action = Literal["copy", "cast", "adapt", "resize", "select", "new", "drop"]
 
 _FEW_VALUES = 1 << 18
 """So many values of a layer are mixed without numpy in less time than importing it takes."""
 
 _ARRAY_CODES = {"F32": "f", "F64": "d"}
+_NEW_DTYPES = ("F32", "F16", "BF16", "F64")
+"""What a new classifier is stored in; beside float8 it is float32."""
 
 
 class TensorChange(NamedTuple):
-    """What happens to one tensor of the source; the `new_` values are empty where it is dropped, for `reason`."""
+    """What happens to one tensor of the source; the `new_` values are empty where it is dropped, for `reason`.
+
+    One of a classifier that is made anew is "new"; `dtype` is empty where the source has no such tensor.
+    """
 
     name: str
     action: Action
@@ -52,8 +59,9 @@ class TensorChange(NamedTuple):
 class AdaptPlan(NamedTuple):
     """The tensors to write, and where each is from.
 
-    `changes` has one entry a tensor of the source, in its order; `tensors` are those to write, under their new names,
-    `sources` the source's under the same names. `non_finite` fills while tensors are computed: names of those that
+    `changes` has one entry a tensor of the source, and then one for each that is new; `tensors` are those to write,
+    under their new names, `sources` the source's under the same names. `dropped` are those that `request.drop` left
+    out, with their shapes. `non_finite` fills while tensors are computed: names of those that
     came out with NaN or infinite values. `needs_numpy` says whether any is computed with it.
     """
 
@@ -68,18 +76,16 @@ class AdaptPlan(NamedTuple):
     tensors: tuple[StoredTensor, ...]
     sources: Mapping[str, StoredTensor]
     non_finite: list[str]
+    dropped: Mapping[str, tuple[int, ...]]
     needs_numpy: bool = False
     image_size: tuple[int, int] | None = None
     """Height and width of the images that the tensors to write are for, where that is known of these tensors and is
     not the config's, or tensors were resized for them."""
 
     @property
-    def has_classifier(self) -> bool:
-        """Whether the classifier is in the file to write."""
-        return bool(self.num_classes) and not any(
-            change.action == "drop" and _is_under(change.name, module_paths(self.cfg.classifier))
-            for change in self.changes
-        )
+    def new_classifier(self) -> tuple[str, ...]:
+        """Names, without a prefix, of the tensors of a classifier that is made anew."""
+        return tuple(change.name for change in self.changes if change.action == "new")
 
     def input_names(self) -> tuple[str, ...]:
         """Names of the input layers' weights in the file to write."""
@@ -104,8 +110,9 @@ class AdaptPlan(NamedTuple):
         return tuple(v for group in groups for v in self.mixing.channel_values(group if complete else values))
 
     def original_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name, without a prefix, and shape of every tensor of the source that is used."""
-        return {tensor.name: tensor.shape for tensor in self.sources.values()}
+        """Name, without a prefix, and shape of every tensor of the source that is used, or was left out by its name."""
+        dropped = {name: shape for name, shape in self.dropped.items() if name not in self.new_classifier}
+        return dropped | {tensor.name: tensor.shape for tensor in self.sources.values()}
 
     def model_args(self) -> dict[str, Any]:
         """What the model has to be built with for tensors that were resized, or are of another size than usual."""
@@ -121,6 +128,8 @@ def plan_adaptation(
     source: str,
     stated_bands: Sequence[str] = (),
     stated_size: tuple[int, int] | None = None,
+    *,
+    twin: str = "",
 ) -> AdaptPlan:
     """Decide what becomes of every tensor.
 
@@ -131,11 +140,16 @@ def plan_adaptation(
         source: the file, for messages.
         stated_bands: those that the source says it reads, for `request.bands` without `from_bands`.
         stated_size: height and width of the images that the source says it is for.
+        twin: an architecture with these tensors, where `cfg` names none because several have them.
 
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
     """
-    stored, left_out = without_prefix(tensors, request.strip_prefix, source)
+    given = list(tensors)
+    matched = dropped_by((tensor.name for tensor in given), request.drop, source, request.strip_prefix)
+    stored, left_out = without_prefix(
+        [tensor for tensor in given if tensor.name not in matched], request.strip_prefix, source
+    )
     if request.classifier:
         cfg = replace(cfg, classifier=request.classifier)
     stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
@@ -143,11 +157,10 @@ def plan_adaptation(
     mixing, placements = _mixing(stem, request, stated_bands)
     in_chans = mixing.in_chans * (stem.layout.count if stem.layout.kind == "groups" else 1)
 
-    cfg = _with_classifier(cfg, stored, request)
-    from_classes = _num_classes(stored, cfg)
-    head, transforms = _head_transforms(stored, cfg, request, from_classes, source)
+    cfg, inputs = with_classifier(cfg, stored, request, twin)
+    head = decide_head(stored, cfg, request, inputs, source)
     resizes, image_size = _resizes(stored, cfg, request, source, stated_size)
-    transforms |= resizes
+    transforms = _selections(stored, head.selected, request.keep_classes) | resizes
     if not mixing.is_identity:
         # After a resize of its kernel: both are linear, and the resized one may be the larger.
         for name in stem.weights:
@@ -163,26 +176,37 @@ def plan_adaptation(
             transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
 
     plan = _Tensors(request, DTYPES.get(request.dtype, ""))
+    for tensor in given:
+        if tensor.name in matched:
+            plan.drop(tensor, dropped_reason(matched[tensor.name]))
     for tensor in left_out:
         plan.drop(tensor, f"its name does not begin with {request.strip_prefix}")
     for tensor in stored.values():
-        if _is_under(tensor.name, head):
-            plan.drop(tensor, "loading makes a new classifier")
-        else:
+        if tensor.name in head.dropped:
+            plan.drop(tensor, "the classifier is new" if head.num_classes else "the classifier is left out")
+        elif tensor.name not in head.new:
             plan.write(tensor, transforms.get(tensor.name))
-    num_classes = len(request.keep_classes) or (from_classes if request.num_classes is None else request.num_classes)
+    if head.new:
+        from zoo.core.known_architectures import classifier_init
+
+        init = classifier_init(cfg.architecture or twin)
+        for name, shape in head.new.items():
+            plan.renew(name, shape, init, stored.get(name), like=stored[stem.weights[0]].dtype)
     return AdaptPlan(
         cfg=cfg,
         request=request,
         stem=stem,
         mixing=mixing,
         in_chans=in_chans,
-        num_classes=num_classes,
+        num_classes=head.num_classes,
         placements=placements,
         changes=tuple(plan.changes),
         tensors=tuple(plan.tensors),
         sources=plan.sources,
         non_finite=plan.non_finite,
+        dropped={
+            tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in given if tensor.name in matched
+        },
         needs_numpy=plan.needs_numpy,
         image_size=image_size,
     )
@@ -213,6 +237,22 @@ def _mixed_floats(tensor: StoredTensor, mixing: ChannelMixing) -> array[float]:
     if sys.byteorder == "big":
         mixed.byteswap()
     return mixed
+
+
+def _initial_bytes(name: str, weight: tuple[int, ...], init: ClassifierInit, seed: int, dtype: str) -> Iterator[bytes]:
+    """The bytes of a tensor of a new classifier."""
+    from zoo.core.new_classifier import initial_values
+
+    for values in initial_values(name, weight, init, seed):
+        if dtype in _ARRAY_CODES:
+            stored = array(_ARRAY_CODES[dtype], values)
+            if sys.byteorder == "big":
+                stored.byteswap()
+            yield stored.tobytes()
+        else:
+            import numpy as np
+
+            yield from_float32(np.frombuffer(values, np.float32), dtype)
 
 
 def _after(first: Transform, second: Transform) -> Transform:
@@ -248,6 +288,20 @@ class _Tensors:
         self.changes.append(TensorChange(tensor.name, action, tensor.shape, tensor.dtype, name, shape, dtype))
         self.tensors.append(new)
         self.sources[name] = tensor
+
+    def renew(
+        self, name: str, weight: tuple[int, ...], init: ClassifierInit, old: StoredTensor | None, like: str
+    ) -> None:
+        """A tensor of a new classifier whose weight has this shape, in the dtype of the old one or of `like`."""
+        shape = weight[:1] if name.endswith(".bias") else weight
+        dtype = self.dtype or next((d for d in (old.dtype if old else "", like) if d in _NEW_DTYPES), "F32")
+        nbytes = prod(shape) * DTYPE_BITS[dtype] // 8
+        compute = partial(_initial_bytes, name, weight, init, self.request.seed, dtype)
+        new_name = self.request.prefix + name
+        was = ((), "") if old is None else (old.shape, old.dtype)
+        self.changes.append(TensorChange(name, "new", *was, new_name, shape, dtype))
+        self.tensors.append(StoredTensor(new_name, dtype, shape, Computed(nbytes, compute)))
+        self.needs_numpy |= dtype not in _ARRAY_CODES
 
     def _computed(
         self, tensor: StoredTensor, dtype: str, transform: _Transform | None, name: str
@@ -310,58 +364,15 @@ def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:
     return f"{shares or 'zero'} ({placement.how})"
 
 
-def _is_under(name: str, paths: Sequence[str]) -> bool:
-    return any(name.startswith(f"{path}.") for path in paths)
-
-
-def _with_classifier(cfg: PretrainedCfg, stored: Mapping[str, StoredTensor], request: AdaptRequest) -> PretrainedCfg:
-    """The config with a classifier found by its name, where one is to be changed and none is stated."""
-    if cfg.classifier or (request.num_classes is None and not request.keep_classes):
-        return cfg
-    from zoo.core.known_architectures import classifier_names
-
-    found = [path for path in classifier_names() if len(getattr(stored.get(f"{path}.weight"), "shape", ())) == 2]
-    if len(found) != 1:
-        raise UsageError(
-            f"The classifier cannot be told from the names; candidates: {', '.join(found) or 'none'}.",
-            hint="Name it with --classifier.",
-        )
-    return replace(cfg, classifier=found[0])
-
-
-def _num_classes(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> int:
-    for path in module_paths(cfg.classifier):
-        weight = stored.get(f"{path}.weight")
-        if weight is not None and weight.shape:
-            return weight.shape[0]
-    return 0
-
-
-def _head_transforms(
-    stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, num_classes: int, source: str
-) -> tuple[tuple[str, ...], dict[str, _Transform]]:
-    """The module paths to drop, and the row selections."""
-    paths = module_paths(cfg.classifier)
-    if request.classifier and not any(_is_under(name, paths) for name in stored):
-        raise InvalidInputError(f"{source} has no tensors of the classifier {' and '.join(paths)}.", path=source)
-    if not request.keep_classes:
-        unchanged = request.num_classes is None or request.num_classes == num_classes
-        return ((), {}) if unchanged else (paths, {})
-    if max(request.keep_classes) >= num_classes:
-        raise InvalidInputError(
-            f"The class {max(request.keep_classes)} is to be kept, but {source} has {num_classes}, counted from 0.",
-            path=source,
-        )
+def _selections(
+    stored: Mapping[str, StoredTensor], names: Iterable[str], classes: Sequence[int]
+) -> dict[str, _Transform]:
+    """The rows to keep of a classifier's tensors."""
 
     def select(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return values[list(request.keep_classes)]
+        return values[list(classes)]
 
-    rows = len(request.keep_classes)
-    return (), {
-        name: _Transform("select", (rows, *tensor.shape[1:]), select)
-        for name, tensor in stored.items()
-        if _is_under(name, paths) and tensor.dtype in FLOAT_DTYPES and tensor.shape[:1] == (num_classes,)
-    }
+    return {name: _Transform("select", (len(classes), *stored[name].shape[1:]), select) for name in names}
 
 
 _TELL_A_SIZE = ("pos_embed", "patch_pos", "relative_position_bias_table")

@@ -25,12 +25,14 @@ class AdaptRequest:
         method: how filters are made for them (docs/adaptation.md); with `bands` not used.
         bands: of the new images, in order. `from_bands`: of the images the source was trained on; red, green, blue
             where it reads three. `missing_bands`: where a filter for a band without a counterpart comes from.
-        num_classes: another number than the source's drops the classifier, unless `keep_classes` are given.
+        num_classes: outputs of the classifier; another number than the source's gives a new one, 0 leaves it out.
+        seed: of the initial values of a new classifier, 0 to 2^64 - 1.
         keep_classes: rows of the classifier to keep, in the new order.
         img_size: height and width in pixels, patch_size: side of a patch, that position embeddings are resized for.
         source_size: height and width in pixels of the images that the source is made for, where it does not say so.
         dtype: of all floating-point tensors: float32, float16 or bfloat16.
         strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
+        drop: wildcards of names that are left out.
         input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know.
 
     Raises UsageError for a request that no file could satisfy.
@@ -42,6 +44,7 @@ class AdaptRequest:
     from_bands: tuple[Band, ...] = ()
     missing_bands: Missing = "nearest"
     num_classes: int | None = None
+    seed: int = 0
     keep_classes: tuple[int, ...] = ()
     img_size: tuple[int, int] | None = None
     patch_size: int | None = None
@@ -49,6 +52,7 @@ class AdaptRequest:
     dtype: str = ""
     prefix: str = ""
     strip_prefix: str = ""
+    drop: tuple[str, ...] = ()
     input_layers: tuple[str, ...] = ()
     input_layout: InputLayout | None = None
     classifier: tuple[str, ...] = ()
@@ -68,6 +72,8 @@ class AdaptRequest:
             )
         if self.num_classes is not None and self.num_classes < 0:
             raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {self.num_classes}.")
+        if not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"The seed must be a number from 0 to 2^64 - 1, found {self.seed}.")
         if self.keep_classes and self.num_classes not in (None, len(self.keep_classes)):
             raise UsageError(f"{len(self.keep_classes)} classes are kept, but {self.num_classes} asked for.")
         if min(self.keep_classes, default=0) < 0 or len(set(self.keep_classes)) != len(self.keep_classes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
@@ -21,7 +21,8 @@ from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.hub_names import plain_name
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.named_model import named_cfg, names_a_place
-from zoo.core.records import PretrainedCfg
+from zoo.core.new_classifier import initial_values
+from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.resize_families import require_size_dependent
 from zoo.core.weight_metadata import (
     adapted_cfg,
@@ -50,6 +51,7 @@ def create_model(
     feature_cls: str = "list",
     allow_missing: Sequence[str] = (),
     source_size: tuple[int, int] | None = None,
+    drop: Sequence[str] = (),
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -70,9 +72,11 @@ def create_model(
         features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
             end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
         allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
+        drop: wildcards of tensors of `checkpoint_path` that are left out.
         source_size: height and width in pixels of the images that the weight file is for, where it does not say so
             itself. The model is built for them too, unless `img_size` is given.
-        seed: of the random initial weights; None leaves torch's generator as it is.
+        seed: of the random initial weights; None leaves torch's generator as it is. A classifier that the weights lack
+            gets the values that `zoo.core.new_classifier` gives for this seed, as in a file that was adapted.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
             of the family's spec; None means the default.
 
@@ -94,7 +98,7 @@ def create_model(
             given["features_only"] = True
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, source_size=source_size)
+            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, drop=drop, source_size=source_size)
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
@@ -143,6 +147,7 @@ def create_model(
             model,
             weights_path,
             allow_missing=allow_missing,
+            drop=drop,
             new_classifier=num_classes is not None,
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
@@ -151,8 +156,28 @@ def create_model(
     else:
         registry.require_weights(cfg)
         load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed, source_size=source_size)
+    if seed is not None:
+        initialise_classifier(model, model.load_report.initialised, seed)
     model.to(device)
     return model
+
+
+@torch.no_grad()
+def initialise_classifier(model: ImageModel, names: Collection[str], seed: int) -> None:
+    """Give those of a model's tensors that are its classifier's the values of a new classifier (core.new_classifier).
+
+    Args:
+        names: of the tensors that the weights had no values for.
+        seed: of the values, 0 to 2^64 - 1.
+    """
+    found = model.state_dict()
+    for path in module_paths(model.spec.classifier):
+        weight = found.get(f"{path}.weight")
+        for name in {f"{path}.weight", f"{path}.bias"}.intersection(names, found):
+            assert weight is not None  # a classifier has one, and its bias follows from it
+            blocks = initial_values(name, weight.shape, model.spec.classifier_init, seed)
+            values = [torch.frombuffer(block, dtype=torch.float32) for block in blocks]
+            found[name].copy_(torch.cat(values).reshape(found[name].shape))
 
 
 def _resolve_cfg(

@@ -22,7 +22,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.identify import size_free
 from zoo.core.known_architectures import known_names
 from zoo.core.line_table import LineTable, render_line_table
-from zoo.core.records import Weights, module_paths
+from zoo.core.records import Spec, Weights, module_paths
 from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 
@@ -46,6 +46,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "macs": counter.get_total_flops() // 2,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
+        **_classifier_inputs(name, spec, model.num_features),
         "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
         **stated(name),
         "fingerprint": fingerprint(shapes, *layers),
@@ -71,6 +72,13 @@ def stated(name: str) -> dict[str, Any]:
 def _differing(row: Weights) -> dict[str, Any]:
     """What of a row is not the default."""
     return {key: value for key, value in row._asdict().items() if value != Weights._field_defaults[key]}
+
+
+def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, list[list[int]]]:
+    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    model = create_model(name, num_classes=1, device="meta")
+    inputs = [list(model.get_parameter(f"{path}.weight").shape[1:]) for path in module_paths(spec.classifier)]
+    return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
 
 
 def build(families: Sequence[str] = ()) -> dict[Path, str]:

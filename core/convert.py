@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,10 +15,13 @@ from zoo.core.adapt_request import DTYPES
 from zoo.core.atomic_output import atomic_output, check_target
 from zoo.core.describe import Description, describe
 from zoo.core.errors import InvalidInputError, UnknownModelError, UsageError
+from zoo.core.float8 import told_of_scales
 from zoo.core.float_bytes import cast_dtype, cast_pieces
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.records import PretrainedCfg
+from zoo.core.safetensors_file import is_torch_file
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
+from zoo.core.tensor_names import dropped_by, dropped_reason, first_names
 from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata, with_image_size
 
 FORMATS = (".safetensors", ".npz")
@@ -33,10 +37,11 @@ class ConvertRequest:
     Args:
         output: a .safetensors or an .npz file.
         from_layout: the layout of the source; "" finds it by its keys.
-        to_layout: of the output.
+        to_layout: of the output; "" is timm's. Who names a layout asks for the names: an unknown file is then refused.
         architecture: timm's name of what the source holds; "" finds it by keys and shapes.
         strip_prefix: taken from the names that have it, and other tensors are left out; "" takes off what stands before
             all names of a network that is recognised.
+        drop: wildcards of names that are left out.
         dtype: of all floating-point tensors; "" keeps theirs.
         source_size: height and width of the images that the source is for, where it does not say so itself.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
@@ -46,9 +51,10 @@ class ConvertRequest:
 
     output: str | os.PathLike[str]
     from_layout: str = ""
-    to_layout: str = TIMM
+    to_layout: str = ""
     architecture: str = ""
     strip_prefix: str = ""
+    drop: tuple[str, ...] = ()
     dtype: str = ""
     source_size: tuple[int, int] | None = None
     use_ema: bool = True
@@ -98,7 +104,8 @@ def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertR
     Raises:
         UsageError: a request that makes no sense.
         NotFoundError: there is no such source.
-        InvalidInputError: it is damaged, or has no place in the layout; nothing was written.
+        InvalidInputError: it is damaged, has no place in the layout, or is not known and only its names could change;
+            nothing was written.
         CannotWriteError: nothing was written.
     """
     check_target(request.output)
@@ -126,23 +133,30 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     digest = cache(partial(source.sha256, lambda: False))  # what zoo remembers of files may not be writable
     source = source._replace(sha256=lambda _: digest())
     tensors, left_out, notes = _unwrapped(source, request)
+    to_layout = request.to_layout or TIMM
     from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
     described, kept, steps = Description(), dict(source.metadata), []
-    if from_layout not in (TIMM, request.to_layout):
+    if from_layout not in (TIMM, to_layout):
         steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
         tensors = _by_name(apply_to_timm(steps[0], tensors))
         kept = {}
-    if TIMM in (from_layout, request.to_layout) or from_layout != request.to_layout:
+    if TIMM in (from_layout, to_layout) or from_layout != to_layout:
         described = _described(source, tensors, request, steps, kept)
-    if request.to_layout not in (TIMM, from_layout):
-        steps.append(match_layout(request.to_layout, _shapes(tensors), "timm"))
+        if not (steps or described.candidates or to_layout != TIMM):
+            _require_known(source, tensors, request)
+            if not _has_other_names(source, tensors):
+                described = described._replace(notes=(*described.notes, "the names were left as they are"))
+    if to_layout not in (TIMM, from_layout):
+        steps.append(match_layout(to_layout, _shapes(tensors), "timm"))
         tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
-        kept, described = {}, described._replace(notes=_differences(request.to_layout, steps[-1], described))
+        kept, described = {}, described._replace(notes=_differences(to_layout, steps[-1], described))
     written = [_cast(tensor, request.dtype) for tensor in tensors.values()]
+    if request.dtype:
+        notes += told_of_scales(tensors.values())
     status: Status = "planned"
     if not request.dry_run:
         metadata = {**kept, "format": "pt"}
-        if request.to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
+        if to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
             metadata = _metadata(source, described, from_layout, kept)
         status = _write(source, request, written, metadata)
     given = {tensor.name for tensor in source.tensors}
@@ -150,7 +164,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         source=source.label,
         output=os.fspath(request.output),
         from_layout=from_layout,
-        to_layout=request.to_layout,
+        to_layout=to_layout,
         architecture=described.cfg.architecture,
         model_args=described.model_args,
         tensors=len(written),
@@ -163,13 +177,57 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     )
 
 
+def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:
+    """Refuse a file that nothing is known of, where its names are all that could change.
+
+    Another dtype, another file format, another prefix and fewer tensors can be had of any file; a layout cannot.
+    """
+    other_format = _format_of(source.label) != _format_of(request.output)
+    changes = request.dtype or request.drop or other_format or _has_other_names(source, tensors)
+    if changes and not (request.from_layout or request.to_layout):
+        return
+    from zoo.core.identify import identify
+
+    found = next(iter(identify(tensors)), None)
+    message = f"The names of {source.label} are those of no architecture or layout that zoo knows"
+    if found is None:
+        hint = f"`zoo inspect {source.label}` shows them. Another dtype or file format can be had of any file."
+    elif found.strays:
+        message = f"{source.label} holds {first_names(found.strays)} beside the tensors of {found.architectures[0]}"
+        hint = f"Leave {'it' if len(found.strays) == 1 else 'them'} out: --drop {shlex.quote(found.strays[0])}"
+    elif found.match == "similar":
+        message += f"; the nearest is {found.architectures[0]}, in names of {found.layout}"
+        hint = f"`zoo identify {source.label}` says how near. Another dtype or file format can be had of any file."
+    else:
+        message = f"{source.label} holds more than {found.architectures[0]} below {found.prefix}"
+        hint = f"Take a network alone: --strip-prefix {found.prefix}"
+    raise InvalidInputError(f"{message}; no name would change.", hint=hint, path=source.label)
+
+
+def _has_other_names(source: Source, tensors: Tensors) -> bool:
+    """Whether a prefix came off the names."""
+    return not tensors.keys() <= {tensor.name for tensor in source.tensors}
+
+
+def _format_of(path: str | os.PathLike[str]) -> str:
+    """safetensors, npz, or another format that convert does not write."""
+    text = os.fspath(path)
+    if text.endswith(".npz"):
+        return "npz"
+    return "another" if text.endswith(".index.json") or is_torch_file(text) else "safetensors"
+
+
 def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[str, str], tuple[str, ...]]:
     """The tensors without what a wrapper puts before their names, those left out with the reason, and notes."""
     prefix, notes = request.strip_prefix, tuple[str, ...]()
     if not (prefix or request.from_layout or METADATA_KEY in source.metadata):
-        prefix, notes = _wrapper(_by_name(source.tensors))
-    kept, left_out = without_prefix(source.tensors, prefix, source.label)
-    return kept, {tensor.name: f"its name does not begin with {prefix}" for tensor in left_out}, notes
+        matched = dropped_by((tensor.name for tensor in source.tensors), request.drop, source.label)
+        prefix, notes = _wrapper({t.name: t for t in source.tensors if t.name not in matched})
+    matched = dropped_by((tensor.name for tensor in source.tensors), request.drop, source.label, prefix)
+    wanted = [tensor for tensor in source.tensors if tensor.name not in matched]
+    kept, left_out = without_prefix(wanted, prefix, source.label)
+    dropped = {name: dropped_reason(pattern) for name, pattern in matched.items()}
+    return kept, dropped | {tensor.name: f"its name does not begin with {prefix}" for tensor in left_out}, notes
 
 
 def _wrapper(tensors: Tensors) -> tuple[str, tuple[str, ...]]:
@@ -198,7 +256,12 @@ def _described(
                 f"{source.label} says what it is already, but not for which image size.",
                 hint="`zoo adapt-weights` with --source-size writes it down.",
             )
-        return Description(PretrainedCfg(architecture=stated["architecture"]), model_args=stated.get("model_args", {}))
+        name = stated["architecture"]
+        return Description(
+            PretrainedCfg(architecture=name),
+            model_args=stated.get("model_args", {}),
+            candidates=(name,) if name else (),
+        )
     cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
     table = steps[0].table if steps else None
     return describe(

@@ -14,6 +14,8 @@ from zoo.core.published_files import published_file
 from zoo.core.records import PretrainedCfg
 from zoo.core.stem import find_stem
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stray_tensors import WithStrays, architectures_with_strays, stray_tensors
+from zoo.core.tensor_names import first_names
 from zoo.core.weight_metadata import adapted_cfg
 
 
@@ -25,12 +27,14 @@ class Description(NamedTuple):
         num_classes: of their classifier, 0 where they have none.
         model_args: what the model has to be built with.
         notes: how this was found, and what is not known.
+        candidates: the architectures that these may be the tensors of.
     """
 
     cfg: PretrainedCfg = PretrainedCfg()
     num_classes: int = 0
     model_args: Mapping[str, Any] = {}
     notes: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 def describe(
@@ -57,15 +61,21 @@ def describe(
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     exact = architectures_of(shapes)
     names = exact or architectures_of_other_size(shapes)
+    strays: tuple[str, ...] = ()
+    if not names and (found := _with_strays(shapes, cfg.architecture)):
+        names = exact = list(found.architectures)
+        strays = found.strays
     architecture, model_args = _chosen([cfg.architecture] if cfg.architecture else names, table)
     notes = [] if cfg.architecture else [_told(architecture, names)]
+    if strays:
+        notes.append(f"{first_names(strays)}: none of {names[0]}'s tensors; --drop leaves out what is not wanted")
     if not architecture:
         if source_size:
             raise UsageError(
                 f"Which tensors of {source} depend on the image size follows from its architecture.",
                 hint="Name it with --arch.",
             )
-        return Description(notes=tuple(notes))
+        return Description(notes=tuple(notes), candidates=tuple(names))
     if architecture not in exact and exact:
         raise InvalidInputError(
             f"{source} does not hold the tensors of {architecture}.",
@@ -96,7 +106,11 @@ def describe(
             cfg = _usual_cfg(known, sizes, table)
     stem = find_stem(tensors, known, source)
     return Description(
-        adapted_cfg(cfg, stem.from_chans), num_classes_of(known, tensors), {**model_args, **sizes}, tuple(notes)
+        adapted_cfg(cfg, stem.from_chans),
+        num_classes_of(known, tensors),
+        {**model_args, **sizes},
+        tuple(notes),
+        (architecture,),
     )
 
 
@@ -111,6 +125,14 @@ def _usual_cfg(known: PretrainedCfg, sizes: Mapping[str, Any], table: Table | No
         license=None,
     )
     return replace(cfg, mean=table.mean, std=table.std) if table else cfg
+
+
+def _with_strays(shapes: Mapping[str, tuple[int, ...]], architecture: str) -> WithStrays | None:
+    """What they are of but for a few tensors: the architecture that was named, or what is found."""
+    if not architecture:
+        return architectures_with_strays(shapes)
+    strays = stray_tensors(shapes, architecture)
+    return WithStrays((architecture,), strays) if strays else None
 
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from zoo.core.stored_tensor import StoredTensor
 
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
+    from zoo.core.similar_architectures import Similar
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -52,6 +53,7 @@ class Identity(NamedTuple):
         positions: of a table that is no square where nothing states how they lie, those of prefix tokens among them;
             else None.
         adapted: whether it reads other channels than the published weights.
+        strays: names of tensors beside the network's that stand where its own do; its own are all there.
     """
 
     architectures: tuple[str, ...]
@@ -65,6 +67,7 @@ class Identity(NamedTuple):
     image_size: tuple[int, int] | None
     patch_size: tuple[int, int] | None
     adapted: bool
+    strays: tuple[str, ...] = ()
     positions: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def identify(
     """
     parts = cache(partial(_part, tensors))
     if parts("").architectures:  # nothing is around it
-        return [_described(parts("").architectures, "exact", parts(""))]
+        return [_described(parts("").architectures, "exact", parts(""), stated_size)]
     prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
     for match in ("exact", "other size"):
         found: list[Identity] = []
@@ -165,13 +168,37 @@ def identify(
                 found.append(_described(names, match, part, stated_size))
         if found:
             return sorted(found, key=lambda one: (-one.share, one.prefix))
-    return _guesses(map(parts, prefixes)) if guess and len(tensors) <= _MOST_TENSORS_TO_GUESS else []
+    if not guess or len(tensors) > _MOST_TENSORS_TO_GUESS:
+        return []
+    from zoo.core.similar_architectures import find_similar
+
+    similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
+    return _with_strays(similar, stated_size) or _guesses(similar)
 
 
-def _guesses(parts: Iterable[_Part]) -> list[Identity]:
-    from zoo.core.similar_architectures import MOST_GUESSES, find_similar
+def _with_strays(
+    parts: Iterable[tuple[_Part, Sequence[Similar]]], stated_size: tuple[int, int] | None
+) -> list[Identity]:
+    """The networks that are whole, with a few tensors beside them that are none of theirs."""
+    from zoo.core.stray_tensors import architectures_with_strays
 
-    found = [(similar, part) for part in map(_nearest_layout, parts) for similar in find_similar(part.shapes)]
+    found: list[Identity] = []
+    for part, similar in parts:
+        if any(part.prefix.startswith(network.prefix) for network in found):
+            continue
+        whole = architectures_with_strays(part.shapes, similar)
+        if whole:
+            own = {name: tensor for name, tensor in part.tensors.items() if name not in whole.strays}
+            share = part.share * len(own) / len(part.tensors)
+            one = _described(whole.architectures, "exact", part._replace(tensors=own, share=share), stated_size)
+            found.append(one._replace(strays=whole.strays))
+    return sorted(found, key=lambda one: (-one.share, one.prefix))
+
+
+def _guesses(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]:
+    from zoo.core.similar_architectures import MOST_GUESSES
+
+    found = [(similar, part) for part, all_similar in parts for similar in all_similar]
     found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
     return [
         _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)

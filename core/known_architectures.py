@@ -7,18 +7,18 @@ and a family leaves it when it gets rows of its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core import registry
-from zoo.core.errors import NotFoundError
+from zoo.core.errors import NotFoundError, UnknownModelError
 from zoo.core.line_table import LineTable
 from zoo.core.model_facts import IMAGE_SIZE, Paths, TaskLayers, module_paths
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg, Weights
+    from zoo.core.records import ClassifierInit, PretrainedCfg, Weights
 
 KNOWN_PATH = Path(__file__).with_name("known_architectures.json")
 KNOWN_SECTION = "architectures"
@@ -29,8 +29,10 @@ _known = LineTable(KNOWN_PATH, KNOWN_SECTION)
 class KnownArchitecture(NamedTuple):
     """What is known of an architecture without its code.
 
-    `first_conv` and `classifier` are module paths: one, several (input branches, two heads) or None. An input layer
-    has `input_blocks` entries a source channel on its input axis, 1 for a convolution: entry `block * C + c`, or with
+    `first_conv` and `classifier` are module paths: one, several (input branches, two heads) or None.
+    `classifier_inputs` has for each classifier the sizes of its weight but the first, the classes; None where each
+    reads the `num_features`, and nothing where the published model has no place for a classifier. An input layer has
+    `input_blocks` entries a source channel on its input axis, 1 for a convolution: entry `block * C + c`, or with
     `channels_first` entry `c * input_blocks + block`. `fingerprint` is that of `core.fingerprint`; `tags` has the
     default tag first.
     """
@@ -45,6 +47,7 @@ class KnownArchitecture(NamedTuple):
     pool_stride: int | None
     fingerprint: str
     tags: Mapping[str, Weights]
+    classifier_inputs: tuple[Sequence[int], ...] | None = None
 
     @property
     def default_tag(self) -> str:
@@ -107,6 +110,30 @@ def family_of(name: str) -> str | None:
     """The family of an architecture that zoo builds or knows, None for another."""
     layers = task_layers_of(name)
     return layers and layers.family
+
+
+def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
+    """Of each classifier of an architecture that zoo builds or knows, by its path, the sizes of its weight but the
+    first, the classes; empty for another, and where the published model has no place for a classifier."""
+    known = find_known(name)
+    if known is not None:
+        paths = module_paths(known.classifier)
+        inputs = [[known.num_features]] * len(paths) if known.classifier_inputs is None else known.classifier_inputs
+        return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=False)}
+    try:
+        return registry.classifier_inputs(name)
+    except UnknownModelError:
+        return {}
+
+
+def classifier_init(name: str) -> ClassifierInit:
+    """How an architecture's classifier is initialised: as zoo's model is, another as torch does a linear layer."""
+    try:
+        return registry.find_spec(name)[1].classifier_init
+    except UnknownModelError:
+        from zoo.core.records import Spec
+
+        return Spec.classifier_init
 
 
 def _immutable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.tensor_names import dropped_by
 from zoo.core.weight_metadata import file_configuration, stated_image_size
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
@@ -107,6 +109,7 @@ def load_checkpoint(
     *,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    drop: Sequence[str] = (),
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
     img_size: tuple[int, int] | None = None,
@@ -120,6 +123,7 @@ def load_checkpoint(
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
         allow_unexpected: wildcards of keys in the file that have no place in the model.
+        drop: wildcards of keys in the file that are left out.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
         img_size: height and width of the images that its architecture's weights are made for, default the model's;
             tried first where nothing says what this file is made for.
@@ -127,7 +131,9 @@ def load_checkpoint(
     """
     if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
         source_size = _stated_size(checkpoint_path)
-    state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
+    given = read_state_dict(checkpoint_path, use_ema=use_ema)
+    left_out = dropped_by(given, drop, str(checkpoint_path))
+    state_dict = {key: value for key, value in given.items() if key not in left_out}
     options = LoadOptions(
         strict=strict,
         allow_missing=allow_missing,
@@ -136,7 +142,7 @@ def load_checkpoint(
         not_needed=not_needed,
         source_size=source_size,
     )
-    return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options)
+    return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options, tuple(left_out))
 
 
 def _stated_size(path: str | Path) -> tuple[int, int] | None:
@@ -152,7 +158,14 @@ def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) ->
     return cfg if img_size is None else replace(cfg, input_size=(cfg.input_size[0], *img_size))
 
 
-def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedCfg, options: LoadOptions) -> LoadReport:
+def _load(
+    model: nn.Module,
+    state_dict: StateDict,
+    source: str,
+    cfg: PretrainedCfg,
+    options: LoadOptions,
+    left_out: tuple[str, ...] = (),
+) -> LoadReport:
     wanted = model.state_dict()
     state_dict, unused = repair_keys(model, state_dict)
     match = match_weights(model, state_dict, cfg, options)
@@ -160,7 +173,7 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
             hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
-            or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
+            or _misfit_hint(match),
             path=source,
         )
     fitted = {key: _fit(key, state_dict[key], match).to(wanted[key].dtype) for key in match.used}
@@ -174,12 +187,20 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
         loaded=len(fitted),
         resized=tuple(match.resizes),
         adapted=tuple(match.mixings),
-        dropped=(*unused, *match.dropped, *match.unexpected),
+        dropped=(*left_out, *unused, *match.dropped, *match.unexpected),
         initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
     )
     if isinstance(model, ImageModel):
         model.load_report = report
     return report
+
+
+def _misfit_hint(match: Match) -> str:
+    strays = [key for key in match.unexpected if key in match.unexplained]
+    if strays and len(match.unexplained) == len(strays) and not match.misshapen:
+        drop = " ".join(f"--drop {shlex.quote(key)}" for key in strays[:3]) + (" ..." if len(strays) > 3 else "")
+        return f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
+    return "Build the model that it was made for, or name what may be missing (allow_missing in the library)."
 
 
 def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:

@@ -18,6 +18,7 @@ from zoo.core.records import PretrainedCfg, Spec, module_paths
 from zoo.core.resize_families import PATCH_KERNELS, RULES
 from zoo.core.resize_plan import image_size_of, plan_resizes
 from zoo.core.resize_tensor import Resize, Shape
+from zoo.core.tensor_names import first_names
 from zoo.models.base import ImageModel
 
 StateDict = MutableMapping[str, Tensor]
@@ -91,12 +92,6 @@ class Match:
             ("unknown", [key for key in self.unexpected if key in self.unexplained]),
         )
         return "; ".join(f"{len(keys)} {label} ({first_names(keys)})" for label, keys in groups if keys)
-
-
-def first_names(keys: Sequence[str], count: int = 3) -> str:
-    """The first few with commas between them, and how many more there are."""
-    more = f" and {len(keys) - count} more" if len(keys) > count else ""
-    return ", ".join(keys[:count]) + more
 
 
 def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: PretrainedCfg, options: LoadOptions) -> Match:

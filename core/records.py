@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from zoo.core.errors import UsageError
 from zoo.core.model_facts import IMAGE_SIZE
@@ -15,6 +15,20 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ClassifierInit(NamedTuple):
+    """How the weights of a new classifier are distributed.
+
+    Args:
+        kind: "normal" with `deviation`; "inputs": uniform within one by the root of the number of inputs; "classes":
+            the same with the number of classes.
+        zero_bias: whether the bias is zero; else it is uniform within one by the root of the number of inputs.
+    """
+
+    kind: Literal["normal", "inputs", "classes"] = "inputs"
+    deviation: float = 0.0
+    zero_bias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +43,8 @@ class Spec:
     classifier: ClassVar[str | tuple[str, ...]] = "head"
     total_stride: ClassVar[int | None] = 32
     """Pixels to a cell of the last map; None where no pool size follows from it."""
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit(zero_bias=False)
+    """As the family's model initialises it; by default as torch does a linear layer."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 from zoo.core.line_table import LineTable
-from zoo.core.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers
+from zoo.core.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers, module_paths
 
 if TYPE_CHECKING:
     from zoo.core.known_architectures import KnownArchitecture
@@ -132,6 +132,19 @@ def as_paths(stated: str | list[str] | None) -> Paths:
 def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
     """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
     return _index.columns("first_conv", "classifier")
+
+
+def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
+    """Of each classifier of a built-in architecture, by its path, the sizes of its weight but the first, the classes.
+
+    Raises UnknownModelError.
+    """
+    entry = _index.get(name)
+    if entry is None:
+        raise unknown_model(name)
+    paths = module_paths(as_paths(entry["classifier"]))
+    inputs = entry.get("classifier_inputs") or [[entry["num_features"]]] * len(paths)
+    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=True)}
 
 
 def names_with_fingerprint(fingerprint: str) -> list[str]:

@@ -53,18 +53,17 @@ def layer_digests(shapes: Shapes, input_layers: Iterable[str], classifier: Itera
         input_layers: module paths, whose input channels do not count.
         classifier: module paths, which do not count.
     """
-    heads = tuple(f"{path}." for path in classifier)
     inputs = set(input_layers)
-    layers = _layers({key: shape for key, shape in shapes.items() if not key.startswith(heads)})
-    return "".join(sorted(_digest(path, tensors, any_chans=path in inputs) for path, tensors in layers.items()))
+    layers = layers_of(shapes, without=classifier)
+    return "".join(sorted(digest(path, tensors, any_chans=path in inputs) for path, tensors in layers.items()))
 
 
 def find_similar(shapes: Shapes) -> list[Similar]:
     """The architectures nearest to these tensors, the nearest first; empty where none shares half of its layers."""
-    layers = _layers(shapes)
-    digests = {_digest(path, tensors) for path, tensors in layers.items()}
+    layers = layers_of(shapes)
+    digests = {digest(path, tensors) for path, tensors in layers.items()}
     for path in layers.keys() & input_layer_names().keys():
-        digests.add(_digest(path, layers[path], any_chans=True))
+        digests.add(digest(path, layers[path], any_chans=True))
     found: dict[tuple[float, float], list[str]] = {}
     for name, theirs in _architectures().items():
         shared = len(digests.intersection(theirs))
@@ -75,17 +74,27 @@ def find_similar(shapes: Shapes) -> list[Similar]:
     return [Similar(tuple(names), *measures) for measures, names in best]
 
 
-def _layers(shapes: Shapes) -> dict[str, dict[str, Sequence[int]]]:
-    """Module path -> the shapes of its own tensors by their last name. Old checkpoints lack batch counters."""
+def digests_of(architecture: str) -> set[str]:
+    """The digests of an architecture's layers; empty for one that nobody knows."""
+    return set(_digests(_table[architecture])) if architecture in _table else set()
+
+
+def layers_of(shapes: Shapes, *, without: Iterable[str] = ()) -> dict[str, dict[str, Sequence[int]]]:
+    """Module path -> the shapes of its own tensors by their last name, but for those below the paths `without`.
+
+    Batch counters are left out: old checkpoints lack them.
+    """
+    heads = tuple(f"{path}." for path in without)
     layers: dict[str, dict[str, Sequence[int]]] = {}
     for key, shape in shapes.items():
         path, _, last = key.rpartition(".")
-        if last != "num_batches_tracked":
+        if last != "num_batches_tracked" and not key.startswith(heads):
             layers.setdefault(path, {})[last] = shape
     return layers
 
 
-def _digest(path: str, tensors: Shapes, *, any_chans: bool = False) -> str:
+def digest(path: str, tensors: Shapes, *, any_chans: bool = False) -> str:
+    """That of one layer, from its path and the shapes of its own tensors; with `any_chans` of any input channels."""
     words = [path]
     for last, shape in sorted(tensors.items()):
         sizes = [str(size) for size in shape]
@@ -99,4 +108,8 @@ def _digest(path: str, tensors: Shapes, *, any_chans: bool = False) -> str:
 @cache
 def _architectures() -> dict[str, list[str]]:
     """Architecture -> the digests of its layers."""
-    return {name: re.findall("....", row["layers"]) for name, row in _table.items()}
+    return {name: _digests(row) for name, row in _table.items()}
+
+
+def _digests(row: Mapping[str, str]) -> list[str]:
+    return re.findall("....", row["layers"])

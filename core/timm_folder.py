@@ -23,9 +23,6 @@ _CARRIED = (
 def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, Any]) -> bytes:
     """The text of config.json.
 
-    A classifier that was dropped is stated as one of no classes, so that timm makes a new one of the size in
-    `model_args`, as it does where sizes differ.
-
     Args:
         cfg: of the file: its channels, sizes, mean and std.
         plan: how it was made.
@@ -39,10 +36,9 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
         )
     if plan.request.prefix:
         raise UsageError("timm knows no prefixes in its folders.", hint="Leave out --prefix.")
-    in_file = plan.num_classes if plan.has_classifier else 0
     values = {
         "architecture": cfg.architecture,
-        "num_classes": in_file,
+        "num_classes": plan.num_classes,
         "num_features": num_features(cfg.architecture),
         "model_args": {
             **dict(cfg.model_args),
@@ -53,7 +49,7 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
         "pretrained_cfg": {
             **{key: cfg[key] for key in _CARRIED if cfg[key] not in (None, "")},
             "custom_load": False,
-            "num_classes": in_file,
+            "num_classes": plan.num_classes,
         },
     }
     return (json.dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n").encode()

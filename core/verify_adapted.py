@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.adapt import ChannelMixing, Claim, Rows
 from zoo.core.adapt_plan import AdaptPlan, TensorChange
-from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, is_finite, to_float32
+from zoo.core.float_bytes import FLOAT_DTYPES, epsilon, half_of_smallest, is_finite, to_float32
 from zoo.core.stored_tensor import StoredTensor
 from zoo.core.stored_values import byte_pieces, piece_pairs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
 
 
 class Check(NamedTuple):
@@ -65,13 +64,14 @@ def _coverage(plan: AdaptPlan, written: Mapping[str, StoredTensor]) -> Check:
         "adapt": "adapted",
         "resize": "resized",
         "select": "cut",
+        "new": "new",
         "drop": "dropped",
     }
     told = ", ".join(f"{counts[action]} {word}" for action, word in words.items() if counts[action])
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name))
         return Check("coverage", False, f"{len(wrong)} tensors are not as planned, the first is {wrong[0]}")
-    return Check("coverage", True, f"{len(plan.changes)} tensors of the source: {told}")
+    return Check("coverage", True, f"{sum(bool(c.dtype) for c in plan.changes)} tensors of the source: {told}")
 
 
 def _read_by_the_library(path: str, written: Mapping[str, StoredTensor]) -> Check:
@@ -109,7 +109,7 @@ def _equal_bytes(source: StoredTensor, written: StoredTensor) -> bool:
 def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
     import numpy as np
 
-    smallest = _smallest(written.dtype)
+    smallest = half_of_smallest(written.dtype)
     for a, b in piece_pairs(source, written):
         before = to_float32(a, source.dtype, (-1,)).astype(np.float64)
         after = to_float32(b, written.dtype, (-1,)).astype(np.float64)
@@ -122,11 +122,6 @@ def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
 
 
 _LARGEST = {"F16": 65504.0}
-
-
-def _smallest(dtype: str) -> float:
-    """Half the smallest number above zero: the error of rounding what lies near it."""
-    return {"F16": 2.0**-25, "BF16": 2.0**-134}.get(dtype, 2.0**-150)
 
 
 def _is_finite(tensor: StoredTensor) -> bool:
@@ -179,7 +174,7 @@ def _identity(name: str, claim: Claim, before: NDArray[np.float64], after: NDArr
         rounding = epsilon(dtype) * found_size + terms * 2.0**-24 * (found_size + expected_size)
         # Where a number is too small to be rounded in proportion.
         shares = _responses(claim.inputs, np.ones((1, after.shape[1], 1)), entries)[1]
-        holds = bool((error <= rounding + terms * _smallest(dtype) * (1 + shares)).all())
+        holds = bool((error <= rounding + terms * half_of_smallest(dtype) * (1 + shares)).all())
     worst = float(error.max(initial=0.0))
     size = float(np.abs(expected).max(initial=0.0))
     return Check(f"{name}: {claim.statement}", holds, f"largest difference {worst:.1e} of {size:.3g}")

@@ -223,6 +223,8 @@ def file_configuration(path: str | os.PathLike[str], architecture: str) -> dict[
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
     """A config with what a file says of itself put over it."""
     known = _tuples({key: stated[key] for key in (*_CARRIED, *_PER_CHANNEL) if key in stated})
+    if not stated.get("architecture"):  # nobody knew it when the file was written
+        known.pop("architecture", None)
     if arguments := _tuples(stated.get("model_args", {})):
         known["model_args"] = tuple({**dict(cfg.model_args), **arguments}.items())
         if size := stated_image_size(arguments):

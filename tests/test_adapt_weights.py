@@ -127,9 +127,9 @@ def test_a_pth_source_gives_the_same_tensors(adapt: Zoo, state_dict: dict[str, t
     assert tensor_bytes(Path("a.safetensors")) == tensor_bytes(Path("b.safetensors"))
 
 
-def test_other_classes_drop_the_classifier_and_create_makes_one(adapt: Zoo, zoo: Zoo):
-    run = adapt(4, "--num-classes", 10)
-    assert "fc.weight: 1000x96 dropped" in run.stdout
+def test_no_classes_leave_the_classifier_out_and_create_makes_one(adapt: Zoo, zoo: Zoo):
+    run = adapt(4, "--num-classes", 0)
+    assert "fc.bias, fc.weight: dropped; the classifier is left out\n" in run.stdout
     assert not [name for name in load_file("out.safetensors") if name.startswith("fc.")]
     assert stated(Path("out.safetensors"))["num_classes"] == 0
     bare = json.loads(zoo("create", MODEL, "--weights", "out.safetensors", "--json").stdout)

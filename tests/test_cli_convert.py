@@ -146,9 +146,10 @@ def test_a_network_of_several_is_taken_when_asked_for(tmp_path):
     wrapped = {f"{name}.{key}": value.clone() for name in ("student", "teacher") for key, value in state.items()}
     two, one = tmp_path / "two.safetensors", tmp_path / "one.safetensors"
     save_file({**wrapped, "center": torch.zeros(3)}, two)
-    told = zoo(two, "-o", tmp_path / "all.safetensors").stderr
+    told = zoo(two, "-o", tmp_path / "all.npz").stderr
     assert "test_resnet below student. and test_resnet below teacher.; --strip-prefix" in told
-    assert load_file(tmp_path / "all.safetensors").keys() == {*wrapped, "center"}
+    assert set(np.load(tmp_path / "all.npz").files) == {*wrapped, "center"}
+    assert "--strip-prefix student." in refused(4, two, "-o", one)
     report = done(two, "--strip-prefix", "teacher.", "-o", one)
     assert (report["architecture"], len(report["dropped"])) == ("test_resnet", len(state) + 1)
     assert load_file(one).keys() == state.keys()
@@ -156,6 +157,52 @@ def test_a_network_of_several_is_taken_when_asked_for(tmp_path):
     assert f"{len(state) + 1} tensors, the first " in told
     assert ": left out; its name does not begin with teacher." in told
     assert "'nobody.'" in refused(4, two, "--strip-prefix", "nobody.", "-o", tmp_path / "x.npz")
+
+
+def test_an_unknown_file_is_refused_where_only_names_could_change(tmp_path):
+    unknown = {"stem.weight": torch.ones(4, 3, 1, 1), "fc.weight": torch.ones(2, 4)}
+    source, output = tmp_path / "unknown.safetensors", tmp_path / "x.safetensors"
+    save_file(unknown, source)
+    torch.save(unknown, tmp_path / "unknown.pth")
+    told = refused(4, source, "-o", output)
+    assert "are those of no architecture or layout that zoo knows; no name would change" in told
+    for words in (("--to", "timm"), ("--from", "timm"), ("--from", "timm", "--dtype", "float16")):
+        refused(4, source, *words, "-o", output)
+        refused(4, tmp_path / "unknown.pth", *words, "-o", output)
+    assert not output.exists()
+    # What can be had of any file: another format, another dtype, fewer tensors, another prefix.
+    for path, *words in (
+        (tmp_path / "unknown.pth", "-o", output),
+        (source, "-o", tmp_path / "x.npz"),
+        (source, "--dtype", "float16", "-o", output),
+        (source, "--drop", "fc.*", "-o", output),
+        (source, "--strip-prefix", "stem.", "-o", output),
+    ):
+        run = zoo(path, *words, "--force")
+        assert run.returncode == 0, run.stderr
+        assert "no architecture that zoo knows has these names and shapes" in run.stderr
+        assert ("the names were left as they are" in run.stderr) == ("--strip-prefix" not in words)
+    assert load_file(output).keys() == {"weight"}
+
+
+def test_a_file_that_is_nearly_known_is_refused_with_the_guess(tmp_path):
+    state = create_model("test_resnet", seed=0).state_dict()
+    del state["layer4.0.conv1.weight"]
+    save_file(state, tmp_path / "damaged.safetensors")
+    told = refused(4, tmp_path / "damaged.safetensors", "-o", tmp_path / "x.safetensors")
+    assert "the nearest is test_resnet" in told
+    assert "zoo identify" in told
+
+
+def test_a_stray_in_another_ecosystems_names_is_named(mobilenet, tmp_path):
+    save_file(mobilenet | {"criterion.pos_weight": torch.ones(3)}, tmp_path / "stray.safetensors")
+    output = tmp_path / "x.safetensors"
+    told = refused(4, tmp_path / "stray.safetensors", "-o", output)
+    assert "holds criterion.pos_weight beside the tensors of mobilenetv3_small_100" in told
+    assert "--drop criterion.pos_weight" in told
+    report = done(tmp_path / "stray.safetensors", "--drop", "criterion.pos_weight", "-o", output)
+    assert (report["from"], report["architecture"]) == ("torchvision", "mobilenetv3_small_100")
+    assert report["dropped"] == {"criterion.pos_weight": "its name matches criterion.pos_weight"}
 
 
 def test_a_real_package_converts_and_goes_back(tmp_path):

@@ -13,6 +13,7 @@ from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.known_architectures import (
     KNOWN_PATH,
+    classifier_inputs,
     classifier_names,
     family_of,
     find_cfg,
@@ -281,6 +282,18 @@ class TestAgainstTimm:
         assert changed == {f"{layer}.weight" for layer in layers}
         assert {three[key].shape[1] for key in changed} <= {3 * known.input_blocks}
         assert {five[key].shape[1] for key in changed} <= {5 * known.input_blocks}
+
+    @pytest.mark.parametrize("name", [*SAMPLE, "dla34", "efficientvit_b0", "eva02_tiny_patch14_224"])
+    def test_classifiers(self, timm, name):
+        import torch
+
+        with torch.device("meta"):
+            shapes = {
+                key: tuple(value.shape) for key, value in timm.create_model(name, num_classes=7).state_dict().items()
+            }
+        for path, inputs in classifier_inputs(name).items():
+            inside = {key: shape for key, shape in shapes.items() if key.startswith(f"{path}.")}
+            assert inside == {f"{path}.weight": (7, *inputs), f"{path}.bias": (7,)}
 
     @pytest.mark.parametrize("name", ["naflexvit_base_patch16_gap", "gemma4_vit_167m"])
     def test_an_entry_of_the_input_axis_belongs_to_the_channel_that_the_layout_says(self, timm, name):

@@ -13,6 +13,7 @@ from zoo.core.adapt_request import AdaptRequest
 from zoo.core.adapt_weights import adapt_weights
 from zoo.core.errors import UsageError
 from zoo.core.known_architectures import find_cfg
+from zoo.core.records import module_paths
 
 try:
     import timm
@@ -85,15 +86,35 @@ def test_timm_builds_and_loads_the_folder(name: str, tmp_path: Path):
     assert all(torch.equal(value, written[key]) for key, value in theirs.state_dict().items())
 
 
-def test_a_new_classifier_has_the_classes_asked_for(tmp_path: Path):
+@pytest.mark.parametrize("headless", [False, True], ids=["head", "trunk"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_classifier_has_the_classes_asked_for(name: str, headless: bool, tmp_path: Path):
+    """From a head of another size and from none; timm takes every tensor as it is in the file, and gives 7 outputs."""
     source = tmp_path / "source.safetensors"
-    random_checkpoint("resnet18", source)
+    random_checkpoint(name, source)
+    if headless:
+        heads = tuple(f"{path}." for path in module_paths(find_cfg(name).classifier))
+        save_file({key: value for key, value in load_file(source).items() if not key.startswith(heads)}, source)
     output = OutputRequest(path=tmp_path / "adapted", file_format="timm")
-    adapt_weights("resnet18", AdaptRequest(in_chans=1, num_classes=7), output, weights=source)
-    model = timm.create_model(f"local-dir:{tmp_path / 'adapted'}", pretrained=True)
-    assert (model.num_classes, model.fc.weight.shape) == (7, (7, 512))
+    adapt_weights(name, AdaptRequest(in_chans=5, num_classes=7), output, weights=source)
+    model = timm.create_model(f"local-dir:{tmp_path / 'adapted'}", pretrained=True).eval()
     written = load_file(tmp_path / "adapted" / "model.safetensors")
-    assert all(torch.equal(model.state_dict()[key], value) for key, value in written.items())
+    loaded = model.state_dict()
+    assert loaded.keys() == written.keys()
+    assert all(torch.equal(loaded[key], value) for key, value in written.items())
+    with torch.inference_mode():
+        assert model(torch.zeros(1, *model.pretrained_cfg["input_size"])).shape == (1, 7)
+
+
+def test_a_model_published_without_a_classifier_gets_one(tmp_path: Path):
+    name = "vit_small_patch14_dinov2"
+    random_checkpoint(name, tmp_path / "source.safetensors")
+    output = OutputRequest(path=tmp_path / "adapted", file_format="timm")
+    adapt_weights(name, AdaptRequest(num_classes=7), output, weights=tmp_path / "source.safetensors")
+    model = timm.create_model(f"local-dir:{tmp_path / 'adapted'}", pretrained=True)
+    assert model.head.weight.shape == (7, 384)
+    written = load_file(tmp_path / "adapted" / "model.safetensors")
+    assert torch.equal(model.head.weight, written["head.weight"])
 
 
 def test_a_thirteen_channel_source_stays_what_it_is(tmp_path: Path):

@@ -7,6 +7,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.options import (
+    Drop,
     Force,
     InChans,
     Json,
@@ -65,6 +66,7 @@ def adapt_weights(
     from_sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor of the source's bands.")] = "",
     missing_bands: Annotated[Missing, typer.Option(help="Filters for bands without a counterpart.")] = "nearest",
     num_classes: NumClasses = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of the initial values of a new classifier.")] = 0,
     keep_classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
     ] = None,
@@ -75,6 +77,7 @@ def adapt_weights(
     weights: Weights = None,
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
+    drop: Drop = None,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
     input_layer: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Layer that reads the image; several times for branches.")
@@ -133,6 +136,7 @@ def adapt_weights(
         from_bands=_bands(from_bands, from_sensor),
         missing_bands=missing_bands,
         num_classes=num_classes,
+        seed=seed,
         keep_classes=read_class_indices(keep_classes) if keep_classes else (),
         img_size=parse_size(img_size) if img_size else None,
         patch_size=patch_size,
@@ -140,6 +144,7 @@ def adapt_weights(
         dtype=dtype or "",
         prefix=prefix,
         strip_prefix=strip_prefix,
+        drop=tuple(drop or ()),
         input_layers=tuple(input_layer or ()),
         input_layout=InputLayout.parse(input_layout) if input_layout else None,
         classifier=tuple(classifier or ()),
@@ -196,12 +201,13 @@ def _as_json(report: "AdaptReport") -> dict[str, object]:
             {
                 "name": c.name,
                 "action": c.action,
-                "shape": c.shape,
-                "dtype": c.dtype,
+                "shape": c.shape if c.dtype else None,
+                "dtype": c.dtype or None,
                 "new_name": c.new_name or None,
                 "new_shape": c.new_shape or None,
                 "new_dtype": c.new_dtype or None,
             }
+            | ({"reason": c.reason} if c.reason else {})
             for c in report.changes
             if c.action not in ("copy", "cast")
         ],
@@ -211,7 +217,8 @@ def _as_json(report: "AdaptReport") -> dict[str, object]:
 def _as_lines(report: "AdaptReport") -> list[str]:
     verb = {"written": "written", "unchanged": "unchanged, it holds this already", "planned": "would be written"}
     lines = [f"{report.output}: {verb[report.status]}, {output.count(report.nbytes)}B"]
-    lines += [f"  {_told(c, report)}" for c in report.changes if c.action not in ("copy", "cast")]
+    lines += [f"  {_told(c, report)}" for c in report.changes if c.action not in ("copy", "cast", "drop")]
+    lines += _dropped_lines(report)
     counts = report.counts()
     if "cast" in counts:
         lines.append(f"  {counts['cast']} tensors cast to {report.dtype}")
@@ -224,13 +231,25 @@ def _as_lines(report: "AdaptReport") -> list[str]:
     return lines
 
 
+def _dropped_lines(report: "AdaptReport") -> list[str]:
+    """What was left out: a line for each reason, with --verbose one for each tensor."""
+    by_reason: dict[str, list[TensorChange]] = {}
+    for change in report.changes:
+        if change.action == "drop":
+            by_reason.setdefault(change.reason, []).append(change)
+    if output.settings.verbose:
+        told = [c for changes in by_reason.values() for c in changes]
+        return [f"  {c.name}: {_shape(c.shape)} dropped; {c.reason}" for c in told]
+    return [f"  {output.tensor_names([c.name for c in cs])}: dropped; {reason}" for reason, cs in by_reason.items()]
+
+
 def _told(change: "TensorChange", report: "AdaptReport") -> str:
     before, after = _shape(change.shape), _shape(change.new_shape)
     told = {
         "adapt": f"{before} -> {after}, {report.method}",
         "resize": f"{before} -> {after}, resized",
         "select": f"{before} -> {after}, classes kept",
-        "drop": f"{before} dropped; {change.reason}",
+        "new": f"{f'{before} -> ' if change.dtype else ''}{after}, new",
     }
     return f"{change.name}: {told[change.action]}"
 

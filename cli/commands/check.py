@@ -1,5 +1,6 @@
 """`zoo check`: would these weights load into this model?"""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,6 +92,9 @@ def _hint(report: "CheckReport") -> str:
     found = report.identity
     if found and found.match != "similar" and (hint := convert_hint(found.layout)):
         return hint
+    if found and found.strays and report.model_name.partition(".")[0] in found.architectures:
+        strays = " ".join(f"--allow-unexpected {shlex.quote(name)}" for name in found.strays[:3])
+        return f"The tensors of {report.model_name} are all there, with others beside them: {strays}"
     if found and (found.prefix or report.model_name.partition(".")[0] not in found.architectures):
         prefix = f" with {found.prefix} before them" if found.prefix else ""
         if found.match == "similar":

@@ -7,6 +7,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.options import (
+    Drop,
     Force,
     Json,
     Quiet,
@@ -43,8 +44,11 @@ def convert(
         typer.Option("--from", metavar="LAYOUT", help="Its layout; found by itself.", autocompletion=complete_layout),
     ] = "",
     to_layout: Annotated[
-        str, typer.Option("--to", metavar="LAYOUT", help="Layout of the output.", autocompletion=complete_layout)
-    ] = "timm",
+        str,
+        typer.Option(
+            "--to", metavar="LAYOUT", help="Layout of the output, by default timm.", autocompletion=complete_layout
+        ),
+    ] = "",
     architecture: Annotated[
         str,
         typer.Option(
@@ -57,6 +61,7 @@ def convert(
     strip_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
     ] = "",
+    drop: Drop = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     source_size: SourceSize = "",
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
@@ -70,7 +75,8 @@ def convert(
 
     Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
     layout says which architecture it holds, so create and export-features need no flags. What a wrapper put before all
-    names (`model.`) is taken off; of a file with several networks --strip-prefix takes one.
+    names (`model.`) is taken off; of a file with several networks --strip-prefix takes one. Another dtype or file
+    format can be had of any file; where only names could change and nobody knows them, the exit code is 4.
 
     \b
     Examples:
@@ -92,6 +98,7 @@ def convert(
         to_layout=to_layout,
         architecture=architecture,
         strip_prefix=strip_prefix,
+        drop=tuple(drop or ()),
         dtype=dtype or "",
         source_size=parse_source_size(source_size),
         use_ema=ema,

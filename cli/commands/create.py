@@ -7,6 +7,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.options import (
+    Drop,
     Force,
     InChans,
     Json,
@@ -36,6 +37,7 @@ def create(
     name: ModelName,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Load the published weights.")] = False,
     weights: Weights = None,
+    drop: Drop = None,
     in_chans: InChans = None,
     num_classes: NumClasses = None,
     source_size: SourceSize = "",
@@ -64,6 +66,8 @@ def create(
     limit_network(offline=offline, timeout=timeout)
     if pretrained and weights is not None:
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
+    if drop and weights is None:
+        raise UsageError("--drop leaves out tensors of a weight file.", hint="Name the file with --weights.")
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
     if source_size and weights is None:
@@ -90,6 +94,7 @@ def create(
         in_chans=in_chans,
         num_classes=num_classes,
         source_size=parse_source_size(source_size),
+        drop=tuple(drop or ()),
         features_only=features_only,
         out_indices=parse_indices(out_indices),
         seed=seed,

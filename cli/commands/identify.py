@@ -24,8 +24,9 @@ def identify(
     """Say which architecture a weight file is of, from the names and shapes of its tensors alone.
 
     Prints one line for each answer, the best first: architecture (several where only the mathematics differ), whose
-    names it uses, input channels, classes, and image and patch size where the file or its shapes
-    tell (the number of positions where they are no square and nothing tells the size). Where no known architecture
+    names it uses, input channels, classes, image and patch size where the file or its shapes tell (the number of
+    positions where they are no square and nothing tells the size), and the strays: tensors beside the network's own.
+    Where no known architecture
     has exactly these tensors, the nearest are printed (match=similar, with the share of their layers that the file
     has), and the exit code is 4.
 
@@ -96,6 +97,7 @@ def _as_line(one: "Identity") -> str:
         "prefix": one.prefix,
         "share": None if one.share == 1 else f"{one.share:.3f}",
         "adapted": "yes" if one.adapted else None,
+        "strays": len(one.strays) if len(one.strays) > output.MOST_NAMES else ",".join(one.strays),
     }
     said = " ".join(f"{key}={value}" for key, value in facts.items() if value not in (None, ""))
     return f"{','.join(one.architectures)} {said}"

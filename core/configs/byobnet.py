@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from zoo.core.configs._byobnet_weights import WEIGHTS
-from zoo.core.records import Spec
+from zoo.core.records import ClassifierInit, Spec
 
 __all__ = ["VARIANTS", "WEIGHTS", "AttentionPooledSpec", "Blocks", "ByobNetSpec"]
 
@@ -54,6 +54,7 @@ class ByobNetSpec(Spec):
 
     model_class: ClassVar[str] = "ByobNet"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     choices = {
         "stem_type": ("", "3x3", "7x7", "deep", "tiered", "quad", "quad2", "rep", "one"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.configs._convnext_weights import WEIGHTS
-from zoo.core.records import Spec
+from zoo.core.records import ClassifierInit, Spec
 
 __all__ = ["VARIANTS", "WEIGHTS", "ConvNeXtSpec"]
 
@@ -51,6 +51,10 @@ class ConvNeXtSpec(Spec):
     @property
     def first_conv(self) -> str:
         return "stem.0"
+
+    @property
+    def classifier_init(self) -> ClassifierInit:  # type: ignore[override]  # it depends on the variant here
+        return ClassifierInit("normal", 0.02 * self.head_init_scale)
 
 
 def convnext(depths: tuple[int, ...], width: int, **fields: Any) -> ConvNeXtSpec:

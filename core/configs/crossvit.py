@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class CrossVitSpec(Spec):
 
     model_class: ClassVar[str] = "CrossVit"
     classifier: ClassVar[str | tuple[str, ...]] = ("head.0", "head.1")
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
 
     embed_dim: tuple[int, int]

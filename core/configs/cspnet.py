@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.block_rows import make_divisible
-from zoo.core.records import HALF, Spec, Weights
+from zoo.core.records import HALF, ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class CspNetSpec(Spec):
 
     model_class: ClassVar[str] = "CspNet"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     choices = {
         "stage_type": ("csp", "cs3", "dark"),

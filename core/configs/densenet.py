@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class DenseNetSpec(Spec):
 
     model_class: ClassVar[str] = "DenseNet"
     classifier: ClassVar[str] = "classifier"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("inputs")
 
     choices = {"stem_type": ("", "deep", "deep_tiered"), "aa_layer": ("", "blur", "avg")}
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from zoo.core.block_rows import BlockRow, Stage, make_divisible, scale_stages
 from zoo.core.configs import _efficientnet_stages as tables
 from zoo.core.configs._efficientnet_weights import WEIGHTS
-from zoo.core.records import Spec
+from zoo.core.records import ClassifierInit, Spec
 
 __all__ = ["VARIANTS", "WEIGHTS", "EfficientNetSpec"]
 
@@ -29,6 +29,7 @@ class EfficientNetSpec(Spec):
 
     model_class: ClassVar[str] = "EfficientNet"
     classifier: ClassVar[str] = "classifier"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("classes")
 
     choices = {
         "pad_type": ("", "same"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zoo.core.configs._inception import TF, InceptionSpec
-from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD
+from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD, ClassifierInit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class InceptionV3Spec(InceptionSpec):
 
     model_class: ClassVar[str] = "InceptionV3"
     classifier: ClassVar[str] = "fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.1, zero_bias=False)
 
     @property
     def first_conv(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class LevitSpec(Spec):
     """
 
     model_class: ClassVar[str] = "Levit"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
 
     choices = {"stem_type": ("s16", "s8")}

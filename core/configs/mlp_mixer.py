@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.records import HALF, Spec, Weights
+from zoo.core.records import HALF, ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class MlpMixerSpec(Spec):
     """
 
     model_class: ClassVar[str] = "MlpMixer"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.0)
     total_stride: ClassVar[int | None] = None
 
     choices = {"block": ("mixer", "resmlp", "gmlp"), "mlp_layer": ("mlp", "glu")}

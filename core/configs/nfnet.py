@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.block_rows import make_divisible
-from zoo.core.records import HALF, Spec, Weights
+from zoo.core.records import HALF, ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class NfNetSpec(Spec):
 
     model_class: ClassVar[str] = "NormFreeNet"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     choices = {"stem_type": ("3x3", "7x7_pool", "deep_quad"), "attn_layer": ("", "se", "eca")}
 

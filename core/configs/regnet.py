@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from zoo.core.block_rows import make_divisible
 from zoo.core.errors import UsageError
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 class RegStage(NamedTuple):
@@ -36,6 +36,7 @@ class RegNetSpec(Spec):
 
     model_class: ClassVar[str] = "RegNet"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     choices = {"downsample": ("conv1x1", "avg", "")}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.records import HALF, Spec, Weights
+from zoo.core.records import HALF, ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class ResNetV2Spec(Spec):
 
     model_class: ClassVar[str] = "ResNetV2"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     choices = {
         "block": ("basic", "bottleneck"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.errors import UsageError
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class SwinTransformerSpec(Spec):
 
     model_class: ClassVar[str] = "SwinTransformer"
     classifier: ClassVar[str | tuple[str, ...]] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
 
     embed_dim: int
     depths: tuple[int, ...]

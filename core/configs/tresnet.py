@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +14,7 @@ class TResNetSpec(Spec):
 
     model_class: ClassVar[str] = "TResNet"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01, zero_bias=False)
 
     layers: tuple[int, int, int, int]
     width_factor: float = 1.0

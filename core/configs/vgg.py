@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zoo.core.records import Spec, Weights
+from zoo.core.records import ClassifierInit, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class VggSpec(Spec):
 
     model_class: ClassVar[str] = "VGG"
     classifier: ClassVar[str] = "head.fc"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
 
     repeats: tuple[int, ...]
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)

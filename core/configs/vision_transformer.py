@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.configs._vision_transformer_weights import WEIGHTS
-from zoo.core.records import Spec
+from zoo.core.records import ClassifierInit, Spec
 
 __all__ = ["SIZES", "VARIANTS", "WEIGHTS", "VisionTransformerSpec", "vit"]
 
@@ -25,6 +25,7 @@ class VisionTransformerSpec(Spec):
     """
 
     model_class: ClassVar[str] = "VisionTransformer"
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
 
     choices = {

@@ -92,6 +92,18 @@ def every_classifier(stated, shapes, num_classes):
     return found
 
 
+def classifier_inputs(name, classifier, num_features):
+    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in timm.create_model(name, num_classes=1).state_dict().items()}
+    weights = [f"{path}.weight" for path in classifier]
+    inputs = [list(shapes[weight][1:]) for weight in weights if weight in shapes]
+    return {} if inputs == [[num_features]] * len(classifier) else {"classifier_inputs": inputs}
+
+
 def architecture_rows(name, family):
     """The architecture's rows of the two tables."""
     import timm
@@ -114,6 +126,7 @@ def architecture_rows(name, family):
         "input_blocks": input_blocks(shapes, first_conv),
         "channels_first": family in CHANNELS_FIRST,
         "num_features": model.num_features,
+        **classifier_inputs(name, classifier, model.num_features),
         "pool_stride": stride,
         "fingerprint": fingerprint(shapes, *layers),
         "tags": {cfg.tag or UNTRAINED: tag_row(name, cfg.tag or UNTRAINED, cfg, stride) for cfg in cfgs},
