@@ -5,11 +5,10 @@ Standard library only; nothing is asked of the Hub.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from zoo.core.errors import NotFoundError
-from zoo.core.known_architectures import find_cfg
-from zoo.core.records import PretrainedCfg
+if TYPE_CHECKING:
+    from zoo.core.records import PretrainedCfg
 
 HUB_PREFIXES = ("hf-hub:", "hf_hub:")
 PUBLISHER = "timm/"
@@ -30,6 +29,11 @@ def registered_cfg(hub_id: str) -> PretrainedCfg | None:
     repository = hub_id.partition("@")[0]
     if not repository.startswith(PUBLISHER):
         return None
+    from dataclasses import replace
+
+    from zoo.core.errors import NotFoundError
+    from zoo.core.known_architectures import find_cfg
+
     try:
         cfg = find_cfg(repository.removeprefix(PUBLISHER))
     except NotFoundError:
