@@ -77,11 +77,14 @@ def _stated(metadata: Mapping[str, str]) -> str:
 def _stated_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of the images that the file's own metadata say it is for."""
     from zoo.core.inspection import readable_metadata
-    from zoo.core.weight_metadata import stated_image_size
 
     own = readable_metadata(metadata).get("zoo")
     arguments = own.get("model_args") if isinstance(own, dict) else None
-    return stated_image_size(arguments) if isinstance(arguments, dict) else None
+    if not isinstance(arguments, dict):
+        return None
+    from zoo.core.weight_metadata import stated_image_size
+
+    return stated_image_size(arguments)
 
 
 def _as_line(one: "Identity") -> str:
