@@ -57,6 +57,9 @@ Weights = Annotated[
     # Not readable: Typer's own check ends in exit code 2 and cuts the path.
     typer.Option("--weights", metavar="FILE", readable=False, help="A weight file instead of the published one."),
 ]
+Key = Annotated[
+    str, typer.Option("--key", metavar="PATH", help="Where in a checkpoint the state dict is: teacher, or models.0.")
+]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
 ]

@@ -81,6 +81,7 @@ class Source(NamedTuple):
         sha256: gives the file's digest; called on another thread while the file is copied, with a function that says
             whether the answer is still wanted.
         require_unchanged: raises where somebody wrote to the file meanwhile.
+        notes: what a person should know of how the tensors were found.
     """
 
     label: str
@@ -90,6 +91,7 @@ class Source(NamedTuple):
     cfg: PretrainedCfg
     sha256: Callable[[Callable[[], bool]], str]
     require_unchanged: Callable[[], None] = lambda: None
+    notes: tuple[str, ...] = ()
 
 
 class AdaptReport(NamedTuple):
@@ -173,7 +175,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         dtype=request.dtype,
         gains=plan.mixing.gains(),
         bands=plan.placements,
-        notes=(*notes, *filter(None, [plan.stem.note])),
+        notes=(*source.notes, *notes, *filter(None, [plan.stem.note])),
         changes=plan.changes,
         coverage=coverage,
         checks=tuple(job.checks),

@@ -20,9 +20,9 @@ from zoo.core.errors import UsageError
 from zoo.core.features import FeatureHookNet, FeatureListNet
 from zoo.core.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.records import PretrainedCfg
-from zoo.core.weight_metadata import adapted_cfg, configured, file_configuration
+from zoo.core.weight_metadata import adapted_cfg, configured
 from zoo.models.base import ImageModel
-from zoo.weights_cache.locate import existing_weight_file
+from zoo.weights_cache.open_weights import file_configuration
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
 
@@ -40,6 +40,7 @@ def create_model(
     out_indices: int | Sequence[int] | None = None,
     feature_cls: str = "list",
     allow_missing: Sequence[str] = (),
+    checkpoint_key: str = "",
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -53,12 +54,13 @@ def create_model(
             theirs, with a new classifier.
         pretrained_cfg: another tag, or a config of the caller's own.
         pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
-        checkpoint_path: a file to load instead; it is adapted to `in_chans` too.
+        checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too.
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
             end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
         allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
+        checkpoint_key: where in `checkpoint_path` the state dict is, with dots between the keys; "" finds it.
         seed: of the random initial weights; None leaves torch's generator as it is.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
             of the family's spec; None means the default.
@@ -77,15 +79,15 @@ def create_model(
             given["features_only"] = True
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing)
+            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, key=checkpoint_key)
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
     weights_path = checkpoint_path or (cfg.file if pretrained else "")
     stated: Mapping[str, Any] = {}
     if weights_path:
-        weights_path = existing_weight_file(Path(weights_path).expanduser())
-        stated = file_configuration(weights_path, name)
+        weights_path = Path(weights_path).expanduser()
+        stated = file_configuration(weights_path, name, key=checkpoint_key)
     cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
@@ -123,6 +125,7 @@ def create_model(
             new_classifier=num_classes is not None,
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
+            key=checkpoint_key,
         )
     else:
         registry.require_weights(cfg)

@@ -39,6 +39,7 @@ class ConvertRequest:
             all names of a network that is recognised.
         dtype: of all floating-point tensors; "" keeps theirs.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
         force: replace what is there and differs.
         dry_run: only say what would be done.
     """
@@ -50,6 +51,7 @@ class ConvertRequest:
     strip_prefix: str = ""
     dtype: str = ""
     use_ema: bool = True
+    key: str = ""
     force: bool = False
     dry_run: bool = False
 
@@ -116,7 +118,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
     # A config.json beside a foreign checkpoint is not timm's.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
-    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER) as opened:
+    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
         yield opened
 
 
@@ -153,7 +155,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         renamed=sum(tensor.name not in given for tensor in written),
         cast=sum(tensor.dtype != tensors[tensor.name].dtype for tensor in written),
         dropped=left_out | {name: reason for step in steps for name, reason in step.dropped.items()},
-        notes=(*notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
+        notes=(*source.notes, *notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
         nbytes=sum(tensor.nbytes for tensor in written),
         status=status,
     )

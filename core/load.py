@@ -17,9 +17,10 @@ from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.wrapper_names import parametrised
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
-from zoo.weights_cache.read import clean_state_dict, read_state_dict
+from zoo.weights_cache.read import clean_state_dict, read_state_dict, read_weights
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class LoadReport:
     """What became of every tensor of a checkpoint.
 
     `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
-    `dropped` were in the file and have no place, `initialised` were not and hold their initial values.
+    `dropped` were in the file and have no place, `initialised` were not and hold their initial values. `notes` say
+    how the tensors were found.
     """
 
     source: str
@@ -36,6 +38,7 @@ class LoadReport:
     adapted: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     initialised: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_pretrained(
@@ -106,19 +109,21 @@ def load_checkpoint(
     new_classifier: bool = False,
     not_needed: Collection[str] = (),
     img_size: tuple[int, int] | None = None,
+    key: str = "",
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
     Args:
         model: one of zoo's models, or any module (then nothing is adapted).
-        checkpoint_path: safetensors, or a torch file that holds tensors only.
+        checkpoint_path: a weight file of any kind, an index of shards, or a folder that holds one.
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
         allow_unexpected: wildcards of keys in the file that have no place in the model.
         new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
         img_size: height and width of the images that the file is made for, default the model's.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
     """
-    state_dict = read_state_dict(checkpoint_path, use_ema=use_ema)
+    read = read_weights(checkpoint_path, use_ema=use_ema, key=key)
     options = LoadOptions(
         strict=strict,
         allow_missing=allow_missing,
@@ -126,7 +131,7 @@ def load_checkpoint(
         new_classifier=new_classifier,
         not_needed=not_needed,
     )
-    return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options)
+    return _load(model, read.tensors, str(checkpoint_path), checkpoint_cfg(model, img_size), options, read.notes)
 
 
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
@@ -135,7 +140,14 @@ def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) ->
     return cfg if img_size is None else replace(cfg, input_size=(cfg.input_size[0], *img_size))
 
 
-def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedCfg, options: LoadOptions) -> LoadReport:
+def _load(
+    model: nn.Module,
+    state_dict: StateDict,
+    source: str,
+    cfg: PretrainedCfg,
+    options: LoadOptions,
+    notes: tuple[str, ...] = (),
+) -> LoadReport:
     wanted = model.state_dict()
     state_dict, unused = repair_keys(model, state_dict)
     match = match_weights(model, state_dict, cfg, options)
@@ -143,6 +155,7 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
             hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
+            or parametrised(state_dict.keys())
             or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
             path=source,
         )
@@ -159,6 +172,7 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
         adapted=tuple(match.mixings),
         dropped=(*unused, *match.dropped, *match.unexpected),
         initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
+        notes=notes,
     )
     if isinstance(model, ImageModel):
         model.load_report = report

@@ -11,12 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.records import PretrainedCfg
+from zoo.weights_cache.weight_folder import existing_weight_file
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a Hub repository or a folder may hold, the preferred one first."""
-
-SHARD_INDEX = "model.safetensors.index.json"
-"""What a folder may hold instead, beside the files that it names."""
+"""What a Hub repository may hold, the preferred one first."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_NAME = 240
@@ -217,22 +215,6 @@ def _xdg_cache() -> Path:
 
 def _environment(name: str) -> str:
     return os.path.expandvars(os.path.expanduser(os.environ.get(name, "")))
-
-
-def existing_weight_file(path: Path) -> Path:
-    """The weight file at a path, which may be a folder that holds one. Raises NotFoundError."""
-    if path.is_dir():
-        found = next((path / name for name in (*WEIGHT_FILES, SHARD_INDEX) if (path / name).is_file()), None)
-        if found is None:
-            raise NotFoundError(
-                f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.",
-                hint="Name the weight file itself.",
-                path=str(path),
-            )
-        return found
-    if not path.exists():
-        raise NotFoundError(f"There is no weight file {path}.", hint="Check the path.", path=str(path))
-    return path
 
 
 def _package_file(package: str) -> PackageFile:

@@ -10,6 +10,7 @@ from zoo.cli.options import (
     Force,
     InChans,
     Json,
+    Key,
     NumClasses,
     Offline,
     Quiet,
@@ -62,6 +63,7 @@ def adapt_weights(
     patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     weights: Weights = None,
+    key: Key = "",
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
@@ -141,7 +143,7 @@ def adapt_weights(
         fail_on_nonfinite=fail_on_nonfinite,
         plot=plot,
     )
-    report = adapt(source, request, written, weights=weights, use_ema=ema, max_header=max_header)
+    report = adapt(source, request, written, weights=weights, use_ema=ema, key=key, max_header=max_header)
     for text in report.notes:
         output.note(text)
     if json:

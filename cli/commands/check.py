@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import InChans, Json, NumClasses, Quiet, Verbose, complete_model_name
+from zoo.cli.options import InChans, Json, Key, NumClasses, Quiet, Verbose, complete_model_name
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def check(
         typer.Argument(metavar="MODEL", help="Model name, with or without a tag.", autocompletion=complete_model_name),
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
+    key: Key = "",
     in_chans: InChans = None,
     num_classes: NumClasses = None,
     min_coverage: Annotated[
@@ -60,8 +61,11 @@ def check(
         min_coverage=min_coverage,
         allow_missing=tuple(allow_missing or ()),
         allow_unexpected=tuple(allow_unexpected or ()),
+        key=key,
     )
     report = check_weights(file, request)
+    for text in report.notes:
+        output.note(text)
     if json:
         output.document(_as_json(report))
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Force, Json, Quiet, Verbose, complete_model_name
+from zoo.cli.options import Force, Json, Key, Quiet, Verbose, complete_model_name
 
 if TYPE_CHECKING:
     from zoo.core.convert import ConvertReport
@@ -45,6 +45,7 @@ def convert(
             autocompletion=complete_model_name,
         ),
     ] = "",
+    key: Key = "",
     strip_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
     ] = "",
@@ -67,7 +68,7 @@ def convert(
       zoo convert vit_b_16-c867db91.pth -o vit.safetensors
       zoo convert vit.safetensors --to torchvision -o back.safetensors
       zoo convert checkpoint.pth --dtype float16 -o half.npz
-      zoo convert dino.pth --strip-prefix teacher. -o teacher.safetensors
+      zoo convert dino.pth --key teacher --strip-prefix backbone. -o dino.npz
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     from zoo.core.convert import ConvertRequest
@@ -81,6 +82,7 @@ def convert(
         strip_prefix=strip_prefix,
         dtype=dtype or "",
         use_ema=ema,
+        key=key,
         force=force,
         dry_run=dry_run,
     )

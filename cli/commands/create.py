@@ -10,6 +10,7 @@ from zoo.cli.options import (
     Force,
     InChans,
     Json,
+    Key,
     ModelName,
     NumClasses,
     Offline,
@@ -33,6 +34,7 @@ def create(
     name: ModelName,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Load the published weights.")] = False,
     weights: Weights = None,
+    key: Key = "",
     in_chans: InChans = None,
     num_classes: NumClasses = None,
     features_only: Annotated[bool, typer.Option("--features-only", help="Keep the trunk that gives maps.")] = False,
@@ -60,6 +62,8 @@ def create(
     limit_network(offline=offline, timeout=timeout)
     if pretrained and weights is not None:
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
+    if key and weights is None:
+        raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
     if not 0 <= seed < 1 << 64:
@@ -80,6 +84,7 @@ def create(
         cfg.name,
         pretrained=pretrained,
         checkpoint_path=weights,
+        checkpoint_key=key,
         in_chans=in_chans,
         num_classes=num_classes,
         features_only=features_only,
@@ -87,6 +92,8 @@ def create(
         seed=seed,
     )
     report = getattr(model, "load_report", None)
+    for text in report.notes if report is not None else ():
+        output.note(text)
     if report is not None and report.initialised:
         output.note(f"{', '.join(report.initialised)}: not in the weights, initialised with seed {seed}.")
     document = _describe(cfg, model, seed)

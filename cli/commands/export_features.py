@@ -49,6 +49,7 @@ from zoo.cli.export_options import (
 from zoo.cli.options import (
     InChans,
     Json,
+    Key,
     ModelName,
     Offline,
     OutIndices,
@@ -78,6 +79,7 @@ def export_features(
     from_file: FromFile = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
+    key: Key = "",
     in_chans: InChans = None,
     bands: BandChoice = "",
     tile: Tile = None,
@@ -157,6 +159,8 @@ def export_features(
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
+    if key and weights is None:
+        raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if weights is None:
         registry.require_weights(cfg)
 
@@ -168,6 +172,7 @@ def export_features(
         model=cfg.name,
         inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
+        weights_key=key,
         in_chans=in_chans,
         out_indices=None if levels is None else tuple(levels),
         reading=ReadOptions(
