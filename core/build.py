@@ -23,6 +23,7 @@ from zoo.core.records import PretrainedCfg
 from zoo.core.weight_metadata import adapted_cfg, configured
 from zoo.models.base import ImageModel
 from zoo.weights_cache.open_weights import file_configuration
+from zoo.weights_cache.weight_folder import existing_weight_file
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
 
@@ -86,7 +87,7 @@ def create_model(
     weights_path = checkpoint_path or (cfg.file if pretrained else "")
     stated: Mapping[str, Any] = {}
     if weights_path:
-        weights_path = Path(weights_path).expanduser()
+        weights_path = existing_weight_file(Path(weights_path).expanduser())
         stated = file_configuration(weights_path, name, key=checkpoint_key)
     cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans

@@ -100,12 +100,11 @@ def file_kind(head: bytes, size: int, path: str = "") -> FileKind:
 
 def _text_kind(head: bytes) -> FileKind | None:
     try:
-        # A character may be cut at the end.
-        text = head.decode() if len(head) < HEAD else head[:-3].decode("utf-8", "ignore")
-    except UnicodeDecodeError:
-        return None
-    if len(head) >= HEAD and text.encode() != head[: len(text.encode())]:
-        return None
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if len(head) < HEAD or error.start < HEAD - 3:  # a character may be cut at the end
+            return None
+        text = head[: error.start].decode()
     if any(ord(character) < 32 and character not in "\t\n\r\f\x1b" for character in text):
         return None
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

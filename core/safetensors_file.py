@@ -96,7 +96,7 @@ def no_weight_file(path: str, kind: FileKind, head: bytes = b"") -> InvalidInput
     """The error for a file that is something else."""
     what = kind.name if kind == EMPTY else f"{kind.name}, not a safetensors file"
     if not kind.name:
-        what = f"no weight file that zoo knows; it begins with the bytes {head[:8].hex(' ')}"
+        what = f"not a sound safetensors file, nor another that zoo knows: it begins with {head[:8].hex(' ')}"
     return InvalidInputError(f"{path} is {what}.", hint=kind.advice, path=path)
 
 

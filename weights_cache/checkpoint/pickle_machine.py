@@ -13,7 +13,7 @@ from codecs import escape_decode
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from zoo.core.stored_tensor import Region
+from zoo.core.stored_tensor import Computed, Region
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
 MAX_STEPS = 1_000_000
@@ -70,12 +70,12 @@ class OpaqueCall(Record):
 
 
 class LongString:
-    """Bytes, or UTF-8 text, of a pickle that stay in the file."""
+    """Bytes, or UTF-8 text, of a pickle that stay in the file; `data` are bytes that are computed from such text."""
 
-    __slots__ = ("is_text", "region")
+    __slots__ = ("data", "is_text", "region")
 
-    def __init__(self, region: Region, *, is_text: bool = False) -> None:
-        self.region, self.is_text = region, is_text
+    def __init__(self, region: Region, *, is_text: bool = False, data: Computed | None = None) -> None:
+        self.region, self.is_text, self.data = region, is_text, data
 
 
 class PickleMachine:

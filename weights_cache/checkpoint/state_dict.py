@@ -73,7 +73,8 @@ class Candidate(NamedTuple):
 
     def described(self) -> str:
         where = _text(self.path) or "the top level"
-        return f"{where} ({_count(len(self.tensors))}, {self.nbytes / 1e6:.1f} MB)"
+        size = f"{self.nbytes / 1e6:.1f} MB" if self.nbytes >= 50_000 else f"{self.nbytes} bytes"
+        return f"{where} ({_count(len(self.tensors))}, {size})"
 
 
 def find_state_dict(checkpoint: Any, kind: TensorKind, *, use_ema: bool, key: str = "") -> StateDict:
@@ -118,7 +119,7 @@ def _chosen(
         first = next(_text(c.path) for c in weights if c.path)
         raise UnsoundError(
             f"holds {len(weights)} state dicts: {listed}{more}",
-            f"Name one: --key {_quoted(first)} (`key` in the library).",
+            f"Name one, as in --key {_quoted(first)} (`key` in the library).",
             whole=True,
         )
     return _allowed(weights[0])

@@ -309,7 +309,7 @@ def _fill(array: NumpyArray, dtype: Any, shape: Any, data: Any, fortran: Any) ->
     array.dtype, array.shape, array.fortran = dtype.element_type(), _sizes(shape), bool(fortran)
     # Python 2 kept bytes as text; an array of objects has a list.
     if isinstance(data, LongString):
-        data = latin1_bytes(data.region) if data.is_text else data.region
+        data = latin1_bytes(data.region) if data.is_text else data.data or data.region
     array.data = data.encode("latin-1") if isinstance(data, str) else data
     if not isinstance(array.data, bytes | Region | Computed):
         array.data = b""
@@ -328,7 +328,8 @@ def _encoded(text: Any, encoding: str = "utf-8") -> Any:
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise ValueError(f"bytes in {encoding[:20]!r}")
     if isinstance(text, LongString):
-        return latin1_bytes(text.region) if encoding.startswith("latin") and text.is_text else text
+        is_latin = encoding.startswith("latin") and text.is_text
+        return LongString(text.region, data=latin1_bytes(text.region)) if is_latin else text
     return text.encode(encoding)
 
 

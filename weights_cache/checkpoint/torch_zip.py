@@ -18,6 +18,7 @@ from zoo.weights_cache.checkpoint.unsound import UnsoundError
 from zoo.weights_cache.checkpoint.zip_archive import DEFLATED, STORED, ZipEntry, read_directory
 
 _PICKLE = "data.pkl"
+_EXPORTED = "Save its state dict: torch.save(torch.export.load(FILE).state_dict, OUT)."
 # Which entry gives the archive away: (its name or its end, what it is, what to do).
 _RELATIVES = (
     (
@@ -25,9 +26,9 @@ _RELATIVES = (
         "a TorchScript archive",
         "Save its state dict: torch.save(torch.jit.load(FILE).state_dict(), OUT).",
     ),
-    ("models/model.json", "a .pt2 archive of torch.export", "Save the state dict of its program."),
-    ("archive_format", "a .pt2 archive of torch.export", "Save the state dict of its program."),
-    ("serialized_exported_program.json", "a .pt2 archive of torch.export", "Save the state dict of its program."),
+    ("models/model.json", "a .pt2 archive of torch.export", _EXPORTED),
+    ("archive_format", "a .pt2 archive of torch.export", _EXPORTED),
+    ("serialized_exported_program.json", "a .pt2 archive of torch.export", _EXPORTED),
     ("model.weights.h5", "a Keras archive", "Load it with Keras, and save its weights with numpy.savez."),
 )
 
