@@ -61,7 +61,7 @@ def convert(
 
     Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
     layout says which architecture it holds, so create and export-features need no flags. What a wrapper put before all
-    names (`model.`) is taken off; of a file with several networks --strip-prefix takes one.
+    names (`model.`) is taken off; of a file with several networks --key or --strip-prefix takes one.
 
     \b
     Examples:
