@@ -39,6 +39,7 @@ _PICKLE = FileKind("a pickle", _ADVICE_PICKLE, "pickle")
 
 _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"PK\x03\x04", FileKind("a torch or zip file", _ADVICE_PICKLE, "zip")),
+    (0, b"L119547037146038801333356L\n.", _PICKLE),  # torch's number in the protocols 0 and 1
     (0, b"PK\x05\x06", FileKind("a zip file without anything in it", _NO_WEIGHTS)),
     (0, b"\x80\x02", _PICKLE),
     (0, b"\x80\x03", _PICKLE),
@@ -65,6 +66,9 @@ _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"GIF8", FileKind("a GIF image", _NO_WEIGHTS)),
     (8, b"WEBP", FileKind("a WebP image", _NO_WEIGHTS)),
     (0, b"%PDF-", FileKind("a PDF document", _NO_WEIGHTS)),
+    (0, b"\x12\x01\x00\x00\x00\x00\x00\x00", FileKind("a parameter file of MXNet", "Load it with MXNet, and save its"
+                                                         " arrays with numpy.savez.")),
+    (0, b"\x00\x05\x16\x07", FileKind("what macOS keeps beside a file", "Name the file itself, without `._`.")),
     (0, b"\x7fELF", FileKind("a program or library", _NO_WEIGHTS)),
 )  # fmt: skip
 _TEXTS = (
@@ -74,6 +78,11 @@ _TEXTS = (
     (b"model_checkpoint_path:", FileKind("the list of a TensorFlow checkpoint",
                                          "Load it with TensorFlow, and save its variables with numpy.savez.")),
 )  # fmt: skip
+_OLD_PICKLE = re.compile(rb"\((?:dp|lp)\d+\n|[}\]]q\x00|c(?:collections\nOrderedDict|__builtin__\ndict)\n", re.DOTALL)
+"""A dictionary or list in the protocols 0 and 1, which have no mark of their own."""
+_DISTRIBUTED = FileKind(
+    "a part of a checkpoint of torch.distributed.checkpoint", "Name its folder: the error tells how it is merged."
+)
 _TENSORFLOW = FileKind(
     "a part of a TensorFlow checkpoint", "Load it with TensorFlow, and save its variables with numpy.savez."
 )
@@ -86,15 +95,19 @@ def file_kind(head: bytes, size: int, path: str = "") -> FileKind:
     Args:
         head: its first HEAD bytes.
         size: of the file.
-        path: only for formats that have no signature: TensorFlow's data files and its index.
+        path: only for formats that have no signature: parts of distributed and of TensorFlow's checkpoints.
     """
     if not size:
         return EMPTY
     if head[8:9] == b"{":
         return SAFETENSORS  # the length before it may look like a signature: 640 reads as a pickle
+    if path.endswith(".distcp"):
+        return _DISTRIBUTED
     for offset, magic, kind in _SIGNATURES:
         if head.startswith(magic, offset):
             return kind
+    if _OLD_PICKLE.match(head):
+        return _PICKLE
     return _text_kind(head) or _binary_kind(head, size, path)
 
 

@@ -100,6 +100,8 @@ def _named(path: Path, names: list[str]) -> InvalidInputError | None:
             "is an adapter of PEFT, which changes another network's weights",
             "Merge it: `model.merge_and_unload().save_pretrained(OUT)`.",
         )
+    if "manifest.ocdbt" in names or "_CHECKPOINT_METADATA" in names:
+        return _error(path, "is a checkpoint of Orbax", "Load it with Orbax, and save its arrays with numpy.savez.")
     if "Manifest.json" in names and "Data" in names:
         return _error(path, "is a Core ML package", "Take the checkpoint that it was exported from.")
     if "checkpoint" in names and any(name.endswith(".index") for name in names):

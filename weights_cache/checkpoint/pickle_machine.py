@@ -164,8 +164,8 @@ class PickleMachine:
     def _byte(self) -> int:
         return self._stream.read(1)[0]
 
-    def _line(self) -> str:
-        line = self._stream.readline(_MAX_LINE)
+    def _line(self, limit: int = _MAX_LINE) -> str:
+        line = self._stream.readline(limit)
         if not line.endswith(b"\n"):
             raise ValueError("a line without an end")
         self._spend(len(line))
@@ -202,7 +202,7 @@ class PickleMachine:
         return text == "01" if text in ("00", "01") else int(text)
 
     def _quoted_line(self) -> str:
-        text = self._line()
+        text = self._line(self._budget)
         if len(text) < 2 or text[0] != text[-1] or text[0] not in "\"'":
             raise ValueError("a string without quotes")
         return escape_decode(text[1:-1])[0].decode("latin-1")
@@ -341,7 +341,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], None]] = {
     b"S": lambda m: m._push(m._quoted_line()),
     b"T": lambda m: m._push(m._text(4, "latin-1")),
     b"U": lambda m: m._push(m._sized(1).decode("latin-1")),
-    b"V": lambda m: m._push(m._line().encode("latin-1").decode("raw-unicode-escape")),
+    b"V": lambda m: m._push(m._line(m._budget).encode("latin-1").decode("raw-unicode-escape")),
     b"X": lambda m: m._push(m._text(4, "utf-8")),
     b"\x8c": lambda m: m._push(m._sized(1).decode("utf-8", "surrogatepass")),
     b"\x8d": lambda m: m._push(m._text(8, "utf-8")),
