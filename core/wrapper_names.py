@@ -14,6 +14,8 @@ _LEADING = ("module.", "_orig_mod.")
 _SEGMENTS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_fpw_module")
 """No module of a network has such a name; `module` is one in published networks too."""
 _CHUNKED = re.compile(r"((?:.*\.)?blocks\.)(\d{1,4})\.(\d{1,4})(\..+)", re.DOTALL)
+_MAX_PARTS = 64
+"""Of a network that are wrapped each by itself: with more of them, each would be compared with every name."""
 _PARAMETRISATIONS = (
     ("weight norm", ".parametrizations.{}.original0", ".parametrizations.{}.original1",
      'torch.nn.utils.parametrize.remove_parametrizations(module, "{}")'),
@@ -36,12 +38,6 @@ class BareNames(NamedTuple):
     prefix: str = ""
     wrappers: tuple[str, ...] = ()
     twice: str = ""
-
-    def note(self) -> str:
-        """One sentence about what was taken out of the names, "" where nothing was."""
-        parts = [repr(self.prefix)] if self.prefix else []
-        parts += [f"{segment!r}" for segment in self.wrappers]
-        return f"wrappers' {' and '.join(parts)} taken off the names" if parts else ""
 
 
 def bare_names(given: Iterable[str]) -> BareNames:
@@ -92,6 +88,8 @@ def _inner_modules(names: Collection[str]) -> set[str]:
     """
     found = {name[: name.index(".module.")] + "." for name in names if ".module." in name}
     found = {above for above in found if not re.search(r"(^|\.)\d+\.", above)}
+    if len(found) > _MAX_PARTS:
+        return set()
     return {
         above for above in found if all(name.startswith(f"{above}module.") for name in names if name.startswith(above))
     }
@@ -112,6 +110,8 @@ def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
     for name in names.values():
         if match := _CHUNKED.fullmatch(name):
             places.setdefault(match[1], {}).setdefault(int(match[2]), set()).add(int(match[3]))
+    if len(places) > _MAX_PARTS:
+        return names, False
     chunked = {
         before
         for before, chunks in places.items()

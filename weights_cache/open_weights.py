@@ -104,7 +104,7 @@ class OpenedWeights(NamedTuple):
             filter(
                 None,
                 (
-                    f"names are shown without what wrappers put into them: {taken}" if taken else "",
+                    f"taken off the names, where wrappers had put it: {taken}" if taken else "",
                     _uncalled(self.opaque),
                     parametrised(self.tensors.keys()),
                 ),

@@ -329,6 +329,43 @@ def test_b1_modules_that_contain_each_other(path: Path):
     assert "contain each other without end" in refusal(path, torch_zip(program(levels, nested)))
 
 
+def test_b1_what_many_share_is_looked_at_once(path: Path):
+    """Files of a few megabytes whose parts, each looked at by itself, would take hours."""
+    given = b"](" + b"N" * 100_000 + b"e" + WEIGHT + b"\x86q\x01"
+    calls = b"](" + (mention("a.b") + b"h\x01\x85R") * 20_000 + b"e"
+    said = refusal(path, torch_zip(program(table({"given": given, "calls": calls})), STORAGES))
+    assert "asks for a.b" in said or "takes more than" in said
+
+    leaf = mention("torch.nn.M") + b")\x81}(" + text("_parameters") + table({"w": WEIGHT}) + text("_modules") + b"}ub"
+    tree = leaf + b"q\x01"
+    for level in range(16):
+        children = b"}(" + text("a") + b"h" + bytes([level + 1]) + text("b") + b"h" + bytes([level + 1]) + b"u"
+        tree += b"0" + mention("torch.nn.M") + b")\x81}" + text("_modules") + children + b"sbq" + bytes([level + 2])
+    users = (mention("torch.nn.M") + b")\x81}" + text("_modules") + table({"c": b"h\x11"}) + b"sb") * 1000
+    said = refusal(path, torch_zip(program(table({"tree": tree, "users": b"](" + users + b"e"})), STORAGES))
+    assert "contain each other without end" in said
+
+    long = "é" * 1_000_000
+    again = (mention("_codecs.encode") + b"h\x01" + text("latin1") + b"\x86R0") * 2_000
+    raw = program(table({"w": WEIGHT, "x": text(long) + b"q\x01" + again}))
+    assert tensors(path, torch_zip(raw, STORAGES)) == {"w": VALUES}
+
+
+def test_b1_functions_beyond_number(path: Path):
+    """None may hide behind others."""
+    many = b"](" + b"".join(call(mention(f"a.b{number_}"), b"N") for number_ in range(1001)) + b"e"
+    assert "more than 1000 functions" in refusal(path, torch_zip(program(table({"w": WEIGHT, "x": many})), STORAGES))
+
+
+@pytest.mark.parametrize("form", ["a{0}.module.w", "p{0}.blocks.0.0.w p{0}.blocks.1.1.w", "{0}._orig_mod.module.w"])
+def test_b1_as_many_wrappers_as_names(path: Path, form: str):
+    names = [name for number_ in range(5_000) for name in form.format(f"n{number_}").split()]
+    stored = WEIGHT + b"q\x01"
+    rows = text(names[0]) + stored + b"".join(text(name) + b"h\x01" for name in names[1:])
+    raw = program(b"}(" + rows + b"u")
+    assert len(tensors(path, torch_zip(raw, STORAGES | {"1": bytes(1_000_000)}))) == len(names)
+
+
 def test_b1_a_damaged_checksum(path: Path):
     raw = bytearray(torch_zip(program(table({"w": WEIGHT})), STORAGES))
     at = raw.index(b"FloatStorage")

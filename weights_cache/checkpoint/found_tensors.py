@@ -11,9 +11,10 @@ from zoo.core.file_kind import FileKind
 from zoo.core.stored_tensor import Region, StoredTensor
 from zoo.weights_cache.checkpoint.contents import Contents
 from zoo.weights_cache.checkpoint.legacy import read_pickles, read_tar
+from zoo.weights_cache.checkpoint.pickled_array import NumpyArray
 from zoo.weights_cache.checkpoint.state_dict import Measure, TensorKind, find_state_dict
 from zoo.weights_cache.checkpoint.strided import dense, view_of, without_values
-from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray, PickledTensor
+from zoo.weights_cache.checkpoint.torch_pickle import PickledTensor
 from zoo.weights_cache.checkpoint.torch_zip import read_zip
 from zoo.weights_cache.checkpoint.unsound import NothingFoundError, UnsoundError, refused
 
@@ -85,7 +86,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _measure(value: Any) -> Measure:
-    values = prod(max(size, 0) for size in value.shape)
+    values = prod(min(max(size, 0), 1 << 63) for size in value.shape)  # not checked yet
     return Measure(values, values * value.dtype.size, value.dtype.is_floating, not value.shape)
 
 

@@ -13,33 +13,47 @@ _MAX_NAMES = 1 << 26
 _NAME_COST = 100
 
 
-def module_tensors(state: Mapping[str, Any], is_tensor: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
-    """The tensors of a pickled torch.nn.Module under the names that its state dict has, in the same order.
+class ModuleReader:
+    """Reads the modules of one checkpoint, each once, within one limit for all of them."""
 
-    Raises UnsoundError where the names would be endless: a module can contain one module twice, or itself.
-    """
-    waiting = [("", state)]
-    spent = 0
-    while waiting:
-        prefix, state = waiting.pop()
-        parameters, buffers, modules = (_named(state, kind) for kind in ("_parameters", "_buffers", "_modules"))
-        passing = state.get("_non_persistent_buffers_set")
-        spent += _NAME_COST * len(passing) if isinstance(passing, list) else 0
-        spent += sum(len(prefix) + len(name) + _NAME_COST for name in (*parameters, *buffers, *modules))
-        if spent > _MAX_NAMES:
-            raise UnsoundError("its modules contain each other without end")
-        if isinstance(passing, list):
-            hidden = {name for name in passing if isinstance(name, str)}
-            buffers = {name: value for name, value in buffers.items() if name not in hidden}
-        for name, value in (*parameters.items(), *buffers.items()):
-            if is_tensor(value):
-                yield f"{prefix}{name}", value
-        children = [
-            (f"{prefix}{name}.", child.state)
-            for name, child in modules.items()
-            if isinstance(child, Record) and isinstance(child.state, dict)
-        ]
-        waiting += reversed(children)
+    def __init__(self, is_tensor: Callable[[Any], bool]) -> None:
+        self._is_tensor, self._spent = is_tensor, 0
+        self._read: dict[int, dict[str, Any]] = {}
+
+    def tensors(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors of a pickled torch.nn.Module under the names that its state dict has, in the same order.
+
+        Args:
+            state: its attributes.
+
+        Raises UnsoundError where the names would be endless: a module can contain one module twice, or itself.
+        """
+        if id(state) not in self._read:
+            self._read[id(state)] = dict(self._named_tensors(state))
+        return self._read[id(state)]
+
+    def _named_tensors(self, state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        waiting = [("", state)]
+        while waiting:
+            prefix, state = waiting.pop()
+            parameters, buffers, modules = (_named(state, kind) for kind in ("_parameters", "_buffers", "_modules"))
+            passing = state.get("_non_persistent_buffers_set")
+            self._spent += _NAME_COST * len(passing) if isinstance(passing, list) else 0
+            self._spent += sum(len(prefix) + len(name) + _NAME_COST for name in (*parameters, *buffers, *modules))
+            if self._spent > _MAX_NAMES:
+                raise UnsoundError("its modules contain each other without end")
+            if isinstance(passing, list):
+                hidden = {name for name in passing if isinstance(name, str)}
+                buffers = {name: value for name, value in buffers.items() if name not in hidden}
+            for name, value in (*parameters.items(), *buffers.items()):
+                if self._is_tensor(value):
+                    yield f"{prefix}{name}", value
+            children = [
+                (f"{prefix}{name}.", child.state)
+                for name, child in modules.items()
+                if isinstance(child, Record) and isinstance(child.state, dict)
+            ]
+            waiting += reversed(children)
 
 
 def _named(state: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from zoo.core.safetensors_file import MAX_RANK
 from zoo.core.stored_tensor import Region
+from zoo.weights_cache.checkpoint.pickled_array import NumpyArray
 from zoo.weights_cache.checkpoint.torch_dtypes import numpy_dtype
-from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 from zoo.weights_cache.checkpoint.zip_archive import STORED, ZipEntry, checked_chunks
 

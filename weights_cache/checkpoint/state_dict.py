@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from zoo.weights_cache.checkpoint.module_tensors import module_tensors
+from zoo.weights_cache.checkpoint.module_tensors import ModuleReader
 from zoo.weights_cache.checkpoint.pickle_machine import LongString, OpaqueCall, Record
 from zoo.weights_cache.checkpoint.unsound import NothingFoundError, UnsoundError, refused
 
@@ -28,7 +28,7 @@ _OPTIMIZER_STATE = frozenset((
     "acc_delta", "sum", "prev", "step_size", "ax", "eta", "mu",
 ))  # fmt: skip
 _MAX_LISTED = 8
-_MAX_TRIES = 1000
+_MAX_TRIES = 100
 
 
 class Measure(NamedTuple):
@@ -41,11 +41,15 @@ class Measure(NamedTuple):
 
 
 class TensorKind(NamedTuple):
-    """What counts as a tensor, how large one is, and what an object that is none of zoo's own holds by name."""
+    """What counts as a tensor, how large one is, and what an object that is none of zoo's own holds by name.
+
+    `modules` reads saved modules; each search has its own.
+    """
 
     is_tensor: Callable[[Any], bool]
     measure: Callable[[Any], Measure]
     open_object: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
+    modules: ModuleReader = ModuleReader(lambda _: False)
 
 
 class StateDict(NamedTuple):
@@ -88,6 +92,7 @@ def find_state_dict(checkpoint: Any, kind: TensorKind, *, use_ema: bool, key: st
 
     Raises UnsoundError: none, or several and no `key`, or nothing at `key`; the message lists what there is.
     """
+    kind = kind._replace(modules=ModuleReader(kind.is_tensor))
     start, root = _at(checkpoint, kind, key) if key else ((), checkpoint)
     candidates = _candidates(root, kind, start)
     chosen = _chosen(candidates, root, kind, start, use_ema=use_ema, named=bool(key))
@@ -185,11 +190,11 @@ def _candidates(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> list[Can
     """The mappings that hold tensors, the outermost first; the state of optimizers is passed over."""
     found: list[Candidate] = []
     waiting = deque([(start, root)])
-    seen = {id(root)}
+    seen, seen_in_calls = {id(root)}, set[int]()
     while waiting:
         path, value = waiting.popleft()
         if isinstance(value, OpaqueCall):
-            if tensors := _reachable(value, kind):
+            if tensors := _reachable(value, kind, seen_in_calls):
                 found.append(_measured(path, tensors, kind)._replace(refused=value.kind))
             continue
         contents = _contents(value, kind)
@@ -222,11 +227,13 @@ def _measured(path: tuple[Any, ...], tensors: Mapping[str, Any], kind: TensorKin
     )
 
 
-def _reachable(call: OpaqueCall, kind: TensorKind) -> dict[str, Any]:
-    """The tensors that a call which is not made was given, or whose result was filled with."""
+def _reachable(call: OpaqueCall, kind: TensorKind, seen: set[int]) -> dict[str, Any]:
+    """The tensors that a call which is not made was given, or that its result was filled with.
+
+    `seen` is what other calls were given: what lies in several is found in the first.
+    """
     tensors: dict[str, Any] = {}
     waiting: list[tuple[int, Any]] = [(0, call)]
-    seen = {id(call)}
     while waiting:
         depth, value = waiting.pop()
         parts = [child for _, child in _children(value, kind)]
@@ -249,7 +256,7 @@ def _contents(value: Any, kind: TensorKind) -> Mapping[Any, Any] | None:
         return kind.open_object(value)
     state = value.state if isinstance(value.state, dict) else {}
     if _is_module(value):
-        return dict(module_tensors(state, kind.is_tensor))
+        return kind.modules.tensors(state)
     return {**state, **(value.items or {})}
 
 

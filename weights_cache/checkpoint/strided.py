@@ -10,8 +10,9 @@ from typing import NamedTuple
 from zoo.core.safetensors_file import is_text
 from zoo.core.stored_tensor import Computed, Data, Region, StoredTensor, Unavailable, length_of
 from zoo.weights_cache.checkpoint.contents import Contents
+from zoo.weights_cache.checkpoint.pickled_array import NumpyArray
 from zoo.weights_cache.checkpoint.torch_dtypes import ElementType
-from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray, PickledTensor
+from zoo.weights_cache.checkpoint.torch_pickle import PickledTensor
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
 _TOO_LARGE = 1 << 63

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from zoo.core.safetensors_file import MAX_RANK
 
 
 class ElementType(NamedTuple):
@@ -66,3 +68,10 @@ def numpy_dtype(descr: str) -> ElementType:
     if match is None or found is None:
         return ElementType(descr[:40], 0)
     return found._replace(swapped=match[1] == ">" and found.size > 1)
+
+
+def checked_sizes(values: Any) -> tuple[int, ...]:
+    """Sizes or strides, one for each of up to MAX_RANK axes. Raises TypeError for what are none."""
+    if not isinstance(values, tuple | list) or len(values) > MAX_RANK or not all(type(n) is int for n in values):
+        raise TypeError("sizes that are none")
+    return tuple(values)

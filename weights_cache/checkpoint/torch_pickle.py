@@ -12,22 +12,27 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from zoo.core.safetensors_file import MAX_RANK
-from zoo.core.stored_tensor import Computed, Region
-from zoo.weights_cache.checkpoint.latin1 import latin1_bytes
 from zoo.weights_cache.checkpoint.pickle_machine import LongString, OpaqueCall, Record, checked_key
+from zoo.weights_cache.checkpoint.pickled_array import (
+    NumpyArray,
+    NumpyDtype,
+    array_of_buffer,
+    decoded_bytes,
+    described_dtype,
+    fill,
+)
 from zoo.weights_cache.checkpoint.torch_dtypes import (
     STORAGE_CLASSES,
     TENSOR_CLASSES,
     TORCH_DTYPES,
     UNTYPED,
     ElementType,
-    numpy_dtype,
+    checked_sizes,
 )
 from zoo.weights_cache.checkpoint.unsound import RefusedCallError, UnsoundError, refused
 
-_MAX_NOTED = 100
-"""Names of functions that are told of."""
+_MAX_OPAQUE = 1000
+"""Functions that one pickle may ask for in vain: each is told."""
 _PYTHON_2_MODULES = {"__builtin__", "commands", "copy_reg", "exceptions", "popen2", "urllib2", "cPickle"}
 _RENAMED = {
     "__builtin__": "builtins",
@@ -91,31 +96,6 @@ class PickledTensor:
         self.layout, self.negated, self.conjugated = layout, False, False
 
 
-class NumpyArray:
-    """An array of numpy's, in a pickle or in a file of its own; not checked yet."""
-
-    __slots__ = ("data", "dtype", "fortran", "shape")
-
-    def __init__(
-        self,
-        dtype: ElementType | None = None,
-        shape: tuple[int, ...] = (),
-        data: bytes | Region | Computed = b"",
-        fortran: bool = False,
-    ) -> None:
-        self.dtype, self.shape, self.data, self.fortran = dtype, shape, data, fortran
-
-
-class _NumpyDtype:
-    __slots__ = ("code", "order")
-
-    def __init__(self, code: str) -> None:
-        self.code, self.order = code, "<"
-
-    def element_type(self) -> ElementType:
-        return numpy_dtype(("" if self.code[:1] in "<>=|" else self.order) + self.code)
-
-
 class TorchVocabulary:
     """The names of torch, numpy and the standard library that checkpoints use.
 
@@ -150,8 +130,11 @@ class TorchVocabulary:
     def _note(self, name: str) -> None:
         if self._opaque is None:
             raise refused(name)
-        if len(self._opaque) < _MAX_NOTED:
-            self._opaque[name] = None
+        self._opaque[name] = None
+        if len(self._opaque) > _MAX_OPAQUE:
+            raise UnsoundError(
+                f"its pickle asks for more than {_MAX_OPAQUE} functions that a state dict has no need of"
+            )
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if not isinstance(function, Global) or function.construct is None:
@@ -186,11 +169,11 @@ class TorchVocabulary:
     def build(self, value: Any, state: Any) -> None:
         if isinstance(value, Record):
             value.state = _attributes(state)
-        elif isinstance(value, _NumpyDtype):
+        elif isinstance(value, NumpyDtype):
             value.order = state[1] if state[1] in ("<", ">") else "<"
         elif isinstance(value, NumpyArray):
             _, shape, dtype, fortran, data = state
-            _fill(value, dtype, shape, data, fortran)
+            fill(value, dtype, shape, data, fortran)
         elif not isinstance(value, dict | PickledTensor):  # of those, attributes without a use here
             raise TypeError("a state for what has none")
 
@@ -239,20 +222,14 @@ def _tensor_with_dtype(
 def _strided(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any, flags: Any) -> PickledTensor:
     if not isinstance(storage, Storage) or not isinstance(dtype, ElementType) or type(offset) is not int:
         raise TypeError("a tensor without a storage")
-    tensor = PickledTensor(storage, dtype, offset, _sizes(shape), _sizes(strides))
+    tensor = PickledTensor(storage, dtype, offset, checked_sizes(shape), checked_sizes(strides))
     tensor.negated = bool(flags and flags.get("neg"))
     tensor.conjugated = bool(flags and flags.get("conj"))
     return tensor
 
 
-def _sizes(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, tuple | list) or len(values) > MAX_RANK or not all(type(n) is int for n in values):
-        raise TypeError("sizes that are none")
-    return tuple(values)
-
-
 def _without_values(layout: str, dtype: Any, shape: Any = ()) -> PickledTensor:
-    return PickledTensor(None, _element_type(dtype), shape=_sizes(shape), layout=layout)
+    return PickledTensor(None, _element_type(dtype), shape=checked_sizes(shape), layout=layout)
 
 
 def _quantized(storage: Any, _offset: Any, shape: Any, *_: Any) -> PickledTensor:
@@ -296,31 +273,6 @@ def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
     return function.construct(*arguments)
 
 
-# ---------------------------------------------------------------- numpy
-
-
-def _numpy_dtype(code: Any, *_: Any) -> _NumpyDtype:
-    return _NumpyDtype(code if isinstance(code, str) else "?")
-
-
-def _fill(array: NumpyArray, dtype: Any, shape: Any, data: Any, fortran: Any) -> None:
-    if not isinstance(dtype, _NumpyDtype):
-        raise TypeError("an array without a dtype")
-    array.dtype, array.shape, array.fortran = dtype.element_type(), _sizes(shape), bool(fortran)
-    # Python 2 kept bytes as text; an array of objects has a list.
-    if isinstance(data, LongString):
-        data = latin1_bytes(data.region) if data.is_text else data.data or data.region
-    array.data = data.encode("latin-1") if isinstance(data, str) else data
-    if not isinstance(array.data, bytes | Region | Computed):
-        array.data = b""
-
-
-def _array_of_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C", *_: Any) -> NumpyArray:
-    array = NumpyArray()
-    _fill(array, dtype, shape, data, order == "F")
-    return array
-
-
 # ---------------------------------------------------------------- plain data
 
 
@@ -329,7 +281,7 @@ def _encoded(text: Any, encoding: str = "utf-8") -> Any:
         raise ValueError(f"bytes in {encoding[:20]!r}")
     if isinstance(text, LongString):
         is_latin = encoding.startswith("latin") and text.is_text
-        return LongString(text.region, data=latin1_bytes(text.region)) if is_latin else text
+        return LongString(text.region, data=decoded_bytes(text)) if is_latin else text
     return text.encode(encoding)
 
 
@@ -382,9 +334,9 @@ _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encoded,
     "copyreg._reconstructor": _reconstructed,
     "copyreg.__newobj__": lambda kind, *arguments: Record(_name_of(kind), arguments),
-    "numpy.dtype": _numpy_dtype,
+    "numpy.dtype": described_dtype,
     "numpy.core.multiarray._reconstruct": lambda *_: NumpyArray(),
-    "numpy.core.numeric._frombuffer": _array_of_buffer,
+    "numpy.core.numeric._frombuffer": array_of_buffer,
     "torch.serialization._get_layout": str,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,
