@@ -48,6 +48,8 @@ _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (257, b"ustar", FileKind("a tar archive", _NO_WEIGHTS, "tar")),
     (0, b"GGUF", FileKind("a GGUF file", "zoo does not read it: take the checkpoint that it was converted from.")),
     (4, b"TFL3", FileKind("a TensorFlow Lite model", "Take the checkpoint that it was converted from.")),
+    (4, b"ORTM", FileKind("a model of ONNX Runtime", _EXPORT)),
+    (4, b"ET12", FileKind("an ExecuTorch program", _EXPORT)),
     (0, b"\x89HDF\r\n\x1a\n", FileKind("an HDF5 file", "Load it with Keras or h5py, and save its weights with"
                                        " numpy.savez.")),
     (0, b"\x93NUMPY", FileKind("a NumPy file", "Save the array under its name: numpy.savez(OUT, name=array).")),
@@ -99,8 +101,9 @@ def file_kind(head: bytes, size: int, path: str = "") -> FileKind:
     """
     if not size:
         return EMPTY
-    if head[8:9] == b"{":
-        return SAFETENSORS  # the length before it may look like a signature: 640 reads as a pickle
+    # The length before a header may look like a signature: 640 reads as a pickle. In JSON there are characters.
+    if head[8:9] == b"{" and _text_kind(head) is None:
+        return SAFETENSORS
     if path.endswith(".distcp"):
         return _DISTRIBUTED
     for offset, magic, kind in _SIGNATURES:

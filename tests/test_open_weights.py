@@ -270,6 +270,9 @@ REFUSED: dict[str, tuple[Callable[[Path, State], Any], int, str, str]] = {
     "page.pth": (content(b"<!DOCTYPE html><html>" + b" " * 600), 4, "an HTML page", "download again"),
     "w.bin": (content(b"version https://git-lfs.github.com/spec/v1\noid"), 4, "a Git LFS pointer", "git lfs pull"),
     "config.json": (content(b'{"architecture": "resnet18"}'), 4, "JSON text", "index"),
+    "compact.json": (content(b'{"meta":{"architecture":"resnet18"}}'), 4, "JSON text", "index"),
+    "m.ort": (content(b"\x1c\0\0\0ORTM" + bytes(600)), 4, "ONNX Runtime", "exported from"),
+    "m.pte": (content(b"\x1c\0\0\0ET12" + bytes(600)), 4, "ExecuTorch", "exported from"),
     "list.json": (content(b"[1, 2, 3, 4, 5, 6]"), 4, "JSON text", "index"),
     "m.png": (lambda p, _: Image.new("RGB", (9, 9)).save(p), 4, "a PNG image", "Name a weight file"),
     "m.jpg": (lambda p, _: Image.new("RGB", (9, 9)).save(p), 4, "a JPEG image", "Name a weight file"),
@@ -437,6 +440,21 @@ def test_one_tensor_of_another_dtype_blocks_nothing(zoo: Zoo, tmp_path: Path, st
         assert (run.code, run.stdout) == (4, "")
         assert "'odd'" in run.stderr
         assert not Path("out.safetensors").exists()
+
+
+def test_an_npz_holds_complex_numbers(zoo: Zoo, tmp_path: Path):
+    given = {"short": torch.randn(3, dtype=torch.complex64), "long": torch.randn(2, 2, dtype=torch.complex128)}
+    torch.save({**given, "w": torch.ones(2)}, "w.pth")
+    assert zoo("convert", "w.pth", "-o", "w.npz").code == 0
+    with np.load("w.npz") as found:
+        assert all(np.array_equal(found[name], value.numpy()) for name, value in given.items())
+    back = read_state_dict("w.npz")
+    assert all(torch.equal(back[name], value) for name, value in given.items())
+    torch.save({"w": torch.ones(2), "odd": torch.eye(3).to_sparse()}, "odd.pth")
+    run = zoo("convert", "odd.pth", "-o", "odd.npz")
+    assert (run.code, run.stdout) == (4, "")
+    assert "tensor 'odd' should be dense, found a sparse one of float32" in run.stderr
+    assert not Path("odd.npz").exists()
 
 
 def test_packed_floats_of_a_safetensors_file_are_shown(zoo: Zoo, tmp_path: Path):

@@ -20,7 +20,6 @@ from zoo.core.safetensors_file import (
     stamp_of,
 )
 from zoo.core.stored_tensor import Region, StoredTensor
-from zoo.core.weight_metadata import stated_configuration
 from zoo.core.wrapper_names import bare_names, parametrised
 from zoo.weights_cache.weight_folder import existing_weight_file
 
@@ -168,6 +167,8 @@ def open_weights(
 
 def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: str = "") -> dict[str, Any]:
     """`stated_configuration` of a weight file; empty for one that has no metadata. Raises as `open_weights` too."""
+    from zoo.core.weight_metadata import stated_configuration
+
     with open_weights(path, key=key) as opened:
         return stated_configuration(opened.metadata, architecture, os.fspath(path))
 
