@@ -218,6 +218,23 @@ def test_b1_more_tensors_in_a_call_than_beside_it(path: Path):
         assert ("model", "a call of os.system, which was not made") in file.skipped
 
 
+def test_b1_one_tensor_of_a_state_dict_that_a_call_would_give(path: Path):
+    """As tensors of somebody's own kind are: a state dict without it is not whole."""
+    odd = call(mention("own.rebuild"), WEIGHT, number(8))
+    pickled = program(table({"model": table({"w": WEIGHT, "odd": odd}), "epoch": number(1)}))
+    assert "asks for own.rebuild" in refusal(path, torch_zip(pickled, STORAGES))
+
+    def module(parameters: dict[str, bytes], modules: dict[str, bytes]) -> bytes:
+        state = table({"_parameters": table(parameters), "_modules": table(modules) if modules else b"}"})
+        return mention("torch.nn.M") + b")\x81" + state + b"b"
+
+    made = call(mention("own.make"), number(1)) + table({"_parameters": table({"w": WEIGHT}), "_modules": b"}"}) + b"b"
+    for parts in (module({"w": WEIGHT, "odd": odd}, {}), module({"w": WEIGHT}, {"child": made})):
+        assert "asks for own." in refusal(path, torch_zip(program(table({"net": parts})), STORAGES))
+        beside = program(table({"state_dict": table({"w": WEIGHT}), "hyper_parameters": table({"net": parts})}))
+        assert tensors(path, torch_zip(beside, STORAGES)) == {"w": VALUES}
+
+
 def test_b1_calls_beside_the_weights_keep_the_limits(path: Path):
     many = b"](" + call(mention("os.system"), b"N") * 400_000 + b"e"
     long = b"](" + b"N" * 100_000 + b"eq\x01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zoo.weights_cache.checkpoint.pickle_machine import Record
+from zoo.weights_cache.checkpoint.pickle_machine import OpaqueCall, Record
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
 _MAX_NAMES = 1 << 26
@@ -19,6 +19,8 @@ class ModuleReader:
     def __init__(self, is_tensor: Callable[[Any], bool]) -> None:
         self._is_tensor, self._spent = is_tensor, 0
         self._read: dict[int, dict[str, Any]] = {}
+        self.opaque: dict[int, str] = {}
+        """By id of a module's attributes: the function that would have to be called for a part of it."""
 
     def tensors(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The tensors of a pickled torch.nn.Module under the names that its state dict has, in the same order.
@@ -29,10 +31,10 @@ class ModuleReader:
         Raises UnsoundError where the names would be endless: a module can contain one module twice, or itself.
         """
         if id(state) not in self._read:
-            self._read[id(state)] = dict(self._named_tensors(state))
+            self._read[id(state)] = dict(self._named_tensors(state, id(state)))
         return self._read[id(state)]
 
-    def _named_tensors(self, state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _named_tensors(self, state: Mapping[str, Any], module: int) -> Iterator[tuple[str, Any]]:
         waiting = [("", state)]
         while waiting:
             prefix, state = waiting.pop()
@@ -48,6 +50,11 @@ class ModuleReader:
             for name, value in (*parameters.items(), *buffers.items()):
                 if self._is_tensor(value):
                     yield f"{prefix}{name}", value
+                elif isinstance(value, OpaqueCall):
+                    self.opaque[module] = value.kind
+            for child in modules.values():
+                if isinstance(child, OpaqueCall):
+                    self.opaque[module] = child.kind
             children = [
                 (f"{prefix}{name}.", child.state)
                 for name, child in modules.items()

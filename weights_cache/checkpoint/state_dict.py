@@ -190,7 +190,7 @@ def _candidates(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> list[Can
     """The mappings that hold tensors, the outermost first; the state of optimizers is passed over."""
     found: list[Candidate] = []
     waiting = deque([(start, root)])
-    seen, seen_in_calls = {id(root)}, set[int]()
+    seen, seen_in_calls, seen_in_values = {id(root)}, set[int](), set[int]()
     while waiting:
         path, value = waiting.popleft()
         if isinstance(value, OpaqueCall):
@@ -200,7 +200,12 @@ def _candidates(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> list[Can
         contents = _contents(value, kind)
         named = {} if contents is None else _tensors(contents, kind)
         if named and not (_OPTIMIZER_STATE.issuperset(named) and path != start):
-            found.append(_measured(path, named, kind))
+            candidate = _measured(path, named, kind)
+            needed = kind.modules.opaque.get(id(value.state), "") if _is_module(value) else ""
+            for part in contents.values() if contents is not None else ():
+                if isinstance(part, OpaqueCall) and _reachable(part, kind, seen_in_values):
+                    needed = part.kind  # one of the tensors
+            found.append(candidate._replace(refused=needed))
         is_optimizer = contents is not None and "param_groups" in contents
         if is_optimizer or _is_module(value) or len(path) - len(start) >= _MAX_DEPTH:
             continue  # a module's children are in its state dict
