@@ -74,6 +74,9 @@ Weights = Annotated[
         "--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."
     ),
 ]
+Key = Annotated[
+    str, typer.Option("--key", metavar="PATH", help="Where in a checkpoint the state dict is: teacher, or models.0.")
+]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
 ]

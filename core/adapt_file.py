@@ -83,6 +83,9 @@ class Source(NamedTuple):
         require_unchanged: raises where somebody wrote to the file meanwhile.
         states_size: whether the config's input size is said of these very tensors (a config.json beside them), and is
             not the usual one of their architecture.
+        file_format: of the source, as `open_weights` names it.
+        unwrapped: whether wrappers had put something into the names, which was taken off.
+        notes: what a person should know of how the tensors were found.
     """
 
     label: str
@@ -93,6 +96,9 @@ class Source(NamedTuple):
     sha256: Callable[[Callable[[], bool]], str]
     require_unchanged: Callable[[], None] = lambda: None
     states_size: bool = False
+    file_format: str = "safetensors"
+    unwrapped: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class AdaptReport(NamedTuple):
@@ -182,7 +188,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         dtype=request.dtype,
         gains=plan.mixing.gains(),
         bands=plan.placements,
-        notes=(*notes, *filter(None, [plan.stem.note])),
+        notes=(*source.notes, *notes, *filter(None, [plan.stem.note])),
         changes=plan.changes,
         coverage=coverage,
         checks=tuple(job.checks),

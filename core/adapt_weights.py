@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from zoo.core.adapt_file import AdaptReport, OutputRequest, Source, adapt_source
@@ -19,11 +17,10 @@ from zoo.core.known_architectures import family_of, find_cfg
 from zoo.core.named_model import named_cfg
 from zoo.core.records import PretrainedCfg
 from zoo.core.registry import require_weights
-from zoo.core.safetensors_file import MAX_HEADER, is_torch_file, open_safetensors
+from zoo.core.safetensors_file import MAX_HEADER
 from zoo.core.stored_tensor import StoredTensor
-from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch
-from zoo.weights_cache.open_weights import FOLDER_PREFIX
+from zoo.weights_cache.open_weights import FOLDER_PREFIX, open_weights
 
 CONFIG_NAME = "config.json"
 
@@ -35,6 +32,7 @@ def adapt_weights(
     *,
     weights: str | os.PathLike[str] | None = None,
     use_ema: bool = True,
+    key: str = "",
     max_header: int = MAX_HEADER,
 ) -> AdaptReport:
     """Adapt a checkpoint to other input channels and write it.
@@ -49,6 +47,7 @@ def adapt_weights(
         output: where to, and what must hold.
         weights: a file or folder in place of those that the name stands for.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
         max_header: limit in bytes of a safetensors header.
 
     Raises as `core.adapt_file.adapt_source`, and NotFoundError where there is no such source.
@@ -65,7 +64,7 @@ def adapt_weights(
         require_size_dependent(family_of(cfg.architecture) or "", cfg.architecture)
     is_read = bool(cfg.file) or bool(hub_id_of(os.fspath(source)))
     states_size = is_read and bool(cfg.architecture) and weights is None
-    with open_fetched(fetch(cfg), cfg, use_ema, max_header) as opened:
+    with open_fetched(fetch(cfg), cfg, use_ema, max_header, key) as opened:
         return adapt_source(opened._replace(states_size=states_size), request, output)
 
 
@@ -96,46 +95,25 @@ def source_cfg(source: str) -> PretrainedCfg:
 
 
 @contextmanager
-def open_fetched(file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int) -> Iterator[Source]:
-    """The tensors of a weight file, or of an index of shards, as they are stored; safetensors are not read yet."""
+def open_fetched(
+    file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int, key: str = ""
+) -> Iterator[Source]:
+    """The tensors of a weight file of any kind as they are stored; none is read yet. `key`: as `open_weights`."""
     path = os.fspath(file.path)
-    # A local file's name says less than its digest, and the same content under another name gives the same bytes.
-    name = "file" if cfg.file else file.origin
-    describe = partial(Source, label=path, name=name, cfg=cfg)
-    if path.endswith(".index.json"):
-        from zoo.core.sharded_file import open_sharded
-
-        with open_sharded(path, max_header) as sharded:
-            yield describe(
-                tensors=tuple(sharded.tensors.values()),
-                metadata=sharded.metadata,
-                sha256=partial(_combined_sha256, [(shard.path, shard.fd) for shard in sharded.shards]),
-                require_unchanged=sharded.require_unchanged,
-            )
-    elif cfg.key_layout or is_torch_file(path):
-        from zoo.weights_cache.checkpoint import open_checkpoint
-
-        with open_checkpoint(path, use_ema=use_ema, max_header=max_header) as checkpoint:
-            yield describe(
-                tensors=_in_timm_layout(checkpoint.tensors, cfg),
-                metadata={},
-                sha256=partial(file_sha256, path, checkpoint.fd),
-                require_unchanged=checkpoint.require_unchanged,
-            )
-    else:
-        with open_safetensors(path, max_header) as opened:
-            yield describe(
-                tensors=tuple(opened.tensors.values()),
-                metadata=opened.metadata,
-                sha256=partial(file_sha256, path, opened.fd),
-                require_unchanged=opened.require_unchanged,
-            )
-
-
-def _combined_sha256(files: Sequence[tuple[str, int]], stopped: Callable[[], bool]) -> str:
-    """Digest of the shards' digests in the order of their names, one a line."""
-    lines = "".join(f"{file_sha256(path, fd, stopped)}\n" for path, fd in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    with open_weights(path, use_ema=use_ema, key=key, max_header=max_header) as opened:
+        yield Source(
+            label=path,
+            # A local file's name says less than its digest: the same content under another name gives the same bytes.
+            name="file" if cfg.file else file.origin,
+            tensors=_in_timm_layout(opened.tensors, cfg),
+            metadata={} if cfg.key_layout else opened.metadata,
+            cfg=cfg,
+            sha256=opened.sha256,
+            require_unchanged=opened.require_unchanged,
+            file_format=opened.format,
+            unwrapped=bool(opened.prefix or opened.wrappers),
+            notes=opened.notes(),
+        )
 
 
 def _in_timm_layout(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> tuple[StoredTensor, ...]:

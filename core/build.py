@@ -24,15 +24,10 @@ from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.new_classifier import initial_values
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.resize_families import require_size_dependent
-from zoo.core.weight_metadata import (
-    adapted_cfg,
-    configured,
-    file_configuration,
-    stated_image_size,
-    with_image_size,
-)
+from zoo.core.weight_metadata import adapted_cfg, configured, stated_image_size, with_image_size
 from zoo.models.base import ImageModel
-from zoo.weights_cache.locate import existing_weight_file
+from zoo.weights_cache.open_weights import file_configuration
+from zoo.weights_cache.weight_folder import existing_weight_file
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
 
@@ -52,6 +47,7 @@ def create_model(
     allow_missing: Sequence[str] = (),
     source_size: tuple[int, int] | None = None,
     drop: Sequence[str] = (),
+    checkpoint_key: str = "",
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -66,7 +62,7 @@ def create_model(
             theirs, with a new classifier.
         pretrained_cfg: another tag, or a config of the caller's own.
         pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
-        checkpoint_path: a file to load instead; it is adapted to `in_chans` too.
+        checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too.
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
@@ -75,6 +71,7 @@ def create_model(
         drop: wildcards of tensors of `checkpoint_path` that are left out.
         source_size: height and width in pixels of the images that the weight file is for, where it does not say so
             itself. The model is built for them too, unless `img_size` is given.
+        checkpoint_key: where in `checkpoint_path` the state dict is, with dots between the keys; "" finds it.
         seed: of the random initial weights; None leaves torch's generator as it is. A classifier that the weights lack
             gets the values that `zoo.core.new_classifier` gives for this seed, as in a file that was adapted.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
@@ -98,7 +95,14 @@ def create_model(
             given["features_only"] = True
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(model, checkpoint_path, allow_missing=allow_missing, drop=drop, source_size=source_size)
+            load_checkpoint(
+                model,
+                checkpoint_path,
+                allow_missing=allow_missing,
+                drop=drop,
+                source_size=source_size,
+                key=checkpoint_key,
+            )
         return model
 
     cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
@@ -110,7 +114,8 @@ def create_model(
     stated: Mapping[str, Any] = {}
     if weights_path:
         weights_path = existing_weight_file(Path(weights_path).expanduser())
-        stated = with_image_size(file_configuration(weights_path, name), source_size, str(weights_path))
+        found = file_configuration(weights_path, name, key=checkpoint_key)
+        stated = with_image_size(found, source_size, str(weights_path))
     cfg = configured(cfg, stated)
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
@@ -152,6 +157,7 @@ def create_model(
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
             source_size=source_size,
+            key=checkpoint_key,
         )
     else:
         registry.require_weights(cfg)

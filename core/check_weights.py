@@ -15,7 +15,7 @@ from zoo.core.fingerprint import fingerprint
 from zoo.core.hub_names import plain_name
 from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_tensor import StoredTensor, Unavailable
 from zoo.core.weight_metadata import configured, stated_configuration, stated_image_size, with_image_size
 from zoo.weights_cache.open_weights import open_weights
 
@@ -66,6 +66,7 @@ class CheckRequest(NamedTuple):
             excuses.
         allow_missing, allow_unexpected: wildcards of keys.
         source_size: height and width of the images that the file is for, where it does not say so itself.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
     """
 
     model_name: str
@@ -75,12 +76,14 @@ class CheckRequest(NamedTuple):
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
     source_size: tuple[int, int] | None = None
+    key: str = ""
 
 
 class CheckReport(NamedTuple):
     """Whether a file fits a model. `coverage` is the share of the model's parameters and buffers, batch counters left
     out, whose values come from the file; `problem` says in one sentence why it does not fit, '' where it does.
-    `identity` is what a file that does not fit is, where its names and shapes tell."""
+    `identity` is what a file that does not fit is, where its names and shapes tell; `notes` tell how its tensors were
+    found."""
 
     model_name: str
     path: str
@@ -90,6 +93,7 @@ class CheckReport(NamedTuple):
     tensors: tuple[TensorCheck, ...]
     problem: str
     identity: Identity | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -125,8 +129,8 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         from zoo.core.resize_families import require_size_dependent
 
         require_size_dependent(registry.find_spec(cfg.architecture)[0], cfg.architecture)
-    with open_weights(path) as opened:
-        tensors, metadata = dict(opened.tensors), dict(opened.metadata)
+    with open_weights(path, key=request.key) as opened:
+        tensors, metadata, notes = dict(opened.tensors), dict(opened.metadata), opened.notes()
     given = os.fspath(path)
     stated = with_image_size(stated_configuration(metadata, cfg.architecture, given), request.source_size, given)
     cfg = configured(cfg, stated)
@@ -137,7 +141,7 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
     else:
         arguments = dict(cfg.model_args) if stated or in_place else {}
         model = _meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
-        checks, problem = _matched(model, _on_meta_device(given, tensors), cfg, request)
+        checks, problem = _matched(model, given, tensors, cfg, request)
     coverage = _coverage(checks)
     if not problem and request.min_coverage is not None and coverage < request.min_coverage:
         problem = f"{coverage:.2%} of the model's values come from it, fewer than {request.min_coverage:.2%}"
@@ -150,6 +154,7 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         tensors=checks,
         problem=problem and f"{given} does not fit {request.model_name}: {problem}.",
         identity=_identity(tensors) if problem else None,
+        notes=notes,
     )
 
 
@@ -256,7 +261,7 @@ def _meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
 
 
 def _matched(
-    model: nn.Module, tensors: dict[str, Tensor], cfg: PretrainedCfg, request: CheckRequest
+    model: nn.Module, path: str, stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: CheckRequest
 ) -> tuple[tuple[TensorCheck, ...], str]:
     """What the loader decides, and why the file does not fit."""
     from zoo.core.load import checkpoint_cfg
@@ -268,30 +273,37 @@ def _matched(
         new_classifier=request.num_classes is not None,
         source_size=stated_image_size(dict(cfg.model_args)),
     )
+    tensors = _on_meta_device(path, stored)
     found, unused = repair_keys(model, tensors)
     match = match_weights(model, found, checkpoint_cfg(model, cfg.input_size[1:]), options)
     dropped = (TensorCheck(key, "dropped", *_described(tensors[key]), *_NO_TENSOR, allowed=True) for key in unused)
-    return (*_outcomes(match, found, model.state_dict()), *dropped), match.problems()
+    checks = [*_outcomes(match, found, model.state_dict()), *dropped]
+    unreadable = {name: tensor.dtype for name, tensor in stored.items() if not _is_readable(tensor)}
+    if not unreadable:
+        return tuple(checks), match.problems()
+    name, dtype = next(iter(unreadable.items()))
+    problems = [f"{name[:80]} is {dtype}, which cannot be loaded", match.problems()]
+    told = (c._replace(dtype=unreadable[c.name], allowed=False) if c.name in unreadable else c for c in checks)
+    return tuple(told), "; ".join(filter(None, problems))
+
+
+def _is_readable(tensor: StoredTensor) -> bool:
+    from zoo.weights_cache.read import TORCH_DTYPES
+
+    return tensor.dtype in TORCH_DTYPES and not isinstance(tensor.data, Unavailable)
 
 
 def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-    """The file's names, without what wrappers put before them, and shapes as tensors without memory."""
+    """The file's names and shapes as tensors without memory; float32 where torch has no such dtype."""
     import torch
 
-    from zoo.weights_cache.checkpoint.state_dict import strip_prefixes
     from zoo.weights_cache.read import TORCH_DTYPES
 
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        key = strip_prefixes(name)
-        if key in found:
-            raise InvalidInputError(f"{path} holds {key[:80]!r} twice, with and without a prefix.", path=path)
-        if tensor.dtype not in TORCH_DTYPES:
-            raise InvalidInputError(
-                f"{path}: tensor {name[:80]!r} has the dtype {tensor.dtype}, which no model of zoo has.", path=path
-            )
+        dtype = TORCH_DTYPES.get(tensor.dtype, torch.float32)
         try:
-            found[key] = torch.empty(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype], device="meta")
+            found[name] = torch.empty(tensor.shape, dtype=dtype, device="meta")
         except RuntimeError:  # empty, with other sizes that multiply to more than an address
             raise InvalidInputError(
                 f"{path}: tensor {name[:80]!r} has the shape {list(tensor.shape)}, which no model has.", path=path

@@ -19,7 +19,6 @@ from zoo.core.float8 import told_of_scales
 from zoo.core.float_bytes import cast_dtype, cast_pieces
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import is_torch_file
 from zoo.core.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 from zoo.core.tensor_names import dropped_by, dropped_reason, first_names
 from zoo.core.weight_metadata import METADATA_KEY, stated_configuration, weight_metadata, with_image_size
@@ -45,6 +44,7 @@ class ConvertRequest:
         dtype: of all floating-point tensors; "" keeps theirs.
         source_size: height and width of the images that the source is for, where it does not say so itself.
         use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
         force: replace what is there and differs.
         dry_run: only say what would be done.
     """
@@ -58,6 +58,7 @@ class ConvertRequest:
     dtype: str = ""
     source_size: tuple[int, int] | None = None
     use_ema: bool = True
+    key: str = ""
     force: bool = False
     dry_run: bool = False
 
@@ -125,7 +126,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
     # A config.json beside a foreign checkpoint is not timm's.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
-    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER) as opened:
+    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
         yield opened
 
 
@@ -171,7 +172,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         renamed=sum(tensor.name not in given for tensor in written),
         cast=sum(tensor.dtype != tensors[tensor.name].dtype for tensor in written),
         dropped=left_out | {name: reason for step in steps for name, reason in step.dropped.items()},
-        notes=(*notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
+        notes=(*source.notes, *notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
         nbytes=sum(tensor.nbytes for tensor in written),
         status=status,
     )
@@ -182,7 +183,7 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
 
     Another dtype, another file format, another prefix and fewer tensors can be had of any file; a layout cannot.
     """
-    other_format = _format_of(source.label) != _format_of(request.output)
+    other_format = f".{source.file_format}" != os.path.splitext(request.output)[1]
     changes = request.dtype or request.drop or other_format or _has_other_names(source, tensors)
     if changes and not (request.from_layout or request.to_layout):
         return
@@ -205,16 +206,8 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
 
 
 def _has_other_names(source: Source, tensors: Tensors) -> bool:
-    """Whether a prefix came off the names."""
-    return not tensors.keys() <= {tensor.name for tensor in source.tensors}
-
-
-def _format_of(path: str | os.PathLike[str]) -> str:
-    """safetensors, npz, or another format that convert does not write."""
-    text = os.fspath(path)
-    if text.endswith(".npz"):
-        return "npz"
-    return "another" if text.endswith(".index.json") or is_torch_file(text) else "safetensors"
+    """Whether a prefix, or what wrappers had put into them, came off the names."""
+    return source.unwrapped or not tensors.keys() <= {tensor.name for tensor in source.tensors}
 
 
 def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[str, str], tuple[str, ...]]:

@@ -19,10 +19,12 @@ from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import stored_tensors, tensors_of
 from zoo.core.tensor_names import dropped_by
-from zoo.core.weight_metadata import file_configuration, stated_image_size
+from zoo.core.weight_metadata import stated_image_size
+from zoo.core.wrapper_names import parametrised
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
-from zoo.weights_cache.read import clean_state_dict, read_state_dict
+from zoo.weights_cache.open_weights import file_configuration
+from zoo.weights_cache.read import clean_state_dict, read_state_dict, read_weights
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class LoadReport:
     """What became of every tensor of a checkpoint.
 
     `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
-    `dropped` were in the file and have no place, `initialised` were not and hold their initial values.
+    `dropped` were in the file and have no place, `initialised` were not and hold their initial values. `notes` say
+    how the tensors were found.
     """
 
     source: str
@@ -39,6 +42,7 @@ class LoadReport:
     adapted: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     initialised: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_pretrained(
@@ -114,12 +118,13 @@ def load_checkpoint(
     not_needed: Collection[str] = (),
     img_size: tuple[int, int] | None = None,
     source_size: tuple[int, int] | None = None,
+    key: str = "",
 ) -> LoadReport:
     """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
 
     Args:
         model: one of zoo's models, or any module (then nothing is adapted).
-        checkpoint_path: safetensors, or a torch file that holds tensors only.
+        checkpoint_path: a weight file of any kind, an index of shards, or a folder that holds one.
         use_ema: prefer averaged weights where the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
         allow_unexpected: wildcards of keys in the file that have no place in the model.
@@ -128,12 +133,14 @@ def load_checkpoint(
         img_size: height and width of the images that its architecture's weights are made for, default the model's;
             tried first where nothing says what this file is made for.
         source_size: those of this file, where its metadata do not state them. Positions that contradict are an error.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
     """
     if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
-        source_size = _stated_size(checkpoint_path)
-    given = read_state_dict(checkpoint_path, use_ema=use_ema)
-    left_out = dropped_by(given, drop, str(checkpoint_path))
-    state_dict = {key: value for key, value in given.items() if key not in left_out}
+        stated = file_configuration(checkpoint_path, "", key=key)
+        source_size = stated_image_size(stated.get("model_args", {}))
+    read = read_weights(checkpoint_path, use_ema=use_ema, key=key)
+    left_out = dropped_by(read.tensors, drop, str(checkpoint_path))
+    state_dict = {name: value for name, value in read.tensors.items() if name not in left_out}
     options = LoadOptions(
         strict=strict,
         allow_missing=allow_missing,
@@ -142,14 +149,8 @@ def load_checkpoint(
         not_needed=not_needed,
         source_size=source_size,
     )
-    return _load(model, state_dict, str(checkpoint_path), checkpoint_cfg(model, img_size), options, tuple(left_out))
-
-
-def _stated_size(path: str | Path) -> tuple[int, int] | None:
-    """The image size that a file of zoo's own states."""
-    if not str(path).endswith(".safetensors"):
-        return None
-    return stated_image_size(file_configuration(path, "").get("model_args", {}))
+    source, cfg = str(checkpoint_path), checkpoint_cfg(model, img_size)
+    return _load(model, state_dict, source, cfg, options, tuple(left_out), read.notes)
 
 
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
@@ -165,6 +166,7 @@ def _load(
     cfg: PretrainedCfg,
     options: LoadOptions,
     left_out: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> LoadReport:
     wanted = model.state_dict()
     state_dict, unused = repair_keys(model, state_dict)
@@ -173,6 +175,7 @@ def _load(
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
             hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
+            or parametrised(state_dict.keys())
             or _misfit_hint(match),
             path=source,
         )
@@ -189,6 +192,7 @@ def _load(
         adapted=tuple(match.mixings),
         dropped=(*left_out, *unused, *match.dropped, *match.unexpected),
         initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
+        notes=notes,
     )
     if isinstance(model, ImageModel):
         model.load_report = report

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 
 from zoo.core.atomic_output import OutputFile
 from zoo.core.errors import InvalidInputError
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_tensor import StoredTensor, Unavailable
 
 # numpy has no bfloat16: JAX's arrays of it are stored as two bytes of no type.
 _DESCRIPTIONS = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "BF16": "|V2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+    "complex128": "<c16",
 }  # fmt: skip
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGNMENT = 64
@@ -50,6 +51,8 @@ def write_npz(output: OutputFile, tensors: Iterable[StoredTensor]) -> None:
 
 def npy_header(tensor: StoredTensor) -> bytes:
     """What stands before a tensor's values in an .npy file. Raises as `write_npz`."""
+    if isinstance(tensor.data, Unavailable):
+        raise tensor.refusal(f"should be dense, found {tensor.data.why}")
     if tensor.dtype not in _DESCRIPTIONS:
         raise InvalidInputError(
             f"{tensor.name[:80]!r} holds {tensor.dtype}, which numpy has no name for.", hint="Pass --dtype float32."

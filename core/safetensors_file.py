@@ -16,6 +16,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.file_kind import EMPTY, HEAD, SAFETENSORS, FileKind, file_kind
 from zoo.core.stored_tensor import DTYPE_BITS, Region, StoredTensor
 
 MAX_HEADER = 25_000_000
@@ -91,49 +92,12 @@ def open_regular(path: str) -> int:
     return fd
 
 
-def sniff(head: bytes) -> str:
-    """What a file is, from its first 512 bytes: "" where nothing is recognised."""
-    if head[8:9] == b"{":
-        return ""  # a safetensors header, whose length may look like a signature: 640 reads as a pickle
-    if head[257:262] == b"ustar":
-        return "a tar archive"
-    text = head[:200].lstrip().lower()
-    signatures = (
-        (b"version https://git-lfs", "a Git LFS pointer"),
-        (b"<!doctype", "an HTML page"),
-        (b"<html", "an HTML page"),
-        (b"pk\x03\x04", "a torch or zip file"),
-        (b"\x80\x02", "a pickle"),
-        (b"\x80\x03", "a pickle"),
-        (b"\x80\x04", "a pickle"),
-        (b"\x80\x05", "a pickle"),
-        (b"gguf", "a GGUF file"),
-        (b"\x89hdf", "an HDF5 file"),
-        (b"\x93numpy", "a NumPy file"),
-    )
-    return next((kind for magic, kind in signatures if text.startswith(magic)), "")
-
-
-def is_torch_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's first bytes are those of a torch checkpoint; False too where it cannot be read."""
-    if not os.path.isfile(path):  # opening a FIFO would wait for a writer
-        return False
-    try:
-        with open(path, "rb") as file:
-            return sniff(file.read(512)) in ("a torch or zip file", "a pickle", "a tar archive")
-    except OSError:
-        return False
-
-
-_ADVICE = {
-    "a Git LFS pointer": "Fetch the real file: git lfs pull.",
-    "an HTML page": "The download was an error page: download again.",
-    "a torch or zip file": "Give it the ending .pth, so that it is read as one.",
-    "a pickle": "Give it the ending .pth, so that it is read as one.",
-    "a GGUF file": "zoo does not read it: take the checkpoint that it was converted from.",
-    "an HDF5 file": "Load it with Keras or h5py, and save its weights with numpy.savez.",
-    "a NumPy file": "Save the array under its name: numpy.savez(OUT, name=array).",
-}
+def no_weight_file(path: str, kind: FileKind, head: bytes = b"") -> InvalidInputError:
+    """The error for a file that is something else."""
+    what = kind.name if kind == EMPTY else f"{kind.name}, not a safetensors file"
+    if not kind.name:
+        what = f"not a sound safetensors file, nor another that zoo knows: it begins with {head[:8].hex(' ')}"
+    return InvalidInputError(f"{path} is {what}.", hint=kind.advice, path=path)
 
 
 def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[str, StoredTensor], dict[str, str]]:
@@ -143,11 +107,10 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     def invalid(what: str, hint: str = "Download it again, or have it written again.") -> InvalidInputError:
         return InvalidInputError(f"{path} is not a sound safetensors file: {what}.", hint=hint, path=path)
 
-    head = os.pread(fd, 512, 0)
-    kind = sniff(head)
-    if kind:
-        advice = _ADVICE.get(kind, "Name a safetensors file or a torch checkpoint.")
-        raise InvalidInputError(f"{path} is {kind}, not a safetensors file.", hint=advice, path=path)
+    head = os.pread(fd, HEAD, 0)
+    kind = file_kind(head, size, path)
+    if kind != SAFETENSORS:
+        raise no_weight_file(path, kind, head)
     if size < 8:
         raise invalid(f"expected at least 8 bytes, found {size}", "Download it again.")
     length = int.from_bytes(head[:8], "little")

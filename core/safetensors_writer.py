@@ -14,7 +14,16 @@ from zoo.core.atomic_output import OutputFile
 from zoo.core.background import in_background
 from zoo.core.errors import InvalidInputError
 from zoo.core.safetensors_file import MAX_HEADER, is_text
-from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor, became_shorter, length_of
+from zoo.core.stored_tensor import (
+    DTYPE_BITS,
+    Computed,
+    Data,
+    Region,
+    StoredTensor,
+    became_shorter,
+    length_of,
+    require_storable,
+)
 
 _COPY_CHUNK = 1 << 24
 _READ_AHEAD = 4 * _COPY_CHUNK
@@ -27,9 +36,12 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
     """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given.
 
     Raises InvalidInputError for what no reader takes: a name that the format keeps for itself or that is no text, a
-    header over the limit.
+    dtype that it does not have, a header over the limit.
     """
-    ordered = sorted(tensors, key=lambda t: -DTYPE_BITS[t.dtype])
+    given = list(tensors)
+    for tensor in given:
+        require_storable(tensor)
+    ordered = sorted(given, key=lambda t: -DTYPE_BITS[t.dtype])
     for tensor in ordered:
         if tensor.name == "__metadata__" or not is_text(tensor.name):
             raise InvalidInputError(f"A safetensors file cannot hold a tensor called {tensor.name[:80]!r}.")
@@ -97,7 +109,7 @@ def write_safetensors(
             if isinstance(data, Computed):
                 for part in data.compute():
                     position = output.write_at(part, position)
-            elif not isinstance(data, Region):
+            elif isinstance(data, bytes | memoryview):
                 output.write_at(data, position)
     if late_metadata is not None:
         before, after = _compact(_in_order(metadata)), _compact(_in_order(late_metadata()))

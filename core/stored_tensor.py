@@ -34,16 +34,29 @@ class Computed(NamedTuple):
     compute: Callable[[], Iterable[bytes | memoryview]]
 
 
-Data = Region | Computed | bytes | memoryview
+class Unavailable(NamedTuple):
+    """What has no plain values, as those of a sparse tensor: `why` completes "it should be dense, found ..."."""
+
+    why: str
+    path: str = ""
+
+
+Data = Region | Computed | Unavailable | bytes | memoryview
 
 
 def length_of(data: Data) -> int:
     """Bytes of it."""
+    if isinstance(data, Unavailable):
+        return 0
     return data.length if isinstance(data, Region | Computed) else len(data)
 
 
 class StoredTensor(NamedTuple):
-    """One tensor: safetensors dtype name, shape, and where its bytes are (a file, or memory)."""
+    """One tensor: dtype, shape, and where its bytes are (a file, or memory).
+
+    The dtype has its safetensors name; one that the format does not have is called as torch calls it ("complex128"),
+    and is read, compared and shown, but not written.
+    """
 
     name: str
     dtype: str
@@ -55,8 +68,8 @@ class StoredTensor(NamedTuple):
         return length_of(self.data)
 
     def read(self) -> bytes | memoryview:
-        """The tensor's bytes. Raises InvalidInputError where the file became shorter."""
-        return b"".join(self.chunks()) if isinstance(self.data, Region | Computed) else self.data
+        """The tensor's bytes. Raises InvalidInputError where it has none, or the file became shorter."""
+        return self.data if isinstance(self.data, bytes | memoryview) else b"".join(self.chunks())
 
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes | memoryview]:
         """The tensor's bytes in pieces, of `size` bytes only where they lie in a file or in memory. Raises as `read`.
@@ -64,6 +77,8 @@ class StoredTensor(NamedTuple):
         `stored_values.byte_pieces` gives pieces of one size wherever they lie.
         """
         data = self.data
+        if isinstance(data, Unavailable):
+            raise self.refusal(f"should be dense, found {data.why}")
         if isinstance(data, Computed):
             yield from data.compute()
         elif isinstance(data, Region):
@@ -75,6 +90,23 @@ class StoredTensor(NamedTuple):
         else:
             view = memoryview(data).cast("B") if len(data) else memoryview(b"")
             yield from (view[start : start + size] for start in range(0, len(view), size))
+
+    def refusal(self, why: str) -> InvalidInputError:
+        """The error for a tensor that cannot be used: `why` completes "tensor ... "."""
+        path = self.data.path if isinstance(self.data, Region | Unavailable) else ""
+        return InvalidInputError(
+            f"{path}{': ' if path else ''}tensor {self.name[:80]!r} {why}.",
+            hint="Convert it where it was made, and save it again.",
+            path=path,
+        )
+
+
+def require_storable(tensor: StoredTensor) -> None:
+    """Raises InvalidInputError where a safetensors file cannot hold the tensor."""
+    if isinstance(tensor.data, Unavailable):
+        raise tensor.refusal(f"should be dense, found {tensor.data.why}")
+    if tensor.dtype not in DTYPE_BITS:
+        raise tensor.refusal(f"should have a dtype that safetensors holds, found {tensor.dtype}")
 
 
 def _read_exactly(region: Region, offset: int, count: int) -> bytes:

@@ -25,7 +25,7 @@ def byte_pieces(tensor: StoredTensor, count: int = PIECE) -> Iterator[bytes]:
 
     Raises InvalidInputError where its file became shorter.
     """
-    size = count * DTYPE_BITS[tensor.dtype] // 8
+    size = count * DTYPE_BITS.get(tensor.dtype, 8) // 8
     rest = b""
     for chunk in tensor.chunks(size):
         start = size - len(rest) if rest else 0  # what completes the piece that the last chunk began

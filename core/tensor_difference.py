@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.float_bytes import FLOAT_DTYPES, from_float32, to_float32
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stored_tensor import StoredTensor, Unavailable
 from zoo.core.stored_values import DECODED_DTYPES, decoded, piece_pairs
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def tensor_difference(a: StoredTensor, b: StoredTensor) -> TensorDifference:
     Raises InvalidInputError where a file became shorter.
     """
     same_dtype = a.dtype == b.dtype
+    if isinstance(a.data, Unavailable) or isinstance(b.data, Unavailable):
+        return TensorDifference(False, None, None)
     if not {a.dtype, b.dtype} <= DECODED_DTYPES:
         same = same_dtype and all(x == y for x, y in piece_pairs(a, b))
         return TensorDifference(same_bits=True) if same else TensorDifference(False, None, None)

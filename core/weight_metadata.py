@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ from zoo.core.adapt import channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import is_torch_file, open_safetensors
 
 METADATA_KEY = "zoo"
 SCHEMA_VERSION = 1
@@ -210,14 +208,6 @@ def _is_model_argument(key: str, value: Any) -> bool:
 
 def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
-
-
-def file_configuration(path: str | os.PathLike[str], architecture: str) -> dict[str, Any]:
-    """`stated_configuration` of a file; empty for a torch checkpoint. Raises as `open_safetensors` too."""
-    if is_torch_file(path):
-        return {}
-    with open_safetensors(path) as file:
-        return stated_configuration(file.metadata, architecture, os.fspath(path))
 
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.stored_tensor import Computed, Region
-from zoo.weights_cache.checkpoint import open_checkpoint
+from zoo.weights_cache.open_weights import open_weights
 from zoo.weights_cache.read import read_state_dict
 
 from pickle_bytes import (
@@ -72,7 +72,7 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 def stored(path: Path, **options: Any) -> dict[str, bytes]:
-    with open_checkpoint(path, **options) as file:
+    with open_weights(path, **options) as file:
         return {name: bytes(found.read()) for name, found in file.tensors.items()}
 
 
@@ -102,7 +102,7 @@ class TestTorch:
 
     def test_b6_tied_tensors_are_told_and_others_are_made_dense(self, tmp_path: Path, zipped: bool):
         torch.save(VIEWS, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-        with open_checkpoint(tmp_path / "w.pth") as file:
+        with open_weights(tmp_path / "w.pth") as file:
             assert file.format == ("torch zip" if zipped else "torch legacy")
             assert file.aliases == {"tied": "first"}
             places = {name: type(found.data) for name, found in file.tensors.items()}
@@ -127,7 +127,7 @@ class TestTorch:
         }  # fmt: skip
         torch.save({**others, "model": net}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
         assert_equal(read_state_dict(tmp_path / "w.pth"), dict(net.state_dict()))
-        with open_checkpoint(tmp_path / "w.pth") as file:
+        with open_weights(tmp_path / "w.pth") as file:
             assert (file.wrapper, file.prefix) == ("model", "")
             skipped = dict(file.skipped)
             assert skipped.keys() == others.keys()
@@ -143,7 +143,7 @@ class TestTorch:
         for use_ema, key, values in ((True, "ema", average), (False, "state_dict", state)):
             expected = {name.removeprefix("module."): found for name, found in values.items()}
             assert_equal(read_state_dict(tmp_path / "w.pth", use_ema=use_ema), expected)
-            with open_checkpoint(tmp_path / "w.pth", use_ema=use_ema) as file:
+            with open_weights(tmp_path / "w.pth", use_ema=use_ema) as file:
                 assert (file.wrapper, file.prefix) == (f"model.{key}", "module.")
                 assert ("model.note", "str") in file.skipped
 
@@ -178,9 +178,10 @@ def test_dtypes_that_only_zip_archives_hold(tmp_path: Path):
 
 def test_other_protocols(tmp_path: Path):
     state = {"w": TIED, "nested": {"set": {1}, "bytes": b"x", "more": bytearray(b"y"), "large": 1 << 80}}
-    for protocol in range(1, 6):
-        torch.save(state, tmp_path / "w.pth", pickle_protocol=protocol)
-        assert torch.equal(read_state_dict(tmp_path / "w.pth")["w"], TIED)
+    for protocol in range(1, 6):  # torch itself reads none of protocol 0
+        for zipped in (True, False):
+            torch.save(state, tmp_path / "w.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+            assert torch.equal(read_state_dict(tmp_path / "w.pth")["w"], TIED)
 
 
 def test_an_archive_without_checksums(tmp_path: Path):
@@ -227,7 +228,7 @@ def test_b2_the_tar_archive_of_an_old_torch_equals_what_torch_reads(tmp_path: Pa
     expected = torch.load(path, weights_only=False)  # the test's own bytes
     assert expected["fc.weight"].tolist() == [[1, 2], [4, 5]]
     assert_equal(read_state_dict(path), expected)
-    with open_checkpoint(path) as file:
+    with open_weights(path) as file:
         assert file.format == "torch tar"
 
 
@@ -267,24 +268,24 @@ def test_b9_arrays_have_the_values_that_numpy_gives(tmp_path: Path, save: Any):
         assert found[name].dtype == torch.from_numpy(np.asarray(array).astype(array.dtype.newbyteorder("="))).dtype
         assert np.array_equal(found[name].numpy(), array), name
     assert not [*tmp_path.parent.glob("evil*")]
-    with open_checkpoint(tmp_path / "w.npz") as file:
+    with open_weights(tmp_path / "w.npz") as file:
         assert file.format == "npz"
         assert isinstance(file.tensors["embedding/kernel"].data, Region)
 
 
 def test_a_pickle_of_arrays(tmp_path: Path):
-    for protocol in (2, 3, 4, 5):
+    for protocol in range(6):
         content = {"model": dict(ARRAYS) | {"scalar": np.arange(2)}, "__author__": "x", "names": np.array(["a"])}
         (tmp_path / "w.pkl").write_bytes(pickle.dumps(content, protocol))
         found = read_state_dict(tmp_path / "w.pkl")
         assert all(np.array_equal(found[name].numpy(), array) for name, array in content["model"].items())
-        with open_checkpoint(tmp_path / "w.pkl") as file:
+        with open_weights(tmp_path / "w.pkl") as file:
             assert (file.format, file.wrapper) == ("pickle", "model")
 
 
 def test_text_in_an_archive_is_no_tensor(tmp_path: Path):
     np.savez(tmp_path / "w.npz", w=np.ones(2), names=np.array(["a", "b"]))
-    with open_checkpoint(tmp_path / "w.npz") as file:
+    with open_weights(tmp_path / "w.npz") as file:
         assert list(file.tensors) == ["w"]
         assert [path for path, _ in file.skipped] == ["names"]
 
@@ -295,19 +296,19 @@ def test_text_in_an_archive_is_no_tensor(tmp_path: Path):
 def test_b10_a_safetensors_file_with_the_name_of_another(tmp_path: Path):
     state = {"module.fc.weight": TIED}
     save_file(state, tmp_path / "w.pth", metadata={"format": "pt"})
-    with open_checkpoint(tmp_path / "w.pth") as file:
+    with open_weights(tmp_path / "w.pth") as file:
         assert (file.format, file.metadata, file.prefix) == ("safetensors", {"format": "pt"}, "module.")
         assert [(name, found.name) for name, found in file.tensors.items()] == [("fc.weight", "fc.weight")]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
-    with pytest.raises(NotFoundError), open_checkpoint(tmp_path / "none"):
+    with pytest.raises(NotFoundError), open_weights(tmp_path / "none"):
         pass
 
 
 def test_a_file_that_changes_meanwhile(tmp_path: Path):
     torch.save({"w": TIED}, tmp_path / "w.pth")
-    with open_checkpoint(tmp_path / "w.pth") as file:
+    with open_weights(tmp_path / "w.pth") as file:
         with open(tmp_path / "w.pth", "ab") as writer:
             writer.write(b"x")
         with pytest.raises(InvalidInputError, match="was changed while it was read"):
@@ -339,9 +340,9 @@ def test_reading_needs_neither_torch_nor_numpy(tmp_path: Path):
     np.savez(tmp_path / "w.npz", w=TIED.numpy())
     code = (
         "import sys\n"
-        "from zoo.weights_cache.checkpoint import open_checkpoint\n"
+        "from zoo.weights_cache.open_weights import open_weights\n"
         "for path in sys.argv[1:]:\n"
-        "    with open_checkpoint(path) as file: print(*file.tensors)\n"
+        "    with open_weights(path) as file: print(*file.tensors)\n"
         "assert not {'torch', 'numpy', 'pickle'} & set(sys.modules), sys.modules.keys()\n"
     )
     paths = [str(tmp_path / name) for name in ("w.pth", "w.npz")]

@@ -11,15 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.weights_cache.cache_folders import existing, hub_cache, torch_hub_checkpoints
+from zoo.weights_cache.weight_folder import existing_weight_file
 
 if TYPE_CHECKING:
     from zoo.core.records import PretrainedCfg
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a Hub repository or a folder may hold, the preferred one first."""
-
-SHARD_INDEX = "model.safetensors.index.json"
-"""What a folder may hold instead, beside the files that it names."""
+"""What a Hub repository may hold, the preferred one first."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH_LENGTH = 16
@@ -218,22 +216,6 @@ def cached_path(cfg: PretrainedCfg) -> Path | None:
             return source.path
         case InMemory():
             return None
-
-
-def existing_weight_file(path: Path) -> Path:
-    """The weight file at a path, which may be a folder that holds one. Raises NotFoundError."""
-    if path.is_dir():
-        found = next((path / name for name in (*WEIGHT_FILES, SHARD_INDEX) if (path / name).is_file()), None)
-        if found is None:
-            raise NotFoundError(
-                f"The folder {path} holds neither {' nor '.join(WEIGHT_FILES)}.",
-                hint="Name the weight file itself.",
-                path=str(path),
-            )
-        return found
-    if not path.exists():
-        raise NotFoundError(f"There is no weight file {path}.", hint="Check the path.", path=str(path))
-    return path
 
 
 def _package_file(package: str) -> PackageFile:

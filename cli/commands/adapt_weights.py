@@ -11,6 +11,7 @@ from zoo.cli.options import (
     Force,
     InChans,
     Json,
+    Key,
     NumClasses,
     Offline,
     Quiet,
@@ -75,6 +76,7 @@ def adapt_weights(
     patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     weights: Weights = None,
+    key: Key = "",
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
     strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
     drop: Drop = None,
@@ -161,7 +163,7 @@ def adapt_weights(
         plot=plot,
     )
     weights = weights and local_file(weights)
-    report = adapt(local_source(source), request, written, weights=weights, use_ema=ema, max_header=max_header)
+    report = adapt(local_source(source), request, written, weights=weights, use_ema=ema, key=key, max_header=max_header)
     for text in report.notes:
         output.note(text)
     if json:

@@ -11,6 +11,7 @@ from zoo.cli.options import (
     NAME_HELP,
     InChans,
     Json,
+    Key,
     NumClasses,
     Quiet,
     SourceSize,
@@ -34,6 +35,7 @@ def check(
         typer.Argument(metavar="MODEL", help=NAME_HELP, autocompletion=complete_model_name),
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
+    key: Key = "",
     in_chans: InChans = None,
     num_classes: NumClasses = None,
     source_size: SourceSize = "",
@@ -76,8 +78,11 @@ def check(
         allow_missing=tuple(allow_missing or ()),
         allow_unexpected=tuple(allow_unexpected or ()),
         source_size=parse_source_size(source_size),
+        key=key,
     )
     report = check_weights(local_file(file), request)
+    for text in report.notes:
+        output.note(text)
     if json:
         output.document(_as_json(report))
     else:

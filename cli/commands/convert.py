@@ -10,6 +10,7 @@ from zoo.cli.options import (
     Drop,
     Force,
     Json,
+    Key,
     Quiet,
     SourceSize,
     Verbose,
@@ -58,6 +59,7 @@ def convert(
             autocompletion=complete_model_name,
         ),
     ] = "",
+    key: Key = "",
     strip_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
     ] = "",
@@ -75,15 +77,15 @@ def convert(
 
     Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
     layout says which architecture it holds, so create and export-features need no flags. What a wrapper put before all
-    names (`model.`) is taken off; of a file with several networks --strip-prefix takes one. Another dtype or file
-    format can be had of any file; where only names could change and nobody knows them, the exit code is 4.
+    names (`model.`) is taken off; of a file with several networks --key or --strip-prefix takes one. Another dtype or
+    file format can be had of any file; where only names could change and nobody knows them, the exit code is 4.
 
     \b
     Examples:
       zoo convert vit_b_16-c867db91.pth -o vit.safetensors
       zoo convert vit.safetensors --to torchvision -o back.safetensors
       zoo convert checkpoint.pth --dtype float16 -o half.npz
-      zoo convert dino.pth --strip-prefix teacher. -o teacher.safetensors
+      zoo convert dino.pth --key teacher --strip-prefix backbone. -o dino.npz
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     from zoo.core.atomic_output import refuse_pipe
@@ -102,6 +104,7 @@ def convert(
         dtype=dtype or "",
         source_size=parse_source_size(source_size),
         use_ema=ema,
+        key=key,
         force=force,
         dry_run=dry_run,
     )

@@ -11,6 +11,7 @@ from zoo.cli.options import (
     Force,
     InChans,
     Json,
+    Key,
     ModelName,
     NumClasses,
     Offline,
@@ -37,6 +38,7 @@ def create(
     name: ModelName,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Load the published weights.")] = False,
     weights: Weights = None,
+    key: Key = "",
     drop: Drop = None,
     in_chans: InChans = None,
     num_classes: NumClasses = None,
@@ -68,6 +70,8 @@ def create(
         raise UsageError("--pretrained and --weights both say what to load.", hint="Give one of them.")
     if drop and weights is None:
         raise UsageError("--drop leaves out tensors of a weight file.", hint="Name the file with --weights.")
+    if key and weights is None:
+        raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
     if source_size and weights is None:
@@ -91,6 +95,7 @@ def create(
         name,
         pretrained=pretrained,
         checkpoint_path=weights,
+        checkpoint_key=key,
         in_chans=in_chans,
         num_classes=num_classes,
         source_size=parse_source_size(source_size),
@@ -100,6 +105,8 @@ def create(
         seed=seed,
     )
     report = getattr(model, "load_report", None)
+    for text in report.notes if report is not None else ():
+        output.note(text)
     if report is not None and report.initialised:
         output.note(f"{', '.join(report.initialised)}: not in the weights, initialised with seed {seed}.")
     document = _describe(cfg, model, seed)

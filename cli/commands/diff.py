@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Quiet, Verbose, local_file
+from zoo.cli.options import Json, Key, Quiet, Verbose, local_file
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", readable=False, help="Weight file, index of shards, or folder.")],
     b: Annotated[Path, typer.Argument(metavar="B", readable=False, help="The one to compare it with.")],
+    key: Key = "",
+    key_a: Annotated[str, typer.Option(metavar="PATH", help="As --key, of A alone.")] = "",
+    key_b: Annotated[str, typer.Option(metavar="PATH", help="As --key, of B alone.")] = "",
     tolerance: Annotated[
         float, typer.Option(metavar="T", help="Equal up to this absolute difference, whatever the dtypes.")
     ] = 0.0,
@@ -39,7 +42,13 @@ def diff(
     from zoo.core.diff_weights import Checkpoint, diff_weights
     from zoo.weights_cache.open_weights import open_weights
 
-    with open_weights(local_file(a)) as file_a, open_weights(local_file(b)) as file_b:
+    with (
+        open_weights(local_file(a), key=key_a or key) as file_a,
+        open_weights(local_file(b), key=key_b or key) as file_b,
+    ):
+        for side, opened in (("A", file_a), ("B", file_b)):
+            for text in opened.notes():
+                output.note(f"{side}: {text}")
         side_a, side_b = (Checkpoint(f.path, f.tensors, f.metadata, f.prefix) for f in (file_a, file_b))
         report = diff_weights(side_a, side_b, tolerance)
         file_a.require_unchanged()

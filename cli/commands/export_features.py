@@ -49,6 +49,7 @@ from zoo.cli.export_options import (
 from zoo.cli.options import (
     InChans,
     Json,
+    Key,
     ModelName,
     Offline,
     OutIndices,
@@ -82,6 +83,7 @@ def export_features(
     from_file: FromFile = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
+    key: Key = "",
     source_size: SourceSize = "",
     in_chans: InChans = None,
     bands: BandChoice = "",
@@ -166,6 +168,8 @@ def export_features(
     if source_size and weights is None:
         raise UsageError("--source-size is said of a weight file.", hint="Name the file with --weights.")
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
+    if key and weights is None:
+        raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if weights is None:
         registry.require_weights(cfg)
 
@@ -180,6 +184,7 @@ def export_features(
         inputs=Inputs(tuple(images or ()), from_file, tile, stride),
         weights=None if weights is None else str(weights),
         source_size=parse_source_size(source_size),
+        weights_key=key,
         in_chans=in_chans,
         out_indices=None if levels is None else tuple(levels),
         reading=ReadOptions(

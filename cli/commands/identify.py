@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network, local_source
+from zoo.cli.options import Json, Key, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def identify(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
+    key: Key = "",
     offline: Offline = False,
     timeout: Timeout = None,
     json: Json = False,
@@ -41,7 +42,9 @@ def identify(
     from zoo.core.identify import identify as find
     from zoo.weights_cache.open_weights import open_source
 
-    with open_source(source) as opened:
+    with open_source(source, key=key) as opened:
+        for text in opened.notes():
+            output.note(text)
         found = find(opened.tensors, stated_size=_stated_size(opened.metadata))
         stated = _stated(opened.metadata)
     if found and json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
-from zoo.cli.options import Json, Offline, Quiet, Timeout, Verbose, limit_network, local_source
+from zoo.cli.options import Json, Key, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 
 if TYPE_CHECKING:
     from zoo.core.stored_tensor import StoredTensor
@@ -18,6 +18,7 @@ def inspect(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
     stats: Annotated[bool, typer.Option("--stats", help="Read every tensor: mean, deviation, extremes, NaN.")] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Totals of each module instead of each tensor.")] = False,
+    key: Key = "",
     offline: Offline = False,
     timeout: Timeout = None,
     json: Json = False,
@@ -40,7 +41,9 @@ def inspect(
     source = local_source(source)
     from zoo.weights_cache.open_weights import open_source
 
-    with open_source(source) as opened:
+    with open_source(source, key=key) as opened:
+        for text in opened.notes():
+            output.note(text)
         document = _describe(source, opened, stats=stats, tree=tree)
         opened.require_unchanged()
     if json:
@@ -62,9 +65,11 @@ def _describe(source: str, opened: "OpenedWeights", *, stats: bool, tree: bool) 
         **totals(tensors)._asdict(),
         "wrapper": opened.wrapper,
         "prefix": opened.prefix,
+        "wrappers": list(opened.wrappers),
         "dtypes": {dtype: of._asdict() for dtype, of in totals_by_dtype(tensors).items()},
         "metadata": readable_metadata(opened.metadata),
         "skipped": [{"path": path, "kind": kind} for path, kind in opened.skipped],
+        "not_called": list(opened.opaque),
     }
     if tree:
         document["modules"] = [{"path": path, **of._asdict()} for path, of in totals_by_module(tensors).items()]
@@ -97,6 +102,8 @@ def _head(document: dict[str, Any]) -> list[str]:
     lines += [f"{key}: {document[key]}" for key in ("wrapper", "prefix") if document[key]]
     lines += [f"dtype: {dtype} {_pairs(of)}" for dtype, of in document["dtypes"].items()]
     lines += [f"metadata: {text}" for text in _metadata(document["metadata"])]
+    lines += [f"wrapper in names: {segment}" for segment in document["wrappers"]]
+    lines += [f"not called: {name}" for name in document["not_called"]]
     return lines + [f"skipped: {row['path']} {row['kind']}" for row in document["skipped"]]
 
 

@@ -21,6 +21,7 @@ from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.options import ReadOptions
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import fetch
+from zoo.weights_cache.open_weights import open_weights
 
 
 class Inputs(NamedTuple):
@@ -66,6 +67,7 @@ class ExportRequest:
     inputs: Inputs
     weights: str | None = None
     source_size: tuple[int, int] | None = None
+    weights_key: str = ""
     in_chans: int | None = None
     out_indices: tuple[int, ...] | None = None
     reading: ReadOptions = _IN_FULL
@@ -85,6 +87,7 @@ class ExportRequest:
             pretrained=self.weights is None,
             checkpoint_path=self.weights,
             source_size=self.source_size,
+            checkpoint_key=self.weights_key,
             in_chans=self.in_chans,
             num_classes=0,
             **({} if self.storage.pool == "embedding" else levels),
@@ -118,8 +121,10 @@ class ExportRequest:
     def _model_facts(self, cfg: Mapping[str, Any]) -> dict[str, Any]:
         """What identifies the model in `config.json`."""
         if self.weights is not None:
-            path, source = Path(self.weights), f"file:{Path(self.weights).name}"
+            with open_weights(Path(self.weights).expanduser(), key=self.weights_key) as opened:
+                weights = {"source": f"file:{Path(self.weights).name}", "sha256": opened.sha256()}
+            weights |= {"key": self.weights_key} if self.weights_key else {}
         else:
             path, source = (file := fetch(named_cfg(self.model), offline=True)).path, file.origin
-        weights = {"source": source, "sha256": file_sha256(path)}
+            weights = {"source": source, "sha256": file_sha256(path)}
         return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": weights}

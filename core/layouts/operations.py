@@ -11,7 +11,7 @@ from math import isqrt, prod
 from typing import NamedTuple, Protocol
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor
+from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor, Unavailable
 
 Shape = tuple[int, ...]
 
@@ -285,13 +285,15 @@ def _part(data: Data, offset: int, length: int) -> Data:
                     yield piece[max(offset - start, 0) : offset + length - start]
 
         return Computed(length, compute)
+    if isinstance(data, Unavailable):
+        return data
     return memoryview(data).cast("B")[offset : offset + length] if length else b""
 
 
 def _width(tensor: StoredTensor) -> int:
     """Bytes of a value."""
-    bits = DTYPE_BITS[tensor.dtype]
-    _require(tensor, bits % 8 == 0, "values of whole bytes")
+    bits = DTYPE_BITS.get(tensor.dtype, 0)
+    _require(tensor, bool(bits) and bits % 8 == 0, "values of whole bytes")
     return bits // 8
 
 

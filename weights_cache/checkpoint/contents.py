@@ -12,7 +12,8 @@ class Contents(NamedTuple):
     """The plain data of a file with records of tensors in them, and where the tensors' elements are.
 
     `swapped` says that the elements of the storages are in big-endian order. `backing` is how many bytes there are
-    beside those of the file: of what was unpacked.
+    beside those of the file: of what was unpacked. `opaque` names the functions that the pickle asks for and that were
+    not called.
     """
 
     format: str
@@ -20,4 +21,4 @@ class Contents(NamedTuple):
     storages: Mapping[str, Region]
     swapped: bool = False
     backing: int = 0
-    metadata: dict[str, str] = {}
+    opaque: tuple[str, ...] = ()

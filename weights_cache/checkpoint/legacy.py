@@ -30,14 +30,15 @@ _TAR_PARTS = ("storages", "tensors", "pickle")
 def read_pickles(whole: Region) -> Contents:
     """A file of pickles: a legacy torch checkpoint, or one pickle of plain data and numpy arrays."""
     stream = open_region(whole)
-    first = _load(stream)
+    opaque: dict[str, None] = {}
+    first = _load(stream, whole, opaque=opaque)
     if type(first) is not int or first != _MAGIC:
         if stream.read(1):
             raise UnsoundError("something follows the end of its pickle")
-        return Contents("pickle", first, {})
-    if _load(stream) != _PROTOCOL:
+        return Contents("pickle", first, {}, opaque=tuple(opaque))
+    if _load(stream, whole) != _PROTOCOL:
         raise UnsoundError("its protocol is not the one that torch writes")
-    _load(stream)  # the machine it was saved on; storages are little-endian anyway
+    _load(stream, whole)  # the machine it was saved on; storages are little-endian anyway
     types: dict[str, ElementType] = {}
 
     def persistent(key: Any) -> Any:
@@ -47,8 +48,8 @@ def read_pickles(whole: Region) -> Contents:
         types.setdefault(storage.key, storage.dtype)
         return storage
 
-    value = _load(stream, persistent)
-    keys = _load(stream)
+    value = _load(stream, whole, persistent, opaque)
+    keys = _load(stream, whole)
     if not isinstance(keys, list):
         raise UnsoundError("the list of its storages is missing")
     storages: dict[str, Region] = {}
@@ -60,11 +61,17 @@ def read_pickles(whole: Region) -> Contents:
         position = region.offset - whole.offset + region.length
     if position != whole.length:
         raise UnsoundError(f"its data end at byte {position}, the file at {whole.length}")
-    return Contents("torch legacy", value, storages)
+    return Contents("torch legacy", value, storages, opaque=tuple(opaque))
 
 
-def _load(stream: BufferedReader, persistent: Callable[[Any], Any] | None = None) -> Any:
-    return PickleMachine(stream, TorchVocabulary(persistent)).load()
+def _load(
+    stream: BufferedReader,
+    region: Region,
+    persistent: Callable[[Any], Any] | None = None,
+    opaque: dict[str, None] | None = None,
+) -> Any:
+    """One pickle of a stream of the region; without `opaque` nothing unknown may be called in it."""
+    return PickleMachine(stream, TorchVocabulary(persistent, opaque), region).load()
 
 
 def _storage(key: Any) -> Storage:
@@ -113,28 +120,30 @@ def read_tar(whole: Region) -> Contents:
     def persistent(key: Any) -> Any:
         return key[0] if isinstance(key, tuple) else objects[_name(key)]
 
-    return Contents("torch tar", _load(open_region(parts["pickle"]), persistent), storages)
+    opaque: dict[str, None] = {}
+    value = _load(open_region(parts["pickle"]), parts["pickle"], persistent, opaque)
+    return Contents("torch tar", value, storages, opaque=tuple(opaque))
 
 
 def _read_storages(part: Region, objects: dict[str, Any]) -> dict[str, Region]:
     """The storages by key; `objects` gets them and the parts of them that tensors use."""
     storages: dict[str, Region] = {}
     stream = open_region(part)
-    for _ in range(_count(stream)):
-        key, _, dtype = _load(stream)
+    for _ in range(_count(stream, part)):
+        key, _, dtype = _load(stream, part)
         region = _counted(part, stream.tell(), dtype.size)
         stream.seek(region.offset - part.offset + region.length)
         storages[_name(key)] = region
         objects[_name(key)] = storage_of(dtype, key, region.length // dtype.size)
-    for target, root, start, count in _load(stream):
+    for target, root, start, count in _load(stream, part):
         objects[_name(target)] = storage_of(objects[_name(root)].dtype, root, count, start)
     return storages
 
 
 def _read_tensors(part: Region, objects: dict[str, Any]) -> None:
     stream = open_region(part)
-    for _ in range(_count(stream)):
-        key, storage_key, _ = _load(stream)
+    for _ in range(_count(stream, part)):
+        key, storage_key, _ = _load(stream, part)
         storage = objects[_name(storage_key)]
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
@@ -151,8 +160,8 @@ def _name(key: Any) -> str:
     return str(key)
 
 
-def _count(stream: BufferedReader) -> int:
-    count = _load(stream)
+def _count(stream: BufferedReader, part: Region) -> int:
+    count = _load(stream, part)
     if type(count) is not int or not 0 <= count <= _MAX_STORAGES:
         raise UnsoundError(f"it should hold up to {_MAX_STORAGES} storages, found another number")
     return count

@@ -9,17 +9,17 @@ import os
 import struct
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import IO, Any
 
 from zoo.core.safetensors_file import MAX_RANK
 from zoo.core.stored_tensor import Region
+from zoo.weights_cache.checkpoint.pickled_array import NumpyArray
 from zoo.weights_cache.checkpoint.torch_dtypes import numpy_dtype
-from zoo.weights_cache.checkpoint.torch_pickle import NumpyArray
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 from zoo.weights_cache.checkpoint.zip_archive import STORED, ZipEntry, checked_chunks
 
 MAX_RATIO = 100
-"""How much larger an array may be than it is packed."""
+"""How much larger all arrays may be than the archive: one of zeros alone packs to a thousandth."""
 _MAX_HEADER = 10_000
 _MAGIC = b"\x93NUMPY"
 
@@ -30,13 +30,22 @@ def is_numpy(entries: Mapping[str, ZipEntry]) -> bool:
 
 
 def read_arrays(entries: Mapping[str, ZipEntry], resources: ExitStack) -> dict[str, NumpyArray]:
-    """The arrays by name. Packed ones are unpacked into temporary files without a name, closed with `resources`.
+    """The arrays by name. Packed ones are unpacked into one temporary file without a name, closed with `resources`.
 
-    Raises UnsoundError: damaged, objects in it, packed more than MAX_RATIO times, or another size than it says.
+    Raises UnsoundError: damaged, objects in it, packed more than MAX_RATIO times in all, or another size than it says.
     """
     arrays = {}
+    unpacked: IO[bytes] | None = None
+    left = MAX_RATIO * sum(entry.data.length for entry in entries.values())
     for entry in entries.values():
-        region = _checked(entry) if entry.method == STORED else _unpacked(entry, resources)
+        if entry.method == STORED:
+            region = _checked(entry)
+        else:
+            left -= entry.size
+            if left < 0:
+                raise _too_large(entry)
+            unpacked = unpacked or resources.enter_context(_temporary_file())
+            region = _unpacked(entry, unpacked)
         arrays[entry.name.removesuffix(".npy")] = _array(entry.name, region)
     return arrays
 
@@ -47,19 +56,27 @@ def _checked(entry: ZipEntry) -> Region:
     return entry.data
 
 
-def _unpacked(entry: ZipEntry, resources: ExitStack) -> Region:
-    if entry.size > MAX_RATIO * entry.data.length:
-        raise UnsoundError(
-            f"its entry {entry.name[:80]!r} would unpack to {entry.size} bytes, over {MAX_RATIO} times its size",
-            "Load it with numpy if you trust it, and save it with numpy.savez.",
-        )
+def _too_large(entry: ZipEntry) -> UnsoundError:
+    return UnsoundError(
+        f"its entry {entry.name[:80]!r} would unpack to {entry.size} bytes, with which the arrays would take over"
+        f" {MAX_RATIO} times its size",
+        "Load it with numpy if you trust it, and save it with numpy.savez.",
+    )
+
+
+def _temporary_file() -> IO[bytes]:
     import tempfile
 
-    file = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    return tempfile.TemporaryFile()
+
+
+def _unpacked(entry: ZipEntry, file: IO[bytes]) -> Region:
+    """The entry at the end of the file: one descriptor serves any number of arrays."""
+    start = file.tell()
     for chunk in checked_chunks(entry):
         file.write(chunk)
     file.flush()
-    return Region(file.fileno(), 0, entry.size, entry.data.path)
+    return Region(file.fileno(), start, entry.size, entry.data.path)
 
 
 def _array(name: str, region: Region) -> NumpyArray:

@@ -7,17 +7,20 @@ the vocabulary's decision; the machine keeps the stack, the memo and the limits.
 from __future__ import annotations
 
 import io
+import os
 import struct
 from codecs import escape_decode
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
+from zoo.core.stored_tensor import Computed, Region
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
 
 MAX_STEPS = 1_000_000
 """Instructions in one pickle: each takes up to some hundred bytes of memory."""
 MAX_BYTES = 1 << 26
-"""Bytes of all strings in one pickle, and of what calls copy."""
+"""Bytes of all short strings in one pickle, and of what calls copy; long ones stay in the file."""
+_LONG = 1 << 12
 _TOO_MUCH = "Where it was made, save the state dict alone: torch.save for tensors, numpy.savez for arrays."
 _MAX_LINE = 1 << 16
 _MAX_NAME = 1000
@@ -60,14 +63,34 @@ class Record:
         self.elements: list[Any] | None = None
 
 
+class OpaqueCall(Record):
+    """A call that a pickle asks for and that is not made: of what, its arguments, and what fills its result."""
+
+    __slots__ = ()
+
+
+class LongString:
+    """Bytes, or UTF-8 text, of a pickle that stay in the file; `data` are bytes that are computed from such text."""
+
+    __slots__ = ("data", "is_text", "region")
+
+    def __init__(self, region: Region, *, is_text: bool = False, data: Computed | None = None) -> None:
+        self.region, self.is_text, self.data = region, is_text, data
+
+
 class PickleMachine:
     """Reads one pickle from a stream, which then stands behind it.
 
     A set becomes a list: nobody asks it for members, and elements need no hash.
+
+    Args:
+        stream: of the region.
+        vocabulary: what its names stand for.
+        region: where the stream's bytes are, for strings that are too long to be read.
     """
 
-    def __init__(self, stream: io.BufferedReader, vocabulary: Vocabulary) -> None:
-        self._stream, self._vocabulary = stream, vocabulary
+    def __init__(self, stream: io.BufferedReader, vocabulary: Vocabulary, region: Region) -> None:
+        self._stream, self._vocabulary, self._region = stream, vocabulary, region
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -141,8 +164,8 @@ class PickleMachine:
     def _byte(self) -> int:
         return self._stream.read(1)[0]
 
-    def _line(self) -> str:
-        line = self._stream.readline(_MAX_LINE)
+    def _line(self, limit: int = _MAX_LINE) -> str:
+        line = self._stream.readline(limit)
         if not line.endswith(b"\n"):
             raise ValueError("a line without an end")
         self._spend(len(line))
@@ -150,6 +173,21 @@ class PickleMachine:
 
     def _sized(self, width: int) -> bytes:
         return self._bytes(self._byte() if width == 1 else self._number(width))
+
+    def _long(self, width: int, *, is_text: bool = False) -> bytes | LongString:
+        """A string whose length comes first; one that is long is passed over and stays where it is."""
+        count = self._byte() if width == 1 else self._number(width)
+        if count < _LONG:
+            return self._bytes(count)
+        start = self._stream.tell()
+        if count > self._region.length - start:
+            raise UnsoundError(f"a string in its pickle takes more than the {self._region.length - start} bytes left")
+        self._stream.seek(count, os.SEEK_CUR)
+        return LongString(self._region._replace(offset=self._region.offset + start, length=count), is_text=is_text)
+
+    def _text(self, width: int, encoding: str) -> str | LongString:
+        data = self._long(width, is_text=encoding == "utf-8")
+        return data if isinstance(data, LongString) else data.decode(encoding, "surrogatepass")
 
     def _integer(self, width: int) -> int:
         length = self._number(width)
@@ -164,7 +202,7 @@ class PickleMachine:
         return text == "01" if text in ("00", "01") else int(text)
 
     def _quoted_line(self) -> str:
-        text = self._line()
+        text = self._line(self._budget)
         if len(text) < 2 or text[0] != text[-1] or text[0] not in "\"'":
             raise ValueError("a string without quotes")
         return escape_decode(text[1:-1])[0].decode("latin-1")
@@ -301,16 +339,16 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], None]] = {
     b"G": lambda m: m._push(struct.unpack(">d", m._bytes(8))[0]),
     # text and bytes; Python 2 did not tell them apart
     b"S": lambda m: m._push(m._quoted_line()),
-    b"T": lambda m: m._push(m._sized(4).decode("latin-1")),
+    b"T": lambda m: m._push(m._text(4, "latin-1")),
     b"U": lambda m: m._push(m._sized(1).decode("latin-1")),
-    b"V": lambda m: m._push(m._line().encode("latin-1").decode("raw-unicode-escape")),
-    b"X": lambda m: m._push(m._sized(4).decode("utf-8", "surrogatepass")),
+    b"V": lambda m: m._push(m._line(m._budget).encode("latin-1").decode("raw-unicode-escape")),
+    b"X": lambda m: m._push(m._text(4, "utf-8")),
     b"\x8c": lambda m: m._push(m._sized(1).decode("utf-8", "surrogatepass")),
-    b"\x8d": lambda m: m._push(m._sized(8).decode("utf-8", "surrogatepass")),
-    b"B": lambda m: m._push(m._sized(4)),
+    b"\x8d": lambda m: m._push(m._text(8, "utf-8")),
+    b"B": lambda m: m._push(m._long(4)),
     b"C": lambda m: m._push(m._sized(1)),
-    b"\x8e": lambda m: m._push(m._sized(8)),
-    b"\x96": lambda m: m._push(m._sized(8)),
+    b"\x8e": lambda m: m._push(m._long(8)),
+    b"\x96": lambda m: m._push(m._long(8)),
     # containers
     b")": lambda m: m._push(()),
     b"t": lambda m: m._push(tuple(m._since_mark())),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from zoo.core.safetensors_file import MAX_RANK
 
 
 class ElementType(NamedTuple):
-    """`name` as torch or numpy says it, bytes of an element, safetensors name ("" where zoo does not store it)."""
+    """`name` as torch or numpy says it, bytes of an element, safetensors name ("" where the format has none)."""
 
     name: str
     size: int
@@ -15,17 +17,23 @@ class ElementType(NamedTuple):
     swapped: bool = False
     """Whether its bytes are in big-endian order."""
 
+    @property
+    def is_floating(self) -> bool:
+        """Whether it holds what a training changes: floating-point, complex or quantized numbers."""
+        return self.name.startswith(("float", "bfloat", "complex", "q"))
+
 
 _STORED = {
     "bool": ("BOOL", 1), "uint8": ("U8", 1), "int8": ("I8", 1), "int16": ("I16", 2), "uint16": ("U16", 2),
     "int32": ("I32", 4), "uint32": ("U32", 4), "int64": ("I64", 8), "uint64": ("U64", 8),
     "float16": ("F16", 2), "bfloat16": ("BF16", 2), "float32": ("F32", 4), "float64": ("F64", 8),
     "float8_e5m2": ("F8_E5M2", 1), "float8_e4m3fn": ("F8_E4M3", 1), "float8_e8m0fnu": ("F8_E8M0", 1),
-    "float8_e4m3fnuz": ("F8_E4M3FNUZ", 1), "float8_e5m2fnuz": ("F8_E5M2FNUZ", 1),
+    "float8_e4m3fnuz": ("F8_E4M3FNUZ", 1), "float8_e5m2fnuz": ("F8_E5M2FNUZ", 1), "complex64": ("C64", 8),
 }  # fmt: skip
 _NOT_STORED = {
-    "complex32": 4, "complex64": 8, "complex128": 16,
-    "quint8": 1, "qint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1,
+    "complex32": 4, "complex128": 16, "quint8": 1, "qint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1,
+    "float4_e2m1fn_x2": 1, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1, "bits8": 1, "bits16": 2,
+    **{f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)},
 }  # fmt: skip
 TORCH_DTYPES = {name: ElementType(name, size, stored) for name, (stored, size) in _STORED.items()} | {
     name: ElementType(name, size) for name, size in _NOT_STORED.items()
@@ -60,3 +68,10 @@ def numpy_dtype(descr: str) -> ElementType:
     if match is None or found is None:
         return ElementType(descr[:40], 0)
     return found._replace(swapped=match[1] == ">" and found.size > 1)
+
+
+def checked_sizes(values: Any) -> tuple[int, ...]:
+    """Sizes or strides, one for each of up to MAX_RANK axes. Raises TypeError for what are none."""
+    if not isinstance(values, tuple | list) or len(values) > MAX_RANK or not all(type(n) is int for n in values):
+        raise TypeError("sizes that are none")
+    return tuple(values)

@@ -1,8 +1,9 @@
 """What the names in a checkpoint's pickle stand for.
 
-zoo calls nothing that a pickle names. It understands a short list of constructors of plain data and tensors; an
-object that is made without a call, as pickle does for a saved module, is taken as a record of its attributes; all
-else is refused by name, and of Python's standard library even the mention.
+zoo imports and calls nothing that a pickle names. It understands a short list of constructors of plain data and
+tensors; an object that is made without a call, as pickle does for a saved module, is taken as a record of its
+attributes. Any other call becomes a record of what was asked for, an OpaqueCall: training programs pickle such things
+beside the weights. No tensor is taken from one; where that would be needed, the file is refused by the function's name.
 """
 
 from __future__ import annotations
@@ -11,19 +12,27 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from zoo.core.safetensors_file import MAX_RANK
-from zoo.core.stored_tensor import Region
-from zoo.weights_cache.checkpoint.pickle_machine import Record, checked_key
+from zoo.weights_cache.checkpoint.pickle_machine import LongString, OpaqueCall, Record, checked_key
+from zoo.weights_cache.checkpoint.pickled_array import (
+    NumpyArray,
+    NumpyDtype,
+    array_of_buffer,
+    decoded_bytes,
+    described_dtype,
+    fill,
+)
 from zoo.weights_cache.checkpoint.torch_dtypes import (
     STORAGE_CLASSES,
     TENSOR_CLASSES,
     TORCH_DTYPES,
     UNTYPED,
     ElementType,
-    numpy_dtype,
+    checked_sizes,
 )
-from zoo.weights_cache.checkpoint.unsound import UnsoundError, refused
+from zoo.weights_cache.checkpoint.unsound import RefusedCallError, UnsoundError, refused
 
+_MAX_OPAQUE = 1000
+"""Functions that one pickle may ask for in vain: each is told."""
 _PYTHON_2_MODULES = {"__builtin__", "commands", "copy_reg", "exceptions", "popen2", "urllib2", "cPickle"}
 _RENAMED = {
     "__builtin__": "builtins",
@@ -41,6 +50,11 @@ class Global:
 
     def __init__(self, name: str, construct: Callable[..., Any] | None = None) -> None:
         self.name, self.construct = name, construct
+
+    @property
+    def mentioned(self) -> str:
+        """The name, for what tells of a mapping that holds it."""
+        return self.name
 
 
 class Storage:
@@ -64,10 +78,10 @@ def storage_of(dtype: Any, key: Any, count: Any, start: Any = 0) -> Storage:
 class PickledTensor:
     """A tensor as a pickle describes it: a strided view of a storage, in elements; not checked yet.
 
-    `layout` is empty for a dense one. `negated` is torch's flag of a lazy negation.
+    `layout` is empty for a dense one. `negated` and `conjugated` are torch's flags of what is done lazily.
     """
 
-    __slots__ = ("dtype", "layout", "negated", "offset", "shape", "storage", "strides")
+    __slots__ = ("conjugated", "dtype", "layout", "negated", "offset", "shape", "storage", "strides")
 
     def __init__(
         self,
@@ -79,32 +93,7 @@ class PickledTensor:
         layout: str = "",
     ) -> None:
         self.storage, self.dtype, self.offset, self.shape, self.strides = storage, dtype, offset, shape, strides
-        self.layout, self.negated = layout, False
-
-
-class NumpyArray:
-    """An array of numpy's, in a pickle or in a file of its own; not checked yet."""
-
-    __slots__ = ("data", "dtype", "fortran", "shape")
-
-    def __init__(
-        self,
-        dtype: ElementType | None = None,
-        shape: tuple[int, ...] = (),
-        data: bytes | Region = b"",
-        fortran: bool = False,
-    ) -> None:
-        self.dtype, self.shape, self.data, self.fortran = dtype, shape, data, fortran
-
-
-class _NumpyDtype:
-    __slots__ = ("code", "order")
-
-    def __init__(self, code: str) -> None:
-        self.code, self.order = code, "<"
-
-    def element_type(self) -> ElementType:
-        return numpy_dtype(("" if self.code[:1] in "<>=|" else self.order) + self.code)
+        self.layout, self.negated, self.conjugated = layout, False, False
 
 
 class TorchVocabulary:
@@ -112,35 +101,64 @@ class TorchVocabulary:
 
     Args:
         persistent: what a persistent id stands for; where the file has no storages, any is refused.
+        opaque: gets the name of every function that the pickle asks for and zoo does not know, and of everything in
+            Python's standard library that it mentions without need; None refuses all of them.
     """
 
-    def __init__(self, persistent: Callable[[Any], Any] | None = None) -> None:
-        self._persistent = persistent
+    def __init__(self, persistent: Callable[[Any], Any] | None = None, opaque: dict[str, None] | None = None) -> None:
+        self._persistent, self._opaque = persistent, opaque
 
     def find(self, module: str, name: str) -> Any:
         full = f"{_renamed(module)}.{name}"
         if full in _CONSTRUCTORS:
             return Global(full, _CONSTRUCTORS[full])
-        if module.partition(".")[0] == "torch":
+        root = module.partition(".")[0]
+        if root == "torch":
             if name in TORCH_DTYPES and module == "torch":
                 return TORCH_DTYPES[name]
             if name in STORAGE_CLASSES:
                 return STORAGE_CLASSES[name]
             if name in TENSOR_CLASSES:
                 return Global(full)
-        root = module.partition(".")[0]
-        if full not in _MENTIONED and (root in sys.stdlib_module_names or root in _PYTHON_2_MODULES):
-            raise refused(f"{module}.{name}")
+        if full in _MENTIONED:
+            return Global(full)
+        if _is_standard(module):
+            self._note(f"{module}.{name}")
+            return Global(f"{module}.{name}")
         return Global(full)
 
+    def _note(self, name: str) -> None:
+        if self._opaque is None:
+            raise refused(name)
+        self._opaque[name] = None
+        if len(self._opaque) > _MAX_OPAQUE:
+            raise UnsoundError(
+                f"its pickle asks for more than {_MAX_OPAQUE} functions that a state dict has no need of"
+            )
+
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        if isinstance(function, Global) and function.construct is not None:
+        if not isinstance(function, Global) or function.construct is None:
+            if isinstance(function, Global) and not arguments and not _is_standard(function.name):
+                return Record(function.name)  # as pickle makes an object of a dictionary's subclass: filled afterwards
+            return self._not_made(_name_of(function), arguments)
+        if self._opaque is None:
             return function.construct(*arguments)
-        raise refused(_name_of(function))
+        try:
+            return function.construct(*arguments)
+        except RefusedCallError as error:
+            return self._not_made(error.name, arguments)
+        except (TypeError, ValueError, AttributeError, LookupError):
+            if not any(isinstance(argument, OpaqueCall | LongString) for argument in arguments):
+                raise
+            return self._not_made(function.name, arguments)
+
+    def _not_made(self, name: str, arguments: tuple[Any, ...]) -> OpaqueCall:
+        self._note(name)
+        return OpaqueCall(name, arguments)
 
     def create(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
         if isinstance(kind, Global) and kind.name in _PLAIN and kind.construct is not None:
-            return kind.construct(*arguments)
+            return self.call(kind, arguments)
         return Record(_name_of(kind), arguments)
 
     def persistent(self, key: Any) -> Any:
@@ -151,11 +169,11 @@ class TorchVocabulary:
     def build(self, value: Any, state: Any) -> None:
         if isinstance(value, Record):
             value.state = _attributes(state)
-        elif isinstance(value, _NumpyDtype):
+        elif isinstance(value, NumpyDtype):
             value.order = state[1] if state[1] in ("<", ">") else "<"
         elif isinstance(value, NumpyArray):
             _, shape, dtype, fortran, data = state
-            _fill(value, dtype, shape, data, fortran)
+            fill(value, dtype, shape, data, fortran)
         elif not isinstance(value, dict | PickledTensor):  # of those, attributes without a use here
             raise TypeError("a state for what has none")
 
@@ -167,9 +185,16 @@ def _renamed(module: str) -> str:
     return module
 
 
+def _is_standard(name: str) -> bool:
+    root = name.partition(".")[0]
+    return root in sys.stdlib_module_names or root in _PYTHON_2_MODULES
+
+
 def _name_of(value: Any) -> str:
     if isinstance(value, Global):
         return value.name
+    if isinstance(value, Record):
+        return value.kind
     return f"torch.{value.name}" if isinstance(value, ElementType) else f"a call of {type(value).__name__}"
 
 
@@ -197,36 +222,36 @@ def _tensor_with_dtype(
 def _strided(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any, flags: Any) -> PickledTensor:
     if not isinstance(storage, Storage) or not isinstance(dtype, ElementType) or type(offset) is not int:
         raise TypeError("a tensor without a storage")
-    tensor = PickledTensor(storage, dtype, offset, _sizes(shape), _sizes(strides))
+    tensor = PickledTensor(storage, dtype, offset, checked_sizes(shape), checked_sizes(strides))
     tensor.negated = bool(flags and flags.get("neg"))
+    tensor.conjugated = bool(flags and flags.get("conj"))
     return tensor
 
 
-def _sizes(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, tuple | list) or len(values) > MAX_RANK or not all(type(n) is int for n in values):
-        raise TypeError("sizes that are none")
-    return tuple(values)
+def _without_values(layout: str, dtype: Any, shape: Any = ()) -> PickledTensor:
+    return PickledTensor(None, _element_type(dtype), shape=checked_sizes(shape), layout=layout)
 
 
-def _quantized(storage: Any, *_: Any) -> PickledTensor:
-    return PickledTensor(None, _element_type(storage.dtype), layout="quantized")
+def _quantized(storage: Any, _offset: Any, shape: Any, *_: Any) -> PickledTensor:
+    return _without_values("quantized", storage.dtype, shape)
 
 
 def _sparse(_layout: Any, data: Any) -> PickledTensor:
     values = next((part for part in reversed(data) if isinstance(part, PickledTensor)), None)
-    return PickledTensor(None, values.dtype if values else UNTYPED, layout="sparse")
+    shape = next((part for part in reversed(data) if isinstance(part, tuple)), ())
+    return _without_values("sparse", values.dtype if values else UNTYPED, shape)
 
 
-def _meta(dtype: Any, *_: Any) -> PickledTensor:
-    return PickledTensor(None, _element_type(dtype), layout="meta")
+def _meta(dtype: Any, shape: Any = (), *_: Any) -> PickledTensor:
+    return _without_values("meta", dtype, shape)
 
 
 def _nested(buffer: Any, *_: Any) -> PickledTensor:
-    return PickledTensor(None, _element_type(buffer.dtype), layout="nested")
+    return _without_values("nested", buffer.dtype)
 
 
-def _subclass(_kind: Any, dtype: Any, *_: Any) -> PickledTensor:
-    return PickledTensor(None, _element_type(dtype), layout="wrapped")
+def _subclass(_kind: Any, dtype: Any, shape: Any = (), *_: Any) -> PickledTensor:
+    return _without_values("wrapped", dtype, shape)
 
 
 def _element_type(dtype: Any) -> ElementType:
@@ -248,38 +273,20 @@ def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
     return function.construct(*arguments)
 
 
-# ---------------------------------------------------------------- numpy
-
-
-def _numpy_dtype(code: Any, *_: Any) -> _NumpyDtype:
-    return _NumpyDtype(code if isinstance(code, str) else "?")
-
-
-def _fill(array: NumpyArray, dtype: Any, shape: Any, data: Any, fortran: Any) -> None:
-    if not isinstance(dtype, _NumpyDtype):
-        raise TypeError("an array without a dtype")
-    array.dtype, array.shape, array.fortran = dtype.element_type(), _sizes(shape), bool(fortran)
-    # Python 2 kept bytes as text; an array of objects has a list.
-    array.data = data.encode("latin-1") if isinstance(data, str) else data if isinstance(data, bytes) else b""
-
-
-def _array_of_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C", *_: Any) -> NumpyArray:
-    array = NumpyArray()
-    _fill(array, dtype, shape, data, order == "F")
-    return array
-
-
 # ---------------------------------------------------------------- plain data
 
 
-def _encoded(text: str, encoding: str = "utf-8") -> bytes:
+def _encoded(text: Any, encoding: str = "utf-8") -> Any:
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise ValueError(f"bytes in {encoding[:20]!r}")
+    if isinstance(text, LongString):
+        is_latin = encoding.startswith("latin") and text.is_text
+        return LongString(text.region, data=decoded_bytes(text)) if is_latin else text
     return text.encode(encoding)
 
 
-def _bytes(value: Any = b"", encoding: Any = "latin-1") -> bytes:
-    return _encoded(value, encoding) if isinstance(value, str) else b"".join([value])
+def _bytes(value: Any = b"", encoding: Any = "latin-1") -> Any:
+    return _encoded(value, encoding) if isinstance(value, str | LongString) else b"".join([value])
 
 
 def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
@@ -327,9 +334,9 @@ _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encoded,
     "copyreg._reconstructor": _reconstructed,
     "copyreg.__newobj__": lambda kind, *arguments: Record(_name_of(kind), arguments),
-    "numpy.dtype": _numpy_dtype,
+    "numpy.dtype": described_dtype,
     "numpy.core.multiarray._reconstruct": lambda *_: NumpyArray(),
-    "numpy.core.numeric._frombuffer": _array_of_buffer,
+    "numpy.core.numeric._frombuffer": array_of_buffer,
     "torch.serialization._get_layout": str,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,

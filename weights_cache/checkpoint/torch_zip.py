@@ -18,7 +18,7 @@ from zoo.weights_cache.checkpoint.unsound import UnsoundError
 from zoo.weights_cache.checkpoint.zip_archive import DEFLATED, STORED, ZipEntry, read_directory
 
 _PICKLE = "data.pkl"
-_MAX_PICKLE = 1 << 28
+_EXPORTED = "Save its state dict: torch.save(torch.export.load(FILE).state_dict, OUT)."
 # Which entry gives the archive away: (its name or its end, what it is, what to do).
 _RELATIVES = (
     (
@@ -26,9 +26,9 @@ _RELATIVES = (
         "a TorchScript archive",
         "Save its state dict: torch.save(torch.jit.load(FILE).state_dict(), OUT).",
     ),
-    ("models/model.json", "a .pt2 archive of torch.export", "Save the state dict of its program."),
-    ("archive_format", "a .pt2 archive of torch.export", "Save the state dict of its program."),
-    ("serialized_exported_program.json", "a .pt2 archive of torch.export", "Save the state dict of its program."),
+    ("models/model.json", "a .pt2 archive of torch.export", _EXPORTED),
+    ("archive_format", "a .pt2 archive of torch.export", _EXPORTED),
+    ("serialized_exported_program.json", "a .pt2 archive of torch.export", _EXPORTED),
     ("model.weights.h5", "a Keras archive", "Load it with Keras, and save its weights with numpy.savez."),
 )
 
@@ -54,18 +54,18 @@ def read_zip(whole: Region, resources: ExitStack) -> Contents:
     root = pickles[0].removesuffix(_PICKLE)
     prefix = f"{root}data/"
     storages = {name.removeprefix(prefix): e.data for name, e in entries.items() if name.startswith(prefix)}
-    value = _unpickled(entries[pickles[0]])
-    return Contents("torch zip", value, storages, swapped=_is_big_endian(entries.get(f"{root}byteorder")))
+    opaque: dict[str, None] = {}
+    value = _unpickled(entries[pickles[0]], opaque)
+    swapped = _is_big_endian(entries.get(f"{root}byteorder"))
+    return Contents("torch zip", value, storages, swapped=swapped, opaque=tuple(opaque))
 
 
-def _unpickled(entry: ZipEntry) -> Any:
-    if entry.size > _MAX_PICKLE:
-        raise UnsoundError(f"its pickle takes {entry.size} bytes, over the limit of {_MAX_PICKLE}")
+def _unpickled(entry: ZipEntry, opaque: dict[str, None]) -> Any:
     stream = open_region(entry.data)
     # torch writes no checksums where it was told so (torch.serialization.set_crc32_options).
     if entry.crc and _crc(entry.data) != entry.crc:
         raise UnsoundError("its pickle has another checksum than it should")
-    value = PickleMachine(stream, TorchVocabulary(_storage)).load()
+    value = PickleMachine(stream, TorchVocabulary(_storage, opaque), entry.data).load()
     if stream.read(1):
         raise UnsoundError("something follows the end of its pickle")
     return value

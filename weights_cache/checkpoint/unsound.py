@@ -16,10 +16,22 @@ class UnsoundError(Exception):
         self.what, self.hint, self.whole = what, hint, whole
 
 
+class NothingFoundError(UnsoundError):
+    """There is no tensor in a file."""
+
+
+class RefusedCallError(UnsoundError):
+    """A pickle wants something called: `name`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"is a pickle that asks for {name[:80]}, which a state dict has no need of; it was not loaded",
+            "Where it was made, save `model.state_dict()` alone, best as safetensors.",
+            whole=True,
+        )
+        self.name = name
+
+
 def refused(name: str) -> UnsoundError:
-    """The error for a pickle that wants something called which no tensor needs."""
-    return UnsoundError(
-        f"is a pickle that asks for {name[:80]}, which a state dict has no need of; it was not loaded",
-        "Where it was made, save `model.state_dict()` alone, best as safetensors.",
-        whole=True,
-    )
+    """The error for a pickle that wants something called without which there are no tensors."""
+    return RefusedCallError(name)

@@ -1,6 +1,6 @@
-"""A checkpoint in several safetensors files with an index, read with suspicion. Standard library only.
+"""The index of a checkpoint in several files, read with suspicion. Standard library only.
 
-Format: `<name>.safetensors.index.json` holds {"metadata": {...}, "weight_map": {tensor: file}}
+Format: `<name>.safetensors.index.json` or `<name>.bin.index.json`, {"metadata": {...}, "weight_map": {tensor: file}}
 (https://huggingface.co/docs/huggingface_hub/package_reference/serialization).
 """
 
@@ -9,71 +9,71 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.safetensors_file import MAX_HEADER, SafetensorsFile, open_safetensors
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.file_kind import FileKind
+from zoo.core.safetensors_file import MAX_HEADER, no_weight_file
 
-INDEX_ENDING = ".safetensors.index.json"
+INDEX_ENDING = ".index.json"
 MAX_SHARDS = 1000
 
 
-class ShardedFile(NamedTuple):
-    """Open, checked shards as one checkpoint; tensors in the order of the index's files, then of their bytes."""
+class ShardIndex(NamedTuple):
+    """An index: its file, the shards' names with their paths in the order of the names, and which tensor is where."""
 
     path: str
-    tensors: dict[str, StoredTensor]
-    metadata: dict[str, str]
-    shards: tuple[SafetensorsFile, ...]
+    paths: dict[str, str]
+    tensors: dict[str, frozenset[str]]
 
-    def require_unchanged(self) -> None:
-        """Raises InvalidInputError where somebody wrote to a shard since it was opened."""
-        for shard in self.shards:
-            shard.require_unchanged()
+    def require(self, shard: str, found: Collection[str]) -> None:
+        """Raises InvalidInputError where a shard holds other tensors than the index says."""
+        if wrong := sorted(self.tensors[shard] ^ set(found)):
+            where = "holds" if wrong[0] in found else "does not hold"
+            raise _invalid(self.path, f"{shard} {where} {wrong[0][:80]!r}, other than the index says")
 
 
-@contextmanager
-def open_sharded(path: str | os.PathLike[str], max_header: int = MAX_HEADER) -> Iterator[ShardedFile]:
-    """Open an index and all its shards, which must lie beside it and hold exactly the tensors that it says.
+def read_index(path: str | os.PathLike[str], max_size: int = MAX_HEADER, kind: FileKind | None = None) -> ShardIndex:
+    """Read an index of shards, which must lie beside it.
+
+    Args:
+        path: the index.
+        max_size: limit in bytes.
+        kind: where its name does not say that it is an index: what is raised if it is none.
 
     Raises:
         NotFoundError: there is no such index.
-        InvalidInputError: index or shards are unsound, or do not fit each other.
+        InvalidInputError: it is unsound, or shards are missing or too many.
     """
     given = os.fspath(path)
-    weight_map = _weight_map(given, max_header)
+    weight_map = _weight_map(given, max_size, kind)
     names = sorted(set(weight_map.values()))
-    paths = [_shard_path(given, name) for name in names]
+    paths = {name: _shard_path(given, name) for name in names}
     _require_no_others(given, names)
-    with ExitStack() as stack:
-        shards = tuple(stack.enter_context(open_safetensors(shard, max_header)) for shard in paths)
-        tensors: dict[str, StoredTensor] = {}
-        metadata: dict[str, str] = {}
-        for name, shard in zip(names, shards, strict=True):
-            expected = {tensor for tensor, file in weight_map.items() if file == name}
-            if expected != shard.tensors.keys():
-                wrong = sorted(expected ^ shard.tensors.keys())[0]
-                where = "holds" if wrong in shard.tensors else "does not hold"
-                raise _invalid(given, f"{name[:80]} {where} {wrong[:80]!r}, other than the index says")
-            tensors |= shard.tensors
-            metadata |= shard.metadata
-        yield ShardedFile(given, tensors, metadata, shards)
+    tensors: dict[str, set[str]] = {}
+    for tensor, name in weight_map.items():
+        tensors.setdefault(name, set()).add(tensor)
+    return ShardIndex(given, paths, {name: frozenset(held) for name, held in tensors.items()})
 
 
-def _weight_map(path: str, max_size: int) -> dict[str, str]:
+def _weight_map(path: str, max_size: int, kind: FileKind | None) -> dict[str, str]:
     if not os.path.isfile(path):
         raise NotFoundError(f"There is no file {path}.", path=path)
     if os.path.getsize(path) > max_size:
+        if kind is not None:
+            raise no_weight_file(path, kind._replace(reader=""))
         raise _invalid(path, f"it takes {os.path.getsize(path)} bytes, over the limit of {max_size}")
     try:
         with open(path, encoding="utf-8") as file:
             index: Any = json.load(file)
     except (ValueError, RecursionError):
+        if kind is not None:
+            raise no_weight_file(path, kind._replace(reader="")) from None
         raise _invalid(path, "it is not JSON") from None
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if kind is not None and weight_map is None:
+        raise no_weight_file(path, kind._replace(reader=""))
     if not isinstance(weight_map, dict) or not weight_map:
         raise _invalid(path, "it has no weight_map")
     if not all(isinstance(name, str) for name in weight_map.values()):
@@ -98,8 +98,8 @@ def _shard_path(index: str, name: str) -> str:
 
 def _require_no_others(index: str, names: list[str]) -> None:
     """A shard that the index does not name means that one of them is from another checkpoint."""
-    stem = os.path.basename(index).removesuffix(INDEX_ENDING)
-    pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.safetensors")
+    stem, ending = os.path.splitext(os.path.basename(index).removesuffix(INDEX_ENDING))
+    pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+{re.escape(ending)}")
     others = sorted(n for n in os.listdir(os.path.dirname(index) or ".") if pattern.fullmatch(n) and n not in names)
     if others:
         raise _invalid(index, f"it does not name {others[0][:80]}, which lies beside it")
