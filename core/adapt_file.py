@@ -15,12 +15,11 @@ from zoo.core.adapt_plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt_request import AdaptRequest
 from zoo.core.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.background import in_background
-from zoo.core.errors import CannotWriteError, InvalidInputError, UnknownModelError, UsageError
+from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.file_digest import sha256_of
 from zoo.core.fingerprint import fingerprint
 from zoo.core.input_layers import InputLayout
 from zoo.core.records import PretrainedCfg, module_paths
-from zoo.core.registry import facts
 from zoo.core.safetensors_file import open_safetensors, read_header
 from zoo.core.safetensors_writer import layout, write_safetensors
 from zoo.core.stored_tensor import StoredTensor
@@ -169,9 +168,9 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         from_chans=plan.stem.from_chans,
         in_chans=plan.in_chans,
         num_classes=plan.num_classes,
-        method=plan.mixing.method,
+        method=plan.method,
         dtype=request.dtype,
-        gains=plan.mixing.gains(),
+        gains=plan.gains(),
         bands=plan.placements,
         notes=(*notes, *filter(None, [plan.stem.note])),
         changes=plan.changes,
@@ -220,13 +219,14 @@ class _Job:
         self.cfg = _described(plan)
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
+        self.config = b""
         self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def metadata(self, digest: str) -> dict[str, str]:
         plan = self.plan
         origin: dict[str, Any] = {
             "adapted_from": plan.stem.from_chans,
-            "method": plan.mixing.method,
+            "method": plan.method,
             "source": self.source.name,
             "source_sha256": digest,
         }
@@ -252,7 +252,7 @@ class _Job:
         from zoo.core.atomic_folder import atomic_folder
         from zoo.core.timm_folder import timm_config
 
-        config = timm_config(self.cfg, self.plan, self.model_args)
+        self.config = config = timm_config(self.cfg, self.plan, self.model_args)
         with atomic_folder(target, force=self.output.force, sync=self.output.sync) as folder:
             with folder.file("model.safetensors") as file:
                 self._write(file)
@@ -294,7 +294,7 @@ class _Job:
             return
         from zoo.core.verify_adapted import verify_adapted
 
-        tensors, _ = read_header(os.fspath(self.output.path), file.fd)
+        tensors, metadata = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
             self.filters = (
@@ -302,6 +302,7 @@ class _Job:
                 _filters(tensors[name], self.plan.written_layout),
             )
         found = verify_adapted(self.plan, tensors, file.path)
+        found += self._loading_checks(tensors, metadata) if self.output.verify else []
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
         if failed:
@@ -311,6 +312,16 @@ class _Job:
                 hint="Nothing was written.",
                 path=self.source.label,
             )
+
+    def _loading_checks(self, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> list[Check]:
+        from zoo.core.verify_loading import loads_in_timm, loads_in_zoo
+
+        if self.plan.request.prefix:
+            return []  # neither loads names with a prefix
+        checks = [loads_in_zoo(tensors, metadata)]
+        if self.config:
+            checks.append(loads_in_timm(tensors, self.config, self.plan.written_layout))
+        return checks
 
 
 def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
@@ -379,13 +390,11 @@ def _require_architecture(plan: AdaptPlan, source: str) -> list[str]:
 
     Raises InvalidInputError where they are another's, or none's and zoo could not load them later.
     """
-    from zoo.core.known_architectures import find_known
+    from zoo.core.known_architectures import find_known, known_fingerprint
 
     name = plan.cfg.architecture
-    known = find_known(name)
-    try:
-        expected = known.fingerprint if known else facts(name).fingerprint
-    except UnknownModelError:
+    known, expected = find_known(name), known_fingerprint(name)
+    if not expected:
         return []
     shapes = plan.original_shapes()
     if fingerprint(shapes, plan.stem.layers, module_paths(plan.cfg.classifier)) == expected:

@@ -12,6 +12,7 @@ from zoo.core import registry
 from zoo.core.adapt import check_in_chans
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.fingerprint import fingerprint
+from zoo.core.name_hint import name_hint
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stored_tensor import StoredTensor
 from zoo.core.weight_metadata import configured, stated_configuration
@@ -76,7 +77,7 @@ class CheckRequest(NamedTuple):
 class CheckReport(NamedTuple):
     """Whether a file fits a model. `coverage` is the share of the model's parameters and buffers, batch counters left
     out, whose values come from the file; `problem` says in one sentence why it does not fit, '' where it does.
-    `identity` is what a file that does not fit is, where its names and shapes tell."""
+    `identity` is what a file that does not fit is, where its names and shapes tell, and `hint` what to do about it."""
 
     model_name: str
     path: str
@@ -86,6 +87,7 @@ class CheckReport(NamedTuple):
     tensors: tuple[TensorCheck, ...]
     problem: str
     identity: Identity | None = None
+    hint: str = ""
 
     @property
     def fits(self) -> bool:
@@ -112,12 +114,24 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         raise UsageError(f"The coverage is a share, 0 to 1, found {request.min_coverage:g}.")
     if request.in_chans is not None:
         check_in_chans(request.in_chans)
-    cfg = registry.get_pretrained_cfg(request.model_name, allow_unregistered=False)
-    if cfg is None:
-        raise UsageError(f"{request.model_name} was registered without a default config; zoo check needs one.")
+    _default_cfg(request.model_name)  # before the file is looked for
     with open_weights(path) as opened:
         tensors, metadata = dict(opened.tensors), dict(opened.metadata)
-    given = os.fspath(path)
+    return check_tensors(os.fspath(path), tensors, metadata, request)
+
+
+def _default_cfg(model_name: str) -> PretrainedCfg:
+    cfg = registry.get_pretrained_cfg(model_name, allow_unregistered=False)
+    if cfg is None:
+        raise UsageError(f"{model_name} was registered without a default config; zoo check needs one.")
+    return cfg
+
+
+def check_tensors(
+    given: str, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str], request: CheckRequest
+) -> CheckReport:
+    """`check_weights` for tensors that are at hand; `given` is the file, for messages."""
+    cfg = _default_cfg(request.model_name)
     stated = stated_configuration(metadata, cfg.architecture, given)
     cfg = configured(cfg, stated)
     in_chans = request.in_chans or cfg.input_size[0]
@@ -140,6 +154,7 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         tensors=checks,
         problem=problem and f"{given} does not fit {request.model_name}: {problem}.",
         identity=_identity(tensors) if problem else None,
+        hint=name_hint(tensors, cfg.architecture) if problem else "",
     )
 
 

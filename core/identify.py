@@ -215,7 +215,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
 
     cfg = find_cfg(names[0])
     try:
-        in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint").from_chans
+        in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint", alone=True).from_chans
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
     image, patch = sizes_of(cfg, match, part.tensors)

@@ -79,6 +79,17 @@ def find_known(name: str) -> KnownArchitecture | None:
     return KnownArchitecture(name=name, **_immutable(row) | {"tags": tags})
 
 
+def known_fingerprint(name: str) -> str:
+    """The fingerprint of an architecture that zoo builds or knows, '' for another."""
+    known = find_known(name)
+    if known is not None:
+        return known.fingerprint
+    try:
+        return registry.facts(name).fingerprint
+    except UnknownModelError:
+        return ""
+
+
 def family_of(name: str) -> str | None:
     """The family of an architecture that zoo builds or knows, None for another."""
     known = find_known(name)

@@ -13,10 +13,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
+from zoo.core.layouts.engine import to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
-from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.save import DTYPE_NAMES, stored_tensors, tensors_of
+from zoo.core.stored_tensor import StoredTensor
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.read import clean_state_dict, read_state_dict
@@ -142,7 +143,7 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
     if problems := match.problems():
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
-            hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
+            hint=_name_hint(state_dict, cfg.architecture)
             or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
             path=source,
         )
@@ -163,6 +164,13 @@ def _load(model: nn.Module, state_dict: StateDict, source: str, cfg: PretrainedC
     if isinstance(model, ImageModel):
         model.load_report = report
     return report
+
+
+def _name_hint(state_dict: StateDict, architecture: str) -> str:
+    from zoo.core.name_hint import name_hint
+
+    stored = {key: StoredTensor(key, DTYPE_NAMES[t.dtype], tuple(t.shape), b"") for key, t in state_dict.items()}
+    return name_hint(stored, architecture)
 
 
 def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:
