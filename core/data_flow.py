@@ -88,9 +88,9 @@ def image_readers(shapes: Shapes) -> ImageReaders:
         readers = [layer for layer in readers if not network.is_group(layer, chans)] or readers
     else:
         found = _likeliest([layer for layer in candidates if layer.reads in best], network, first)
-        if found is None:
+        if not found:
             return ImageReaders((), tuple(candidates))
-        readers = network.branches(found)
+        readers = network.branches(found[0]) if len(found) == 1 else found
     if first and first not in readers:
         # It may be a transposed one, which makes the image, or the first is what it seems.
         return ImageReaders((), (*([first] if first in candidates else []), *readers))
@@ -111,10 +111,13 @@ def _is_alike(layer: Layer, reader: Layer) -> bool:
     return layer.makes == reader.makes and layer.shape[2:] == reader.shape[2:]
 
 
-def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | None) -> Layer | None:
-    """The one that reads the image where several numbers of channels would do; None where that cannot be told."""
-    if first in candidates:
-        return first
+def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | None) -> list[Layer]:
+    """Those that read the image where several numbers of channels would do; empty where that cannot be told."""
+    if first and first in candidates:
+        return [first]
+    plain = [c for c in candidates if c.reads not in network.made and not _may_be_grouped(c) and not c.is_pointwise]
+    if len(plain) == len(candidates):
+        return plain
     by_chans: dict[int, list[Layer]] = defaultdict(list)
     for layer in candidates:
         # Channels that are normalised are features.
@@ -123,8 +126,8 @@ def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | No
     depthwise = by_chans.pop(1) if len(by_chans.get(1, ())) > 1 else []
     found = next(iter(by_chans.values()), [])
     if len(by_chans) != 1 or len(found) != 1 or (depthwise and found[0].reads >= _LEAST_PART):
-        return None
-    return found[0]
+        return []
+    return found
 
 
 class _Network:
@@ -134,6 +137,7 @@ class _Network:
         self.layers = layers_of(shapes)
         biases = {f"{layer.weight.removesuffix('weight')}bias" for layer in self.layers}
         self.norm_sizes = {shape[0] for name, shape in shapes.items() if len(shape) == 1 and name not in biases}
+        self.made = {layer.makes for layer in self.layers}
         # What makes as many as it reads is inside: of some of the channels, of heads.
         self.candidates = [
             layer
@@ -197,14 +201,14 @@ class _Network:
         """The layers that read an image beside those that are known to."""
         reader = readers[0]
         same = Counter(layer.reads for layer in self.candidates)
-        made = {layer.makes for layer in self.layers}
         known = {layer.weight for layer in readers}
         found: list[Layer] = []
         for layer in self.candidates:
             alike = _is_alike(layer, reader)
             as_many = layer.reads == reader.reads and not _may_be_grouped(layer)
-            unexplained = self.is_cut_off(layer, reader.reads) and (alike or same[layer.reads] <= _FEW_READERS)
-            if layer.weight not in known and (unexplained or (as_many and (alike or layer.reads not in made))):
+            few = same[layer.reads] <= _FEW_READERS and layer.reads not in self.made
+            unexplained = self.is_cut_off(layer, reader.reads) and (alike or few)
+            if layer.weight not in known and (unexplained or (as_many and (alike or layer.reads not in self.made))):
                 found.append(layer)
         twins: list[Layer] | None = None
         while twins is None or twins:

@@ -8,6 +8,8 @@ from zoo.core.data_flow import image_readers
 from zoo.core.layouts.engine import convert_hint
 from zoo.core.stored_tensor import StoredTensor
 
+NO_MODEL = "Its names and shapes are those of no model that zoo knows."
+
 
 def name_hint(
     tensors: Mapping[str, StoredTensor], architecture: str, *, input_layer: str = "", strips: bool = False
@@ -20,7 +22,7 @@ def name_hint(
         input_layer: the layer that should read the image and is not there, where that is the trouble.
         strips: whether the command itself has --strip-prefix.
 
-    Returns '' where the names tell nothing, or are those of the architecture.
+    Returns '' where the names are those of the architecture, as far as there are such.
     """
     from zoo.core.identify import identify
 
@@ -36,7 +38,7 @@ def name_hint(
     if found and architecture not in found.architectures:
         said = f" with {found.prefix} before them" if found.prefix else ""
         return f"Its names{said} and shapes are nearest to {found.architectures[0]}'s."
-    return ""
+    return "" if found else NO_MODEL
 
 
 def _stripping(prefix: str, strips: bool) -> str:

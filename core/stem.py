@@ -92,7 +92,7 @@ def find_stem(
             path=source,
         )
     others = [] if alone or _is_whole(tensors, layers, cfg) else _others(tensors, weights)
-    if others and not named:
+    if others and not _is_decided(named, cfg):
         shown |= {_path(layer.weight): layer.reads for layer in others}
         raise InvalidInputError(
             f"More layers of {source} read the image than {' and '.join(layers)}: {_counted(shown)}.",
@@ -103,6 +103,13 @@ def find_stem(
         kept = " and ".join(_path(layer.weight) for layer in others[:_MOST_TOLD])
         note = f"{kept} {'reads' if len(others) == 1 else 'read'} the image too and {_stay(len(others))}"
     return Stem(layers, weights, layout, chans, apart, new_chans, note)
+
+
+def _is_decided(named: Sequence[str], cfg: PretrainedCfg) -> bool:
+    """Whether somebody said which layers are meant: the user, or a file about an architecture that zoo does not know."""
+    from zoo.core.known_architectures import known_fingerprint
+
+    return bool(named or (module_paths(cfg.first_conv) and not known_fingerprint(cfg.architecture)))
 
 
 def _stay(count: int) -> str:
@@ -227,15 +234,17 @@ def _axes(layout: InputLayout) -> str:
 
 def _missing_hint(tensors: Mapping[str, StoredTensor], layer: str, architecture: str) -> str:
     """What to do about a file without the layer that should read the image; each way was tried."""
-    from zoo.core.name_hint import name_hint
+    from zoo.core.name_hint import NO_MODEL, name_hint
 
-    if hint := name_hint(tensors, architecture, input_layer=layer, strips=True):
+    hint = name_hint(tensors, architecture, input_layer=layer, strips=True)
+    if hint not in ("", NO_MODEL):
         return hint
     readers = image_readers(_float_shapes(tensors)).sure
-    if len(readers) == 1:
-        path = _path(readers[0].weight)
-        return f"Its layer {path} reads the image: leave out the model's name, or pass --input-layer {path}"
-    return "Name the layer that reads the image with --input-layer."
+    if len(readers) != 1:
+        return hint or "Name the layer that reads the image with --input-layer."
+    path = _path(readers[0].weight)
+    way = f"pass --input-layer {path}" if not architecture else "adapt the file itself, without the model's name"
+    return f"{hint} Its layer {path} reads the image: {way}".strip()
 
 
 # ---------------------------------------------------------------- of a network that nobody named
