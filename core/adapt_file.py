@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from zoo.core.verify_adapted import Check
 
+CheckLoading = Callable[[Mapping[str, StoredTensor], Mapping[str, str]], "Check"]
 Status = Literal["planned", "written", "unchanged"]
 Format = Literal["safetensors", "timm"]
 
@@ -121,8 +122,12 @@ class AdaptReport(NamedTuple):
         return dict(Counter(change.action for change in self.changes))
 
 
-def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -> AdaptReport:
+def adapt_source(
+    source: Source, request: AdaptRequest, output: OutputRequest, check_loading: CheckLoading | None = None
+) -> AdaptReport:
     """Write a checkpoint whose input layers read other channels; every other tensor keeps its bytes unless asked.
+
+    `check_loading` says, with `output.verify`, whether the file will load.
 
     Raises:
         UsageError: a request that makes no sense.
@@ -149,7 +154,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
             hint="--dry-run lists what is dropped.",
             path=source.label,
         )
-    job = _Job(source, plan, output, stated)
+    job = _Job(source, plan, output, stated, check_loading)
     header, _ = layout(plan.tensors, job.metadata(_NO_DIGEST))
     nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
@@ -214,8 +219,16 @@ def adapt_file(
 class _Job:
     """One writing: the same tensors, metadata and checks, whether into a file or a folder."""
 
-    def __init__(self, source: Source, plan: AdaptPlan, output: OutputRequest, stated: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        plan: AdaptPlan,
+        output: OutputRequest,
+        stated: Mapping[str, Any],
+        check_loading: CheckLoading | None = None,
+    ) -> None:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
+        self.check_loading = check_loading
         self.cfg = _described(plan)
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
@@ -314,12 +327,12 @@ class _Job:
             )
 
     def _loading_checks(self, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> list[Check]:
-        from zoo.core.verify_loading import loads_in_timm, loads_in_zoo
-
         if self.plan.request.prefix:
             return []  # neither loads names with a prefix
-        checks = [loads_in_zoo(tensors, metadata)]
+        checks = [self.check_loading(tensors, metadata)] if self.check_loading else []
         if self.config:
+            from zoo.core.timm_folder import loads_in_timm
+
             checks.append(loads_in_timm(tensors, self.config, self.plan.written_layout))
         return checks
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.core.adapt_file import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt_plan import AdaptRequest
@@ -22,6 +23,9 @@ from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import WeightFile, fetch
 from zoo.weights_cache.open_weights import FOLDER_PREFIX, HUB_PREFIXES
+
+if TYPE_CHECKING:
+    from zoo.core.verify_adapted import Check
 
 CONFIG_NAME = "config.json"
 
@@ -57,7 +61,13 @@ def adapt_weights(
         cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
     require_weights(cfg)
     with open_fetched(fetch(cfg), cfg, use_ema, max_header) as opened:
-        return adapt_source(opened, request, output)
+        return adapt_source(opened, request, output, _loads if output.verify else None)
+
+
+def _loads(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> Check:
+    from zoo.core.verify_loading import loads_in_zoo
+
+    return loads_in_zoo(tensors, metadata)
 
 
 def source_cfg(source: str) -> PretrainedCfg:

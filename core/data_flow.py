@@ -30,6 +30,9 @@ _LEAST_PART = 8
 _MOST_LAYERS, _MOST_CANDIDATES, _MOST_MODELS = 20_000, 2_000, 8
 """Six times as many as any architecture has; of those that were found, so many are compared with the others."""
 
+_USUAL_CHANS = 3
+"""No grouped convolution reads three channels a group, so that these are an image's even where others could be."""
+
 _FEW_READERS = 2
 """Layers inside a network that read channels of unknown origin come in larger numbers."""
 
@@ -78,19 +81,22 @@ def image_readers(shapes: Shapes) -> ImageReaders:
     candidates = network.candidates
     if not candidates or network.is_too_large:
         return ImageReaders(())
-    working = {chans: network.num_working(chans) for chans in {layer.reads for layer in candidates}}
+    # Images are read with a kernel; what reads them beside it at one position is found beside it.
+    spread = [layer for layer in candidates if not layer.is_pointwise] or candidates
+    working = {chans: network.num_working(chans) for chans in {layer.reads for layer in spread}}
     best = {chans for chans, count in working.items() if count == max(working.values())}
     first = _first_in_order([layer for layer in network.layers if layer.is_spatial])
-    if len(best) == 1:
-        chans = best.pop()
-        readers = [layer for layer in candidates if layer.reads == chans]
-        # All that read so many, unless some may be grouped and others may not.
-        readers = [layer for layer in readers if not network.is_group(layer, chans)] or readers
-    else:
-        found = _likeliest([layer for layer in candidates if layer.reads in best], network, first)
+    readers = [layer for layer in candidates if layer.reads in best]
+    chans = min(best)
+    if len(best) > 1 or all(network.is_group(layer, chans) for layer in readers):
+        found = _likeliest([layer for layer in spread if layer.reads in best], network, first)
         if not found:
             return ImageReaders((), tuple(candidates))
         readers = network.branches(found[0]) if len(found) == 1 else found
+    else:
+        readers = [layer for layer in readers if not network.is_group(layer, chans)]
+        if not first and chans > _USUAL_CHANS and all(network.is_part(layer, chans) for layer in readers):
+            return ImageReaders((), tuple(candidates))
     if first and first not in readers:
         # It may be a transposed one, which makes the image, or the first is what it seems.
         return ImageReaders((), (*([first] if first in candidates else []), *readers))
@@ -190,12 +196,22 @@ class _Network:
         return sum(
             count
             for (reads, makes, grouped), count in self._links.items()
-            if reads > MAX_IMAGE_CHANS or reads in there or reads in joined or (grouped and makes in there)
+            # A depth-wise one may work on part of the channels.
+            if reads == 1
+            or reads > MAX_IMAGE_CHANS
+            or reads in there
+            or reads in joined
+            or (grouped and makes in there)
         )
 
     def is_group(self, layer: Layer, chans: int) -> bool:
         """Whether it may be a grouped convolution that makes as many channels as it reads."""
         return _may_be_grouped(layer) and layer.makes in self.available(chans)
+
+    def is_part(self, layer: Layer, chans: int) -> bool:
+        """Whether it may be a grouped convolution of any kind: some layer makes a multiple of what it reads."""
+        there = (size for size in self.available(chans) if size > layer.reads)
+        return any(size % layer.reads == 0 and layer.makes % (size // layer.reads) == 0 for size in there)
 
     def beside(self, readers: Sequence[Layer]) -> list[Layer]:
         """The layers that read an image beside those that are known to."""
@@ -277,7 +293,7 @@ class _Network:
         inner = layer.reads == 1 or layer.is_pointwise or layer.weight in self._excitations
         if inner or layer.reads in there or self.is_group(layer, chans):
             return False
-        if any(size % layer.reads == 0 and layer.makes % (size // layer.reads) == 0 for size in there if size):
+        if self.is_part(layer, chans):
             return False
         small = sorted(size for size in there if 1 < size < layer.reads)
         sums = {0}

@@ -106,7 +106,7 @@ def find_stem(
 
 
 def _is_decided(named: Sequence[str], cfg: PretrainedCfg) -> bool:
-    """Whether somebody said which layers are meant: the user, or a file about an architecture that zoo does not know."""
+    """Whether somebody said which layers are meant: the user, or a file about an architecture unknown to zoo."""
     from zoo.core.known_architectures import known_fingerprint
 
     return bool(named or (module_paths(cfg.first_conv) and not known_fingerprint(cfg.architecture)))

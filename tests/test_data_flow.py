@@ -90,7 +90,7 @@ def resnext(chans: int) -> nn.Module:
 class Siamese(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right = conv(6, 24), conv(6, 24)
+        self.left, self.right = conv(5, 24), conv(5, 24)
         self.body = conv(24, 48)
 
 

@@ -66,7 +66,8 @@ def adapt_weights(
     strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
     input_layer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Layer that reads the image; several times for branches.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Layer that reads the image, each; NAME=N: N channels of its own."),
     ] = None,
     input_layout: Annotated[
         str, typer.Option(metavar="KIND", help="Its channels: conv, groups:G, blocks:B, planes:B.")
