@@ -214,8 +214,10 @@ def _channels(
         )
     channels = layout.channels(tensor.shape) if tensor.dtype in FLOAT_DTYPES else 0
     if not channels:
-        hint = "" if cfg.architecture else "Name the architecture that the file was made for."
-        if len(tensor.shape) == 2 and layout.kind == "conv":
+        hint = "Name another layer with --input-layer, or how its channels lie with --input-layout."
+        if tensor.dtype not in FLOAT_DTYPES:
+            hint = "Take a file that stores this layer as float32, float16 or bfloat16."
+        elif len(tensor.shape) == 2 and layout.kind == "conv":
             hint = "For a linear embedding of PxP pixels pass --input-layout blocks:N with N = P * P."
         raise InvalidInputError(
             f"{source}: {name} should hold floating-point numbers with the axes {_axes(layout)}, found"
