@@ -214,8 +214,10 @@ def _described(names: tuple[str, ...], match: str, part: _Part) -> Identity:
     from zoo.core.stem import find_stem
 
     cfg = find_cfg(names[0])
+    has_stem = all(f"{layer}.weight" in part.tensors for layer in module_paths(cfg.first_conv))
     try:
-        in_chans: int | None = find_stem(part.tensors, cfg, "the checkpoint", alone=True).from_chans
+        # The hint of an error would come back here for what the tensors are.
+        in_chans = find_stem(part.tensors, cfg, "the checkpoint", alone=True).from_chans if has_stem else None
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
     image, patch = sizes_of(cfg, match, part.tensors)
