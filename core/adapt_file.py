@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from zoo.core.verify_adapted import Check
 
+CheckLoading = Callable[[Mapping[str, StoredTensor], Mapping[str, str]], "Check"]
 Status = Literal["planned", "written", "unchanged"]
 Format = Literal["safetensors", "timm"]
 
@@ -131,8 +132,12 @@ class AdaptReport(NamedTuple):
         return dict(Counter(change.action for change in self.changes))
 
 
-def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -> AdaptReport:
+def adapt_source(
+    source: Source, request: AdaptRequest, output: OutputRequest, check_loading: CheckLoading | None = None
+) -> AdaptReport:
     """Write a checkpoint whose input layers read other channels; every other tensor keeps its bytes unless asked.
+
+    `check_loading` says, with `output.verify`, whether the file will load.
 
     Raises:
         UsageError: a request that makes no sense.
@@ -165,7 +170,7 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
             hint="--dry-run lists what is dropped.",
             path=source.label,
         )
-    job = _Job(source, plan, output, stated)
+    job = _Job(source, plan, output, stated, check_loading)
     header, _ = layout(plan.tensors, job.metadata(_NO_DIGEST))
     nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
@@ -184,9 +189,9 @@ def adapt_source(source: Source, request: AdaptRequest, output: OutputRequest) -
         from_chans=plan.stem.from_chans,
         in_chans=plan.in_chans,
         num_classes=plan.num_classes,
-        method=plan.mixing.method,
+        method=plan.method,
         dtype=request.dtype,
-        gains=plan.mixing.gains(),
+        gains=plan.gains(),
         bands=plan.placements,
         notes=(*source.notes, *notes, *filter(None, [plan.stem.note])),
         changes=plan.changes,
@@ -230,18 +235,27 @@ def adapt_file(
 class _Job:
     """One writing: the same tensors, metadata and checks, whether into a file or a folder."""
 
-    def __init__(self, source: Source, plan: AdaptPlan, output: OutputRequest, stated: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        plan: AdaptPlan,
+        output: OutputRequest,
+        stated: Mapping[str, Any],
+        check_loading: CheckLoading | None = None,
+    ) -> None:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
+        self.check_loading = check_loading
         self.cfg = _described(plan)
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
+        self.config = b""
         self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def metadata(self, digest: str) -> dict[str, str]:
         plan = self.plan
         origin: dict[str, Any] = {
             "adapted_from": plan.stem.from_chans,
-            "method": plan.mixing.method,
+            "method": plan.method,
             "source": self.source.name,
             "source_sha256": digest,
         }
@@ -269,7 +283,7 @@ class _Job:
         from zoo.core.atomic_folder import atomic_folder
         from zoo.core.timm_folder import timm_config
 
-        config = timm_config(self.cfg, self.plan, self.model_args)
+        self.config = config = timm_config(self.cfg, self.plan, self.model_args)
         with atomic_folder(target, force=self.output.force, sync=self.output.sync) as folder:
             with folder.file("model.safetensors") as file:
                 self._write(file)
@@ -311,7 +325,7 @@ class _Job:
             return
         from zoo.core.verify_adapted import verify_adapted
 
-        tensors, _ = read_header(os.fspath(self.output.path), file.fd)
+        tensors, metadata = read_header(os.fspath(self.output.path), file.fd)
         if self.output.plot:
             name = self.plan.input_names()[0]
             self.filters = (
@@ -319,6 +333,7 @@ class _Job:
                 _filters(tensors[name], self.plan.written_layout),
             )
         found = verify_adapted(self.plan, tensors, file.path)
+        found += self._loading_checks(tensors, metadata) if self.output.verify else []
         self.checks = found if self.output.verify else [check for check in found if check.name == "finite"]
         failed = [c for c in self.checks if not c.ok and (c.name != "finite" or self.output.fail_on_nonfinite)]
         if failed:
@@ -328,6 +343,16 @@ class _Job:
                 hint="Nothing was written.",
                 path=self.source.label,
             )
+
+    def _loading_checks(self, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> list[Check]:
+        if self.plan.request.prefix:
+            return []  # neither loads names with a prefix
+        checks = [self.check_loading(tensors, metadata)] if self.check_loading else []
+        if self.config:
+            from zoo.core.timm_folder import loads_in_timm
+
+            checks.append(loads_in_timm(tensors, self.config, self.plan.written_layout))
+        return checks
 
 
 def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:

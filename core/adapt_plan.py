@@ -68,7 +68,7 @@ class AdaptPlan(NamedTuple):
     cfg: PretrainedCfg
     request: AdaptRequest
     stem: Stem
-    mixing: ChannelMixing
+    mixings: tuple[ChannelMixing, ...]
     in_chans: int
     num_classes: int
     placements: tuple[str, ...]
@@ -87,6 +87,18 @@ class AdaptPlan(NamedTuple):
         """Names, without a prefix, of the tensors of a classifier that is made anew."""
         return tuple(change.name for change in self.changes if change.action == "new")
 
+    @property
+    def method(self) -> str:
+        """How the filters of the new channels are made; "none" where no layer gets any."""
+        return next((mixing.method for mixing in self.mixings if not mixing.is_identity), "none")
+
+    def gains(self) -> tuple[float, ...]:
+        """By how much each source channel counts, those of layers with channels of their own one after another."""
+        return tuple(gain for mixing in self._parts() for gain in mixing.gains())
+
+    def _parts(self) -> tuple[ChannelMixing, ...]:
+        return self.mixings if self.stem.apart else self.mixings[:1]
+
     def input_names(self) -> tuple[str, ...]:
         """Names of the input layers' weights in the file to write."""
         return tuple(self.request.prefix + name for name in self.stem.weights)
@@ -98,16 +110,19 @@ class AdaptPlan(NamedTuple):
         shapes = {change.name: change.new_shape for change in self.changes}
         if layout.kind in ("conv", "groups"):
             return layout
-        return InputLayout(layout.kind, shapes[name][1] // self.in_chans)
+        return InputLayout(layout.kind, shapes[name][1] // self.mixings[0].in_chans)
 
     def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Per-channel mean or std of the source for the new channels, those of each group by themselves."""
-        if self.stem.layout.kind != "groups":
-            return self.mixing.channel_values(values)
-        size = self.mixing.from_chans
-        groups = [values[start : start + size] for start in range(0, self.stem.from_chans, size)]
-        complete = len(values) == self.stem.from_chans
-        return tuple(v for group in groups for v in self.mixing.channel_values(group if complete else values))
+        """Per-channel mean or std of the source for the new channels, those of each group or layer by themselves."""
+        parts = [mixing for mixing in self._parts() for _ in range(self.stem.num_groups)]
+        if len(values) != self.stem.from_chans:
+            return tuple(value for mixing in parts for value in mixing.channel_values(values))
+        found: list[float] = []
+        start = 0
+        for mixing in parts:
+            found += mixing.channel_values(values[start : start + mixing.from_chans])
+            start += mixing.from_chans
+        return tuple(found)
 
     def original_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name, without a prefix, and shape of every tensor of the source that is used, or was left out by its name."""
@@ -154,26 +169,27 @@ def plan_adaptation(
         cfg = replace(cfg, classifier=request.classifier)
     stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
     cfg = replace(cfg, first_conv=stem.layers[0] if len(stem.layers) == 1 else stem.layers)
-    mixing, placements = _mixing(stem, request, stated_bands)
-    in_chans = mixing.in_chans * (stem.layout.count if stem.layout.kind == "groups" else 1)
+    mixings, placements = _mixings(stem, request, stated_bands)
+    in_chans = sum(mixing.in_chans for mixing in (mixings if stem.apart else mixings[:1])) * stem.num_groups
 
     cfg, inputs = with_classifier(cfg, stored, request, twin)
     head = decide_head(stored, cfg, request, inputs, source)
     resizes, image_size = _resizes(stored, cfg, request, source, stated_size)
     transforms = _selections(stored, head.selected, request.keep_classes) | resizes
-    if not mixing.is_identity:
+    for name, mixing in zip(stem.weights, mixings, strict=True):
+        if mixing.is_identity:
+            continue
         # After a resize of its kernel: both are linear, and the resized one may be the larger.
-        for name in stem.weights:
-            before = transforms.get(name)
-            if before and stem.layout.kind in ("blocks", "planes"):
-                raise UsageError(
-                    "A linear patch embedding gets another patch size and other channels one after the other.",
-                    hint="Change the patch size first, then the channels of the result.",
-                )
-            shape = stem.layout.shape_for(before.shape if before else stored[name].shape, in_chans)
-            adapt = partial(stem.layout.adapt, mixing=mixing)
-            alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None
-            transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
+        before = transforms.get(name)
+        if before and stem.layout.kind in ("blocks", "planes"):
+            raise UsageError(
+                "A linear patch embedding gets another patch size and other channels one after the other.",
+                hint="Change the patch size first, then the channels of the result.",
+            )
+        shape = stem.layout.shape_for(before.shape if before else stored[name].shape, mixing.in_chans * stem.num_groups)
+        adapt = partial(stem.layout.adapt, mixing=mixing)
+        alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None
+        transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
 
     plan = _Tensors(request, DTYPES.get(request.dtype, ""))
     for tensor in given:
@@ -196,7 +212,7 @@ def plan_adaptation(
         cfg=cfg,
         request=request,
         stem=stem,
-        mixing=mixing,
+        mixings=mixings,
         in_chans=in_chans,
         num_classes=head.num_classes,
         placements=placements,
@@ -327,8 +343,41 @@ class _Tensors:
 # ---------------------------------------------------------------- what is asked of which tensor
 
 
+def _mixings(
+    stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]
+) -> tuple[tuple[ChannelMixing, ...], tuple[str, ...]]:
+    """The mixing of each layer's channels (of one group, where it has groups), and how each band got its filter."""
+    if stem.apart:
+        return _mixings_apart(stem, request), ()
+    mixing, placements = _mixing(stem, request, stated_bands)
+    return (mixing,) * len(stem.layers), placements
+
+
+def _mixings_apart(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, ...]:
+    """Those of layers that read channels of their own."""
+    if request.bands:
+        raise InvalidInputError(
+            "Bands cannot be placed by name where each input layer reads its own.", hint="Use --method."
+        )
+    if not stem.new_chans and request.in_chans not in (None, stem.from_chans):
+        raise UsageError(
+            f"The {stem.from_chans} channels are read by {len(stem.layers)} layers, {' + '.join(map(str, stem.chans))};"
+            f" which of them should read the {request.in_chans} is not said.",
+            hint=f"Say it: {' '.join(f'--input-layer {layer}=N' for layer in stem.layers)}",
+        )
+    if request.in_chans not in (None, sum(stem.new_chans or stem.chans)):
+        raise UsageError(
+            f"The layers were given {' + '.join(map(str, stem.new_chans))} channels, but {request.in_chans} asked for.",
+            hint="Leave out --in-chans, it is their sum.",
+        )
+    layout = stem.layout
+    return tuple(
+        channel_mixing(request.method, layout.mixed_channels(before), layout.mixed_channels(after))
+        for before, after in zip(stem.chans, stem.new_chans or stem.chans, strict=True)
+    )
+
+
 def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> tuple[ChannelMixing, tuple[str, ...]]:
-    """The mixing of the channels (of one group, where the layer has groups), and how each band got its filter."""
     if not request.bands:
         in_chans = stem.from_chans if request.in_chans is None else request.in_chans
         layout = stem.layout

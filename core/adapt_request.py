@@ -33,7 +33,8 @@ class AdaptRequest:
         dtype: of all floating-point tensors: float32, float16 or bfloat16.
         strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
         drop: wildcards of names that are left out.
-        input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know.
+        input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know. An input
+            layer `name=N` gets N channels of its own, and all must be given so; `in_chans` is then their sum.
 
     Raises UsageError for a request that no file could satisfy.
     """

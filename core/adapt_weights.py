@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.core.adapt_file import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt_plan import AdaptRequest
@@ -21,6 +22,9 @@ from zoo.core.safetensors_file import MAX_HEADER
 from zoo.core.stored_tensor import StoredTensor
 from zoo.weights_cache.download import WeightFile, fetch
 from zoo.weights_cache.open_weights import FOLDER_PREFIX, open_weights
+
+if TYPE_CHECKING:
+    from zoo.core.verify_adapted import Check
 
 CONFIG_NAME = "config.json"
 
@@ -65,7 +69,14 @@ def adapt_weights(
     is_read = bool(cfg.file) or bool(hub_id_of(os.fspath(source)))
     states_size = is_read and bool(cfg.architecture) and weights is None
     with open_fetched(fetch(cfg), cfg, use_ema, max_header, key) as opened:
-        return adapt_source(opened._replace(states_size=states_size), request, output)
+        opened = opened._replace(states_size=states_size)
+        return adapt_source(opened, request, output, _loads if output.verify else None)
+
+
+def _loads(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> Check:
+    from zoo.core.verify_loading import loads_in_zoo
+
+    return loads_in_zoo(tensors, metadata)
 
 
 def source_cfg(source: str) -> PretrainedCfg:

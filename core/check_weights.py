@@ -13,6 +13,7 @@ from zoo.core.adapt import check_in_chans
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.hub_names import plain_name
+from zoo.core.name_hint import name_hint
 from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stored_tensor import StoredTensor, Unavailable
@@ -82,8 +83,8 @@ class CheckRequest(NamedTuple):
 class CheckReport(NamedTuple):
     """Whether a file fits a model. `coverage` is the share of the model's parameters and buffers, batch counters left
     out, whose values come from the file; `problem` says in one sentence why it does not fit, '' where it does.
-    `identity` is what a file that does not fit is, where its names and shapes tell; `notes` tell how its tensors were
-    found."""
+    `identity` is what a file that does not fit is, where its names and shapes tell, and `hint` what to do about it;
+    `notes` tell how its tensors were found."""
 
     model_name: str
     path: str
@@ -93,6 +94,7 @@ class CheckReport(NamedTuple):
     tensors: tuple[TensorCheck, ...]
     problem: str
     identity: Identity | None = None
+    hint: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -120,18 +122,31 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         raise UsageError(f"The coverage is a share, 0 to 1, found {request.min_coverage:g}.")
     if request.in_chans is not None:
         check_in_chans(request.in_chans)
-    name = plain_name(request.model_name)
-    in_place = names_a_place(name)
-    cfg = named_cfg(name) if in_place else registry.get_pretrained_cfg(name, allow_unregistered=False)
-    if cfg is None:
-        raise UsageError(f"{request.model_name} was registered without a default config; zoo check needs one.")
+    cfg = _default_cfg(request.model_name)  # before the file is looked for
     if request.source_size is not None:
         from zoo.core.resize_families import require_size_dependent
 
         require_size_dependent(registry.find_spec(cfg.architecture)[0], cfg.architecture)
     with open_weights(path, key=request.key) as opened:
         tensors, metadata, notes = dict(opened.tensors), dict(opened.metadata), opened.notes()
-    given = os.fspath(path)
+    return check_tensors(os.fspath(path), tensors, metadata, request)._replace(notes=notes)
+
+
+def _default_cfg(model_name: str) -> PretrainedCfg:
+    name = plain_name(model_name)
+    cfg = named_cfg(name) if names_a_place(name) else registry.get_pretrained_cfg(name, allow_unregistered=False)
+    if cfg is None:
+        raise UsageError(f"{model_name} was registered without a default config; zoo check needs one.")
+    return cfg
+
+
+def check_tensors(
+    given: str, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str], request: CheckRequest
+) -> CheckReport:
+    """`check_weights` for tensors that are at hand; `given` is the file, for messages."""
+    cfg = _default_cfg(request.model_name)
+    name = plain_name(request.model_name)
+    in_place = names_a_place(name)
     stated = with_image_size(stated_configuration(metadata, cfg.architecture, given), request.source_size, given)
     cfg = configured(cfg, stated)
     in_chans = request.in_chans or cfg.input_size[0]
@@ -154,7 +169,7 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         tensors=checks,
         problem=problem and f"{given} does not fit {request.model_name}: {problem}.",
         identity=_identity(tensors) if problem else None,
-        notes=notes,
+        hint=name_hint(tensors, cfg.architecture) if problem else "",
     )
 
 

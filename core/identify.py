@@ -284,8 +284,10 @@ def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tup
 
     layers = task_layers_of(names[0])
     assert layers is not None  # the tables that name an architecture have its line
+    has_stem = all(f"{layer}.weight" in part.tensors for layer in module_paths(layers.first_conv))
     try:
-        in_chans: int | None = find_stem(part.tensors, layers, "the checkpoint").from_chans
+        # The hint of an error would come back here for what the tensors are.
+        in_chans = find_stem(part.tensors, layers, "the checkpoint", alone=True).from_chans if has_stem else None
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
     sizes = sizes_of(layers, match, part.tensors, stated_size) if layers.may_depend_on_size else Sizes()

@@ -106,6 +106,17 @@ def task_layers_of(name: str) -> TaskLayers | None:
     )
 
 
+def known_fingerprint(name: str) -> str:
+    """The fingerprint of an architecture that zoo builds or knows, '' for another."""
+    known = find_known(name)
+    if known is not None:
+        return known.fingerprint
+    try:
+        return registry.facts(name).fingerprint
+    except UnknownModelError:
+        return ""
+
+
 def family_of(name: str) -> str | None:
     """The family of an architecture that zoo builds or knows, None for another."""
     layers = task_layers_of(name)

@@ -14,10 +14,11 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.layouts.engine import convert_hint, detect_layout, to_timm
+from zoo.core.layouts.engine import to_timm
 from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.records import PretrainedCfg
-from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.save import DTYPE_NAMES, stored_tensors, tensors_of
+from zoo.core.stored_tensor import StoredTensor
 from zoo.core.tensor_names import dropped_by
 from zoo.core.weight_metadata import stated_image_size
 from zoo.core.wrapper_names import parametrised
@@ -174,9 +175,10 @@ def _load(
     if problems := match.problems():
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
-            hint=convert_hint(detect_layout({key: tensor.shape for key, tensor in state_dict.items()}))
+            hint=_strays_hint(match)
             or parametrised(state_dict.keys())
-            or _misfit_hint(match),
+            or _name_hint(state_dict, cfg.architecture)
+            or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
             path=source,
         )
     fitted = {key: _fit(key, state_dict[key], match).to(wanted[key].dtype) for key in match.used}
@@ -199,12 +201,20 @@ def _load(
     return report
 
 
-def _misfit_hint(match: Match) -> str:
+def _strays_hint(match: Match) -> str:
+    """What to do where nothing but a few tensors beside the model's is in the way."""
     strays = [key for key in match.unexpected if key in match.unexplained]
-    if strays and len(match.unexplained) == len(strays) and not match.misshapen:
-        drop = " ".join(f"--drop {shlex.quote(key)}" for key in strays[:3]) + (" ..." if len(strays) > 3 else "")
-        return f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
-    return "Build the model that it was made for, or name what may be missing (allow_missing in the library)."
+    if not strays or len(match.unexplained) > len(strays) or match.misshapen:
+        return ""
+    drop = " ".join(f"--drop {shlex.quote(key)}" for key in strays[:3]) + (" ..." if len(strays) > 3 else "")
+    return f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
+
+
+def _name_hint(state_dict: StateDict, architecture: str) -> str:
+    from zoo.core.name_hint import name_hint
+
+    stored = {key: StoredTensor(key, DTYPE_NAMES[t.dtype], tuple(t.shape), b"") for key, t in state_dict.items()}
+    return name_hint(stored, architecture)
 
 
 def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:

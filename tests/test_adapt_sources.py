@@ -136,7 +136,7 @@ def test_a_foreign_model_with_one_coloured_convolution(zoo: Zoo, tmp_path: Path)
     save_file(foreign, tmp_path / "mine.safetensors")
     code, _, said = zoo("mine.safetensors", "--method", "zero")
     assert code == 0
-    assert "encoder.first was taken for the input layer, as no other convolution reads three channels" in said
+    assert "encoder.first was taken for the input layer, as no other layer makes the 3 channels that it reads" in said
     assert "mean and std are not known" in said
     written = load_file(OUT)
     assert torch.equal(written["encoder.first.weight"][:, :3], foreign["encoder.first.weight"])
@@ -148,9 +148,8 @@ def test_what_cannot_be_told_is_asked_for(zoo: Zoo, tmp_path: Path):
     save_file(foreign, tmp_path / "mine.safetensors")
     code, out, said = zoo("mine.safetensors")
     assert (code, out) == (4, "")
-    assert "cannot be told" in said
-    assert "candidates: a, b" in said
-    assert "--input-layer" in said
+    assert "Several layers of mine.safetensors read the image: a reads 3, b reads 3." in said
+    assert "To adapt both alike: --input-layer a --input-layer b" in said
     assert not OUT.exists()
     code, _, _ = zoo("mine.safetensors", "--input-layer", "a", "--input-layer", "b", "--verify")
     assert code == 0
@@ -173,7 +172,7 @@ def test_a_linear_patch_embedding_needs_its_layout(zoo: Zoo, tmp_path: Path):
 def test_branches_that_disagree_are_refused(zoo: Zoo, tmp_path: Path):
     save_file({"a.weight": torch.randn(4, 3, 3, 3), "b.weight": torch.randn(4, 4, 1, 1)}, tmp_path / "mine.safetensors")
     code, _, said = zoo("mine.safetensors", "--input-layer", "a", "--input-layer", "b")
-    assert (code, "equally many channels, found a 3, b 4" in said) == (4, True)
+    assert (code, "read different numbers of channels: a reads 3, b reads 4" in said) == (4, True)
 
 
 def test_a_name_that_zoo_cannot_build_is_enough(zoo: Zoo, tmp_path: Path):
@@ -334,3 +333,202 @@ def test_a_repository_that_is_not_there(zoo: Zoo, hub: FakeHub):
     code, out, said = zoo("hf-hub:owner/none")
     assert (code, out) == (5, "")
     assert "owner/none" in said
+
+
+# ---------------------------------------------------------------- several layers that read the image
+
+
+class Branches(torch.nn.Module):
+    """A vision transformer's patch embedding by groups of bands: each group has a convolution of its own."""
+
+    def __init__(self, groups: tuple[int, ...]) -> None:
+        super().__init__()
+        self.patch_embed = torch.nn.ModuleList(
+            torch.nn.ModuleDict({"proj": torch.nn.Conv2d(chans, 8, 4, 4)}) for chans in groups
+        )
+        self.blocks = torch.nn.ModuleList([torch.nn.TransformerEncoderLayer(8, 2, 16)])
+
+    def tokens(self, *images: torch.Tensor) -> torch.Tensor:
+        return torch.cat(
+            [part["proj"](x) for part, x in zip(self.patch_embed, images, strict=True)]  # type: ignore[index,operator]
+        )
+
+
+class Encoders(torch.nn.Module):
+    """Two encoders of one shape, as contrastive training and siamese networks have."""
+
+    def __init__(self, first: int = 3, second: int = 3) -> None:
+        super().__init__()
+        for name, chans in (("encoder_q", first), ("encoder_k", second)):
+            layers = (torch.nn.Conv2d(chans, 8, 3, bias=False), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 24, 3))
+            self.add_module(name, torch.nn.Sequential(*layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.encoder_q(x), self.encoder_k(x)])
+
+
+def saved(module: torch.nn.Module, name: str = "mine.pth") -> str:
+    torch.save({"state_dict": module.state_dict(), "epoch": 1}, name)
+    return name
+
+
+def test_groups_of_unequal_size_are_named_and_refused(zoo: Zoo):
+    source = saved(Branches((4, 4, 2)))
+    code, out, said = zoo(source, "--verify", in_chans=6)
+    assert (code, out, OUT.exists()) == (4, "", False)
+    assert "patch_embed.0.proj reads 4, patch_embed.1.proj reads 4, patch_embed.2.proj reads 2" in said
+    assert "--input-layer patch_embed.0.proj=N --input-layer patch_embed.1.proj=N" in said
+
+
+def test_each_group_gets_the_channels_that_it_is_given(zoo: Zoo):
+    model = Branches((4, 4, 2))
+    given = [word for i, n in enumerate((8, 4, 6)) for word in ("--input-layer", f"patch_embed.{i}.proj={n}")]
+    code, _, said = zoo(saved(model), *given, "--verify", in_chans=18)
+    assert code == 0, said
+    adapted = Branches((8, 4, 6))
+    adapted.load_state_dict(load_file(OUT))
+    images = [torch.randn(2, chans, 8, 8) for chans in (4, 4, 2)]
+    tiled = [image.repeat(1, times, 1, 1) for image, times in zip(images, (2, 1, 3), strict=True)]
+    torch.testing.assert_close(adapted.tokens(*tiled), model.tokens(*images))
+    assert (stated()["in_chans"], len(stated()["mean"])) == (18, 18)
+
+
+def test_what_was_adapted_group_by_group_stays_so(zoo: Zoo):
+    given = [word for i in range(3) for word in ("--input-layer", f"patch_embed.{i}.proj=5")]
+    assert zoo(saved(Branches((4, 4, 2))), *given, in_chans=15)[0] == 0
+    os.rename(OUT, "groups.safetensors")
+    code, _, said = zoo("groups.safetensors", in_chans=6)
+    assert (code, "--input-layer patch_embed.0.proj=N" in said) == (2, True)
+    code, _, said = zoo("groups.safetensors", *(word.replace("=5", "=1") for word in given), in_chans=3)
+    assert code == 0, said
+    assert (stated()["in_chans"], stated()["origin"]["adapted_from"]) == (3, 15)
+
+
+@pytest.mark.parametrize("words", [
+    ("--input-layer", "patch_embed.0.proj=6", "--input-layer", "patch_embed.1.proj"),
+    ("--input-layer", "patch_embed.0.proj=x"), ("--input-layer", "patch_embed.0.proj=0"),
+    ("--input-layer", "patch_embed.0.proj=7"), ("--input-layer", "patch_embed.0.proj=99999999999"),
+])  # fmt: skip
+def test_channels_of_layers_that_make_no_sense(zoo: Zoo, words: tuple[str, ...]):
+    code, out, _ = zoo(saved(Branches((4, 4, 2))), *words)
+    assert (code, out, OUT.exists()) == (2, "", False)
+
+
+def test_whoever_names_one_of_several_is_told_of_the_others(zoo: Zoo):
+    code, _, said = zoo(saved(Branches((4, 4, 2))), "--input-layer", "patch_embed.1.proj")
+    assert code == 0
+    assert "patch_embed.0.proj and patch_embed.2.proj read the image too and stay as they are" in said
+    assert load_file(OUT)["patch_embed.2.proj.weight"].shape[1] == 2
+
+
+def test_two_encoders_are_adapted_together_or_one_is_taken(zoo: Zoo):
+    model = Encoders()
+    code, out, said = zoo(saved(model), in_chans=6)
+    assert (code, out, OUT.exists()) == (4, "", False)
+    assert "encoder_q.0 reads 3, encoder_k.0 reads 3" in said
+    assert "--input-layer encoder_q.0 --input-layer encoder_k.0" in said
+    assert "--strip-prefix encoder_q. or --strip-prefix encoder_k." in said
+    both = ("--input-layer", "encoder_q.0", "--input-layer", "encoder_k.0")
+    assert zoo("mine.pth", *both, "--verify", in_chans=6)[0] == 0
+    adapted = Encoders(6, 6).eval()
+    adapted.load_state_dict(load_file(OUT))
+    image = torch.randn(1, 3, 9, 9)
+    torch.testing.assert_close(adapted(image.repeat(1, 2, 1, 1)), model.eval()(image))
+    code, _, said = zoo("mine.pth", "--strip-prefix", "encoder_k.", "--force", in_chans=6)
+    assert code == 0
+    assert "0 was taken for the input layer" in said
+    assert {key: value.shape[1] for key, value in load_file(OUT).items() if value.ndim == 4} == {
+        "0.weight": 6, "2.weight": 8,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("chans", [1, 2])
+def test_an_encoder_for_depth_beside_one_for_colours(zoo: Zoo, chans: int):
+    code, _, said = zoo(saved(Encoders(3, chans)), in_chans=6)
+    assert code == 4
+    assert f"encoder_q.0 reads 3, encoder_k.0 reads {chans}" in said
+    code, _, said = zoo(
+        "mine.pth", "--input-layer", "encoder_q.0=6", "--input-layer", f"encoder_k.0={chans}", in_chans=6 + chans
+    )
+    assert code == 0, said
+    assert torch.equal(load_file(OUT)["encoder_k.0.weight"], torch.load("mine.pth")["state_dict"]["encoder_k.0.weight"])
+
+
+def test_a_copy_whose_names_lost_their_dots_is_no_bystander(zoo: Zoo, state: State):
+    copy = {f"model_ema.{key.replace('.', '')}": value for key, value in state.items()}
+    torch.save({"state_dict": {f"model.{key}": value for key, value in state.items()} | copy}, "mine.ckpt")
+    code, out, said = zoo("mine.ckpt")
+    assert (code, out, OUT.exists()) == (4, "", False)
+    flat = f"model_ema.{INPUT.replace('.', '')}"
+    assert f"model.conv1.0 reads 3, {flat} reads 3" in said
+    assert zoo("mine.ckpt", "--input-layer", "model.conv1.0", "--input-layer", flat, "--verify")[0] == 0
+    written = load_file(OUT)
+    assert torch.equal(written[flat], written[f"model.{INPUT}"])
+    assert zoo("mine.ckpt", "--strip-prefix", "model.", "--force")[0] == 0
+    assert_adapted(state)
+
+
+def test_a_network_of_several_classifiers_is_asked_which(zoo: Zoo):
+    shapes = {
+        "stem.weight": (8, 3, 3, 3),
+        "fc.weight": (4, 8),
+        "fc.bias": (4,),
+        "head.weight": (6, 8),
+        "head.bias": (6,),
+    }
+    save_file({name: torch.randn(shape) for name, shape in shapes.items()}, "mine.safetensors")
+    code, out, said = zoo("mine.safetensors", "--num-classes", 3)
+    assert (code, out, OUT.exists()) == (2, "", False)
+    assert "fc" in said
+    assert "head" in said
+    assert "--classifier" in said
+
+
+# ---------------------------------------------------------------- hints that were tried
+
+
+def sequential(state: State) -> State:
+    """As `nn.Sequential(*model.children())` names it."""
+    numbers: dict[str, str] = {}
+    return {
+        f"{numbers.setdefault(key.partition('.')[0], str(len(numbers)))}.{key.partition('.')[2]}": value
+        for key, value in state.items()
+    }
+
+
+def test_a_prefix_that_would_not_help_is_not_suggested(zoo: Zoo):
+    resnet = {key: value for key, value in create_model("resnet18", seed=0).state_dict().items() if key[:2] != "fc"}
+    save_file(sequential(resnet), "mine.safetensors")
+    code, _, said = zoo("resnet18", "--weights", "mine.safetensors")
+    assert code == 4
+    assert "--strip-prefix" not in said
+    assert "Its layer 0 reads the image: adapt the file itself, without the model's name" in said
+    code, _, said = zoo("mine.safetensors")
+    assert (code, "0 was taken for the input layer" in said) == (0, True)
+
+
+def test_a_prefix_that_helps_is_suggested_by_every_command(zoo: Zoo, state: State, capsys: pytest.CaptureFixture[str]):
+    save_file({f"net.{key}": value for key, value in state.items()}, "mine.safetensors")
+    hint = f"Its names with net. before them and shapes are those of {MODEL}: "
+    code, _, said = zoo(MODEL, "--weights", "mine.safetensors")
+    assert (code, f"{hint}--strip-prefix net. takes it off" in said) == (4, True)
+    assert zoo(MODEL, "--weights", "mine.safetensors", "--strip-prefix", "net.")[0] == 0
+    for line in (["check", MODEL, "mine.safetensors"], ["create", MODEL, "--weights", "mine.safetensors"]):
+        assert errors.run(app, line) == 4
+        assert f"{hint}`zoo convert --strip-prefix net.` takes it off" in capsys.readouterr().err
+    assert errors.run(app, ["convert", "mine.safetensors", "--strip-prefix", "net.", "-o", "bare.safetensors"]) == 0
+    assert errors.run(app, ["check", MODEL, "bare.safetensors"]) == 0
+
+
+@pytest.mark.parametrize("command", ["adapt-weights", "check", "create"])
+def test_who_named_an_architecture_is_not_asked_to(zoo: Zoo, command: str, capsys: pytest.CaptureFixture[str]):
+    save_file({"x.weight": torch.randn(4, 70, 3, 3), "y.weight": torch.randn(4)}, "mine.safetensors")
+    lines = {
+        "adapt-weights": [MODEL, "--weights", "mine.safetensors", "--in-chans", "5", "-o", str(OUT)],
+        "check": [MODEL, "mine.safetensors"],
+        "create": [MODEL, "--weights", "mine.safetensors"],
+    }
+    assert errors.run(app, [command, *lines[command]]) == 4
+    said = capsys.readouterr().err
+    assert "Its names and shapes are those of no model that zoo knows" in said
+    assert "Name the architecture" not in said

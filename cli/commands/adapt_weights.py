@@ -82,7 +82,8 @@ def adapt_weights(
     drop: Drop = None,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
     input_layer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Layer that reads the image; several times for branches.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Layer that reads the image, each; NAME=N: N channels of its own."),
     ] = None,
     input_layout: Annotated[
         str, typer.Option(metavar="KIND", help="Its channels: conv, groups:G, blocks:B, planes:B.")

@@ -92,20 +92,12 @@ def check(
 
 
 def _hint(report: "CheckReport") -> str:
-    from zoo.core.layouts.engine import convert_hint
-
     found = report.identity
-    if found and found.match != "similar" and (hint := convert_hint(found.layout)):
-        return hint
     if found and found.strays and report.model_name.partition(".")[0] in found.architectures:
         strays = " ".join(f"--allow-unexpected {shlex.quote(name)}" for name in found.strays[:3])
         return f"The tensors of {report.model_name} are all there, with others beside them: {strays}"
-    if found and (found.prefix or report.model_name.partition(".")[0] not in found.architectures):
-        prefix = f" with {found.prefix} before them" if found.prefix else ""
-        if found.match == "similar":
-            return f"Its names{prefix} and shapes are nearest to {found.architectures[0]}'s."
-        mend = f": `zoo convert --strip-prefix {found.prefix}` takes it off" if found.prefix else ""
-        return f"Its names{prefix} and shapes are those of {' and '.join(found.architectures[:3])}{mend}."
+    if report.hint:
+        return report.hint
     return (
         "Name the model that the file was made for, or what may differ: --allow-missing, --allow-unexpected,"
         " --num-classes."
