@@ -13,7 +13,6 @@ from zoo.core.adapt import check_in_chans
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.hub_names import plain_name
-from zoo.core.name_hint import name_hint
 from zoo.core.named_model import named_cfg, names_a_place
 from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.stored_tensor import StoredTensor, Unavailable
@@ -169,8 +168,14 @@ def check_tensors(
         tensors=checks,
         problem=problem and f"{given} does not fit {request.model_name}: {problem}.",
         identity=_identity(tensors) if problem else None,
-        hint=name_hint(tensors, cfg.architecture) if problem else "",
+        hint=_hint(tensors, cfg.architecture) if problem else "",
     )
+
+
+def _hint(tensors: Mapping[str, StoredTensor], architecture: str) -> str:
+    from zoo.core.name_hint import name_hint
+
+    return name_hint(tensors, architecture)
 
 
 def _identity(tensors: Mapping[str, StoredTensor]) -> Identity | None:

@@ -199,7 +199,9 @@ def _filters(
                 expected[:, n] += coefficient * before[:, c]
                 scale[:, n] += abs(coefficient) * np.abs(before[:, c])
         terms = 2 + before.shape[1]
-        allowed = epsilon(dtype) * np.abs(expected) + terms * 2.0**-24 * scale + half_of_smallest(dtype)
+        allowed = epsilon(dtype) * np.abs(expected) + terms * 2.0**-24 * scale
+        # Where a number, or a product in float32, is too small to be rounded in proportion.
+        allowed += half_of_smallest(dtype) + terms * half_of_smallest("F32")
         error = np.abs(after - expected)
         lost = np.isnan(after) & ~np.isfinite(scale) | (
             np.isinf(after) & (np.abs(expected) > _LARGEST.get(dtype, 3.4e38))

@@ -79,7 +79,7 @@ def test_several_classifiers_are_named_and_none_is_changed(adapt: Adapt, words: 
 
 
 def test_a_layer_with_a_classifiers_name_and_another_shape_is_no_candidate(adapt: Adapt):
-    several = UNKNOWN | {"head.weight": random(5), "classifier.weight": random(4, 4, 1, 1)}
+    several = UNKNOWN | {"head.weight": random(5), "classifier.weight": random(4, 4, 3, 3)}
     assert adapt(several, "--in-chans", 4, "--num-classes", 0)[0] == 0
     assert load_file(OUT).keys() == several.keys() - {"fc.weight", "fc.bias"}
 

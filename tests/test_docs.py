@@ -57,7 +57,7 @@ WRITTEN_BY_HAND = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {
 @pytest.mark.parametrize("page", WRITTEN_BY_HAND, ids=lambda page: page.name)
 def test_a_page_names_only_options_and_commands_that_there_are(page: Path, generate: ModuleType):
     reference = generate.PAGE.read_text(encoding="utf-8")
-    commands = set(re.findall(r"^##+ `zoo (.+)`", reference, re.MULTILINE))
+    commands = {"help", *re.findall(r"^##+ `zoo (.+)`", reference, re.MULTILINE)}
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", reference.partition("## `zoo list`")[2]))
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page.read_text(encoding="utf-8"))
     for span in spans:

@@ -80,7 +80,7 @@ def test_a_file_that_create_would_refuse_is_not_written(adapted: Adapt, state: S
 
     lacking = {key: value for key, value in state.items() if key != drop}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapt_file, "_require_architecture", lambda *_: [])
+        patch.setattr(adapt_file, "require_architecture", lambda *_, **__: [])
         code, out, said = adapted("--in-chans", 5, tensors=lacking)
     assert (code, out, Path("out").exists()) == (4, "", False)
     assert f"1 missing ({drop})" in said
