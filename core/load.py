@@ -19,7 +19,6 @@ from zoo.core.match_weights import BATCH_COUNTERS, LoadOptions, Match, StateDict
 from zoo.core.records import PretrainedCfg
 from zoo.core.save import DTYPE_NAMES, stored_tensors, tensors_of
 from zoo.core.stored_tensor import StoredTensor
-from zoo.core.tensor_names import dropped_by
 from zoo.core.weight_metadata import stated_image_size
 from zoo.core.wrapper_names import parametrised
 from zoo.models.base import ImageModel
@@ -139,9 +138,7 @@ def load_checkpoint(
     if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
         stated = file_configuration(checkpoint_path, "", key=key)
         source_size = stated_image_size(stated.get("model_args", {}))
-    read = read_weights(checkpoint_path, use_ema=use_ema, key=key)
-    left_out = dropped_by(read.tensors, drop, str(checkpoint_path))
-    state_dict = {name: value for name, value in read.tensors.items() if name not in left_out}
+    read = read_weights(checkpoint_path, use_ema=use_ema, key=key, drop=drop)
     options = LoadOptions(
         strict=strict,
         allow_missing=allow_missing,
@@ -151,7 +148,7 @@ def load_checkpoint(
         source_size=source_size,
     )
     source, cfg = str(checkpoint_path), checkpoint_cfg(model, img_size)
-    return _load(model, state_dict, source, cfg, options, tuple(left_out), read.notes)
+    return _load(model, read.tensors, source, cfg, options, read.dropped, read.notes)
 
 
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:

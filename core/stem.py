@@ -11,6 +11,7 @@ from zoo.core.float_bytes import FLOAT_DTYPES
 from zoo.core.input_layers import InputLayout
 from zoo.core.model_facts import module_paths
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.wrapper_names import parametrised, parametrised_weights
 
 if TYPE_CHECKING:
     from zoo.core.model_facts import TaskLayers
@@ -139,7 +140,7 @@ def _hint_apart(layers: Sequence[str]) -> str:
     return f"Say how many channels each should read: {options}"
 
 
-def _weight_of(tensors: Mapping[str, StoredTensor], layer: str) -> str:
+def _weight_of(tensors: Mapping[str, object], layer: str) -> str:
     """The name of a layer's weight: that of a copy without dots (`model_ema.conv1weight`) may be given itself."""
     return layer if layer in tensors and f"{layer}.weight" not in tensors else f"{layer}.weight"
 
@@ -170,7 +171,10 @@ def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list
 
 
 def _float_shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
+    """Those of the layers' tensors; a weight that is computed from others (weight norm, pruning) has its own name."""
+    computed = {stored: weight for weight, stored in parametrised_weights(tensors.keys()).items()}
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
+    return {computed.get(name, name): shape for name, shape in shapes.items()}
 
 
 def _has_no_input_layer(architecture: str) -> bool:
@@ -192,6 +196,12 @@ def _channels(
     tensors: Mapping[str, StoredTensor], name: str, layout: InputLayout, cfg: PretrainedCfg | TaskLayers, source: str
 ) -> int:
     tensor = tensors.get(name)
+    if tensor is None and name in parametrised_weights(tensors.keys()):
+        raise InvalidInputError(
+            f"{source}: the input layer {_path(name)} is stored as what its weight is computed from.",
+            hint=f"{parametrised(tensors.keys())}.".capitalize(),
+            path=source,
+        )
     if tensor is None:
         found = ", ".join(key[:80] for key in list(tensors)[:3]) or "no tensors"
         reader = f", which {cfg.architecture} reads its image with" if cfg.architecture else ""
@@ -244,7 +254,8 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
     """The input layers of an unknown checkpoint: by published names, or those whose channels no other layer makes."""
     from zoo.core.known_architectures import input_layer_names
 
-    readers = image_readers(_float_shapes(tensors))
+    shapes = _float_shapes(tensors)
+    readers = image_readers(shapes)
     candidates = readers.sure or readers.possible
     published = [layer for layer in candidates if _path(layer.weight) in input_layer_names()]
     # Several are the branches of one stem where they read equally many channels.
@@ -265,9 +276,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
             hint=_choice_hint(tensors, shown),
             path=source,
         )
-    some = ", ".join(
-        f"{path[:80]} {list(tensors[_weight_of(tensors, path)].shape)}" for path in list(shown)[:_MOST_TOLD]
-    )
+    some = ", ".join(f"{path[:80]} {list(shapes[_weight_of(shapes, path)])}" for path in list(shown)[:_MOST_TOLD])
     raise InvalidInputError(
         f"The input layer of {source} cannot be told from names and shapes; candidates: {some or 'no convolution'}.",
         hint="Name the architecture, or the layer: "

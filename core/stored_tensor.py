@@ -93,10 +93,12 @@ class StoredTensor(NamedTuple):
 
     def refusal(self, why: str) -> InvalidInputError:
         """The error for a tensor that cannot be used: `why` completes "tensor ... "."""
+        import shlex
+
         path = self.data.path if isinstance(self.data, Region | Unavailable) else ""
         return InvalidInputError(
             f"{path}{': ' if path else ''}tensor {self.name[:80]!r} {why}.",
-            hint="Convert it where it was made, and save it again.",
+            hint=f"adapt-weights, convert and create leave it out with --drop {shlex.quote(self.name[:80])}.",
             path=path,
         )
 

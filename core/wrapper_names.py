@@ -130,13 +130,29 @@ def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
     return {name: renamed(bare) for name, bare in names.items()}, True
 
 
+def parametrised_weights(names: Collection[str]) -> dict[str, str]:
+    """Each weight that is stored as what it is computed from -> the tensor that has its shape."""
+    found: dict[str, str] = {}
+    for kind, first, second, _ in _PARAMETRISATIONS:
+        for match in _parametrised(names, first, second):
+            # Of weight norm the direction has the shape of the weight, the length before it has not.
+            stored = f"{match[1]}{second.format(match[2])}" if kind == "weight norm" else match[0]
+            found.setdefault(f"{match[1]}.{match[2]}".lstrip("."), stored[1:])
+    return found
+
+
+def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Match[str]]:
+    """Where a pair of tensors stands for one: group 1 is the module with a dot before it, group 2 the weight."""
+    dotted = {f".{name}" for name in names}
+    pattern = re.compile(r"(.*)" + re.escape(first).replace(r"\{\}", r"(\w+)"), re.DOTALL)
+    matches = [match for name in names if (match := pattern.fullmatch(f".{name}"))]
+    return [m for m in matches if not second or f"{m[1]}{second.format(m[2])}" in dotted]
+
+
 def parametrised(names: Collection[str]) -> str:
     """One sentence about weights that are stored as what they are computed from, "" where there are none."""
-    dotted = {f".{name}": name for name in names}
     for kind, first, second, mend in _PARAMETRISATIONS:
-        pattern = re.compile(r"(.*)" + re.escape(first).replace(r"\{\}", r"(\w+)"), re.DOTALL)
-        matches = [match for match in map(pattern.fullmatch, dotted) if match]
-        found = [m for m in matches if not second or f"{m[1]}{second.format(m[2])}" in dotted]
+        found = _parametrised(names, first, second)
         if found:
             where = f"{found[0][1]}.{found[0][2]}".lstrip(".")
             return (

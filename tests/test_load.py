@@ -152,3 +152,15 @@ def test_a_filter_runs_first(source, path):
     cfg = {**model.default_cfg, "file": str(path)}
     zoo.load_pretrained(model, cfg, filter_fn=lambda state, _model: {k: t * 2 for k, t in state.items()})
     assert torch.equal(model.fc.weight, source.fc.weight * 2)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_cannot_be_read_is_left_out_on_request(source, tmp_path):
+    quantized = torch.quantize_per_tensor(torch.randn(4, 4), 0.1, 0, torch.qint8)
+    torch.save(source.state_dict() | {"calibration": quantized}, tmp_path / "net.pth")
+    with pytest.raises(InvalidInputError, match="calibration.*quantized") as error:
+        zoo.create_model(NAME, checkpoint_path=tmp_path / "net.pth")
+    assert "--drop calibration" in error.value.hint
+    model = zoo.create_model(NAME, checkpoint_path=tmp_path / "net.pth", drop=["calib*"])
+    assert model.load_report.dropped == ("calibration",)
+    assert torch.equal(model.state_dict()["fc.weight"], source.state_dict()["fc.weight"])

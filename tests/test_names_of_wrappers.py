@@ -195,3 +195,18 @@ def test_weights_that_are_computed_from_others_are_named(tmp_path: Path, capsys:
 
 def test_plain_names_are_no_parametrisation():
     assert parametrised(["a.weight_g", "b.weight_mask", "c.weight", "c.original"]) == ""
+
+
+@pytest.mark.parametrize("kind", PARAMETRISED)
+def test_an_input_layer_that_is_computed_from_others_is_not_passed_over_for_the_next(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+):
+    wrap, mend = PARAMETRISED[kind]
+    net = nn.Sequential(wrap(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    words = ["adapt-weights", tmp_path / "net.pth", "--in-chans", 6, "-o", tmp_path / "out.safetensors"]
+    assert errors.run(app, [str(word) for word in words]) == 4
+    told = capsys.readouterr().err
+    assert "the input layer 0 is stored as what its weight is computed from" in told
+    assert mend in told
+    assert not (tmp_path / "out.safetensors").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -11,6 +11,7 @@ import torch
 from zoo.core.errors import InvalidInputError
 from zoo.core.safetensors_file import open_safetensors
 from zoo.core.stored_tensor import Region, StoredTensor, Unavailable
+from zoo.core.tensor_names import dropped_by
 from zoo.core.wrapper_names import bare_names
 from zoo.weights_cache.checkpoint.state_dict import Measure, TensorKind, find_state_dict
 from zoo.weights_cache.checkpoint.unsound import UnsoundError
@@ -46,18 +47,24 @@ def read_state_dict(path: str | Path, *, use_ema: bool = True, key: str = "") ->
 
 
 class ReadWeights(NamedTuple):
-    """A state dict, and what a person should know of how it was found."""
+    """A state dict, what a person should know of how it was found, and the names of tensors that were not read."""
 
     tensors: dict[str, torch.Tensor]
     notes: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
 
-def read_weights(path: str | Path, *, use_ema: bool = True, key: str = "") -> ReadWeights:
-    """As `read_state_dict`, with notes."""
+def read_weights(path: str | Path, *, use_ema: bool = True, key: str = "", drop: Sequence[str] = ()) -> ReadWeights:
+    """As `read_state_dict`, with notes; tensors whose names match one of the wildcards `drop` are not read.
+
+    Raises UsageError too, for a wildcard that matches no name.
+    """
     with open_weights(path, use_ema=use_ema, key=key) as opened:
-        tensors = _mapped(opened)
+        dropped = dropped_by(opened.tensors, drop, str(path))
+        kept = {name: tensor for name, tensor in opened.tensors.items() if name not in dropped}
+        tensors = _mapped(opened._replace(tensors=kept))
         opened.require_unchanged()
-        return ReadWeights(tensors, opened.notes())
+        return ReadWeights(tensors, opened.notes(), tuple(dropped))
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
