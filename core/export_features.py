@@ -31,7 +31,7 @@ from zoo.core.export.run import (
     report_of,
     run_shards,
 )
-from zoo.core.features import FeatureListNet
+from zoo.core.features import FeatureInfo, FeatureListNet
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.options import ReadOptions
@@ -207,7 +207,7 @@ def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tup
     if indices != sorted(set(indices)):
         raise UsageError(f"Feature levels must be in ascending order, each once, not {indices}.")
     modules = [f"level{i}" for i in indices] if info is None else info.module_name()
-    names = [""] * len(indices) if info is None else [info[index].get("name", "") for index in indices]
+    names = info.level_name() if isinstance(info, FeatureInfo) else [""] * len(indices)
     strides = [round(input_size[1] / m.shape[2]) for m in maps] if info is None else info.reduction()
     return tuple(
         Level(index, module, m.shape[1], m.shape[2], m.shape[3], stride, name)

@@ -41,6 +41,10 @@ class FeatureInfo:
     def module_name(self, idx: int | Sequence[int] | None = None) -> Any:
         return self.get("module", idx)
 
+    def level_name(self, idx: int | Sequence[int] | None = None) -> Any:
+        """The names of levels that share a module with others; '' of any other level."""
+        return [level.get("name", "") for level in self.get_dicts(idx=[idx] if isinstance(idx, int) else idx)]
+
     def __getitem__(self, item: int) -> dict[str, Any]:
         return self.info[item]
 

@@ -8,6 +8,9 @@ from zoo.core.data_flow import image_readers
 from zoo.core.layouts.engine import convert_hint
 from zoo.core.stored_tensor import StoredTensor
 
+_MOST_TENSORS = 20_000
+"""The largest architecture has a sixth of it: to look what more of them are like would take long."""
+
 NO_MODEL = "Its names and shapes are those of no model that zoo knows."
 
 
@@ -24,6 +27,8 @@ def name_hint(
 
     Returns '' where the names are those of the architecture, as far as there are such.
     """
+    if len(tensors) > _MOST_TENSORS:
+        return NO_MODEL
     from zoo.core.identify import identify
 
     found = next(iter(identify(tensors)), None)

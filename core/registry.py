@@ -334,7 +334,7 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
     entry = _index.get(name)
-    if entry is None or "pool_stride" not in entry:
+    if entry is None:
         return cfgs_of_rows(name)
     return cfgs_of_line(name, entry)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from glob import escape
 from typing import Any
 
 from zoo.core.check_weights import CheckReport, CheckRequest, check_tensors
@@ -11,6 +12,8 @@ from zoo.core.errors import ZooError
 from zoo.core.fingerprint import fingerprint
 from zoo.core.known_architectures import find_known, known_fingerprint
 from zoo.core.stored_tensor import StoredTensor
+from zoo.core.stray_tensors import stray_tensors
+from zoo.core.tensor_names import first_names
 from zoo.core.timm_folder import count_of, layer_paths, num_classes_told
 from zoo.core.verify_adapted import Check
 from zoo.core.weight_metadata import METADATA_KEY
@@ -34,19 +37,22 @@ def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str
         return _has_names_of(name, tensors, stated)
     if not known_fingerprint(name):
         return Check("create", True, f"not built, as zoo does not know {name}")
+    strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
+    request = CheckRequest(name, allow_unexpected=tuple(map(escape, strays)))
     try:
-        report = check_tensors("the file", tensors, metadata, CheckRequest(name))
+        report = check_tensors("the file", tensors, metadata, request)
     except ZooError as error:
         return Check("create", False, str(error).rstrip("."))
-    return Check("create", report.fits, _told(name, report))
+    return Check("create", report.fits, _told(name, report, strays))
 
 
-def _told(name: str, report: CheckReport) -> str:
+def _told(name: str, report: CheckReport, strays: Sequence[str]) -> str:
     if not report.fits:
         return report.problem.rstrip(".")
+    without = f", with --drop for {first_names(strays)}" if strays else ""
     return (
         f"loads into {name} with {count_of(report.in_chans, 'channel')} and {num_classes_told(report.num_classes)}:"
-        f" {count_of(len(report.tensors), 'tensor')}"
+        f" {count_of(len(report.tensors) - len(strays), 'tensor')}{without}"
     )
 
 

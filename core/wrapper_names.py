@@ -143,10 +143,9 @@ def parametrised_weights(names: Collection[str]) -> dict[str, str]:
 
 def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Match[str]]:
     """Where a pair of tensors stands for one: group 1 is the module with a dot before it, group 2 the weight."""
-    dotted = {f".{name}" for name in names}
     pattern = re.compile(r"(.*)" + re.escape(first).replace(r"\{\}", r"(\w+)"), re.DOTALL)
-    matches = [match for name in names if (match := pattern.fullmatch(f".{name}"))]
-    return [m for m in matches if not second or f"{m[1]}{second.format(m[2])}" in dotted]
+    matches = (match for name in names if (match := pattern.fullmatch(f".{name}")))
+    return [m for m in matches if not second or f"{m[1]}{second.format(m[2])}"[1:] in names]
 
 
 def parametrised(names: Collection[str]) -> str:

@@ -59,8 +59,9 @@ def test_outputs(name, expected):
     if not isinstance(trunk, list):
         assert_equal_summary(summary(trunk), expected["trunk"], "trunk")
     if isinstance(model.get_classifier(), torch.nn.Module):
-        # The recorded logits are the classifier's of the embedding.
-        torch.testing.assert_close(model.get_classifier()(model.pool(trunk)), logits)
+        with torch.inference_mode():
+            of_embedding = model.get_classifier()(model.pool(trunk))
+        torch.testing.assert_close(of_embedding, logits)  # which are compared with recorded ones above
     for level, (found, wanted) in enumerate(zip(maps, expected["maps"], strict=True)):
         assert_equal_summary(summary(found), wanted, f"level {level}")
 

@@ -17,26 +17,6 @@ from zoo.core.records import Spec, Weights
 LEVELS = [["stem", 8, 2], ["stages.0", 16, 4], ["stages.1", 32, 8]]
 
 
-def _entry(params: int, macs: int | None, tags: list[str]) -> dict[str, object]:
-    return {
-        "family": "toynet",
-        "params": params,
-        "macs": macs,
-        "input_size": [3, 224, 224],
-        "num_features": 32,
-        "levels": LEVELS,
-        "tags": tags,
-        "fingerprint": "",
-    }
-
-
-INDEX = {
-    "toynet_2": _entry(2_000_000, 900, ["a_in1k", "b_in1k"]),
-    "toynet_10": _entry(1_000_000, 4_100_000_000, ["a_in1k"]),
-    "toynet_raw": _entry(3_000, None, []),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class ToySpec(Spec):
     model_class: ClassVar[str] = "ToyNet"
@@ -50,6 +30,36 @@ WEIGHTS = {
     "toynet_2.a_in1k": Weights(url="https://example.org/two.pth", license="mit", crop_pct=0.95, input_size=192),
     "toynet_2.b_in1k": Weights(hub_id="someone/else"),
     "toynet_10.a_in1k": Weights(package="toy_package:weights.pth", hub_id="", license=None),
+}
+
+
+def _entry(name: str, params: int, macs: int | None) -> dict[str, object]:
+    """A line of the index, as it is made from the rows."""
+    rows = {key.partition(".")[2]: row for key, row in WEIGHTS.items() if key.partition(".")[0] == name}
+    spec = ToySpec()
+    return {
+        "family": "toynet",
+        "params": params,
+        "macs": macs,
+        "input_size": [3, 224, 224],
+        "num_features": 32,
+        "levels": LEVELS,
+        "first_conv": spec.first_conv,
+        "classifier": spec.classifier,
+        "pool_stride": spec.total_stride,
+        "tags": {tag: _stated(row) for tag, row in (rows or {registry.UNTRAINED: Weights()}).items()},
+        "fingerprint": "",
+    }
+
+
+def _stated(row: Weights) -> dict[str, object]:
+    return {key: value for key, value in row._asdict().items() if value != Weights._field_defaults[key]}
+
+
+INDEX = {
+    "toynet_2": _entry("toynet_2", 2_000_000, 900),
+    "toynet_10": _entry("toynet_10", 1_000_000, 4_100_000_000),
+    "toynet_raw": _entry("toynet_raw", 3_000, None),
 }
 
 

@@ -276,9 +276,10 @@ def _endpoint() -> str:
     )
 
 
-def _server(url: str) -> tuple[str | None, int | None]:
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port; without encryption it is another server."""
     parts = urlsplit(url)
-    return parts.hostname, parts.port
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _hub_name() -> str:

@@ -172,11 +172,11 @@ def test_a6_a_name_is_only_a_name(job: Job, tensors: dict[str, Tensor], flag: st
 
 def test_a6_a_hostile_name_is_printed_escaped(job: Job, tensors: dict[str, Tensor]):
     job.source.write_bytes(weight_bytes({**tensors, HOSTILE: ("U8", (1,), b"x")}))
-    run = job.run("--num-classes", "10")
+    run = job.run("--num-classes", "0")
     job.assert_done(run)
-    assert r"fc.\x1b[2J\u202e[red]\r\nzoo: error: forged: 1 dropped" in run.stdout
+    assert r"fc.\x1b[2J\u202e[red]\r\nzoo: error: forged: dropped" in run.stdout
     assert all(line.isprintable() for line in run.stdout.splitlines())
-    document = json.loads(job.run("--num-classes", "10", "--json").stdout)
+    document = json.loads(job.run("--num-classes", "0", "--json").stdout)
     assert HOSTILE in [change["name"] for change in document["changes"]]
 
 
@@ -237,7 +237,7 @@ def test_a8_a_bfloat16_input_layer(job: Job, tensors: dict[str, Tensor]):
     assert (found["dtype"], found["shape"], bytes(found["data"])) == ("BF16", [24, 4, 3, 3], three_quarters * 864)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("F8_E4M3", 1), ("I16", 2)])
+@pytest.mark.parametrize(("dtype", "size"), [("C64", 8), ("I16", 2)])
 def test_a8_an_input_layer_without_ordinary_floats(job: Job, tensors: dict[str, Tensor], dtype: str, size: int):
     job.source.write_bytes(weight_bytes({**tensors, INPUT: (dtype, (24, 3, 3, 3), bytes(648 * size))}))
     job.assert_refused(job.run(), 4, str(job.source), INPUT, dtype)
