@@ -12,7 +12,7 @@ from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.inputs.tar_archive import open_input
 from zoo.core.rasters.bands import select_bands
-from zoo.core.rasters.georeference import from_tags
+from zoo.core.rasters.georeference import KEY_DIRECTORY
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile, explain, unknown_format
@@ -21,6 +21,7 @@ _DEFAULTS = ReadOptions()
 _SNIFFED = 512  # bytes
 _PHOTOGRAPHS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_LARGE = 1 << 24  # pixels, above which a picture is read by window where it can be
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
@@ -90,24 +91,28 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
 
 
 def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
-    from zoo.core.rasters import tiff_header
+    from zoo.core.rasters import geo, tiff, tiff_codecs, tiff_header, tiff_picture
+    from zoo.core.rasters.tiff_stack import planes_of
 
-    header = tiff_header.read_header(file)
-    file.seek(0)
-    header.check(options)
-    plain = header.num_pages == 1 and header.has_plain_numbers and header.is_upright
+    found = tiff_header.read_header(file)
+    found.check(options)
+    header = planes_of(found, options)
+    plain = header.has_plain_numbers and header.is_upright
+    by_window = plain and tiff.can_read(header)
+    if options.geo:
+        return geo.open_geotiff(file, item, header, options)
     # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
     alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
-    if options.geo or (plain and header.is_georeferenced and has_package("rasterio")):
-        from zoo.core.rasters.geo import open_geotiff
-
-        return open_geotiff(file, item, header, options)
-    if header.suits_pillow and header.nodata is None and not (header.alpha is not None and alpha_counts):
-        from zoo.core.rasters.photograph import Photograph
-
-        photograph = Photograph(file, options)
-        photograph.georeference = from_tags(header.tags) if header.is_upright else None
-        return photograph
-    from zoo.core.rasters.tiff import TiffRaster
-
-    return TiffRaster(file, header, options)
+    by_pillow = tiff_picture.can_read(header) and not (header.alpha is not None and alpha_counts)
+    large = header.width * header.height > _LARGE
+    if by_pillow and not (by_window and (large or (header.is_georeferenced and has_package("tifffile")))):
+        return tiff_picture.open_picture(file, header, options)
+    alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
+    lossless = header.first.compression in tiff_codecs.GENERAL  # of others, GDAL's decoders may give other numbers
+    if alone and header.is_georeferenced and lossless and not by_window:
+        return geo.open_geotiff(file, item, header, options)
+    raster = tiff.TiffRaster(file, header, options)
+    place = raster.georeference or {}
+    if alone and KEY_DIRECTORY in header.tags and not {"crs", "transform"} <= place.keys():
+        raster.georeference = geo.read_place(file, item, header)
+    return raster
