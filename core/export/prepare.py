@@ -10,7 +10,7 @@ from typing import Any
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.run import Prepared
 from zoo.core.inputs.image_input import ImageInput
-from zoo.core.preprocess import Preprocess
+from zoo.core.preprocess import SCALE_OF_FILE, Preprocess
 from zoo.core.rasters.bands import select_bands
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -45,7 +45,10 @@ class Prepare:
                     f"{found} pixels, where the first image has {wanted}, and maps of one size are wanted.",
                     hint="Leave out --no-resize, cut tiles (--tile), or pool the maps (--pool avg).",
                 )
-        facts: dict[str, Any] = {}
+        facts: dict[str, Any] = dict(raster.facts)
+        if raster.scales:
+            scaled = self.preprocess.scale == SCALE_OF_FILE
+            facts |= {"scale": list(raster.scales), "offset": list(raster.offsets), "scaled": scaled}
         if raster.georeference:
             facts["georeference"] = raster.georeference
         if item.window is not None:

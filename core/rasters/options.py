@@ -32,8 +32,8 @@ class ReadOptions:
         min_size: with it, a JPEG may be decoded at a fraction of its size whose sides are not below this many pixels:
             faster, and not the same numbers. 0: always in full.
         max_pixels: most pixels of three bands that one read may give; fewer for more bands.
-        pages: of a TIFF of several pages: a number from 1 is that page; "bands": all are bands of one image; "auto": they
-            are where the file says so, or nothing else can be meant.
+        pages: of a TIFF of several pages: a number from 1 is that page; "bands": all are bands of one image; "auto":
+            they are where the file calls them channels, or says nothing and they are not three for a model of three.
     """
 
     in_chans: int | None = None

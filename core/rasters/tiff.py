@@ -16,7 +16,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package, import_extra, missing_extra
 from zoo.core.inputs.image_input import Window
 from zoo.core.rasters import tiff_codecs, tiff_header
-from zoo.core.rasters.gdal_metadata import BandFacts, band_facts
+from zoo.core.rasters.gdal_metadata import BandFacts, band_facts, stated
 from zoo.core.rasters.georeference import from_tags
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -31,8 +31,9 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has t
 def can_read(header: TiffHeader) -> bool:
     """Whether the packages that are installed read it by window."""
     pages = (*header.pages, *([header.mask] if header.mask else ()))
-    packages = has_package("tifffile") and (has_package("imagecodecs") or not any(map(tiff_codecs.needs_imagecodecs, pages)))
-    return packages and all(tiff_codecs.is_read(header, page) for page in pages)
+    if not has_package("tifffile") or not all(tiff_codecs.is_read(header, page) for page in pages):
+        return False
+    return has_package("imagecodecs") or not any(map(tiff_codecs.needs_imagecodecs, pages))
 
 
 class TiffRaster(RasterFile):
@@ -94,7 +95,9 @@ def band_facts_of(header: TiffHeader, samples: list[int]) -> BandFacts:
     if header.num_pages > 1:
         return BandFacts()
     facts = band_facts(header.first.text(tiff_header.GDAL_METADATA), header.samples)
-    return BandFacts(*(tuple(values[i] for i in samples) if values else () for values in facts))
+    names = tuple(facts.names[i] for i in samples) if facts.names else ()
+    scales, offsets = (tuple(v[i] for i in samples) if v else () for v in (facts.scales, facts.offsets))
+    return stated(names, scales, offsets)
 
 
 def as_raster(
@@ -108,7 +111,10 @@ def as_raster(
     valid = valid_of(header, pixels, alpha, mask)
     if header.photometric == tiff_header.WHITE_IS_ZERO and pixels.dtype.kind == "u":
         pixels = pixels.dtype.type(header.white) - pixels
-    nodata = {} if header.nodata is None else {"nodata": {"value": header.nodata, "per": nodata_rule(header, len(pixels))}}
+    stated_nodata = {}
+    if header.nodata is not None:
+        rule = nodata_rule(header, len(pixels))
+        stated_nodata = {"nodata": {"value": header.first.text(tiff_header.NODATA), "per": rule}}
     return Raster(
         pixels=pixels,
         white=header.white,
@@ -116,7 +122,7 @@ def as_raster(
         picture=header.is_picture,
         scales=facts.scales,
         offsets=facts.offsets,
-        facts=nodata,
+        facts=stated_nodata,
     )
 
 
@@ -127,9 +133,7 @@ def _fill(header: TiffHeader, dtype: np.dtype[Any]) -> Any:
 
 
 def _check_page(page: TiffPage, first: TiffPage) -> None:
-    shape, expected = (
-        (p.width, p.height, p.bits, p.sample_format) for p in (page, first)
-    )
+    shape, expected = ((p.width, p.height, p.bits, p.sample_format) for p in (page, first))
     if shape != expected and not page.is_mask:
         raise InvalidInputError(f"pages that do not fit together as bands: {_as_text(expected)} and {_as_text(shape)}.")
 

@@ -33,7 +33,7 @@ def one_page(page: TiffPage, order: str, segments: Sequence[bytes] = (b"",)) -> 
         order: byte order of its numbers and pixels, '<' or '>'.
         segments: its strips or tiles, in their order; the placeholder is for who only looks at the directory.
     """
-    width, height = page.segment_size
+    _, height = page.segment_size
     entries: dict[int, tuple[tuple[int, str], Sequence[int]]] = {
         tiff_header.WIDTH: (_LONG, (page.width,)),
         tiff_header.HEIGHT: (_LONG, (page.height,)),

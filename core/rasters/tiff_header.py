@@ -1,7 +1,7 @@
 """The directories of a TIFF (TIFF 6.0, and BigTIFF) read with suspicion: enough to choose a reader and refuse bombs.
 
-What is read here is what decoders are given (see `tiff_directory`): no library reads the directories again, but for GDAL,
-whose numbers are compared.
+What is read here is what decoders are given (see `tiff_directory`): no library reads the directories again, but for
+GDAL, whose numbers are compared.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Stored(NamedTuple):
     """An array of numbers that is read when it is needed: type, how many there are, and where."""
 
     kind: int
-    count: int
+    length: int
     inline: bytes
     offset: int
 
@@ -171,9 +171,7 @@ class TiffPage(NamedTuple):
         if len(self.tags.get(BITS, ())) > self.samples or len(self.tags.get(EXTRA_SAMPLES, ())) > self.samples:
             raise InvalidInputError(f"more bit depths or extra samples than the {self.samples} samples.")
         if self.value(IMAGE_DEPTH, 1) != 1:
-            raise InvalidInputError(
-                f"a volume of {self.value(IMAGE_DEPTH, 1)} slices, where an image was expected."
-            )
+            raise InvalidInputError(f"a volume of {self.value(IMAGE_DEPTH, 1)} slices, where an image was expected.")
         width, height = self.segment_size
         if self.is_tiled or self.compression != 1:
             options.check_size(width, height, self.segment_samples)
@@ -283,7 +281,7 @@ class TiffHeader(NamedTuple):
     @property
     def is_picture(self) -> bool:
         """Grey or colour of at most 16 bits as people see it, where alpha may be beside it."""
-        return self._shows({WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}) and self.bits <= 16 or self.is_jpeg_colour
+        return (self._shows({WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}) and self.bits <= 16) or self.is_jpeg_colour
 
     @property
     def suits_pillow(self) -> bool:
@@ -391,11 +389,15 @@ class _DirectoryReader:
             length = min(length, _MAX_TEXT)
         elif tag in _NUMBERS:
             if length != 1 or kind not in _INTEGERS:
-                raise InvalidInputError(f"{length} values of type {kind} in the TIFF tag {tag}, where a number was expected.")
+                raise InvalidInputError(
+                    f"{length} values of type {kind} in the TIFF tag {tag}, where a number was expected."
+                )
         elif tag not in _LISTS:
             return None
         elif length > _LISTS[tag]:
-            raise InvalidInputError(f"{length} values in the TIFF tag {tag}, where at most {_LISTS[tag]} have a meaning.")
+            raise InvalidInputError(
+                f"{length} values in the TIFF tag {tag}, where at most {_LISTS[tag]} have a meaning."
+            )
         letters = f"{length}{_TYPES[kind]}" if kind != RATIONAL else f"{2 * length}I"
         size = struct.calcsize(self._order + letters)
         if size <= len(inline):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,8 @@ from zoo.core.rasters.tiff_header import Stored, TiffPage
 _MAX_SEGMENTS = 1 << 22
 _MIN_COMPRESSED = 1 << 16
 _PART = 1 << 20  # bytes of rows that are read at once of a long strip without compression
+_NUMPY_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4"}  # of the types of TIFF
+_MAX_AT_ONCE = 1 << 18  # strips and tiles that a window may touch
 _KEPT = 1 << 26  # bytes of decoded strips and tiles
 
 
@@ -57,11 +60,11 @@ class Segments:
     def _array(self, stored: Any, order: str, count: int) -> NDArray[np.int64]:
         if not isinstance(stored, Stored):
             return np.zeros(0, np.int64)
-        dtype = np.dtype(order + {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4"}.get(stored.kind, "u8"))
-        count = min(count, stored.count)
+        dtype = np.dtype(order + _NUMPY_TYPES.get(stored.kind, "u8"))
+        count = min(count, stored.length)
         size = count * dtype.itemsize
         data = stored.inline[:size]
-        if stored.count * dtype.itemsize > len(stored.inline):
+        if stored.length * dtype.itemsize > len(stored.inline):
             if stored.offset >= 1 << 63:
                 raise InvalidInputError("a TIFF that ends early.")
             self._file.seek(stored.offset)
@@ -149,7 +152,8 @@ class PageReader:
         self._tiff = tifffile.TiffFile(tiff_directory.one_page(self.page, order))
         self._decoder = self._tiff.pages[0]
         self.dtype = _checked_type(self._decoder, self.page)
-        self._tables = b"".join(v if isinstance(v, bytes) else bytes([v]) for v in self.page.tags.get(tiff_header.JPEG_TABLES, ()))
+        tables = self.page.tags.get(tiff_header.JPEG_TABLES, ())
+        self._tables = tables[0] if tables and isinstance(tables[0], bytes) else bytes(tables)
         self._sized = tiff_codecs.sized_decoder(self.page)
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._kept_bytes = 0
@@ -159,7 +163,9 @@ class PageReader:
         segments = self.segments
         contiguous = segments.samples > 1
         planes = [0] if contiguous else list(dict.fromkeys(samples))
-        touched = list(segments.touched(window, planes))
+        touched = list(islice(segments.touched(window, planes), _MAX_AT_ONCE + 1))
+        if len(touched) > _MAX_AT_ONCE:
+            raise InvalidInputError(f"more than {_MAX_AT_ONCE} strips or tiles at once.", hint="Read it by --tile.")
         stored = {index for index in touched if segments.check(index)}
         row_bytes = window.width * len(samples) * self.dtype.itemsize
         segment_bytes = segments.rows * segments.columns * segments.samples * self.dtype.itemsize
@@ -175,10 +181,11 @@ class PageReader:
             if first_y >= last_y or first_x >= last_x:
                 continue
             part = values[first_y - y : last_y - y, first_x - x : last_x - x]
-            target = (slice(first_y - window.top, last_y - window.top), slice(first_x - window.left, last_x - window.left))
+            rows = slice(first_y - window.top, last_y - window.top)
+            columns = slice(first_x - window.left, last_x - window.left)
             for position, sample in enumerate(samples):
                 if first <= sample < first + values.shape[2]:
-                    pixels[(position, *target)] = part[..., sample - first]
+                    pixels[position, rows, columns] = part[..., sample - first]
         return pixels
 
     def _segment(self, index: int) -> NDArray[Any]:
@@ -219,10 +226,12 @@ def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
             "numbers was expected for all bands."
         )
     columns, rows = page.segment_size
-    seen = (decoder.imagewidth, decoder.imagelength, decoder.samplesperpixel, decoder.bitspersample)
-    seen += (int(decoder.compression), tuple(decoder.chunks[:2]), int(decoder.predictor))
-    checked = (page.width, page.height, page.samples, page.bits, page.compression, (rows, columns))
-    if seen != (*checked, page.value(tiff_header.PREDICTOR, 1)) or dtype.itemsize * 8 < page.bits:
+    compression, predictor = int(decoder.compression), int(decoder.predictor)
+    seen: list[Any] = [decoder.imagewidth, decoder.imagelength, decoder.samplesperpixel, decoder.bitspersample]
+    seen += [compression, *decoder.chunks[:2], predictor]
+    checked = [page.width, page.height, page.samples, page.bits, page.compression, rows, columns]
+    checked.append(page.value(tiff_header.PREDICTOR, 1))
+    if seen != checked or dtype.itemsize * 8 < page.bits:
         raise InvalidInputError("a TIFF that its decoder understands otherwise than its header says.")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native

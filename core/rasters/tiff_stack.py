@@ -19,6 +19,7 @@ _MEANINGS = {"Z": "slices in depth", "T": "moments", "I": "pictures", "R": "repe
 _ADVICE = "Choose one page: --pages 1; or take all pages for bands: --pages bands"
 _PIXELS = re.compile(r"<(?:\w{1,20}:)?Pixels\b([^>]{0,4000})>")
 _SIZE = re.compile(r"\bSize([CZT])\s*=\s*[\"']([0-9]{1,9})[\"']")
+_IMAGEJ_AXES = {"T": "frames", "Z": "slices", "C": "channels"}
 _IMAGEJ = re.compile(r"^(images|channels|slices|frames)=([0-9]{1,9})\s*$", re.MULTILINE)
 
 _OWN = (tiff_header.STRIP_OFFSETS, tiff_header.STRIP_BYTES, tiff_header.TILE_OFFSETS, tiff_header.TILE_BYTES,
@@ -50,7 +51,7 @@ def read_stack(description: str, width: int, height: int) -> Stack:
     """What a description says of the planes of a file."""
     if description.startswith("ImageJ="):
         counts = {name: int(count) for name, count in _IMAGEJ.findall(description)}
-        axes = {a: n for a, key in (("T", "frames"), ("Z", "slices"), ("C", "channels")) if (n := counts.get(key, 1)) > 1}
+        axes = {axis: n for axis, key in _IMAGEJ_AXES.items() if (n := counts.get(key, 1)) > 1}
         return Stack(axes or None, counts.get("images", 1))
     if "<" in description and "OME" in description and (pixels := _PIXELS.search(description)):
         sizes = {axis: int(count) for axis, count in _SIZE.findall(pixels[1])}
@@ -93,7 +94,8 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
             raise InvalidInputError(f"There is no page {number}: the file has {len(pages)}, counted from 1.")
         page = pages[number - 1]
         if number > 1:  # the place and nodata stand in the first one
-            page = TiffPage({**{k: v for k, v in first.tags.items() if k not in page.tags and k not in _OWN}, **page.tags})
+            shared = {k: v for k, v in first.tags.items() if k not in page.tags and k not in _OWN}
+            page = TiffPage({**shared, **page.tags})
         return header._replace(pages=(page,))
     if len(pages) > 1 and any(page.samples != 1 for page in pages):
         raise InvalidInputError(

@@ -33,7 +33,7 @@ def valid_of(
         alpha: the sample (height, width) that is alpha, where it is not among the pixels.
         mask: of the file (height, width), not 0 where there is data.
     """
-    valid: NDArray[Any] | None = None
+    valid: Any = None
     nodata = header.nodata
     if nodata is not None and (stored := stored_as(nodata, pixels.dtype)) is not None:
         valid = ~np.isnan(pixels) if np.isnan(stored) else pixels != stored
@@ -43,8 +43,9 @@ def valid_of(
         if part is not None:
             valid = part != 0 if valid is None else valid & (part != 0)
     if valid is not None and valid.ndim == 2 and header.is_georeferenced and not header.is_picture:
-        return np.broadcast_to(valid, pixels.shape)  # bands of a measured raster may each have their own
-    return valid
+        valid = np.broadcast_to(valid, pixels.shape)  # bands of a measured raster may each have their own
+    found: NDArray[Any] | None = valid
+    return found
 
 
 def stored_as(nodata: float | int, dtype: np.dtype[Any]) -> Any:
