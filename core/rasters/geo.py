@@ -58,7 +58,10 @@ class GeoRaster(RasterFile):
         with self._rasterio.Env(**_ENVIRONMENT) as environment:
             if driver == "VRT" and _NETWORK_DRIVERS & set(environment.drivers()):
                 raise InvalidInputError("GDAL runs with drivers that use the network, so no virtual raster is read.")
-            self._dataset = self._rasterio.open(path, driver=driver)
+            try:
+                self._dataset = self._rasterio.open(path, driver=driver)
+            except self._rasterio.errors.RasterioIOError as error:
+                raise InvalidInputError(f"GDAL could not open it: {str(error).rstrip('.')}.") from error
         dataset = self._dataset
         self.height, self.width = dataset.height, dataset.width
         if header is not None:

@@ -99,13 +99,16 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     header = planes_of(found, options)
     plain = header.has_plain_numbers and header.is_upright
     by_window = plain and tiff.can_read(header)
-    if options.geo:
+    # Colour of a JPEG is told from brightness by each library in its own way: one is enough.
+    jpeg = header.first.compression == tiff_header.JPEG
+    if options.geo and not (jpeg and by_window):
         return geo.open_geotiff(file, item, header, options)
     # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
     alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
     by_pillow = tiff_picture.can_read(header) and not (header.alpha is not None and alpha_counts)
-    large = header.width * header.height > _LARGE
-    if by_pillow and not (by_window and (large or (header.is_georeferenced and has_package("tifffile")))):
+    large = header.width * header.height > min(_LARGE, options.max_pixels)
+    in_place = options.geo or (header.is_georeferenced and has_package("tifffile"))
+    if by_pillow and not (by_window and (large or in_place)):
         return tiff_picture.open_picture(file, header, options)
     alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
     lossless = header.first.compression in tiff_codecs.GENERAL  # of others, GDAL's decoders may give other numbers
@@ -113,6 +116,6 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
         return geo.open_geotiff(file, item, header, options)
     raster = tiff.TiffRaster(file, header, options)
     place = raster.georeference or {}
-    if alone and KEY_DIRECTORY in header.tags and not {"crs", "transform"} <= place.keys():
+    if options.geo or (alone and KEY_DIRECTORY in header.tags and not {"crs", "transform"} <= place.keys()):
         raster.georeference = geo.read_place(file, item, header)
     return raster

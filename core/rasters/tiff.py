@@ -111,13 +111,16 @@ def as_raster(
     valid = valid_of(header, pixels, alpha, mask)
     if header.photometric == tiff_header.WHITE_IS_ZERO and pixels.dtype.kind == "u":
         pixels = pixels.dtype.type(header.white) - pixels
+    white = header.white
+    if header.is_picture and header.bits < 8 and not header.is_georeferenced:
+        pixels, white = pixels * np.uint8(255 // int(white)), 255.0  # as Pillow gives it
     stated_nodata = {}
     if header.nodata is not None:
         rule = nodata_rule(header, len(pixels))
         stated_nodata = {"nodata": {"value": header.first.text(tiff_header.NODATA), "per": rule}}
     return Raster(
         pixels=pixels,
-        white=header.white,
+        white=white,
         valid=valid,
         picture=header.is_picture,
         scales=facts.scales,

@@ -285,7 +285,9 @@ class TiffHeader(NamedTuple):
 
     @property
     def suits_pillow(self) -> bool:
-        """Whether Pillow reads it without loss."""
+        """Whether Pillow reads it without loss; what a measured raster packs into few bits is no grey of 8."""
+        if self.is_georeferenced and self.bits < 8 and self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+            return False
         deep_grey = self.is_picture and self.samples == 1
         return deep_grey or (self._shows(_VISIBLE_SAMPLES) and self.bits <= 8)
 

@@ -28,7 +28,8 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
         file.seek(0)
         photograph = Photograph(file, options)
     else:
-        options.check_size(page.width, page.height)
+        if page.width * page.height > options.max_pixels:
+            raise _too_large(header, options)
         segments = Segments(file, page, header.order)
         parts = segments.everything()
         if not all(parts):
@@ -36,3 +37,16 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
         photograph = Photograph(tiff_directory.one_page(segments.template, header.order, parts), options)
     photograph.georeference = from_tags(header.tags) if header.is_upright else None
     return photograph
+
+
+def _too_large(header: TiffHeader, options: ReadOptions) -> InvalidInputError:
+    """Pillow has no windows: such a picture is only read where tifffile and imagecodecs are there, and by --tile."""
+    size = f"{header.width}x{header.height} pixels, more than the limit of {options.max_pixels}"
+    if header.has_plain_numbers and header.is_upright and tiff_codecs.is_read(header, header.first):
+        return InvalidInputError(
+            f"{size}, and reading it in tiles needs tifffile and imagecodecs.",
+            hint="Install them: pip install 'zoo-cli[tiff]'; or raise the limit (--max-pixels).",
+        )
+    return InvalidInputError(
+        f"{size}, in a form that is only read as a whole.", hint="Raise the limit: --max-pixels, or save it as RGB."
+    )
