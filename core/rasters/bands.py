@@ -41,13 +41,26 @@ def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster
     elif raster.picture and raster.num_bands != in_chans and {raster.num_bands, in_chans} == {1, 3}:
         raster = _as_grey(raster) if in_chans == 1 else _take(raster, [0, 0, 0])
     if raster.num_bands != in_chans:
-        what = "were chosen with --bands" if wanted else "are in the image"
-        raise InvalidInputError(
-            f"The model reads {in_chans} channels, {raster.num_bands} bands {what}.",
-            hint=f"Choose {in_chans} bands (--bands 1,2,...), or adapt the weights: zoo adapt-weights NAME "
-            f"--in-chans {raster.num_bands}",
-        )
+        raise _other_count(raster.num_bands, in_chans, "were chosen with --bands" if wanted else "are in the image")
     return raster
+
+
+def check_count(num_bands: int, wanted: Sequence[str], in_chans: int) -> None:
+    """Refuse an image before it is decoded, where `select_bands` would refuse it whatever it holds.
+
+    Raises:
+        InvalidInputError: all bands are read, and are not as many as the model reads.
+    """
+    if not wanted and num_bands != in_chans and {num_bands, in_chans} != {1, 3}:
+        raise _other_count(num_bands, in_chans, "are in the image")
+
+
+def _other_count(num_bands: int, in_chans: int, what: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"The model reads {in_chans} channels, {num_bands} bands {what}.",
+        hint=f"Choose {in_chans} bands (--bands 1,2,...), or adapt the weights: zoo adapt-weights NAME "
+        f"--in-chans {num_bands}",
+    )
 
 
 def _position(name: str, raster: Raster) -> int:

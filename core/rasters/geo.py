@@ -24,6 +24,7 @@ from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile
 from zoo.core.rasters.tiff import as_raster, band_facts_of
 from zoo.core.rasters.tiff_header import ORIENTATION, TiffHeader
+from zoo.core.rasters.tiff_segments import Segments
 
 _PURPOSE = "Reading this raster with its georeference"
 _NETWORK_DRIVERS = frozenset(
@@ -39,6 +40,7 @@ _ENVIRONMENT = {
     "GDAL_CACHEMAX": 64,  # MB
     "GDAL_NUM_THREADS": 1,
 }
+_MAX_BANDS = 4096  # looking at 65,535 takes GDAL minutes
 _MAX_VRT = 1 << 24  # bytes
 _ELSEWHERE = ("/vsi", "://", "<gdal_wms", "<wms", "python")
 
@@ -48,6 +50,8 @@ class GeoRaster(RasterFile):
 
     A virtual raster has no header: its bands, masks and nodata are GDAL's.
     """
+
+    segments: Segments | None = None
 
     def __init__(self, path: str, driver: str, options: ReadOptions, header: TiffHeader | None, fd: int = -1) -> None:
         super().__init__(options)
@@ -107,6 +111,8 @@ class GeoRaster(RasterFile):
         area = self._rasterio.windows.Window(*window)
         itemsize = max(np.dtype(self._dataset.dtypes[i - 1]).itemsize for i in self._bands)
         self.options.check_bytes(window.width * window.height * self.num_bands * itemsize)
+        if self.segments is not None:
+            self.segments.check_window(window, [i - 1 for i in self._bands])
         with self._rasterio.Env(**_ENVIRONMENT):
             pixels = self._dataset.read(self._bands, window=area)
             if self._header is None:
@@ -167,18 +173,25 @@ def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: 
         raise InvalidInputError(
             f"{header.num_pages} pages, where a georeferenced image has one.", hint="Leave out --geo."
         )
+    if header.samples > _MAX_BANDS:
+        raise InvalidInputError(
+            f"{header.samples} bands, more than the {_MAX_BANDS} for which GDAL is asked.", hint="Leave out --geo."
+        )
     if not header.has_plain_numbers or not header.is_upright:
         raise InvalidInputError(
             f"the colour space {header.photometric} in orientation {header.value(ORIENTATION, 1)} of TIFF, where "
             "upright grey, RGB or bands were expected.",
             hint="Leave out --geo.",
         )
+    segments = Segments(file, header.first, header.order)
     fd = os.dup(file.fileno()) if not item.member else os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
     path = f"/dev/fd/{fd}"
     if item.member:
         path = f"/vsisubfile/{item.offset}_{item.size},{path}"
     try:
-        return GeoRaster(path, "GTiff", options, header, fd)
+        raster = GeoRaster(path, "GTiff", options, header, fd)
+        raster.segments = segments
+        return raster
     except BaseException:
         os.close(fd)
         raise

@@ -11,7 +11,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.inputs.tar_archive import open_input
-from zoo.core.rasters.bands import select_bands
+from zoo.core.rasters.bands import check_count, select_bands
 from zoo.core.rasters.georeference import KEY_DIRECTORY
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -56,6 +56,8 @@ def read_image(
         item = ImageInput(os.fspath(item), os.fspath(item))
     options = options or ReadOptions(in_chans=in_chans)
     with open_raster(item, options) as file:
+        with explain(item.source):
+            check_count(file.num_bands, options.bands, in_chans)
         raster = file.read(item.window)
     with explain(item.source):
         return select_bands(raster, options.bands, in_chans)
@@ -99,9 +101,9 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     header = planes_of(found, options)
     plain = header.has_plain_numbers and header.is_upright
     by_window = plain and tiff.can_read(header)
-    # Colour of a JPEG is told from brightness by each library in its own way: one is enough.
-    jpeg = header.first.compression == tiff_header.JPEG
-    if options.geo and not (jpeg and by_window):
+    # GDAL brings a JPEG decoder of its own, whose colours are others.
+    jpeg = header.is_jpeg_colour or (header.first.compression == tiff_header.JPEG and by_window)
+    if options.geo and not jpeg:
         return geo.open_geotiff(file, item, header, options)
     # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
     alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
@@ -109,7 +111,10 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
     large = header.width * header.height > min(_LARGE, options.max_pixels)
     in_place = options.geo or (header.is_georeferenced and has_package("tifffile"))
     if by_pillow and not (by_window and (large or in_place)):
-        return tiff_picture.open_picture(file, header, options)
+        picture = tiff_picture.open_picture(file, header, options)
+        if options.geo:
+            picture.georeference = geo.read_place(file, item, header)
+        return picture
     alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
     lossless = header.first.compression in tiff_codecs.GENERAL  # of others, GDAL's decoders may give other numbers
     if alone and header.is_georeferenced and lossless and not by_window:

@@ -21,7 +21,8 @@ _MIN_COMPRESSED = 1 << 16
 _PART = 1 << 20  # bytes of rows that are read at once of a long strip without compression
 _NUMPY_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4"}  # of the types of TIFF
 _MAX_AT_ONCE = 1 << 18  # strips and tiles that a window may touch
-_KEPT = 1 << 26  # bytes of decoded strips and tiles
+_KEPT = 1 << 24  # bytes of decoded strips and tiles, in each thread
+_KEPT_ALONE = 1 << 26  # of one that is larger: without it, every window would unpack a long strip anew
 
 
 class Segments:
@@ -128,6 +129,18 @@ class Segments:
             raise InvalidInputError(f"strip or tile {index} is cut short: the file ends early.")
         return True
 
+    def check_window(self, window: Window, samples: Sequence[int]) -> tuple[list[int], set[int]]:
+        """The strips or tiles that samples of a window touch, and those of them that are stored.
+
+        Raises:
+            InvalidInputError: they are too many, or not within the file.
+        """
+        planes = [0] if self.samples > 1 else list(dict.fromkeys(samples))
+        touched = list(islice(self.touched(window, planes), _MAX_AT_ONCE + 1))
+        if len(touched) > _MAX_AT_ONCE:
+            raise InvalidInputError(f"more than {_MAX_AT_ONCE} strips or tiles at once.", hint="Read it by --tile.")
+        return touched, {index for index in touched if self.check(index)}
+
     def data(self, index: int) -> bytes:
         """The bytes of a strip or tile that is stored."""
         offset, size = int(self._offsets[index]), int(self._sizes[index])
@@ -149,6 +162,8 @@ class PageReader:
     def __init__(self, tifffile: Any, segments: Segments, order: str) -> None:
         self.segments = segments
         self.page = segments.template
+        if not self.page.has_one_type:
+            raise _of_other_type(self.page)
         self._tiff = tifffile.TiffFile(tiff_directory.one_page(self.page, order))
         self._decoder = self._tiff.pages[0]
         self.dtype = _checked_type(self._decoder, self.page)
@@ -161,12 +176,7 @@ class PageReader:
     def read(self, window: Window, samples: Sequence[int], fill: Any, options: ReadOptions) -> NDArray[Any]:
         """Samples of a window (samples, height, width), native; `fill` where nothing is stored."""
         segments = self.segments
-        contiguous = segments.samples > 1
-        planes = [0] if contiguous else list(dict.fromkeys(samples))
-        touched = list(islice(segments.touched(window, planes), _MAX_AT_ONCE + 1))
-        if len(touched) > _MAX_AT_ONCE:
-            raise InvalidInputError(f"more than {_MAX_AT_ONCE} strips or tiles at once.", hint="Read it by --tile.")
-        stored = {index for index in touched if segments.check(index)}
+        touched, stored = segments.check_window(window, samples)
         row_bytes = window.width * len(samples) * self.dtype.itemsize
         segment_bytes = segments.rows * segments.columns * segments.samples * self.dtype.itemsize
         options.check_bytes(window.height * row_bytes + segment_bytes)
@@ -194,10 +204,10 @@ class PageReader:
             self._kept.move_to_end(index)
             return self._kept[index]
         values = self._decode(index)
-        if values.nbytes * 2 <= _KEPT:
+        if self.page.compression != tiff_codecs.UNCOMPRESSED and values.nbytes <= _KEPT_ALONE:
             self._kept[index] = values
             self._kept_bytes += values.nbytes
-            while self._kept_bytes > _KEPT:
+            while self._kept_bytes > _KEPT and len(self._kept) > 1:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return values
 
@@ -220,11 +230,8 @@ class PageReader:
 def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
     """The type of the samples, where the decoder understands the page as it was checked."""
     dtype = decoder.dtype
-    if not page.has_one_type or dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise InvalidInputError(
-            f"samples of {page.bits} bits in format {page.sample_format}, where one type of integers or floating point "
-            "numbers was expected for all bands."
-        )
+    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise _of_other_type(page)
     columns, rows = page.segment_size
     compression, predictor = int(decoder.compression), int(decoder.predictor)
     seen: list[Any] = [decoder.imagewidth, decoder.imagelength, decoder.samplesperpixel, decoder.bitspersample]
@@ -235,3 +242,10 @@ def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
         raise InvalidInputError("a TIFF that its decoder understands otherwise than its header says.")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native
+
+
+def _of_other_type(page: TiffPage) -> InvalidInputError:
+    return InvalidInputError(
+        f"samples of {page.bits} bits in format {page.sample_format}, where one type of integers or floating point "
+        "numbers was expected for all bands."
+    )
