@@ -78,6 +78,27 @@ def test_it_is_what_was_written_with_and_without_optional_packages(
 
 
 @pytest.mark.parametrize("name", CORPUS)
+def test_a_grey_or_a_colour_model_reads_it_alike(
+    corpus: dict[str, tuple[Path, np.ndarray]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = corpus[name]
+    for in_chans in (1, 3):
+        found = attempt(path, ReadOptions(in_chans=in_chans))
+        for missing in WITHOUT:
+            with monkeypatch.context() as patch:
+                for package in missing:
+                    patch.setitem(sys.modules, package, None)
+                other = attempt(path, ReadOptions(in_chans=in_chans))
+            if isinstance(found, InvalidInputError):
+                assert isinstance(other, InvalidInputError), (missing, in_chans)
+            elif isinstance(other, InvalidInputError):
+                assert "zoo-cli[tiff]" in other.hint, (missing, in_chans, other)
+            else:
+                np.testing.assert_array_equal(pixels_of(other), pixels_of(found), err_msg=f"{missing} {in_chans}")
+                np.testing.assert_array_equal(valid_of(other), valid_of(found), err_msg=f"{missing} {in_chans}")
+
+
+@pytest.mark.parametrize("name", CORPUS)
 def test_gdal_on_request_gives_the_same(corpus: dict[str, tuple[Path, np.ndarray]], name: str) -> None:
     path, written = corpus[name]
     found = read_image(path, len(written))

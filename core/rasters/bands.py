@@ -126,7 +126,11 @@ def _take(raster: Raster, positions: list[int]) -> Raster:
 def _as_grey(raster: Raster) -> Raster:
     if isinstance(raster.pixels, Image.Image):
         return replace(raster, pixels=raster.pixels.convert("L"), band_names=())
-    grey = np.tensordot(np.array(LUMA, np.float32), raster.pixels.astype(np.float32), 1)[None]
+    if raster.pixels.dtype == np.uint8 and raster.white == 255:  # in 8 bits, as Pillow does it, whoever read it
+        image = Image.fromarray(np.ascontiguousarray(raster.pixels.transpose(1, 2, 0)))
+        grey: NDArray[Any] = np.asarray(image.convert("L"))[None]
+    else:
+        grey = np.tensordot(np.array(LUMA, np.float32), raster.pixels.astype(np.float32), 1)[None]
     valid = raster.valid
     if valid is not None and valid.ndim == 3:
         valid = np.logical_and.reduce(valid, axis=0)
