@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiff_corpus import CORPUS, H, W, by_tifffile, noise, smooth
+from tiff_corpus import CORPUS, H, W, by_rasterio, by_tifffile, noise, smooth
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.inputs.image_input import ImageInput, Window
@@ -155,6 +155,18 @@ def test_windows_are_parts_of_the_whole(corpus: dict[str, tuple[Path, np.ndarray
             found = file.read(window)
             np.testing.assert_array_equal(pixels_of(found), pixels_of(whole)[part])
             np.testing.assert_array_equal(valid_of(found), valid_of(whole)[part])
+
+
+def test_jpeg_of_many_bands_is_gdals_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.tif"
+    profile = {"compress": "JPEG", "photometric": "MINISBLACK", "interleave": "band"}
+    by_rasterio(smooth(5), **profile)(path)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(pixels_of(read_image(path, 5)), file.read())
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(InvalidInputError, match="JPEG compression, which is not read") as raised:
+        read_image(path, 5)
+    assert "zoo-cli[geo]" in raised.value.hint
 
 
 # ---------------------------------------------------------------- pictures of any size
@@ -388,13 +400,13 @@ def test_bytes_at_a_time_are_bounded_too(tmp_path: Path) -> None:
 
 def test_decoders_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.tif"
-    for name in ("inks", "planar_lzw", "jpeg", "palette", "webp", "zstd_predictor"):
+    for name in ("inks", "planar_lzw", "jpeg", "palette", "webp", "zstd_predictor", "cog", "jpeg_cog_mask"):
         CORPUS[name](path)
         good = path.read_bytes()
         for seed in range(8):
             path.write_bytes(mutated(good, random.Random(seed)))
             for in_chans in (1, 3):
-                attempt(path, ReadOptions(in_chans=in_chans))
+                attempt(path, ReadOptions(in_chans=in_chans, geo=seed % 2 == 1))
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

@@ -116,8 +116,9 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
             picture.georeference = geo.read_place(file, item, header)
         return picture
     alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
-    lossless = header.first.compression in tiff_codecs.GENERAL  # of others, GDAL's decoders may give other numbers
-    if alone and header.is_georeferenced and lossless and not by_window:
+    # Where two libraries could decode a picture within a TIFF, the numbers would depend on which is installed.
+    sure = header.first.compression in tiff_codecs.GENERAL or not tiff_codecs.is_read(header, header.first)
+    if alone and header.is_georeferenced and sure and not by_window:
         return geo.open_geotiff(file, item, header, options)
     raster = tiff.TiffRaster(file, header, options)
     place = raster.georeference or {}

@@ -152,7 +152,8 @@ def _check_codec(header: TiffHeader, page: TiffPage) -> None:
         raise InvalidInputError(
             f"a TIFF of {'many bands or numbers' if not header.is_picture else f'{page.samples} samples'} with "
             f"{tiff_codecs.name(page)} compression, which is not read.",
-            hint="Rewrite it: gdal_translate -co COMPRESS=DEFLATE IN.tif OUT.tif",
+            hint="Rewrite it: gdal_translate -co COMPRESS=DEFLATE IN.tif OUT.tif"
+            + ("; or install rasterio: pip install 'zoo-cli[geo]'" if header.is_georeferenced else ""),
         )
     if tiff_codecs.needs_imagecodecs(page) and not has_package("imagecodecs"):
         raise missing_extra("imagecodecs", "tiff", f"Reading a TIFF with {tiff_codecs.name(page)} compression")
