@@ -255,6 +255,36 @@ def test_pages_of_colour_are_chosen_by_number(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pixels_of(found), page)
 
 
+def test_a_smaller_page_of_a_scan_is_no_overview(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for values in (smooth(), 255 - smooth()[:, ::2, ::2]):
+            file.write(np.ascontiguousarray(values.transpose(1, 2, 0)), photometric="rgb", metadata=None)
+    with pytest.raises(InvalidInputError, match="2 frames or pages of 3 samples"):
+        read_image(tmp_path / "x.tif", 3)
+
+
+def test_a_thumbnail_may_come_first(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for kind, values in ((1, smooth()[:, ::4, ::4]), (0, smooth())):
+            page = np.ascontiguousarray(values.transpose(1, 2, 0))
+            file.write(page, photometric="rgb", metadata=None, subfiletype=kind)
+    np.testing.assert_array_equal(pixels_of(read_image(tmp_path / "x.tif", 3)), smooth())
+    with tifffile.TiffWriter(tmp_path / "raw.tif") as file:
+        thumbnail = np.ascontiguousarray(smooth()[:, ::4, ::4].transpose(1, 2, 0))
+        file.write(thumbnail, photometric="rgb", metadata=None, subfiletype=1, subifds=1)
+        file.write(noise(1, "uint16")[0], photometric="minisblack", metadata=None)
+    with pytest.raises(InvalidInputError, match="a thumbnail, whose image stands in a directory of its own"):
+        read_image(tmp_path / "raw.tif", 3)
+
+
+def test_tags_need_not_be_sorted(tmp_path: Path) -> None:
+    values = np.arange(64, dtype="<u2").reshape(8, 8)
+    tags = plain(t273=(4, 1, 200))
+    data = tiff(tags[::-1])[:200].ljust(200, b"\0") + values.tobytes()
+    (tmp_path / "x.tif").write_bytes(data)
+    np.testing.assert_array_equal(pixels_of(read_image(tmp_path / "x.tif", 1))[0], values)
+
+
 # ---------------------------------------------------------------- names, scale and offset
 
 

@@ -42,7 +42,7 @@ def one_page(page: TiffPage, order: str, segments: Sequence[bytes] = (b"",)) -> 
         tiff_header.PHOTOMETRIC: (_SHORT, (page.photometric,)),
     }
     for tag in _KEPT:
-        if tag in page.tags:
+        if tag in page.tags and not (tag == tiff_header.PLANAR and page.samples == 1):  # which confuses Pillow
             entries[tag] = (_type(tag), _integers(page.tags[tag]))
     if tiff_header.SAMPLE_FORMAT in page.tags:
         entries[tiff_header.SAMPLE_FORMAT] = (_SHORT, _for_samples(page, tiff_header.SAMPLE_FORMAT, 1))

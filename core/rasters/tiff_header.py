@@ -148,11 +148,14 @@ class TiffPage(NamedTuple):
         return bool(self.value(NEW_SUBFILE_TYPE, 0) & _MASK)
 
     def is_overview_of(self, full: TiffPage) -> bool:
-        """Whether it is the same picture, smaller; many writers of pyramids and thumbnails do not say it."""
+        """Whether it is a smaller copy that does not say so, as some writers of pyramids have it.
+
+        They write tiles. A smaller page of a scan is in strips: it may be another picture.
+        """
         smaller = max(self.width / full.width, self.height / full.height)
         other = self.width * full.height - self.height * full.width
         same_shape = abs(other) <= 2 * max(full.width, full.height)  # a pixel or two of rounding
-        return 0 < smaller <= _MOST_OF_AN_OVERVIEW and same_shape and self.samples == full.samples
+        return full.is_tiled and 0 < smaller <= _MOST_OF_AN_OVERVIEW and same_shape and self.samples == full.samples
 
     def check(self, options: ReadOptions) -> None:
         """Refuse what would take much memory before a single pixel is there.
