@@ -277,9 +277,10 @@ def test_a_thumbnail_may_come_first(tmp_path: Path) -> None:
         read_image(tmp_path / "raw.tif", 3)
 
 
-def test_tags_need_not_be_sorted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stated", [64, 128, 1_000_000])
+def test_tags_need_not_be_sorted_nor_the_only_strip_have_its_right_size(tmp_path: Path, stated: int) -> None:
     values = np.arange(64, dtype="<u2").reshape(8, 8)
-    tags = plain(t273=(4, 1, 200))
+    tags = plain(t273=(4, 1, 200), t279=(4, 1, stated))
     data = tiff(tags[::-1])[:200].ljust(200, b"\0") + values.tobytes()
     (tmp_path / "x.tif").write_bytes(data)
     np.testing.assert_array_equal(pixels_of(read_image(tmp_path / "x.tif", 1))[0], values)

@@ -79,7 +79,10 @@ class Segments:
         rows = max(_PART // max(row, 1), 1)
         single = self._down == 1 and not page.is_tiled and page.compression == tiff_codecs.UNCOMPRESSED
         complete = len(self._offsets) == len(self._sizes) == self.planes
-        if not single or not complete or rows >= self.rows:
+        if not single or not complete:
+            return
+        if rows >= self.rows:  # some writers state another size of their only strip
+            self._sizes = self.decoded_bytes * (self._sizes > 0)
             return
         self._down = -(-page.height // rows)
         firsts = np.arange(self._down, dtype=np.int64) * rows
