@@ -28,9 +28,19 @@ Stride = Annotated[
 ]
 NoResize = Annotated[bool, typer.Option("--no-resize", help="Take images in the size that they have.")]
 Scale = Annotated[
-    float | None,
+    str,
     typer.Option(
-        metavar="X", help="The number that counts as 1; if not given, the largest of the bit depth, 1 for floats."
+        metavar="X|file",
+        help="The number that counts as 1; if not given, the largest of the bit depth, 1 for floats. file: apply the "
+        "scale and offset that a raster declares.",
+    ),
+]
+Pages = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|bands|N",
+        help="Which pages of a TIFF are read: page N, or all as bands of one image; auto: as bands where the file "
+        "calls them channels, or says nothing and they are not three.",
     ),
 ]
 Mean = Annotated[
@@ -130,6 +140,19 @@ Preview = Annotated[
         metavar="PNG", readable=False, help="Paint the levels of the first 8 images, principal components as RGB."
     ),
 ]
+
+
+def parse_scale(text: str) -> float | str | None:
+    """`"10000"` as a number, `"file"` as itself; None where nothing was given. Raises UsageError for all else."""
+    if text in ("", "file"):
+        return text or None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"--scale takes a number above 0, or file, found {text!r}.", hint="For example: --scale 10000")
+    return value
 
 
 def parse_values(option: str, text: str, *, zero: bool = True) -> tuple[float, ...] | None:

@@ -178,7 +178,8 @@ def export_job(
 
 def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
     """What of it decides the numbers; a limit only decides whether there are any."""
-    return {name: value for name, value in asdict(reading).items() if name not in ("max_pixels", "allow_vrt")}
+    left_out = ("max_pixels", "allow_vrt", *(("pages",) if reading.pages == "auto" else ()))
+    return {name: value for name, value in asdict(reading).items() if name not in left_out}
 
 
 def _size_of_first(inputs: Sequence[ImageInput], reading: ReadOptions) -> tuple[int, int]:

@@ -41,6 +41,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 CROP_MODES = ("center", "squash", "border")
+SCALE_OF_FILE = "file"
 NODATA = ("mean", "zero", "error")
 
 
@@ -49,7 +50,8 @@ class Preprocess:
     """The evaluation transform of one model.
 
     `size` is (height, width) in pixels; `mean` and `std` are per channel on a 0..1 scale, their length is the number of
-    channels. `scale` is the number that becomes 1.0; None: the largest of the file's bit depth, 1.0 for floating point.
+    channels. `scale` is the number that becomes 1.0; None: the largest of the file's bit depth, 1.0 for floating point;
+    SCALE_OF_FILE: the scale and offset that the file declares are applied first, and what they give is the scale 0..1.
     Without `resize` an image is taken as it is, nothing cut. Where an image has no data, `nodata` puts the mean, which
     is 0 after normalising, or the number zero, or raises. Raises InvalidInputError where the values make no transform.
     """
@@ -60,7 +62,7 @@ class Preprocess:
     crop_mode: str = "center"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    scale: float | None = None
+    scale: float | str | None = None
     resize: bool = True
     nodata: str = "mean"
 
@@ -73,7 +75,9 @@ class Preprocess:
             raise InvalidInputError(f"Crop mode is one of {', '.join(CROP_MODES)}, not {self.crop_mode!r}.")
         if self.nodata not in NODATA:
             raise InvalidInputError(f"What to do without data is one of {', '.join(NODATA)}, not {self.nodata!r}.")
-        if self.scale is not None and not 0 < self.scale < math.inf:
+        if isinstance(self.scale, str) and self.scale != SCALE_OF_FILE:
+            raise InvalidInputError(f"A scale is a positive number or {SCALE_OF_FILE!r}, not {self.scale!r}.")
+        if isinstance(self.scale, int | float) and not 0 < self.scale < math.inf:
             raise InvalidInputError(f"A scale is a positive number, not {self.scale}.")
         if not 0 < self.crop_pct < math.inf:
             raise InvalidInputError(f"crop_pct is a positive fraction, not {self.crop_pct}.")
@@ -151,12 +155,14 @@ class Preprocess:
 
         Raises:
             InvalidInputError: the image has another number of channels, is too elongated to be resized, or has no data
-                somewhere and `nodata` is "error".
+                somewhere and `nodata` is "error", or its file declares no scale and the transform wants it.
         """
         raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
         if raster.num_bands != self.in_chans:
             raise InvalidInputError(f"The image has {raster.num_bands} channel(s), the model reads {self.in_chans}.")
-        scale = np.float32(self.scale or raster.white)
+        if self.scale == SCALE_OF_FILE:
+            raster = raster.rescaled()
+        scale = np.float32(raster.white if self.scale is None or isinstance(self.scale, str) else self.scale)
         bands = self._resize_bands(self._planes(raster, scale), raster.size)
         overshot = bands.dtype != np.uint8
         if self.resize:

@@ -1,6 +1,5 @@
 """`zoo export-features`: multi-scale features of images, in shards with a manifest."""
 
-import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +32,7 @@ from zoo.cli.export_options import (
     NoVerify,
     NpzKey,
     OnError,
+    Pages,
     Pool,
     Precision,
     Preview,
@@ -44,6 +44,7 @@ from zoo.cli.export_options import (
     Stride,
     Tile,
     Workers,
+    parse_scale,
     parse_values,
 )
 from zoo.cli.options import (
@@ -90,12 +91,13 @@ def export_features(
     tile: Tile = None,
     stride: Stride = None,
     no_resize: NoResize = False,
-    scale: Scale = None,
+    scale: Scale = "",
     mean: Mean = "",
     std: Std = "",
     nodata: NoData = "mean",
     axes: Axes = "auto",
     npz_key: NpzKey = "",
+    pages: Pages = "auto",
     fast_decode: FastDecode = False,
     geo: Geo = False,
     allow_vrt: AllowVrt = False,
@@ -157,8 +159,7 @@ def export_features(
     ):
         if value not in choices:
             raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")
-    if scale is not None and not 0 < scale < math.inf:
-        raise UsageError(f"--scale takes a number above 0, found {scale}.", hint="For example: --scale 10000")
+    counts_as_one = parse_scale(scale)
     if stride is not None and tile is None:
         raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
     if actors != 1 and engine != "ray":
@@ -191,6 +192,7 @@ def export_features(
             bands=tuple(filter(None, bands.split(","))),
             axes=axes,
             npz_key=npz_key,
+            pages=pages,
             geo=geo,
             allow_vrt=allow_vrt,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
@@ -198,7 +200,7 @@ def export_features(
         transform=Transform(
             mean=parse_values("--mean", mean),
             std=parse_values("--std", std, zero=False),
-            scale=scale,
+            scale=counts_as_one,
             resize=not no_resize,
             nodata=nodata,
             fast_decode=fast_decode,
@@ -243,6 +245,11 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
         output.note(f"{report.num_failed - FAILURES_TOLD} more failed.")
     if report.nonfinite_values:
         output.note(f"{report.nonfinite_images} images have {report.nonfinite_values} NaN or infinite features.")
+    if report.unscaled_images:
+        output.note(
+            f"{report.unscaled_images} images declare a scale and offset of their numbers, which were not applied: "
+            "--scale file applies them."
+        )
     if not report.complete:
         output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")

@@ -54,6 +54,7 @@ class ShardRecord(NamedTuple):
     nonfinite_values: int
     files: tuple[tuple[str, int, str], ...]
     lines_sha256: str
+    unscaled_images: int = 0
 
 
 class FeatureFolder:
@@ -184,6 +185,7 @@ class FeatureFolder:
             nonfinite_values=sum(nonfinite),
             files=tuple(file for file in files if file is not None),
             lines_sha256=hashlib.sha256(b"".join(text)).hexdigest(),
+            unscaled_images=sum(line.get("scaled") is False for line in lines),
         )
         self._write(self._part(shard).name, [_json(record._asdict()), *text])
 

@@ -10,8 +10,8 @@ from typing import Any
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.run import Prepared
 from zoo.core.inputs.image_input import ImageInput
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.bands import select_bands
+from zoo.core.preprocess import SCALE_OF_FILE, Preprocess
+from zoo.core.rasters.bands import check_count, select_bands
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile, explain
@@ -45,7 +45,10 @@ class Prepare:
                     f"{found} pixels, where the first image has {wanted}, and maps of one size are wanted.",
                     hint="Leave out --no-resize, cut tiles (--tile), or pool the maps (--pool avg).",
                 )
-        facts: dict[str, Any] = {}
+        facts: dict[str, Any] = dict(raster.facts)
+        if raster.scales:
+            scaled = self.preprocess.scale == SCALE_OF_FILE
+            facts |= {"scale": list(raster.scales), "offset": list(raster.offsets), "scaled": scaled}
         if raster.georeference:
             facts["georeference"] = raster.georeference
         if item.window is not None:
@@ -57,7 +60,10 @@ def read_input(item: ImageInput, options: ReadOptions, in_chans: int) -> Raster:
     """Decode an input, or its window. The file of the last window stays open: the next one is mostly of the same."""
     if item.window is None:
         return read_image(item, in_chans, options)
-    raster = _file_of_window(item, options).read(item.window)
+    file = _file_of_window(item, options)
+    with explain(item.source):
+        check_count(file.num_bands, options.bands, in_chans)
+    raster = file.read(item.window)
     with explain(item.source):
         return select_bands(raster, options.bands, in_chans)
 

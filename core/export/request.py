@@ -38,7 +38,7 @@ class Transform(NamedTuple):
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    scale: float | None = None
+    scale: float | str | None = None
     resize: bool = True
     nodata: str = "mean"
     fast_decode: bool = False

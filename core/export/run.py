@@ -70,6 +70,7 @@ class ExportReport:
         shards: how many shards hold features.
         levels: what there is of each image.
         nonfinite_values, nonfinite_images: NaN and infinities among the features, and images that have any.
+        unscaled_images: images whose file declares a scale and offset that were not applied.
         changed: False where the folder held this very export already.
         complete: all shards are done, also those of other processes, and `manifest.jsonl` is there.
     """
@@ -82,6 +83,7 @@ class ExportReport:
     levels: tuple[Level, ...]
     nonfinite_values: int
     nonfinite_images: int
+    unscaled_images: int
     changed: bool
     complete: bool
 
@@ -95,6 +97,7 @@ class ExportReport:
             "complete": self.complete,
             "nonfinite_values": self.nonfinite_values,
             "nonfinite_images": self.nonfinite_images,
+            "unscaled_images": self.unscaled_images,
             "levels": [level.to_dict() for level in self.levels],
             "num_failed": self.num_failed,
             "failed": [{"id": name, **_reason(error, hint)} for name, error, hint in self.failed],
@@ -226,6 +229,7 @@ def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:
         levels=folder.plan.levels,
         nonfinite_values=sum(record.nonfinite_values for record in records),
         nonfinite_images=sum(record.nonfinite_images for record in records),
+        unscaled_images=sum(record.unscaled_images for record in records),
         changed=folder.changed,
         complete=complete,
     )

@@ -9,7 +9,12 @@ from zoo.core.errors import InvalidInputError, UsageError
 MAX_PIXELS = 2**30 // 12
 """Above it an image counts as a decompression bomb: 89 megapixels of three bands, where Pillow begins to warn."""
 
+BYTES_PER_PIXEL = 4
+"""Bytes of decoded pixels at a time, for each pixel of `max_pixels`: 341 MiB where that is not changed."""
+
 AXES = ("auto", "chw", "hwc")
+
+PAGES = ("auto", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,8 @@ class ReadOptions:
         min_size: with it, a JPEG may be decoded at a fraction of its size whose sides are not below this many pixels:
             faster, and not the same numbers. 0: always in full.
         max_pixels: most pixels of three bands that one read may give; fewer for more bands.
+        pages: of a TIFF of several pages: a number from 1 is that page; "bands": all are bands of one image; "auto":
+            they are where the file calls them channels, or says nothing and they are not three for a model of three.
     """
 
     in_chans: int | None = None
@@ -37,10 +44,15 @@ class ReadOptions:
     allow_vrt: bool = False
     min_size: int = 0
     max_pixels: int = MAX_PIXELS
+    pages: str = "auto"
 
     def __post_init__(self) -> None:
         if self.axes not in AXES:
             raise UsageError(f"Axes are one of {', '.join(AXES)}, not {self.axes!r}.")
+        if self.pages not in PAGES and not (
+            self.pages.isascii() and self.pages.isdecimal() and len(self.pages) < 6 and int(self.pages) > 0
+        ):
+            raise UsageError(f"Pages are {', '.join(PAGES)} or a number from 1, not {self.pages!r}.")
         if self.max_pixels < 1 or self.min_size < 0:
             raise UsageError("The limit on pixels is 1 or more, a smallest size 0 or more.")
 
@@ -48,6 +60,19 @@ class ReadOptions:
     def expected_bands(self) -> int | None:
         """How many bands a file must have; None where any number will do."""
         return None if self.bands else self.in_chans
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of decoded pixels that one read may hold at a time, with the strip or tile being decoded."""
+        return BYTES_PER_PIXEL * self.max_pixels
+
+    def check_bytes(self, size: int) -> None:
+        """Refuse to hold more than `max_bytes`. Raises InvalidInputError."""
+        if size > self.max_bytes:
+            raise InvalidInputError(
+                f"{size >> 20} MiB of pixels at once, more than the limit of {self.max_bytes >> 20} MiB.",
+                hint="Read it in tiles (--tile), or raise the limit (--max-pixels).",
+            )
 
     def check_size(self, width: int, height: int, bands: int = 1) -> None:
         """Refuse to decode what has no pixels, or more than the limit.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.core.errors import InvalidInputError
 from zoo.core.inputs.image_input import Window
 
 
@@ -24,6 +26,9 @@ class Raster:
         band_names: as the file states them, empty where it does not.
         georeference: crs and transform as plain values, for the manifest; None where the file has none.
         picture: grey or colour as people see it, which may be turned from one into the other.
+        scales, offsets: one for each band where the file declares them: a value is scale times the number plus offset.
+            They are not applied; `rescaled` does.
+        facts: what else was found out and decided, as plain values for the manifest.
     """
 
     pixels: Image.Image | NDArray[Any]
@@ -32,6 +37,9 @@ class Raster:
     band_names: tuple[str, ...] = ()
     georeference: dict[str, Any] | None = None
     picture: bool = False
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_bands(self) -> int:
@@ -43,6 +51,20 @@ class Raster:
         if isinstance(self.pixels, Image.Image):
             return self.pixels.size
         return self.pixels.shape[2], self.pixels.shape[1]
+
+    def rescaled(self) -> Raster:
+        """In the unit that the file declares: scale times the numbers plus offset, in float32; 1.0 then counts as 1.
+
+        Raises:
+            InvalidInputError: it declares none.
+        """
+        if not self.scales:
+            raise InvalidInputError(
+                "the file declares no scale and offset.", hint="Say the number that counts as 1: --scale 10000"
+            )
+        scales, offsets = (np.array(values, np.float64)[:, None, None] for values in (self.scales, self.offsets))
+        pixels = (np.asarray(self.pixels) * scales + offsets).astype(np.float32)
+        return replace(self, pixels=pixels, white=1.0, scales=(), offsets=())
 
     def crop(self, window: Window) -> Raster:
         """The pixels of a window, which must be within; the georeference is left as it is."""

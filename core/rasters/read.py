@@ -11,8 +11,8 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.inputs.tar_archive import open_input
-from zoo.core.rasters.bands import select_bands
-from zoo.core.rasters.georeference import from_tags
+from zoo.core.rasters.bands import check_count, select_bands
+from zoo.core.rasters.georeference import KEY_DIRECTORY
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile, explain, unknown_format
@@ -21,6 +21,7 @@ _DEFAULTS = ReadOptions()
 _SNIFFED = 512  # bytes
 _PHOTOGRAPHS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_LARGE = 1 << 24  # pixels, above which a picture is read by window where it can be
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
@@ -55,6 +56,8 @@ def read_image(
         item = ImageInput(os.fspath(item), os.fspath(item))
     options = options or ReadOptions(in_chans=in_chans)
     with open_raster(item, options) as file:
+        with explain(item.source):
+            check_count(file.num_bands, options.bands, in_chans)
         raster = file.read(item.window)
     with explain(item.source):
         return select_bands(raster, options.bands, in_chans)
@@ -90,24 +93,35 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
 
 
 def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
-    from zoo.core.rasters import tiff_header
+    from zoo.core.rasters import geo, tiff, tiff_codecs, tiff_header, tiff_picture
+    from zoo.core.rasters.tiff_stack import planes_of
 
-    header = tiff_header.read_header(file)
-    file.seek(0)
-    header.check(options)
-    plain = header.num_pages == 1 and header.has_plain_numbers and header.is_upright
+    found = tiff_header.read_header(file)
+    found.check(options)
+    header = planes_of(found, options)
+    plain = header.has_plain_numbers and header.is_upright
+    by_window = plain and tiff.can_read(header)
+    # GDAL brings a JPEG decoder of its own, whose colours are others.
+    jpeg = header.is_jpeg_colour or (header.first.compression == tiff_header.JPEG and by_window)
+    if options.geo and not jpeg:
+        return geo.open_geotiff(file, item, header, options)
     # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
     alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
-    if options.geo or (plain and header.is_georeferenced and has_package("rasterio")):
-        from zoo.core.rasters.geo import open_geotiff
-
-        return open_geotiff(file, item, header, options)
-    if header.suits_pillow and header.nodata is None and not (header.alpha is not None and alpha_counts):
-        from zoo.core.rasters.photograph import Photograph
-
-        photograph = Photograph(file, options)
-        photograph.georeference = from_tags(header.tags) if header.is_upright else None
-        return photograph
-    from zoo.core.rasters.tiff import TiffRaster
-
-    return TiffRaster(file, header, options)
+    by_pillow = tiff_picture.can_read(header) and not (header.alpha is not None and alpha_counts)
+    large = header.width * header.height > min(_LARGE, options.max_pixels)
+    in_place = options.geo or (header.is_georeferenced and has_package("tifffile"))
+    if by_pillow and not (by_window and (large or in_place)):
+        picture = tiff_picture.open_picture(file, header, options)
+        if options.geo:
+            picture.georeference = geo.read_place(file, item, header)
+        return picture
+    alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
+    # Where two libraries could decode a picture within a TIFF, the numbers would depend on which is installed.
+    sure = header.first.compression in tiff_codecs.GENERAL or not tiff_codecs.is_read(header, header.first)
+    if alone and header.is_georeferenced and sure and not by_window:
+        return geo.open_geotiff(file, item, header, options)
+    raster = tiff.TiffRaster(file, header, options)
+    place = raster.georeference or {}
+    if options.geo or (alone and KEY_DIRECTORY in header.tags and not {"crs", "transform"} <= place.keys()):
+        raster.georeference = geo.read_place(file, item, header)
+    return raster
