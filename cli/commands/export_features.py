@@ -22,6 +22,7 @@ from zoo.cli.export_options import (
     FailOnNonfinite,
     FastDecode,
     Format,
+    Frames,
     FromFile,
     Geo,
     Images,
@@ -97,6 +98,7 @@ def export_features(
     fast_decode: FastDecode = False,
     geo: Geo = False,
     allow_vrt: AllowVrt = False,
+    frames: Frames = "",
     max_pixels: MaxPixels = None,
     pool: Pool = "none",
     dtype: Dtype = "float32",
@@ -188,6 +190,7 @@ def export_features(
             npz_key=npz_key,
             geo=geo,
             allow_vrt=allow_vrt,
+            frames=frames,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         transform=Transform(

@@ -16,7 +16,7 @@ from zoo.core.rasters.georeference import shift
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 
-FORMATS = "BMP, DICOM, GIF, JPEG, NPY, NPZ, PNG, TIFF, WEBP"
+FORMATS = "AVIF, BMP, DICOM, GIF, HEIC, JPEG, JPEG 2000, JPEG XL, NPY, NPZ, PGM, PNG, PPM, TIFF, WEBP"
 
 
 class RasterFile(ABC):
