@@ -142,6 +142,7 @@ def export_features(
       zoo export-features resnet34 photos/ --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    output.catch_native_stderr()
     limit_network(offline=offline, timeout=timeout)
     refuse_pipe(out)
     weights = weights and local_file(weights)

@@ -48,7 +48,7 @@ def check_memory(file: BinaryIO, needed: int, pixels: int, options: ReadOptions)
     size = file.seek(0, 2)
     limit = min(LARGE_FILES, max(SMALL_FILES, size * _MOST_PER_BYTE)) * raised
     if needed > limit:
-        asked = -(-needed * options.max_pixels // int(SMALL_FILES * raised))
+        asked = -(-needed * MAX_PIXELS // SMALL_FILES)
         raise InvalidInputError(
             f"{pixels} pixels, which would take {needed >> 20} MiB to decode from {size} bytes, "
             f"more than the limit of {int(limit) >> 20} MiB.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 
 from PIL.Image import Transpose
 
@@ -51,34 +52,33 @@ def turn_by(value: object) -> Transpose | None:
 
 
 def _in_exif(exif: bytes) -> float | None:
-    """The tag's first number, of the last entry that has it; None where there is no such tag."""
+    """The tag's first number, of the first entry that has one; None where there is no such tag."""
     for _ in range(2):  # some writers put the words twice
         exif = exif.removeprefix(_PREFIX)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return None
-    stated: float | None = None
-    try:
+    with suppress(struct.error):  # cut short: what was read before counts
         (start,) = struct.unpack_from(f"{order}L", exif, 4)
         (entries,) = struct.unpack_from(f"{order}H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * entries, 12):
             tag, kind, count = struct.unpack_from(f"{order}HHL", exif, entry)
             if tag == _ORIENTATION:
                 stated = _first_number(exif, entry + 8, order, kind, count)
-    except struct.error:  # cut short: what was read before counts
-        pass
-    return stated
+                if stated is not None:
+                    return stated
+    return None
 
 
-def _first_number(exif: bytes, place: int, order: str, kind: int, count: int) -> float:
+def _first_number(exif: bytes, place: int, order: str, kind: int, count: int) -> float | None:
     if kind not in _NUMBERS or not count:
-        return 0.0
+        return None
     form = order + _NUMBERS[kind]
     size = struct.calcsize(form) * count
     if size > 4:
         (place,) = struct.unpack_from(f"{order}L", exif, place)
         if place + size > len(exif):
-            return 0.0
+            return None
     number, *divisor = struct.unpack_from(form, exif, place)
     if kind in _RATIONALS:
         return number / divisor[0] if divisor[0] else 0.0

@@ -43,7 +43,8 @@ class Photograph(WholeRasterFile):
         super().__init__(options)
         self._file = file
         # What Pillow has to say of metadata concerns nobody here, and must not reach stderr from a decoding process.
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        for category in (UserWarning, Image.DecompressionBombWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
         # Pillow has a limit of its own, for all who use it: it is raised where more was asked for, never lowered.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, options.max_pixels)
         self._header = read_header(file, options)
@@ -52,11 +53,11 @@ class Photograph(WholeRasterFile):
         self._bits = _bits_of_tiff(image) if isinstance(image, TiffImageFile) else self._header.bits
         turn = _turn(image) if image.format in ("TIFF", "AVIF") else self._header.turn
         self.width, self.height = self._stored_size(image)
-        self._check_memory(image, turn is not None)
         if turn in SIDEWAYS:
             self.width, self.height = self.height, self.width
         grey = (*_GREY_8_BIT, *_GREY_16_BIT)
         self.num_bands = 1 if image.mode in grey or self._header.deep_grey_alpha else 3
+        self._check_memory(image, turn is not None)
         self._image: Image.Image | None = image
 
     def _open(self) -> Image.Image:
@@ -73,9 +74,11 @@ class Photograph(WholeRasterFile):
         return image.size
 
     def _check_memory(self, image: Image.Image, turned: bool) -> None:
-        stored, wanted = (1 if image.mode in _ONE_BYTE else 4), (1 if image.mode in _GREY_8_BIT else 4)
-        converted = wanted if image.mode not in ("L", "RGB") else 0
-        per_pixel = stored + converted + turned * wanted + self._header.extra_bytes
+        stored = 1 if image.mode in _ONE_BYTE else 2 if image.mode.startswith("I;16") else 4
+        given = stored if self._bits > 8 else 1 if self.num_bands == 1 else 4
+        converted = given if self._bits <= 8 and image.mode not in ("L", "RGB") else 0
+        for_the_model = 5 if (self.num_bands, self.options.in_chans) == (1, 3) else 0
+        per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
         needed = int(self.width * self.height * per_pixel) + self._header.fixed_bytes
         check_memory(self._file, needed, self.width * self.height, self.options)
 
