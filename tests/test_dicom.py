@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.inputs.find import find_inputs
 from zoo.core.inputs.image_input import ImageInput, Window
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.read import open_raster, read_image
@@ -187,6 +189,15 @@ def test_without_a_preamble(tmp_path: Path, syntax: str, with_meta: bool) -> Non
     length = pydicom.dcmread(path).file_meta.FileMetaInformationGroupLength
     path.write_bytes(data if with_meta else data[12 + length :])
     np.testing.assert_array_equal(read_image(path, 1).pixels, values[None] - 5.0)
+
+
+def test_a_member_of_an_archive(tmp_path: Path) -> None:
+    values = numbers(6, 7)
+    write(tmp_path / "x.dcm", values)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "x.dcm", "x.dcm")
+    (item,) = find_inputs([tmp_path / "a.tar"])
+    np.testing.assert_array_equal(read_image(item, 1).pixels, values[None])
 
 
 # ---------------------------------------------------------------- which bits, and which of them are data

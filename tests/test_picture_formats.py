@@ -176,6 +176,30 @@ def test_films_are_called_so(tmp_path: Path, picture: Image.Image, name: str, wh
         read_image(tmp_path / name)
 
 
+def test_an_avif_of_several_frames_is_called_a_sequence(tmp_path: Path, picture: Image.Image) -> None:
+    pytest.importorskip("PIL._avif")
+    picture.save(tmp_path / "x.avif", save_all=True, append_images=[Image.eval(picture, lambda v: 255 - v)])
+    with pytest.raises(InvalidInputError, match="an image sequence"):
+        read_image(tmp_path / "x.avif")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 17), (17, 300), (64, 64)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_the_data_of_an_avif_say_its_size_too(tmp_path: Path, size: tuple[int, int], mode: str) -> None:
+    pytest.importorskip("PIL._avif")
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, "AVIF", speed=10)
+    data = bytearray(file.getvalue())
+    place = -1
+    while (place := data.find(b"ispe", place + 1)) >= 0:
+        data[place + 8 : place + 16] = struct.pack(">II", 1, 1)  # what the boxes say is what Pillow tells
+    (tmp_path / "x.avif").write_bytes(data)
+    if size == (1, 1):
+        return
+    with pytest.raises(InvalidInputError, match=f"{size[0]}x{size[1]} pixels, more than the limit"):
+        read_image(tmp_path / "x.avif", 3, ReadOptions(max_pixels=1))
+
+
 @pytest.mark.parametrize(
     ("start", "name"),
     [

@@ -16,6 +16,7 @@ from zoo.core.extras import import_extra
 from zoo.core.rasters.decoding_memory import check_memory, check_whole_size
 from zoo.core.rasters.dicom_pixels import PixelData
 from zoo.core.rasters.dicom_start import PREAMBLE
+from zoo.core.rasters.file_parts import FileParts
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import WholeRasterFile
@@ -37,8 +38,9 @@ class Dicom(WholeRasterFile):
         # It tells of every departure from the standard; the numbers that matter here are checked below.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom|zoo\.core\.rasters\.dicom")
         self._check_transfer_syntax(file)
-        file.seek(0)
-        header = self._header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        # Pydicom asks a buffered file for its name, which the member of an archive has none of.
+        bare = FileParts(file, [(0, file.seek(0, 2))])
+        header = self._header = pydicom.dcmread(bare, stop_before_pixels=True, force=True)
         self.height, self.width = self._whole_number("Rows"), self._whole_number("Columns")
         self._samples = self._whole_number("SamplesPerPixel")
         self._bits = self._whole_number("BitsStored", self._whole_number("BitsAllocated"))
@@ -55,7 +57,7 @@ class Dicom(WholeRasterFile):
             raise InvalidInputError(f"{self._bits} bits per sample, where 1 to 32 were expected.")
         check_whole_size(self.width, self.height, self.num_bands, options)
         pixels = self.width * self.height
-        self._pixels = PixelData(pydicom, file, header)
+        self._pixels = PixelData(pydicom, bare, header)
         check_memory(file, pixels * (self._samples * 24 + self.num_bands * 8), pixels, options)
         if header.get("WindowCenter") is not None or "VOILUTSequence" in header:
             warnings.warn(_UNWINDOWED, RuntimeWarning, stacklevel=2)

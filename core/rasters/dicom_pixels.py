@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from math import ceil
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zoo.core.errors import InvalidInputError
 from zoo.core.rasters import jpeg
 from zoo.core.rasters.boxes import read_jpeg2000_header
+from zoo.core.rasters.file_parts import FileParts
 
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
@@ -31,7 +32,7 @@ class PixelData:
         InvalidInputError: there are none, or fewer than the header says.
     """
 
-    def __init__(self, pydicom: Any, file: BinaryIO, header: Any) -> None:
+    def __init__(self, pydicom: Any, file: FileParts, header: Any) -> None:
         self._pydicom = pydicom
         self._file = file
         self._header = header

@@ -63,8 +63,6 @@ def not_read(file: BinaryIO, start: bytes) -> InvalidInputError:
         file: to be read at its end.
         start: its first bytes; 64 are enough.
     """
-    if not start:
-        return InvalidInputError("an empty file.")
     file.seek(max(0, file.seek(0, 2) - len(_TGA_FOOTER)))
     if file.read() == _TGA_FOOTER:
         name = "a TGA file"

@@ -20,6 +20,7 @@ _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _HEADER = 64  # bytes, of which size and depth take a few
 _BYTES_PER_PIXEL = 32  # floating point inside, for all channels
+_MOST_EXTRA_CHANNELS = 4
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIDE = ((0, 9), (0, 13), (0, 18), (0, 30))  # (offset, bits) of the four ways to write a number
 _DEPTH = ((8, 0), (10, 0), (12, 0), (1, 6))
@@ -123,6 +124,12 @@ def _read_header(file: BinaryIO) -> _Header:
             raise several_frames("several", "an animated JPEG XL")
     floating = bool(bits.take(1))
     depth = bits.choose(((32, 0), (16, 0), (24, 0), (1, 6)) if floating else _DEPTH)
+    if floating:
+        bits.take(4)
+    bits.take(1)
+    extra = bits.choose(((0, 0), (1, 0), (2, 4), (1, 12)))
+    if extra > _MOST_EXTRA_CHANNELS:
+        raise InvalidInputError(f"a JPEG XL picture of {extra} channels beside its colours.")
     return _Header(width, height, orientation, depth, floating)
 
 

@@ -79,8 +79,9 @@ class Photograph(WholeRasterFile):
         converted = given if self._bits <= 8 and image.mode not in ("L", "RGB") else 0
         for_the_model = 5 if (self.num_bands, self.options.in_chans) == (1, 3) else 0
         per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
-        needed = int(self.width * self.height * per_pixel) + self._header.fixed_bytes
-        check_memory(self._file, needed, self.width * self.height, self.options)
+        width, height = self._header.size or image.size  # of AVIF, what its data say, not its boxes
+        needed = int(width * height * per_pixel) + self._header.fixed_bytes
+        check_memory(self._file, needed, width * height, self.options)
 
     def read(self, window: Window | None = None) -> Raster:
         """As `RasterFile.read`; a whole JPEG may come smaller than `width` and `height` where `min_size` allows it."""

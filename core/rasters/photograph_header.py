@@ -14,7 +14,8 @@ from PIL import Image, features
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.rasters import jpeg, png, webp
-from zoo.core.rasters.boxes import kind_of_heif, read_heif_header, read_jpeg2000_header
+from zoo.core.rasters.av1 import coded_sizes
+from zoo.core.rasters.boxes import boxes, kind_of_heif, read_heif_header, read_jpeg2000_header
 from zoo.core.rasters.decoding_memory import check_whole_size
 from zoo.core.rasters.file_parts import FileParts
 from zoo.core.rasters.options import ReadOptions
@@ -105,8 +106,15 @@ def _webp(file: BinaryIO) -> PhotographHeader:
 
 def _avif(file: BinaryIO) -> PhotographHeader:
     _require("avif", "AVIF")
+    file.seek(8)
+    if file.read(4) == b"avis":
+        raise several_frames("several", "an image sequence")
     header = read_heif_header(file)
-    return PhotographHeader("AVIF", file, (header.width, header.height), header.bits, None, 10)
+    sizes = [(header.width, header.height)]
+    for meta in (box for box in boxes(file, 0, file.seek(0, 2)) if box.kind == b"meta"):
+        sizes += coded_sizes(file, meta)
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    return PhotographHeader("AVIF", file, largest, header.bits, None, 10)
 
 
 def _jpeg2000(file: BinaryIO) -> PhotographHeader:

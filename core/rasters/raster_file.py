@@ -112,4 +112,4 @@ def _reason(error: Exception) -> str:
         return f"could not be read: {error.strerror}."
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it."
-    return f"could not be decoded: {str(error).rstrip('.') or type(error).__name__}."
+    return f"could not be decoded: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}."

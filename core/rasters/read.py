@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import BinaryIO
 
+from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.inputs.tar_archive import open_input
@@ -62,6 +63,8 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
     """Readers are imported where they are needed: a run over photographs needs one of them."""
     start = file.read(_SNIFFED)
     file.seek(0)
+    if not start:
+        raise InvalidInputError("an empty file.")
     if start.startswith(_TIFF):
         return _open_tiff(file, item, options)
     if start.startswith(b"\x93NUMPY"):
