@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.inputs.find import find_inputs
 from zoo.core.inputs.image_input import ImageInput, Window
+from zoo.core.rasters import library_warnings
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.read import open_raster, read_image
 
@@ -240,12 +242,23 @@ def test_an_inverse_shape_turns_grey_round_once(tmp_path: Path, photometric: str
     np.testing.assert_array_equal(found.pixels, 4095.0 - values[None])
 
 
-def test_a_window_is_not_applied_and_that_is_said(tmp_path: Path) -> None:
+def test_a_window_is_not_applied_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_warnings, "_told", set())
     values = numbers(6, 7)
     path = write(tmp_path / "x.dcm", values, BitsStored=12, WindowCenter=40, WindowWidth=400)
     with pytest.warns(RuntimeWarning, match="windows .* not applied"):
         found = read_image(path, 1)
     np.testing.assert_array_equal(found.pixels, values[None])
+
+
+def test_windows_are_told_once_in_a_process(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.dcm", numbers(6, 7), BitsStored=12, WindowCenter=40, WindowWidth=400)
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    code = "import sys\nfrom zoo.core.rasters.read import read_image\nfor p in sys.argv[1:]: read_image(p)\n"
+    command = [sys.executable, "-P", "-c", code, *map(str, sorted(tmp_path.iterdir()))]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert told.count("not applied") == 1
 
 
 # ---------------------------------------------------------------- frames

@@ -5,7 +5,6 @@ Windowing (VOI) is a matter of display and not applied.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +16,7 @@ from zoo.core.rasters.decoding_memory import check_memory, check_whole_size
 from zoo.core.rasters.dicom_pixels import PixelData
 from zoo.core.rasters.dicom_start import PREAMBLE
 from zoo.core.rasters.file_parts import FileParts
+from zoo.core.rasters.library_warnings import ignore_warnings, tell_once
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import WholeRasterFile
@@ -36,7 +36,7 @@ class Dicom(WholeRasterFile):
         super().__init__(options)
         pydicom = self._pydicom = import_extra("pydicom", "dicom", "Reading DICOM")
         # It tells of every departure from the standard; the numbers that matter here are checked below.
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom|zoo\.core\.rasters\.dicom")
+        ignore_warnings(r"pydicom|zoo\.core\.rasters\.dicom", UserWarning)
         self._check_transfer_syntax(file)
         # Pydicom asks a buffered file for its name, which the member of an archive has none of.
         bare = FileParts(file, [(0, file.seek(0, 2))])
@@ -60,7 +60,7 @@ class Dicom(WholeRasterFile):
         self._pixels = PixelData(pydicom, bare, header)
         check_memory(file, pixels * (self._samples * 24 + self.num_bands * 8), pixels, options)
         if header.get("WindowCenter") is not None or "VOILUTSequence" in header:
-            warnings.warn(_UNWINDOWED, RuntimeWarning, stacklevel=2)
+            tell_once(_UNWINDOWED)
 
     def _whole_number(self, name: str, default: int | None = None) -> int:
         """A number of the header, of which an empty one is none."""

@@ -7,7 +7,6 @@ colour profiles left alone. Deeper grey and colour keeps its bits; a depth that 
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +18,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.inputs.image_input import Window
 from zoo.core.rasters import png
 from zoo.core.rasters.decoding_memory import check_memory, check_whole_size
+from zoo.core.rasters.library_warnings import ignore_warnings
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.orientation import SIDEWAYS, turn_by
 from zoo.core.rasters.photograph_header import read_header, several_frames
@@ -43,8 +43,7 @@ class Photograph(WholeRasterFile):
         super().__init__(options)
         self._file = file
         # What Pillow has to say of metadata concerns nobody here, and must not reach stderr from a decoding process.
-        for category in (UserWarning, Image.DecompressionBombWarning):
-            warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+        ignore_warnings(r"PIL\.", UserWarning, Image.DecompressionBombWarning)
         # Pillow has a limit of its own, for all who use it: it is raised where more was asked for, never lowered.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, options.max_pixels)
         self._header = read_header(file, options)

@@ -61,7 +61,23 @@ def bases() -> dict[str, bytes]:
         found["jp2"] = saved(picture, "JPEG2000")
     if features.check("avif"):
         found["avif"] = saved(picture, "AVIF", exif=exif)
+    found |= _by_other_packages(pixels)
     return found | _dicoms(pixels, found["jpeg grey"])
+
+
+def _by_other_packages(pixels: np.ndarray) -> dict[str, bytes]:
+    found = {}
+    with suppress(ImportError):
+        import imagecodecs
+
+        found["jxl"] = imagecodecs.jpegxl_encode(pixels, lossless=True)
+    with suppress(ImportError):
+        import pillow_heif
+
+        file = io.BytesIO()
+        pillow_heif.from_pillow(Image.fromarray(pixels).resize((64, 64))).save(file)
+        found["heic"] = file.getvalue()
+    return found
 
 
 def _dicoms(pixels: np.ndarray, jpeg: bytes) -> dict[str, bytes]:
@@ -249,6 +265,10 @@ jp2 = named_numbers({b"ihdr": (0, 4), b"\xff\x51": (4, 8, 12, 16, 20, 24, 28, 32
 jp2_small = named_numbers({b"\xff\x51": (36, 38, 39, 40), b"\xff\x52": (2, 4, 7, 8), b"ihdr": (8, 10)}, ">H")
 
 
+jxl = fields({2: "<L", 3: "<L", 4: "<L", 5: "<B", 6: "<B", 7: "<L"})
+heic = named_numbers({b"ispe": (4, 8), b"hvcC": (17, 18, 22, 30), b"iloc": (4, 8, 12, 16, 20), b"meta": (-8,)}, ">L")
+
+
 def ppm(data: bytes, seed: random.Random) -> bytes:
     """Other figures in the header."""
     figures = b"%d %d\n%d\n" % (seed.choice(LARGE), seed.choice(SIDES), seed.choice((0, 1, 255, 256, 65535, 10**6)))
@@ -278,7 +298,7 @@ def dicom(data: bytes, seed: random.Random) -> bytes:
 
 CHANGES: dict[str, tuple[Callable[[bytes, random.Random], bytes], ...]] = {
     "jpeg": (jpeg,), "png": (png,), "webp": (webp,), "gif": (gif,), "bmp": (bmp,), "avif": (avif,),
-    "jp2": (jp2, jp2_small), "ppm": (ppm,), "dicom": (dicom, dicom),
+    "heic": (heic,), "jp2": (jp2, jp2_small), "jxl": (jxl,), "ppm": (ppm,), "dicom": (dicom, dicom),
 }  # fmt: skip
 
 
