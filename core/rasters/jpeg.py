@@ -93,11 +93,12 @@ def _next_marker(file: BinaryIO, position: int) -> tuple[int, int, int]:
     while skipped <= _MOST_JUNK:
         byte = file.read(1)
         if byte == b"\xff":
-            while byte == b"\xff":
+            while byte == b"\xff" and skipped <= _MOST_JUNK:
                 byte = file.read(1)
                 position += 1
+                skipped += 1
             if byte and byte != b"\0":
-                return position + 1, byte[0], skipped
+                return position + 1, byte[0], skipped - 1
         if not byte:
             break
         skipped += 1
