@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 from png_bytes import chunk
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.inputs.find import EXTENSIONS
+from zoo.core.inputs.image_input import ImageInput
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import read_image
+from zoo.core.rasters.read import open_raster, read_image
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,17 @@ def test_jpeg_xl(tmp_path: Path, dtype: str, channels: int) -> None:
     assert found.white == np.iinfo(dtype).max
 
 
+@pytest.mark.parametrize("bits", [4, 8, 10, 12, 16])
+def test_the_white_of_a_jpeg_xl_is_that_of_its_bits(tmp_path: Path, bits: int) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    values = np.random.default_rng(6).integers(0, 2**bits, (9, 7)).astype(np.uint16 if bits > 8 else np.uint8)
+    values[0, 0] = 2**bits - 1
+    (tmp_path / "x.jxl").write_bytes(imagecodecs.jpegxl_encode(values, lossless=True, bitspersample=bits))
+    found = read_image(tmp_path / "x.jxl", 1)
+    np.testing.assert_array_equal(array(found)[0], values)
+    assert found.white == 2**bits - 1
+
+
 def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(tmp_path: Path) -> None:
     imagecodecs = pytest.importorskip("imagecodecs")
     for height, width in ((8, 8), (256, 256), (300, 400), (257, 90), (1, 5000), (720, 1280)):
@@ -135,6 +147,25 @@ def test_heic_is_what_pillow_heif_decodes(tmp_path: Path, picture: Image.Image) 
     found = read_image(path, 3)
     np.testing.assert_array_equal(array(found), expected)
     assert found.white == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    y, x = np.mgrid[0:64, 0:96]
+    stored = Image.fromarray(np.stack([2 * x, 3 * y, x + y], -1).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = pillow_heif.from_pillow(stored)
+    file.info["exif"] = exif.tobytes()  # from which the encoder makes irot and imir
+    file.save(tmp_path / "x.heic", quality=-1)
+    png = io.BytesIO()
+    stored.save(png, "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(png))
+    with open_raster(ImageInput("x", str(tmp_path / "x.heic")), ReadOptions(in_chans=3)) as heif:
+        assert (heif.width, heif.height) == upright.size
+        found = array(heif.read())
+    assert np.abs(found.astype(int) - np.asarray(upright).transpose(2, 0, 1)).max() <= 4
 
 
 def test_ten_bits_of_a_heic_are_kept(tmp_path: Path) -> None:

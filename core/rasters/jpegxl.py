@@ -74,7 +74,9 @@ class JpegXl(WholeRasterFile):
         bands = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
         if values.dtype.kind != "u":
             raise InvalidInputError(f"a JPEG XL picture of {values.dtype}, where whole numbers were expected.")
-        white = float(np.iinfo(values.dtype).max)
+        white = float(2**self._bits - 1)
+        if values.max() > white:  # a decoder that fills up its type
+            white = float(np.iinfo(values.dtype).max)
         return Raster(pixels=np.ascontiguousarray(bands[: self.num_bands]), white=white, picture=True)
 
 
