@@ -27,8 +27,9 @@ _BLOCK = 1 << 20
 class JpegHeader(NamedTuple):
     """Of the only frame.
 
-    `samples` counts the numbers that stand for a pixel, subsampling taken into account: 1.5 of 4:2:0. `parts` are the
-    ranges of the file that a decoder needs, as (offset, length); the last one reaches to its end.
+    `samples` counts the numbers that stand for a pixel, subsampling taken into account: 1.5 of 4:2:0. `in_scans` is
+    whether the picture, progressive or not, comes in several scans: a decoder then holds all of it before it gives any.
+    `parts` are the ranges of the file that a decoder needs, as (offset, length); the last one reaches to its end.
     """
 
     width: int
@@ -36,7 +37,7 @@ class JpegHeader(NamedTuple):
     components: int
     bits: int
     samples: float
-    progressive: bool
+    in_scans: bool
     exif: bytes
     xmp: bytes
     parts: list[tuple[int, int]]
@@ -59,6 +60,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
         position, marker, skipped = _next_marker(file, position)
         junk += skipped
         if marker == _SCAN:
+            in_first_scan = file.read(3)[2:]  # how many components, behind the length
             break
         if marker in _ALONE or marker == 0xD8:
             continue
@@ -83,7 +85,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
         raise InvalidInputError("a JPEG whose pixels begin before its size is said.")
     file.seek(0, 2)
     parts.append((position - 2, max(0, file.tell() - position + 2)))
-    return _header(*frame, exif=exif, xmp=xmp, parts=parts)
+    return _header(*frame, in_first_scan, exif=exif, xmp=xmp, parts=parts)
 
 
 def _next_marker(file: BinaryIO, position: int) -> tuple[int, int, int]:
@@ -106,7 +108,7 @@ def _next_marker(file: BinaryIO, position: int) -> tuple[int, int, int]:
     raise InvalidInputError("a JPEG that is cut off or damaged before its pixels.")
 
 
-def _header(marker: int, frame: bytes, **rest: object) -> JpegHeader:
+def _header(marker: int, frame: bytes, in_first_scan: bytes, **rest: object) -> JpegHeader:
     try:
         bits, height, width, components = struct.unpack_from(">BHHB", frame)
         factors = [divmod(frame[6 + 3 * i + 1], 16) for i in range(components)]
@@ -114,16 +116,17 @@ def _header(marker: int, frame: bytes, **rest: object) -> JpegHeader:
         raise InvalidInputError("a JPEG whose frame is cut off.") from None
     area = max((h for h, _ in factors), default=0) * max((v for _, v in factors), default=0)
     samples = sum(h * v for h, v in factors) / area if area else float(components)
-    return JpegHeader(width, height, components, bits, samples, marker in _PROGRESSIVE, **rest)  # type: ignore[arg-type]
+    in_scans = marker in _PROGRESSIVE or in_first_scan != bytes([components])
+    return JpegHeader(width, height, components, bits, samples, in_scans, **rest)  # type: ignore[arg-type]
 
 
 def check_scans(file: BinaryIO, header: JpegHeader) -> None:
-    """Refuse a progressive picture that goes over its pixels more often than any encoder does.
+    """Refuse a picture that goes over its pixels more often than any encoder does.
 
     Raises:
         InvalidInputError: it is one.
     """
-    if not header.progressive:
+    if not header.in_scans:
         return
     most = max(_MOST_SCANS, _PIXELS_TIMES_SCANS // max(1, header.width * header.height))
     file.seek(header.parts[-1][0])
@@ -132,4 +135,4 @@ def check_scans(file: BinaryIO, header: JpegHeader) -> None:
         scans += (last + block).count(b"\xff\xda")
         last = block[-1:] if block.endswith(b"\xff") else b""
         if scans > most:
-            raise InvalidInputError(f"a progressive JPEG of more than {most} scans.")
+            raise InvalidInputError(f"a JPEG of more than {most} scans.")

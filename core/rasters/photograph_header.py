@@ -76,7 +76,7 @@ def _jpeg(file: BinaryIO) -> PhotographHeader:
         (header.width, header.height),
         header.bits,
         turn_of(header.exif, header.xmp),
-        2 * header.samples if header.progressive else 0,  # all coefficients, before the first pixel
+        2 * header.samples if header.in_scans else 0,  # all coefficients, before the first pixel
     )
 
 

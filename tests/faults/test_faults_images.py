@@ -17,6 +17,12 @@ from typing import Any
 import pytest
 from PIL import Image
 from png_bytes import SIGNATURE, chunk
+from test_dicom import RLE, write_compressed
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.rasters.decoding_memory import SMALL_FILES, check_memory
+from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
+from zoo.core.rasters.read import read_image
 
 from faults import changed_images
 from faults.changed_images import MEBIBYTES, SECONDS
@@ -91,10 +97,6 @@ def test_bombs_stay_within_the_memory(bombs: dict[str, Path]) -> None:
 
 def test_a_real_file_of_the_same_size_is_read(tmp_path: Path) -> None:
     """What is refused of a file of some kilobytes is allowed of one whose size is in proportion."""
-    from zoo.core.errors import InvalidInputError
-    from zoo.core.rasters.decoding_memory import SMALL_FILES, check_memory
-    from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
-
     small, large = io.BytesIO(bytes(1000)), io.BytesIO(bytes(4 << 20))
     needed = SMALL_FILES + (100 << 20)
     check_memory(large, needed, 10, ReadOptions())
@@ -108,24 +110,36 @@ def test_a_real_file_of_the_same_size_is_read(tmp_path: Path) -> None:
 
 
 def test_thousands_of_scans_are_not_decoded(tmp_path: Path) -> None:
-    from zoo.core.errors import InvalidInputError
-    from zoo.core.rasters.read import read_image
-
     file = io.BytesIO()
     Image.new("RGB", (3000, 3000)).save(file, "JPEG", progressive=True, quality=1)
     data = file.getvalue()
     last = data.rindex(b"\xff\xda")
     (tmp_path / "x.jpg").write_bytes(data[:-2] + data[last:-2] * 5000 + data[-2:])
-    with pytest.raises(InvalidInputError, match="progressive JPEG of more than"):
+    with pytest.raises(InvalidInputError, match="JPEG of more than"):
         read_image(tmp_path / "x.jpg")
     (tmp_path / "x.jpg").write_bytes(data)
     assert read_image(tmp_path / "x.jpg").size == (3000, 3000)
 
 
-def test_tiles_of_a_jpeg_2000_count(tmp_path: Path) -> None:
-    from zoo.core.errors import InvalidInputError
-    from zoo.core.rasters.read import read_image
+def test_components_in_scans_of_their_own_count(tmp_path: Path) -> None:
+    """Without being progressive: the decoder holds all coefficients then, too."""
+    file = io.BytesIO()
+    Image.new("RGB", (8000, 8000)).save(file, "JPEG", quality=1, subsampling=0)
+    data = file.getvalue()
+    assert read_size(data, tmp_path) == (8000, 8000)
+    scan = data.index(b"\xff\xda")
+    first = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+    (tmp_path / "x.jpg").write_bytes(data[:scan] + first + data[scan + 14 :])
+    with pytest.raises(InvalidInputError, match="MiB to decode"):
+        read_image(tmp_path / "x.jpg")
 
+
+def read_size(data: bytes, folder: Path) -> tuple[int, int]:
+    (folder / "whole.jpg").write_bytes(data)
+    return read_image(folder / "whole.jpg").size
+
+
+def test_tiles_of_a_jpeg_2000_count(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.new("RGB", (255, 255)).save(file, "JPEG2000")
     data = bytearray(file.getvalue())
@@ -137,9 +151,6 @@ def test_tiles_of_a_jpeg_2000_count(tmp_path: Path) -> None:
 
 
 def test_two_headers_of_a_png_are_one_too_many(tmp_path: Path) -> None:
-    from zoo.core.errors import InvalidInputError
-    from zoo.core.rasters.read import read_image
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0))
     larger = chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
     (tmp_path / "x.png").write_bytes(SIGNATURE + header + larger + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
@@ -149,10 +160,6 @@ def test_two_headers_of_a_png_are_one_too_many(tmp_path: Path) -> None:
 
 def test_run_lengths_that_give_more_than_the_frame(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
-    from test_dicom import RLE, write_compressed
-
-    from zoo.core.errors import InvalidInputError
-    from zoo.core.rasters.read import read_image
 
     runs = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * 1_000_000
     path = write_compressed(tmp_path / "x.dcm", RLE, [runs], 8, 8)
