@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 import tarfile
@@ -385,3 +386,10 @@ def test_e2_frames_that_are_not_there_are_not_allocated(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", numbers(6, 7), NumberOfFrames=1_000_000)
     with pytest.raises(InvalidInputError, match="84 bytes of pixels, where 1000000 frames"):
         read_image(path, 1, ReadOptions(frames="1"))
+
+
+def test_e2_run_lengths_that_give_more_than_the_frame(tmp_path: Path) -> None:
+    runs = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * 1_000_000
+    path = write_compressed(tmp_path / "x.dcm", RLE, [runs], 8, 8)
+    with pytest.raises(InvalidInputError, match="run lengths"):
+        read_image(path, 1)

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from PIL import Image
 from png_bytes import SIGNATURE, chunk
-from test_dicom import RLE, write_compressed
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.rasters.decoding_memory import SMALL_FILES, check_memory
@@ -156,12 +155,3 @@ def test_two_headers_of_a_png_are_one_too_many(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(SIGNATURE + header + larger + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     with pytest.raises(InvalidInputError, match="two headers"):
         read_image(tmp_path / "x.png")
-
-
-def test_run_lengths_that_give_more_than_the_frame(tmp_path: Path) -> None:
-    pytest.importorskip("pydicom")
-
-    runs = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * 1_000_000
-    path = write_compressed(tmp_path / "x.dcm", RLE, [runs], 8, 8)
-    with pytest.raises(InvalidInputError, match="run lengths"):
-        read_image(path, 1)
