@@ -15,7 +15,12 @@ class FileParts(io.RawIOBase):
         """Take the parts as (offset, length); the last may reach beyond the end of the file."""
         super().__init__()
         self._file = file
-        self._parts = list(parts)
+        self._parts: list[tuple[int, int]] = []
+        for offset, length in parts:
+            if self._parts and sum(self._parts[-1]) == offset:
+                self._parts[-1] = self._parts[-1][0], self._parts[-1][1] + length
+            else:
+                self._parts.append((offset, length))
         self._starts = [0]
         for _, length in self._parts:
             self._starts.append(self._starts[-1] + length)

@@ -67,11 +67,7 @@ def _walk(file: BinaryIO) -> tuple[bytes, bytes, list[tuple[int, int]]]:
         if kind == b"IHDR" and number:
             raise InvalidInputError("a PNG with two headers.")
         if kind in _PIXELS or kind in _ANIMATION:
-            offset, before = parts[-1]
-            if offset + before == position:
-                parts[-1] = offset, before + length + 12
-            else:
-                parts.append((position, length + 12))
+            parts.append((position, length + 12))
         elif length > _MOST_METADATA:
             pass
         elif kind == b"eXIf":
