@@ -63,6 +63,8 @@ def run(app: Callable[..., Any], args: Sequence[str]) -> int:
         code = ExitCode.INTERRUPTED
     except Exception as error:
         return _report(error)
+    finally:
+        output.release_native_stderr()
     if code in _STOPPED:
         output.failure(code=code, name=ExitCode(code).name.lower(), message=_STOPPED[ExitCode(code)])
     return int(code)

@@ -68,6 +68,12 @@ Geo = Annotated[
     bool, typer.Option("--geo", help="Read every TIFF through rasterio, with or without a place on the ground.")
 ]
 AllowVrt = Annotated[bool, typer.Option("--allow-vrt", help="Read virtual rasters, which name other local files.")]
+Frames = Annotated[
+    str,
+    typer.Option(
+        metavar="all|N", help="Which frame of DICOM files of several is read, from 1; all: as bands of one image."
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(metavar="N", help="Most pixels that are read at once, of three bands; 89478485 if not given."),

@@ -21,6 +21,8 @@ from zoo.core.errors import CannotWriteError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zoo.cli.native_stderr import NativeStderr
+
 SCHEMA_VERSION = 1
 """Of every `--json` document, errors included; raised when a key changes its meaning or goes away."""
 
@@ -163,9 +165,32 @@ def _write_stderr(text: str) -> None:
     if sys.stderr is None:
         return
     stream = getattr(sys.stderr, "stream", sys.stderr)  # below what libraries write to
+    if _native is not None:
+        stream = _native.stream or stream
     with suppress(OSError):
         stream.write(text + "\n")
         stream.flush()
+
+
+_native: NativeStderr | None = None
+
+
+def catch_native_stderr() -> None:
+    """Under `--json`, make a note of each line that a library in C writes to file descriptor 2, in any process."""
+    global _native
+    if settings.json and _native is None:
+        from zoo.cli.native_stderr import NativeStderr
+
+        with suppress(OSError):  # then they stay as they are
+            _native = NativeStderr(note)
+
+
+def release_native_stderr() -> None:
+    """End what `catch_native_stderr` began."""
+    global _native
+    if _native is not None:
+        _native.close()
+        _native = None
 
 
 class LibraryStderr:

@@ -178,7 +178,8 @@ def export_job(
 
 def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
     """What of it decides the numbers; a limit only decides whether there are any."""
-    left_out = ("max_pixels", "allow_vrt", *(("pages",) if reading.pages == "auto" else ()))
+    unset = [name for name, value in (("pages", "auto"), ("frames", "")) if getattr(reading, name) == value]
+    left_out = ("max_pixels", "allow_vrt", *unset)
     return {name: value for name, value in asdict(reading).items() if name not in left_out}
 
 

@@ -21,6 +21,7 @@ from zoo.cli.export_options import (
     FailOnNonfinite,
     FastDecode,
     Format,
+    Frames,
     FromFile,
     Geo,
     Images,
@@ -101,6 +102,7 @@ def export_features(
     fast_decode: FastDecode = False,
     geo: Geo = False,
     allow_vrt: AllowVrt = False,
+    frames: Frames = "",
     max_pixels: MaxPixels = None,
     pool: Pool = "none",
     dtype: Dtype = "float32",
@@ -129,7 +131,8 @@ def export_features(
 ) -> None:
     """Write a model's features of images to a folder.
 
-    Reads photographs, TIFF and GeoTIFF of any number of bands, .npy, .npz, DICOM, and all of these in .tar archives.
+    Reads photographs (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, JPEG XL and more), TIFF and GeoTIFF of any number of
+    bands, .npy, .npz, DICOM, and all of these in .tar archives.
     Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
     features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
     be read are listed and passed over; the exit code is then 3, or 4 where not one can be read. The same command again
@@ -144,6 +147,7 @@ def export_features(
       zoo export-features resnet34 photos/ --shard 3/8 -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
+    output.catch_native_stderr()
     limit_network(offline=offline, timeout=timeout)
     refuse_pipe(out)
     weights = weights and local_file(weights)
@@ -195,6 +199,7 @@ def export_features(
             pages=pages,
             geo=geo,
             allow_vrt=allow_vrt,
+            frames=frames,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         transform=Transform(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -206,6 +208,7 @@ def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
     """The life of a process: say that it is ready, then decode what it is sent until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the parent, which ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.showwarning = _tell
     try:
         pipe.send(None)
         while True:
@@ -216,6 +219,13 @@ def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
                 pipe.send((None, traceback.format_exc()))
     except (EOFError, OSError):
         return  # the parent is gone
+
+
+def _tell(message: Warning | str, *_details: Any, **_more: Any) -> None:
+    """A warning as a person reads it; there is no command line here that would word it."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"zoo: note: {' '.join(str(message).split())}\n")
+        sys.stderr.flush()
 
 
 def _end_with_parent() -> None:

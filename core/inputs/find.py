@@ -22,7 +22,8 @@ from zoo.core.inputs.path_pattern import is_pattern, paths_matching
 from zoo.core.inputs.tar_archive import ARCHIVES, tar_members
 
 EXTENSIONS = (
-    ".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".jxl", ".npy", ".npz",
+    ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """What counts as an image in a folder or an archive, upper or lower case."""
 

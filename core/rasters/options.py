@@ -29,6 +29,7 @@ class ReadOptions:
         npz_key: which array of an .npz file; may be empty where it has only one.
         geo: read TIFF through rasterio even without georeference, and do not do without it.
         allow_vrt: read GDAL's virtual rasters, which are lists of other local files.
+        frames: of a DICOM file of several: a number from 1, or "all" as bands of one image. Empty: it must have one.
         min_size: with it, a JPEG may be decoded at a fraction of its size whose sides are not below this many pixels:
             faster, and not the same numbers. 0: always in full.
         max_pixels: most pixels of three bands that one read may give; fewer for more bands.
@@ -42,6 +43,7 @@ class ReadOptions:
     npz_key: str = ""
     geo: bool = False
     allow_vrt: bool = False
+    frames: str = ""
     min_size: int = 0
     max_pixels: int = MAX_PIXELS
     pages: str = "auto"
@@ -53,6 +55,10 @@ class ReadOptions:
             self.pages.isascii() and self.pages.isdecimal() and len(self.pages) < 6 and int(self.pages) > 0
         ):
             raise UsageError(f"Pages are {', '.join(PAGES)} or a number from 1, not {self.pages!r}.")
+        if self.frames not in ("", "all") and not (
+            self.frames.isascii() and self.frames.isdecimal() and len(self.frames) < 10 and int(self.frames) > 0
+        ):
+            raise UsageError(f"Frames are 'all' or a number from 1, not {self.frames!r}.")
         if self.max_pixels < 1 or self.min_size < 0:
             raise UsageError("The limit on pixels is 1 or more, a smallest size 0 or more.")
 

@@ -16,7 +16,7 @@ from zoo.core.rasters.georeference import shift
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 
-FORMATS = "BMP, DICOM, GIF, JPEG, NPY, NPZ, PNG, TIFF, WEBP"
+FORMATS = "AVIF, BMP, DICOM, GIF, HEIC, JPEG, JPEG 2000, JPEG XL, NPY, NPZ, PGM, PNG, PPM, TIFF, WEBP"
 
 
 class RasterFile(ABC):
@@ -112,4 +112,4 @@ def _reason(error: Exception) -> str:
         return f"could not be read: {error.strerror}."
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it."
-    return f"could not be decoded: {str(error).rstrip('.') or type(error).__name__}."
+    return f"could not be decoded: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}."

@@ -15,11 +15,10 @@ from zoo.core.rasters.bands import check_count, select_bands
 from zoo.core.rasters.georeference import KEY_DIRECTORY
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.raster_file import RasterFile, explain, unknown_format
+from zoo.core.rasters.raster_file import RasterFile, explain
 
 _DEFAULTS = ReadOptions()
-_SNIFFED = 512  # bytes
-_PHOTOGRAPHS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+_SNIFFED = 1024  # bytes
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGE = 1 << 24  # pixels, above which a picture is read by window where it can be
 _ZIP = (b"PK\3\4", b"PK\5\6")
@@ -67,12 +66,10 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
     """Readers are imported where they are needed: a run over photographs needs one of them."""
     start = file.read(_SNIFFED)
     file.seek(0)
+    if not start:
+        raise InvalidInputError("an empty file.")
     if start.startswith(_TIFF):
         return _open_tiff(file, item, options)
-    if start.startswith(_PHOTOGRAPHS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
-        from zoo.core.rasters.photograph import Photograph
-
-        return Photograph(file, options)
     if start.startswith(b"\x93NUMPY"):
         from zoo.core.rasters.arrays import open_npy
 
@@ -81,15 +78,13 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
         from zoo.core.rasters.arrays import open_npz
 
         return open_npz(file, options)
-    if start[128:132] == b"DICM":
-        from zoo.core.rasters.dicom import Dicom
-
-        return Dicom(file, options)
     if b"<VRTDataset" in start:
         from zoo.core.rasters.geo import open_vrt
 
         return open_vrt(file, item, options)
-    raise unknown_format() if start else InvalidInputError("an empty file.")
+    from zoo.core.rasters.formats import open_picture
+
+    return open_picture(file, start, options)
 
 
 def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
