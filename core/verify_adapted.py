@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 class Check(NamedTuple):
     """One thing that must hold: what, whether it does, and by which figures."""
 

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from zoo.cli.export_options import (
     Axes,
     BandChoice,
     BatchSize,
+    Column,
     Compile,
     Device,
     Dtype,
@@ -24,10 +27,12 @@ from zoo.cli.export_options import (
     Format,
     FromFile,
     Geo,
+    Hash,
     Images,
     ImagesPerShard,
     MaxPixels,
     Mean,
+    MinValid,
     NoData,
     NoResize,
     NoVerify,
@@ -36,6 +41,7 @@ from zoo.cli.export_options import (
     Pool,
     Precision,
     Preview,
+    RelativeTo,
     Replace,
     RetryFailed,
     Scale,
@@ -70,9 +76,11 @@ from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
 from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
 from zoo.core.export.writers import WRITERS
+from zoo.core.inputs.selection import describe_passed_over
 from zoo.core.inputs.shard_choice import parse_part, part_from_environment, shards_of
 
 FAILURES_TOLD = 10
+CHANGED_TOLD = 3
 
 
 def export_features(
@@ -80,6 +88,8 @@ def export_features(
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
     images: Images = None,
     from_file: FromFile = None,
+    column: Column = "",
+    relative_to: RelativeTo = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
     source_size: SourceSize = "",
@@ -87,6 +97,7 @@ def export_features(
     bands: BandChoice = "",
     tile: Tile = None,
     stride: Stride = None,
+    min_valid: MinValid = 0.0,
     no_resize: NoResize = False,
     scale: Scale = None,
     mean: Mean = "",
@@ -112,6 +123,7 @@ def export_features(
     fail_on_nonfinite: FailOnNonfinite = False,
     retry_failed: RetryFailed = False,
     no_verify: NoVerify = False,
+    hashes: Hash = False,
     shard: Shard = "1/1",
     engine: Engine = "local",
     actors: Actors = 1,
@@ -161,6 +173,8 @@ def export_features(
         raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
     if actors != 1 and engine != "ray":
         raise UsageError("--actors are those of a cluster.", hint="Pass --engine ray too.")
+    if not 0 <= min_valid <= 1:
+        raise UsageError(f"--min-valid takes a share from 0 to 1, found {min_valid:g}.", hint="For example: 0.5")
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     if source_size and weights is None:
@@ -177,7 +191,17 @@ def export_features(
 
     request = ExportRequest(
         model=name if names_a_place(plain_name(name)) else cfg.name,
-        inputs=Inputs(tuple(images or ()), from_file, tile, stride),
+        inputs=Inputs(
+            tuple(images or ()),
+            from_file,
+            tile,
+            stride,
+            column=column,
+            relative_to=None if relative_to is None else str(relative_to),
+            outputs=() if preview is None else (str(preview),),
+            min_valid=min_valid,
+            hashes=hashes,
+        ),
         weights=None if weights is None else str(weights),
         source_size=parse_source_size(source_size),
         in_chans=in_chans,
@@ -210,7 +234,10 @@ def export_features(
         images_per_shard=images_per_shard,
         storage=FeatureStorage(dtype, pool, file_format),
     )
-    job = request.open()
+    passed_over = Counter[str]()
+    job = request.open(passed_over)
+    if said := describe_passed_over(passed_over):
+        output.note(said)
     folder = FeatureFolder(out, job.plan, force=force)
     own = shards_of(part, job.plan.num_shards)
     if preview is not None:
@@ -218,8 +245,26 @@ def export_features(
 
         write_preview(preview, job)
     num_inputs = sum(len(job.plan.positions(number)) for number in own)
+    changed: list[str] = []
+    num_changed = 0
+
+    def tell_changed(ids: Sequence[str]) -> None:
+        nonlocal num_changed
+        num_changed += len(ids)
+        changed.extend(ids[: CHANGED_TOLD - len(changed)])
+
     with output.progress(num_inputs, "Exporting features") as advance:
-        pending = pending_shards(folder, own, retry_failed=retry_failed, verify=not no_verify, on_progress=advance)
+        pending = pending_shards(
+            folder,
+            own,
+            retry_failed=retry_failed,
+            verify=not no_verify,
+            hashes=hashes,
+            on_progress=advance,
+            on_changed=tell_changed,
+        )
+        if num_changed:
+            output.note(_changed(num_changed, changed))
         if engine == "ray":
             from zoo.core.export.ray_engine import run_on_ray
 
@@ -229,19 +274,32 @@ def export_features(
     _tell(report_of(folder, own), fail_on_nonfinite)
 
 
+def _changed(number: int, ids: Sequence[str]) -> str:
+    told = ", ".join(ids) + (", ..." if number > len(ids) else "")
+    inputs = "1 input has" if number == 1 else f"{number} inputs have"
+    return f"{inputs} changed since the last run, and the features are computed anew: {told}"
+
+
 def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
     """Print what was done; raise for images that failed."""
-    total = report.images + report.num_failed
+    total = report.images + report.num_failed + report.num_skipped
     for failure in report.failed[:FAILURES_TOLD]:
         output.note(failure.error)
     if report.num_failed > FAILURES_TOLD:
         output.note(f"{report.num_failed - FAILURES_TOLD} more failed.")
     if report.nonfinite_values:
         output.note(f"{report.nonfinite_images} images have {report.nonfinite_values} NaN or infinite features.")
+    if report.bright_images:
+        output.note(
+            f"{report.bright_images} images hold floating point numbers above 1, up to {report.largest:g}, "
+            "taken as they are: if 1 is not white, pass the number that is, for example --scale 255."
+        )
+    if report.num_skipped:
+        output.note(f"{report.num_skipped} of {total} inputs were skipped: they have less data than --min-valid asks.")
     if not report.complete:
         output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")
-    if total and not report.images:
+    if report.failed and not report.images:
         first = report.failed[0]
         raise InvalidInputError(
             f"No image could be read, of {total} given; of the first: {first.error}",
@@ -270,5 +328,7 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
 def _as_lines(values: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {values[key]}" for key in ("out", "images", "shards")]
     lines.append(f"failed: {values['num_failed']}")
+    if values["num_skipped"]:
+        lines.append(f"skipped: {values['num_skipped']}")
     lines += [f"level: {' '.join(f'{k}={v}' for k, v in level.items() if v is not None)}" for level in values["levels"]]
     return lines if values["changed"] else [*lines, "unchanged"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,9 @@ from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
 from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
+from zoo.core.inputs.exported_files import ExportedFiles
 from zoo.core.inputs.find import find_inputs
+from zoo.core.inputs.input_list import InputList
 from zoo.core.inputs.tiles import expand_tiles
 from zoo.core.named_model import named_cfg
 from zoo.core.preprocess import Preprocess
@@ -24,12 +27,32 @@ from zoo.weights_cache.download import fetch
 
 
 class Inputs(NamedTuple):
-    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels."""
+    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels.
+
+    `outputs` are files that the export writes outside its folder. `min_valid` is the share of an image that must have
+    data; with `hashes` inputs are known by their content.
+    """
 
     paths: tuple[str, ...]
     from_file: str | None = None
     tile: int | None = None
     stride: int | None = None
+    column: str = ""
+    relative_to: str | None = None
+    outputs: tuple[str, ...] = ()
+    min_valid: float = 0.0
+    hashes: bool = False
+
+    def find(self, passed_over: Counter[str] | None = None) -> InputList:
+        """See `find_inputs`."""
+        return find_inputs(
+            self.paths,
+            from_file=self.from_file,
+            column=self.column,
+            relative_to=self.relative_to,
+            exported=ExportedFiles(self.outputs),
+            passed_over=passed_over,
+        )
 
 
 class Transform(NamedTuple):
@@ -74,11 +97,15 @@ class ExportRequest:
     images_per_shard: int | None = None
     storage: FeatureStorage = DEFAULT_STORAGE
 
-    def open(self) -> ExportJob:
-        """Find the inputs and build the model. Raises as they do."""
+    def open(self, passed_over: Counter[str] | None = None) -> ExportJob:
+        """Find the inputs and build the model. Raises as they do.
+
+        Args:
+            passed_over: counts the files of folders and archives that are no images, by their ending.
+        """
         if self.storage.pool == "embedding" and self.out_indices is not None:
             raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
-        inputs = find_inputs(self.inputs.paths, from_file=self.inputs.from_file)
+        inputs = self.inputs.find(passed_over)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
         model = create_model(
             self.model,
@@ -113,6 +140,8 @@ class ExportRequest:
             computing=self.computing,
             images_per_shard=self.images_per_shard,
             storage=self.storage,
+            min_valid=self.inputs.min_valid,
+            hashes=self.inputs.hashes,
         )
 
     def _model_facts(self, cfg: Mapping[str, Any]) -> dict[str, Any]:

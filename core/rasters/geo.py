@@ -16,6 +16,7 @@ import numpy as np
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import import_extra
 from zoo.core.inputs.image_input import ImageInput, Window
+from zoo.core.inputs.open_input import place_of
 from zoo.core.rasters.arrays import white_of
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
@@ -112,10 +113,11 @@ def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: 
     """A GeoTIFF, by its descriptor: its name means nothing to GDAL, and it has no neighbours."""
     if header.num_pages > 1:
         raise InvalidInputError(f"{header.num_pages} pages, where a georeferenced image has one.")
-    fd = os.dup(file.fileno()) if not item.member else os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
+    place = place_of(file)
+    fd = os.dup(place.fd)
     path = f"/dev/fd/{fd}"
     if item.member:
-        path = f"/vsisubfile/{item.offset}_{item.size},{path}"
+        path = f"/vsisubfile/{place.offset}_{place.size},{path}"
     try:
         return GeoRaster(path, "GTiff", options, header, fd)
     except BaseException:

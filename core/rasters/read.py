@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
-from zoo.core.inputs.tar_archive import open_input
+from zoo.core.inputs.open_input import open_input
 from zoo.core.rasters.bands import select_bands
 from zoo.core.rasters.georeference import from_tags
 from zoo.core.rasters.options import ReadOptions
