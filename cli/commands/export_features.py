@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli import output
+from zoo.cli.errors import end_soon_after_signals
 from zoo.cli.export_options import (
     Actors,
     AllowVrt,
@@ -83,6 +84,7 @@ FAILURES_TOLD = 10
 CHANGED_TOLD = 3
 
 
+@end_soon_after_signals()
 def export_features(
     name: ModelName,
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],

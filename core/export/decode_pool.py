@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -26,6 +26,9 @@ T = TypeVar("T")
 DECODING_THREADS = 4
 START_SECONDS = 120
 """How long a process may take to start on a busy machine."""
+
+CLOSE_SECONDS = 2.0
+"""How long threads that are still decoding are waited for where nobody wants what they decode any more."""
 
 
 def decode_ahead(
@@ -66,13 +69,17 @@ def decode_ahead(
     try:
         waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, ahead))
         while waiting:
-            yield waiting.popleft().result()
+            result = waiting[0].result()  # it stays in the list while it is waited for
+            waiting.popleft()
+            yield result
             waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, 1))
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         if processes is not None:
             processes.close()  # also ends a thread's wait for one that hangs
-        threads.shutdown()
+        _, busy = wait([future for future in waiting if not future.cancelled()], CLOSE_SECONDS)
+        if not busy:  # else a decoder is deep in a library, and nothing can call it back
+            threads.shutdown()
 
 
 def _decoded(decode: Callable[[Item], T], item: Item) -> T | ZooError:

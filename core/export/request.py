@@ -14,6 +14,7 @@ from zoo.core.errors import UsageError
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
+from zoo.core.export.watched_file import WatchedFile
 from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
 from zoo.core.inputs.exported_files import ExportedFiles
 from zoo.core.inputs.find import find_inputs
@@ -106,6 +107,7 @@ class ExportRequest:
         if self.storage.pool == "embedding" and self.out_indices is not None:
             raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
         inputs = self.inputs.find(passed_over)
+        given = None if self.weights is None else WatchedFile(self.weights)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
         model = create_model(
             self.model,
@@ -131,11 +133,12 @@ class ExportRequest:
         if self.inputs.tile is not None:
             stride = self.inputs.stride or self.inputs.tile
             inputs = expand_tiles(inputs, partial(raster_size, options=reading), self.inputs.tile, stride)
-        return export_job(
+        file, source = self._weight_file(given)
+        job = export_job(
             model,
             preprocess,
             inputs,
-            model_facts=self._model_facts(model.pretrained_cfg),
+            model_facts=_model_facts(model.pretrained_cfg, file, source),
             reading=reading,
             computing=self.computing,
             images_per_shard=self.images_per_shard,
@@ -143,12 +146,18 @@ class ExportRequest:
             min_valid=self.inputs.min_valid,
             hashes=self.inputs.hashes,
         )
+        return job._replace(check_model=file.check)
 
-    def _model_facts(self, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        """What identifies the model in `config.json`."""
-        if self.weights is not None:
-            path, source = Path(self.weights), f"file:{Path(self.weights).name}"
-        else:
-            path, source = (file := fetch(named_cfg(self.model), offline=True)).path, file.origin
-        weights = {"source": source, "sha256": file_sha256(path)}
-        return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": weights}
+    def _weight_file(self, given: WatchedFile | None) -> tuple[WatchedFile, str]:
+        """The file that the weights come from, and what `config.json` calls it."""
+        if given is not None:
+            return given, f"file:{Path(given.path).name}"
+        found = fetch(named_cfg(self.model), offline=True)
+        return WatchedFile(found.path), found.origin
+
+
+def _model_facts(cfg: Mapping[str, Any], file: WatchedFile, source: str) -> dict[str, Any]:
+    """What identifies the model in `config.json`."""
+    weights = {"source": source, "sha256": file_sha256(file.path, file.fd)}
+    file.check()
+    return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": weights}

@@ -42,9 +42,9 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
     read = _as_utf8(file, name)
     start = read()
     if b"\0" in start:
+        if {b"\n", b"\r"} & set(start.split(b"\0")):
+            raise _unmarked_utf16(name)
         for record in _split(read, name, start, b"\0"):
-            if record in (b"\n", b"\r"):
-                raise _unmarked_utf16(name)
             if record.strip():
                 yield os.fsdecode(record)
         return

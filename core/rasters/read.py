@@ -73,7 +73,7 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
     if start.startswith(b"\x93NUMPY"):
         from zoo.core.rasters.arrays import open_npy
 
-        return open_npy(file, item, options)
+        return open_npy(file, options)
     if start.startswith(_ZIP):
         from zoo.core.rasters.arrays import open_npz
 
