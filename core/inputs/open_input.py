@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 DEFLATE, TAR = "deflate", "tar"
-"""How a member is packed: by itself, or in a compressed archive of all."""
+"""How a member is packed: by itself, with the CRC-32 of what it unpacks to, or in a compressed archive of all."""
 
 NO_OFFSET = 0
 """Where an archive's first header is, so no data: said of members that have no bytes of their own."""
@@ -65,7 +65,7 @@ def open_input(item: ImageInput) -> BinaryIO:
             path=item.source,
         )
     member = _MemberBytes(file, item.offset, item.size)
-    return io.BufferedReader(_inflated(member, item) if item.packed == DEFLATE else member)
+    return io.BufferedReader(_inflated(member, item) if item.packed.startswith(DEFLATE) else member)
 
 
 def place_of(file: BinaryIO) -> Place:
@@ -130,7 +130,8 @@ def _unreadable_member(item: ImageInput) -> InvalidInputError:
 
 def _inflated(member: _MemberBytes, item: ImageInput) -> io.FileIO:
     """What a member unpacks to, in a file of its own (RFC 1951)."""
-    unpacked, inflate, size = temporary_file(), zlib.decompressobj(-zlib.MAX_WBITS), 0
+    unpacked, inflate = temporary_file(), zlib.decompressobj(-zlib.MAX_WBITS)
+    size = crc = 0
     try:
         with member:
             while not inflate.eof:
@@ -138,7 +139,7 @@ def _inflated(member: _MemberBytes, item: ImageInput) -> io.FileIO:
                 data = inflate.decompress(packed, _CHUNK)
                 if not packed and not data:
                     raise InvalidInputError(f"{item.source!r} ends early in the archive.", path=item.source)
-                size += len(data)
+                size, crc = size + len(data), zlib.crc32(data, crc)
                 if size > MAX_MEMBER:
                     raise InvalidInputError(
                         f"{item.source!r} unpacks to more than {MAX_MEMBER >> 30} GiB, the limit of one member.",
@@ -146,6 +147,8 @@ def _inflated(member: _MemberBytes, item: ImageInput) -> io.FileIO:
                         path=item.source,
                     )
                 _write_all(unpacked, data)
+        if f"{DEFLATE} {crc:08x}" != item.packed:
+            raise zlib.error("its checksum is another one")
         unpacked.seek(0)
     except zlib.error as error:
         unpacked.close()

@@ -45,7 +45,7 @@ def zip_members(path: str) -> Iterator[ImageInput]:
             packed = _unreadable(entry)
             offset, length = NO_OFFSET, 0
             if not packed and not stat.S_ISLNK(entry.external_attr >> 16):
-                packed = DEFLATE if entry.compress_type == zipfile.ZIP_DEFLATED else ""
+                packed = f"{DEFLATE} {entry.CRC:08x}" if entry.compress_type == zipfile.ZIP_DEFLATED else ""
                 offset, length = _data_offset(path, reader.fileno(), entry), entry.compress_size
                 if offset + length > size or (not packed and length != entry.file_size):
                     raise _damaged(path, f"{entry.filename!r} is not where the directory says")
@@ -63,7 +63,7 @@ def _unreadable(entry: zipfile.ZipInfo) -> str:
 
 def _data_offset(path: str, fd: int, entry: zipfile.ZipInfo) -> int:
     """Behind a header of its own, whose length the directory does not tell."""
-    header = os.pread(fd, _LOCAL.size, entry.header_offset)
+    header = os.pread(fd, _LOCAL.size, entry.header_offset) if entry.header_offset >= 0 else b""
     if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
         raise _damaged(path, f"no header of {entry.filename!r} at byte {entry.header_offset}")
     _, name, extra = _LOCAL.unpack(header)
