@@ -51,13 +51,18 @@ def sha256_of_stamps(stamps: Iterable[Stamp | None]) -> str:
 
 
 def sha256_of_input(item: ImageInput) -> str:
-    """The sha256 of an input's bytes, in lower-case hex; of a window those of the whole. Raises as `open_input`."""
-    # The windows of a file come one after the other.
-    return _sha256(item._replace(id="", window=None), stamp_of(item))
+    """The sha256 of an input's bytes, in lower-case hex; of a window those of the whole.
+
+    Raises as `open_input`, and OSError where the file is gone.
+    """
+    info = os.stat(item.path)
+    # The windows of a file come one after the other. No program can set the time of the last change of any kind.
+    version = (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return _sha256(item._replace(id="", window=None), version)
 
 
 @lru_cache(maxsize=16)
-def _sha256(item: ImageInput, _stamp: Stamp | None) -> str:
+def _sha256(item: ImageInput, _version: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     with open_input(item) as file:
         while chunk := file.read(_CHUNK):

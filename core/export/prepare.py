@@ -78,7 +78,8 @@ class Prepare:
             if largest > 1:
                 facts["largest"] = largest
         if self.hashes:
-            facts["sha256"] = sha256_of_input(item)
+            with explain(item.source):
+                facts["sha256"] = sha256_of_input(item)
         return facts
 
 
