@@ -165,7 +165,7 @@ def test_with_hash_content_decides(export: Callable[..., Any], work: Path) -> No
     os.utime(path, ns=(0, 1))
     assert export("photos", "--hash")[1]["changed"] is False
     before = path.stat()
-    paint(path, 98)
+    paint(path, 200)
     assert path.stat().st_size == before.st_size
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     _, document, notes = export("photos", "--hash")

@@ -139,11 +139,11 @@ def export_features(
 ) -> None:
     """Write a model's features of images to a folder.
 
-    Reads photographs, TIFF and GeoTIFF of any number of bands, .npy, .npz, DICOM, and all of these in .tar archives.
-    Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
-    features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
-    be read are listed and passed over; the exit code is then 3, or 4 where not one can be read. The same command again
-    completes what was cut off.
+    Reads photographs, TIFF and GeoTIFF of any number of bands, .npy, .npz, DICOM, and all of these in archives. Images
+    are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of features,
+    manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot be read are
+    listed and passed over; the exit code is then 3, or 4 where not one can be read. The same command again completes
+    what was cut off, and computes anew what has changed.
 
     \b
     Examples:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from zoo.core.inputs.exported_files import ExportedFiles
 
 EXTENSIONS = (
-    ".bmp", ".dcm", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".npy",
+    ".npz", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""What counts as an image in a folder or an archive, upper or lower case."""
+"""What counts as an image in a folder or an archive, upper or lower case. Of some an extra is needed to read them:
+where it is missing, they fail by its name, and are not passed over."""
 
 _BESIDE_IMAGES = ("copying", "desktop.ini", "licence", "license", "readme", "thumbs.db")
 """How the names begin of files that nobody takes for an image that is missing."""
