@@ -232,7 +232,7 @@ def test_empty_tiles_are_skipped_and_listed(export: Callable[..., Any]) -> None:
     words = ("scene.npy", "--tile", "64", "--no-resize")
     code, document, notes = export(*words, "--min-valid", "0.5")
     assert (code, document["images"], document["num_skipped"], document["num_failed"]) == (0, 1, 1, 0)
-    assert notes == ["1 of 2 inputs were skipped: they have less data than --min-valid asks."]
+    assert notes == ["Skipped, with less data than --min-valid asks: 1 of 2."]
     assert [(line["status"], line["valid"]) for line in manifest()] == [("ok", 0.75), ("skipped", 0.0)]
     assert manifest()[1]["window"] == {"left": 64, "top": 0, "width": 64, "height": 64}
     code, document, _ = export(*words, "--min-valid", "0.5")

@@ -293,11 +293,12 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
         output.note(f"{report.nonfinite_images} images have {report.nonfinite_values} NaN or infinite features.")
     if report.bright_images:
         output.note(
-            f"{report.bright_images} images hold floating point numbers above 1, up to {report.largest:g}, "
+            f"{'1 image holds' if report.bright_images == 1 else f'{report.bright_images} images hold'} floating point "
+            f"numbers above 1, up to {report.largest:g}, "
             "taken as they are: if 1 is not white, pass the number that is, for example --scale 255."
         )
     if report.num_skipped:
-        output.note(f"{report.num_skipped} of {total} inputs were skipped: they have less data than --min-valid asks.")
+        output.note(f"Skipped, with less data than --min-valid asks: {report.num_skipped} of {total}.")
     if not report.complete:
         output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")

@@ -55,7 +55,7 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
         if not line.isprintable() and not _is_utf8(record) and not os.path.lexists(line):
             raise InvalidInputError(
                 f"Line {number} of {name} is not UTF-8, and no file is called by its bytes.",
-                hint=f"Convert the list from its own encoding, for example: {_iconv('WINDOWS-1252', name)}",
+                hint=f"Convert the list from its own encoding, for example: {iconv_command('WINDOWS-1252', name)}",
                 path=name,
             )
         if path := _path_in(line):
@@ -119,12 +119,13 @@ def _is_utf8(record: bytes) -> bool:
 def _unmarked_utf16(name: str) -> InvalidInputError:
     return InvalidInputError(
         f"{name} looks like UTF-16 without a byte order mark, where UTF-8 was expected.",
-        hint=f"Convert it: {_iconv('UTF-16LE', name)}",
+        hint=f"Convert it: {iconv_command('UTF-16LE', name)}",
         path=name,
     )
 
 
-def _iconv(encoding: str, name: str) -> str:
+def iconv_command(encoding: str, name: str) -> str:
+    """What converts a file of text, as a person would type it."""
     if name == STDIN_NAME:
         return f"... | iconv -f {encoding} -t UTF-8 | zoo ..."
     return f"iconv -f {encoding} -t UTF-8 {shlex.quote(name)} > {shlex.quote(name + '.utf8')}"

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.extras import import_extra
-from zoo.core.inputs.path_list import STDIN_NAME, decoded_blocks
+from zoo.core.inputs.path_list import STDIN_NAME, decoded_blocks, iconv_command
 
 _PARQUET = b"PAR1"
 _DELIMITERS = ",;\t|"
@@ -79,7 +79,7 @@ def _lines(blocks: Iterable[bytes], name: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise InvalidInputError(
             f"{name} is not UTF-8: {error.reason}.",
-            hint="Convert it from its own encoding: iconv -f WINDOWS-1252 -t UTF-8",
+            hint=f"Convert the table from its own encoding, for example: {iconv_command('WINDOWS-1252', name)}",
             path=name,
         ) from error
     if rest:
