@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,29 @@ def test_a_line_that_is_a_file_as_it_stands_is_that_file(work: Path, name: str) 
     assert listed(name.encode() + b"\n") == [name]
 
 
+def test_what_is_a_file_of_another_kind_is_named(work: Path) -> None:
+    with zipfile.ZipFile("sheet.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", "<x/>")
+    with pytest.raises(InvalidInputError, match="a spreadsheet, where a list of paths was expected"):
+        find_inputs([], from_file="sheet.xlsx")
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for options in ({}, {"compression": "zstd", "use_dictionary": False}):
+        parquet.write_table(pa.table({"path": ["a.jpg"]}), "t.parquet", **options)
+        with pytest.raises(InvalidInputError, match="a Parquet table") as raised:
+            find_inputs([], from_file="t.parquet")
+        assert "--column" in raised.value.hint
+    Path("PAR1.jpg").write_bytes(b"")
+    assert listed(b"PAR1.jpg\n") == ["PAR1.jpg"]
+
+
 # ---------------------------------------------------------------- tables
+
+
+def test_a_table_that_is_taken_for_a_list_is_told(work: Path) -> None:
+    Path("t.csv").write_text("path,label\na.jpg,1\n")
+    with pytest.raises(NotFoundError) as raised:
+        find_inputs([], from_file="t.csv")
+    assert "--column" in raised.value.hint
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.core.build import create_model
-from zoo.core.errors import UsageError
+from zoo.core.errors import NotFoundError, UsageError
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
@@ -107,7 +107,7 @@ class ExportRequest:
         if self.storage.pool == "embedding" and self.out_indices is not None:
             raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
         inputs = self.inputs.find(passed_over)
-        given = None if self.weights is None else WatchedFile(self.weights)
+        given = None if self.weights is None else _watched(self.weights)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
         model = create_model(
             self.model,
@@ -154,6 +154,13 @@ class ExportRequest:
             return given, f"file:{Path(given.path).name}"
         found = fetch(named_cfg(self.model), offline=True)
         return WatchedFile(found.path), found.origin
+
+
+def _watched(path: str) -> WatchedFile:
+    try:
+        return WatchedFile(path)
+    except OSError as error:
+        raise NotFoundError(f"The weights {path!r} cannot be opened: {error.strerror}.", path=path) from error
 
 
 def _model_facts(cfg: Mapping[str, Any], file: WatchedFile, source: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from zoo.core.inputs.selection import Selection, describe_passed_over
 EXTENSIONS = selection.EXTENSIONS
 
 _STDIN = "-"
+_TABLES = (".csv", ".tab", ".tsv")
 
 
 def find_inputs(
@@ -172,9 +173,12 @@ def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -
             is_folder = not entry.lower().endswith((*search.extensions, *ARCHIVES)) and os.path.isdir(entry)
             yield from _contents(entry, is_folder, search)
     if some_named and not some_there:
+        table = not column and name.lower().endswith(_TABLES)
         raise NotFoundError(
             f"Not one of the files in {name} is there.",
-            hint=f"They are relative to the working directory, {os.getcwd()!r}.",
+            hint="Of a table, say which column has the paths: --column NAME"
+            if table
+            else f"They are relative to the working directory, {os.getcwd()!r}.",
             path=name,
         )
 

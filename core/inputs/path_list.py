@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -19,6 +20,15 @@ _MARKS = (
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# How a first page and a first entry begin; a file may be called PAR1.jpg.
+_NO_LISTS = (
+    (rb"PAR1\x15[\x00-\x1f]", "a Parquet table", "Say which column has the paths: --column NAME"),
+    (
+        rb"PK\x03\x04[\n-?]\x00",
+        "a zip archive or a spreadsheet",
+        "Pass an archive as an input, a spreadsheet as CSV.",
+    ),
 )
 STDIN_NAME = "standard input"
 
@@ -41,6 +51,9 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
     """
     read = _as_utf8(file, name)
     start = read()
+    for beginning, kind, hint in _NO_LISTS:
+        if re.match(beginning, start):
+            raise InvalidInputError(f"{name} is {kind}, where a list of paths was expected.", hint=hint, path=name)
     if b"\0" in start:
         if {b"\n", b"\r"} & set(start.split(b"\0")):
             raise _unmarked_utf16(name)
