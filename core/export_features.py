@@ -262,6 +262,12 @@ def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
 
 def _decoder(prepare: Prepare, computing: Computing) -> Decode:
     def decode(items: Iterable[ImageInput]) -> Generator[Prepared | ZooError, None, None]:
-        return decode_ahead(items, prepare, workers=computing.workers, ahead=2 * computing.batch_size)
+        return decode_ahead(
+            items,
+            prepare,
+            workers=computing.workers,
+            ahead=2 * computing.batch_size,
+            size_of=lambda prepared: prepared.image.nbytes,
+        )
 
     return decode
