@@ -16,6 +16,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zoo.core.errors import InvalidInputError, NotFoundError
@@ -23,7 +24,10 @@ from zoo.core.inputs import open_input as open_input_module
 from zoo.core.inputs import packed_archive
 from zoo.core.inputs.archive import archive_members
 from zoo.core.inputs.find import find_inputs
+from zoo.core.inputs.image_input import Window
 from zoo.core.inputs.open_input import open_input
+from zoo.core.rasters.options import ReadOptions
+from zoo.core.rasters.read import open_raster
 
 CONTENT = {f"{'sub/' * (n % 2)}h\u00e4-{n}.png": random.Random(n).randbytes(n * 7919) * 2 for n in range(6)}
 
@@ -189,3 +193,25 @@ def test_a_directory_of_gigabytes_is_not_believed(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, str(path)], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("refused:"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.zip", "stored.zip", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize("geo", [False, True])
+def test_rasters_in_archives_are_read_by_window_as_outside(tmp_path: Path, name: str, geo: bool) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    somewhere = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_400_000)}
+    place = somewhere if geo else {}
+    values = np.random.default_rng(0).integers(0, 1000, (4, 64, 80), np.uint16)
+    path = tmp_path / "scene.tif"
+    with rasterio.open(path, "w", "GTiff", 80, 64, 4, dtype="uint16", photometric="minisblack", **place) as file:
+        file.write(values)
+    np.save(tmp_path / "scene.npy", values)
+    content = {file: (tmp_path / file).read_bytes() for file in ("scene.tif", "scene.npy")}
+    if name.endswith("zip"):
+        zip_of(tmp_path / name, content, zipfile.ZIP_STORED if name == "stored.zip" else zipfile.ZIP_DEFLATED)
+    else:
+        (tmp_path / name).write_bytes((gzip.compress if name.endswith("gz") else bytes)(tar_of(content)))
+    for item in archive_members(str(tmp_path / name)):
+        with open_raster(item, ReadOptions(in_chans=4, bands=("1", "2", "3", "4"), axes="chw")) as raster:
+            found = raster.read(Window(8, 16, 40, 32))
+        np.testing.assert_array_equal(found.pixels, values[:, 16:48, 8:48])

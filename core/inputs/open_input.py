@@ -128,7 +128,7 @@ def _unreadable_member(item: ImageInput) -> InvalidInputError:
     )
 
 
-def _inflated(member: _MemberBytes, item: ImageInput) -> io.FileIO:
+def _inflated(member: _MemberBytes, item: ImageInput) -> _MemberBytes:
     """What a member unpacks to, in a file of its own (RFC 1951)."""
     unpacked, inflate = temporary_file(), zlib.decompressobj(-zlib.MAX_WBITS)
     size = crc = 0
@@ -149,14 +149,13 @@ def _inflated(member: _MemberBytes, item: ImageInput) -> io.FileIO:
                 _write_all(unpacked, data)
         if f"{DEFLATE} {crc:08x}" != item.packed:
             raise zlib.error("its checksum is another one")
-        unpacked.seek(0)
     except zlib.error as error:
         unpacked.close()
         raise InvalidInputError(f"{item.source!r} is damaged in the archive: {error}.", path=item.source) from error
     except BaseException:
         unpacked.close()
         raise
-    return unpacked
+    return _MemberBytes(unpacked, 0, size)
 
 
 def _write_all(file: io.FileIO, data: bytes) -> None:
