@@ -195,6 +195,7 @@ def test_a_directory_of_gigabytes_is_not_believed(tmp_path: Path) -> None:
     assert done.stdout.startswith("refused:"), done.stdout + done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 @pytest.mark.parametrize("name", ["a.zip", "stored.zip", "a.tar", "a.tar.gz"])
 @pytest.mark.parametrize("geo", [False, True])
 def test_rasters_in_archives_are_read_by_window_as_outside(tmp_path: Path, name: str, geo: bool) -> None:
