@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
 import typer
@@ -20,6 +23,11 @@ _STOPPED = {
     ExitCode.INTERRUPTED: "Interrupted.",
     ExitCode.TERMINATED: "Terminated.",
 }
+
+GRACE_SECONDS = 3.0
+"""What a run has to end by itself after a signal."""
+
+_is_own_process = False
 
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF}
 
@@ -144,6 +152,8 @@ def _show_warning(message: Warning | str, *_details: Any, **_more: Any) -> None:
 
 def stop_on_signals() -> None:
     """Turn SIGTERM and SIGHUP into SystemExit, so that temporary files are removed on the way out."""
+    global _is_own_process
+    _is_own_process = True
 
     def stop(number: int, _frame: object) -> NoReturn:
         raise SystemExit(128 + number)
@@ -152,3 +162,38 @@ def stop_on_signals() -> None:
         # An ignored signal stays so: that is how nohup works.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
+
+
+@contextmanager
+def end_soon_after_signals(seconds: float = GRACE_SECONDS) -> Iterator[None]:
+    """During the block, end this process some seconds after SIGINT, SIGTERM or SIGHUP if it has not ended by itself.
+
+    Python acts on a signal only when the main thread is back from the library that it has called. Another thread sees
+    the signal at once. What it leaves behind is what a killed run leaves: temporary files that the next run removes.
+    Does nothing where the process belongs to others, or is not in its main thread.
+    """
+    if not _is_own_process or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_end_after_signal, args=(reader, seconds), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)  # ends the thread, unless a signal has come
+
+
+def _end_after_signal(reader: int, seconds: float) -> None:
+    """Wait for a signal that ends a run, then give the run its time."""
+    while numbers := os.read(reader, 64):
+        ending = [number for number in numbers if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+        if ending:
+            time.sleep(seconds)
+            code = ExitCode(128 + ending[0])
+            output.failure(code=code, name=code.name.lower(), message=_STOPPED[code])
+            output.flush()
+            os._exit(code)
+    os.close(reader)

@@ -10,11 +10,33 @@ from zoo.core.errors import UsageError
 
 Images = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[IMAGE...]", help="Files, folders, patterns, .tar archives; - reads a list of them."),
+    typer.Argument(
+        metavar="[IMAGE...]", help="Files, folders, patterns, .tar, .tar.gz and .zip archives; - reads a list of them."
+    ),
 ]
 FromFile = Annotated[
     str | None,
     typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or split by NUL; - is stdin."),
+]
+Column = Annotated[
+    str, typer.Option(metavar="NAME", help="LIST is a table, CSV or Parquet, and this column of it has the paths.")
+]
+RelativeTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--relative-to",
+        metavar="DIR",
+        readable=False,
+        help="Name inputs by their paths from this folder, so that an export can go on where the folder has moved.",
+    ),
+]
+Hash = Annotated[
+    bool,
+    typer.Option("--hash", help="Know inputs by their sha256, which the manifest gets, not by size and time."),
+]
+MinValid = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Skip images and tiles of which less than this share, 0 to 1, has data."),
 ]
 BandChoice = Annotated[
     str,

@@ -124,6 +124,14 @@ def _write_result(text: str) -> None:
     sys.stdout.flush()
 
 
+def flush() -> None:
+    """Write what is still in memory, before the process ends without Python's farewell."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+
+
 # ---------------------------------------------------------------- everything else, on stderr
 
 

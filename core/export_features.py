@@ -71,6 +71,8 @@ def export_features(
     computing: Computing = DEFAULT_COMPUTING,
     images_per_shard: int | None = None,
     storage: FeatureStorage = DEFAULT_STORAGE,
+    min_valid: float = 0.0,
+    hashes: bool = False,
     shards: Callable[[int], Iterable[int]] = range,
     on_error: str = "skip",
     retry_failed: bool = False,
@@ -81,7 +83,8 @@ def export_features(
     """Write the features of every input to `out_dir`; shards that are there already and whole are passed over.
 
     Args:
-        model, preprocess, inputs, model_facts, reading, computing, images_per_shard, storage: see `export_job`.
+        model, preprocess, inputs, model_facts, reading, computing, images_per_shard, storage, min_valid, hashes: see
+            `export_job`.
         out_dir: made if need be.
         shards: which shards to do, given how many there are; all by default.
         on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
@@ -104,10 +107,14 @@ def export_features(
         computing=computing,
         images_per_shard=images_per_shard,
         storage=storage,
+        min_valid=min_valid,
+        hashes=hashes,
     )
     folder = FeatureFolder(out_dir, job.plan, force=force)
     own = list(shards(job.plan.num_shards))
-    pending = pending_shards(folder, own, retry_failed=retry_failed, verify=verify, on_progress=on_progress)
+    pending = pending_shards(
+        folder, own, retry_failed=retry_failed, verify=verify, hashes=hashes, on_progress=on_progress
+    )
     run_shards(job, pending, folder, on_error=on_error, on_progress=on_progress)
     return report_of(folder, own)
 
@@ -122,6 +129,8 @@ def export_job(
     computing: Computing = DEFAULT_COMPUTING,
     images_per_shard: int | None = None,
     storage: FeatureStorage = DEFAULT_STORAGE,
+    min_valid: float = 0.0,
+    hashes: bool = False,
 ) -> ExportJob:
     """What to compute, and how; nothing is written yet.
 
@@ -135,6 +144,8 @@ def export_job(
         computing: device, precision, batch size.
         images_per_shard: default: as many as make 64 MiB, at most 1024.
         storage: how features are kept.
+        min_valid: the share of an image, 0 to 1, that must have data: others are skipped.
+        hashes: know inputs by the sha256 of their bytes, which is written to the manifest.
 
     Raises:
         UsageError: an option makes no sense, or feature levels do not ascend.
@@ -142,6 +153,8 @@ def export_job(
     """
     if computing.batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
         raise UsageError("Batch size and images per shard must be 1 or more.")
+    if not 0 <= min_valid <= 1:
+        raise UsageError(f"A share of valid pixels is a number from 0 to 1, not {min_valid:g}.")
     if isinstance(model, torch.nn.Module):
         model.eval()
     reading = reading or ReadOptions(in_chans=preprocess.in_chans)
@@ -156,7 +169,11 @@ def export_job(
         levels=levels,
         images_per_shard=images_per_shard or storage.fitting_images_per_shard(levels),
         model={**(model_facts or {}), "in_chans": preprocess.in_chans, "computing": engine.to_dict()},
-        preprocessing={**preprocess.to_dict(), "reading": _as_recorded(reading)},
+        preprocessing={
+            **preprocess.to_dict(),
+            "reading": _as_recorded(reading),
+            **({"min_valid": min_valid} if min_valid else {}),
+        },
         storage=storage,
     )
     fixed = None if preprocess.resize or storage.pool != "none" else size
@@ -170,9 +187,10 @@ def export_job(
 
     return ExportJob(
         plan,
-        _decoder(Prepare(preprocess, reading, fixed), computing),
+        _decoder(Prepare(preprocess, reading, fixed, min_valid, hashes), computing),
         _computer(lambda: engine, computing.batch_size),
         _computer(unpooled, computing.batch_size),
+        hashes,
     )
 
 
@@ -246,6 +264,12 @@ def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
 
 def _decoder(prepare: Prepare, computing: Computing) -> Decode:
     def decode(items: Iterable[ImageInput]) -> Generator[Prepared | ZooError, None, None]:
-        return decode_ahead(items, prepare, workers=computing.workers, ahead=2 * computing.batch_size)
+        return decode_ahead(
+            items,
+            prepare,
+            workers=computing.workers,
+            ahead=2 * computing.batch_size,
+            size_of=lambda prepared: prepared.image.nbytes,
+        )
 
     return decode

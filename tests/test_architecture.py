@@ -18,6 +18,7 @@ TORCH_SIDE = {
     "core.export.batches", "core.export.engine", "core.export.fold_batch_norm", "core.export.pool",
     "core.convert", "core.export.prepare", "core.export.preview", "core.export.request", "core.features",
     "core.load", "core.match_weights", "core.named_model", "core.preprocess", "core.save", "core.verify_loading",
+    "core.export.watched_weights",
 }  # fmt: skip
 LAYER = {"cli": 3, "core torch side": 2, "models": 1, "weights_cache": 1, "core": 0}
 

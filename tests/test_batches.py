@@ -54,6 +54,23 @@ def test_a_lone_size_does_not_hold_up_the_others():
     assert done == 999
 
 
+def test_large_images_wait_in_smaller_number(monkeypatch):
+    monkeypatch.setattr("zoo.core.export.batches.WAITING_BYTES", 3 * 2 * 8 * 8 * 4)
+    batches, taken = [], 0
+
+    def images():
+        nonlocal taken
+        for taken, image in enumerate(numbered([(8, 8), (4, 16)] * 20), start=1):  # noqa: B007
+            yield image
+
+    results = []
+    for result in compute_in_order(images(), recorder(batches), 8):
+        results.append(result)
+        assert taken - len(results) <= 4
+    np.testing.assert_allclose(results, np.arange(40) + np.tile([0.08, 0.04], 20), rtol=1e-6)
+    assert max(n for n, *_ in batches) <= 3
+
+
 def test_batches_are_what_numpy_stacks():
     images = list(np.random.default_rng(0).random((6, 3, 5, 4), np.float32))
     seen = []

@@ -197,8 +197,13 @@ def test_e1_on_error_stop(export: Callable[..., Run], mixed: Path, tmp_path: Pat
 
 def test_retry_failed_reads_a_mended_image(export: Callable[..., Run], mixed: Path) -> None:
     words = (mixed, "--out-indices", "4", "--images-per-shard", "2", "--json")
+    good = (DATA / "coffee.png").read_bytes()
+    (mixed / "b_empty.jpg").write_bytes(bytes(len(good)))
+    before = (mixed / "b_empty.jpg").stat()
     export(*words)
-    (mixed / "b_empty.jpg").write_bytes((DATA / "coffee.png").read_bytes())
+    (mixed / "b_empty.jpg").write_bytes(good)
+    # Neither size nor time say that it was mended; where they do, it is read again without being asked for.
+    os.utime(mixed / "b_empty.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert json.loads(export(*words).stdout)["num_failed"] == 4
     assert json.loads(export(*words, "--retry-failed").stdout)["num_failed"] == 3
 

@@ -170,6 +170,24 @@ def test_a_process_that_cannot_start_is_not_taken_for_a_bad_item():
 
 
 @WORKERS
+@pytest.mark.parametrize(("size", "expected"), [(1, 20), (100, 10), (10_000, 4)])
+def test_large_results_wait_in_smaller_number(workers, size, expected):
+    read = []
+
+    def items():
+        for number in range(1000):
+            read.append(number)
+            yield Item(number)
+
+    limits = {"ahead": 20, "ahead_bytes": 1000, "size_of": lambda _: size}
+    with closing(decode_ahead(items(), decode, workers=workers, **limits)) as results:
+        for done in range(1, 41):
+            next(results)
+            assert len(read) <= done + expected
+        assert len(read) >= min(done + expected, 40) - 1
+
+
+@WORKERS
 def test_items_are_read_only_as_far_ahead_as_asked(workers):
     read = []
 

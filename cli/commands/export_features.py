@@ -1,18 +1,22 @@
 """`zoo export-features`: multi-scale features of images, in shards with a manifest."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zoo.cli import output
+from zoo.cli.errors import end_soon_after_signals
 from zoo.cli.export_options import (
     Actors,
     AllowVrt,
     Axes,
     BandChoice,
     BatchSize,
+    Column,
     Compile,
     Device,
     Dtype,
@@ -24,10 +28,12 @@ from zoo.cli.export_options import (
     Frames,
     FromFile,
     Geo,
+    Hash,
     Images,
     ImagesPerShard,
     MaxPixels,
     Mean,
+    MinValid,
     NoData,
     NoResize,
     NoVerify,
@@ -37,6 +43,7 @@ from zoo.cli.export_options import (
     Pool,
     Precision,
     Preview,
+    RelativeTo,
     Replace,
     RetryFailed,
     Scale,
@@ -73,16 +80,21 @@ from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
 from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
 from zoo.core.export.writers import WRITERS
+from zoo.core.inputs.selection import describe_passed_over
 from zoo.core.inputs.shard_choice import parse_part, part_from_environment, shards_of
 
 FAILURES_TOLD = 10
+CHANGED_TOLD = 3
 
 
+@end_soon_after_signals()
 def export_features(
     name: ModelName,
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
     images: Images = None,
     from_file: FromFile = None,
+    column: Column = "",
+    relative_to: RelativeTo = None,
     out_indices: OutIndices = "",
     weights: Weights = None,
     key: Key = "",
@@ -91,6 +103,7 @@ def export_features(
     bands: BandChoice = "",
     tile: Tile = None,
     stride: Stride = None,
+    min_valid: MinValid = 0.0,
     no_resize: NoResize = False,
     scale: Scale = "",
     mean: Mean = "",
@@ -118,6 +131,7 @@ def export_features(
     fail_on_nonfinite: FailOnNonfinite = False,
     retry_failed: RetryFailed = False,
     no_verify: NoVerify = False,
+    hashes: Hash = False,
     shard: Shard = "1/1",
     engine: Engine = "local",
     actors: Actors = 1,
@@ -132,11 +146,11 @@ def export_features(
     """Write a model's features of images to a folder.
 
     Reads photographs (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, JPEG XL and more), TIFF and GeoTIFF of any number of
-    bands, .npy, .npz, DICOM, and all of these in .tar archives.
-    Images are prepared as the weights expect; without --out-indices every level is written. FOLDER gets shards of
-    features, manifest.jsonl (one line per image: shard and row, or why it failed) and config.json. Images that cannot
-    be read are listed and passed over; the exit code is then 3, or 4 where not one can be read. The same command again
-    completes what was cut off.
+    bands, .npy, .npz, DICOM, and all of these in archives. Images are prepared as the weights expect; without
+    --out-indices every level is written. FOLDER gets shards of features, manifest.jsonl (one line per image: shard and
+    row, or why it failed) and config.json. Images that cannot be read are listed and passed over; the exit code is then
+    3, or 4 where not one can be read. The same command again completes what was cut off, and computes anew what has
+    changed.
 
     \b
     Examples:
@@ -168,6 +182,8 @@ def export_features(
         raise UsageError("--stride is the distance of tiles.", hint="Pass --tile too.")
     if actors != 1 and engine != "ray":
         raise UsageError("--actors are those of a cluster.", hint="Pass --engine ray too.")
+    if not 0 <= min_valid <= 1:
+        raise UsageError(f"--min-valid takes a share from 0 to 1, found {min_valid:g}.", hint="For example: 0.5")
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     if source_size and weights is None:
@@ -186,7 +202,17 @@ def export_features(
 
     request = ExportRequest(
         model=name if names_a_place(plain_name(name)) else cfg.name,
-        inputs=Inputs(tuple(images or ()), from_file, tile, stride),
+        inputs=Inputs(
+            tuple(images or ()),
+            from_file,
+            tile,
+            stride,
+            column=column,
+            relative_to=None if relative_to is None else str(relative_to),
+            outputs=() if preview is None else (str(preview),),
+            min_valid=min_valid,
+            hashes=hashes,
+        ),
         weights=None if weights is None else str(weights),
         source_size=parse_source_size(source_size),
         weights_key=key,
@@ -222,7 +248,10 @@ def export_features(
         images_per_shard=images_per_shard,
         storage=FeatureStorage(dtype, pool, file_format),
     )
-    job = request.open()
+    passed_over = Counter[str]()
+    job = request.open(passed_over)
+    if said := describe_passed_over(passed_over):
+        output.note(said)
     folder = FeatureFolder(out, job.plan, force=force)
     own = shards_of(part, job.plan.num_shards)
     if preview is not None:
@@ -230,8 +259,26 @@ def export_features(
 
         write_preview(preview, job)
     num_inputs = sum(len(job.plan.positions(number)) for number in own)
+    changed: list[str] = []
+    num_changed = 0
+
+    def tell_changed(ids: Sequence[str]) -> None:
+        nonlocal num_changed
+        num_changed += len(ids)
+        changed.extend(ids[: CHANGED_TOLD - len(changed)])
+
     with output.progress(num_inputs, "Exporting features") as advance:
-        pending = pending_shards(folder, own, retry_failed=retry_failed, verify=not no_verify, on_progress=advance)
+        pending = pending_shards(
+            folder,
+            own,
+            retry_failed=retry_failed,
+            verify=not no_verify,
+            hashes=hashes,
+            on_progress=advance,
+            on_changed=tell_changed,
+        )
+        if num_changed:
+            output.note(_changed(num_changed, changed))
         if engine == "ray":
             from zoo.core.export.ray_engine import run_on_ray
 
@@ -241,9 +288,15 @@ def export_features(
     _tell(report_of(folder, own), fail_on_nonfinite)
 
 
+def _changed(number: int, ids: Sequence[str]) -> str:
+    told = ", ".join(ids) + (", ..." if number > len(ids) else "")
+    inputs = "1 input has" if number == 1 else f"{number} inputs have"
+    return f"{inputs} changed since the last run, and the features are computed anew: {told}"
+
+
 def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
     """Print what was done; raise for images that failed."""
-    total = report.images + report.num_failed
+    total = report.images + report.num_failed + report.num_skipped
     for failure in report.failed[:FAILURES_TOLD]:
         output.note(failure.error)
     if report.num_failed > FAILURES_TOLD:
@@ -255,10 +308,18 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
             f"{report.unscaled_images} images declare a scale and offset of their numbers, which were not applied: "
             "--scale file applies them."
         )
+    if report.bright_images:
+        output.note(
+            f"{'1 image holds' if report.bright_images == 1 else f'{report.bright_images} images hold'} floating point "
+            f"numbers above 1, up to {report.largest:g}, "
+            "taken as they are: if 1 is not white, pass the number that is, for example --scale 255."
+        )
+    if report.num_skipped:
+        output.note(f"Skipped, with less data than --min-valid asks: {report.num_skipped} of {total}.")
     if not report.complete:
         output.note("Other parts are not done yet; the last one writes manifest.jsonl.")
     manifest = report.out_dir / ("manifest.jsonl" if report.complete else "manifest-*.jsonl")
-    if total and not report.images:
+    if report.failed and not report.images:
         first = report.failed[0]
         raise InvalidInputError(
             f"No image could be read, of {total} given; of the first: {first.error}",
@@ -287,5 +348,7 @@ def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
 def _as_lines(values: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {values[key]}" for key in ("out", "images", "shards")]
     lines.append(f"failed: {values['num_failed']}")
+    if values["num_skipped"]:
+        lines.append(f"skipped: {values['num_skipped']}")
     lines += [f"level: {' '.join(f'{k}={v}' for k, v in level.items() if v is not None)}" for level in values["levels"]]
     return lines if values["changed"] else [*lines, "unchanged"]

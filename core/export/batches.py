@@ -17,14 +17,17 @@ Shape = tuple[int, ...]
 WINDOW_BATCHES = 4
 """How many batches an image may wait for others of its size."""
 
+WAITING_BYTES = 1 << 30
+"""How much memory images may take that wait for others of their sizes; of larger ones a batch is smaller."""
+
 
 def compute_in_order(
     images: Iterable[Image | ZooError], compute: Callable[[Image], Sequence[R]], batch_size: int
 ) -> Iterator[R | ZooError]:
     """Compute in batches of equal shape; yields one result per image, in the order of the images.
 
-    No image waits while WINDOW_BATCHES batches pass by, so memory is bounded whatever the shapes. Which images share a
-    batch depends on the shapes and the batch size alone.
+    No image waits while WINDOW_BATCHES batches pass by, or while images of WAITING_BYTES wait, so memory is bounded
+    whatever the shapes. Which images share a batch depends on the shapes and the batch size alone.
 
     Args:
         images: float32 (C, H, W), or an error, which is passed through.
@@ -34,10 +37,12 @@ def compute_in_order(
     waiting: dict[Shape, list[tuple[int, Image]]] = {}
     results: dict[int, R | ZooError] = {}
     buffer = _BatchBuffer()
-    delivered = 0
+    delivered = held = 0
 
     def run(shape: Shape) -> None:
+        nonlocal held
         positions, group = zip(*waiting.pop(shape), strict=True)
+        held -= sum(image.nbytes for image in group)
         results.update(zip(positions, compute(buffer.stack(group)), strict=True))
 
     def oldest_group() -> Shape:
@@ -49,8 +54,11 @@ def compute_in_order(
         else:
             group = waiting.setdefault(image.shape, [])
             group.append((position, image))
+            held += image.nbytes
             if len(group) == batch_size:
                 run(image.shape)
+            while held > WAITING_BYTES:
+                run(oldest_group())
         if position - delivered >= WINDOW_BATCHES * batch_size and delivered not in results:
             run(oldest_group())
         while delivered in results:

@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -29,6 +29,11 @@ DECODING_THREADS = 4
 START_SECONDS = 120
 """How long a process may take to start on a busy machine."""
 
+AHEAD_BYTES = 1 << 29
+"""How much memory decoded items may take that wait."""
+CLOSE_SECONDS = 2.0
+"""How long threads that are still decoding are waited for where nobody wants what they decode any more."""
+
 
 def decode_ahead(
     items: Iterable[Item],
@@ -37,6 +42,8 @@ def decode_ahead(
     workers: int = 0,
     ahead: int = 64,
     timeout: float = 300,
+    size_of: Callable[[T], int] | None = None,
+    ahead_bytes: int = AHEAD_BYTES,
 ) -> Generator[T | ZooError, None, None]:
     """What `decode` gives for each item, in order, decoded while earlier ones are in use.
 
@@ -51,6 +58,8 @@ def decode_ahead(
             libraries that release the interpreter's lock, as Pillow and numpy do.
         ahead: how many decoded items may wait.
         timeout: seconds after which a process is taken to hang over an item; a thread cannot be stopped.
+        size_of: bytes of a decoded item. With it, so few may wait that they take `ahead_bytes` if all are as large as
+            the largest so far, but one for each thread.
 
     Raises:
         UsageError: numbers that make no sense, or `decode` cannot run in a process of its own.
@@ -62,19 +71,30 @@ def decode_ahead(
         )
     processes = _Processes(decode, timeout) if workers else None
     decode_one = processes or (lambda item: _decoded(decode, item))
-    threads = ThreadPoolExecutor(workers or min(DECODING_THREADS, os.cpu_count() or 1), "decode")
+    num_threads = workers or min(DECODING_THREADS, os.cpu_count() or 1)
+    threads = ThreadPoolExecutor(num_threads, "decode")
     waiting: deque[Future[T | ZooError]] = deque()
     remaining = iter(items)
+    # Until one has been seen, none is known to be small.
+    allowed, largest = ahead if size_of is None else min(ahead, num_threads), 1
     try:
-        waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, ahead))
+        waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, allowed))
         while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, 1))
+            result = waiting[0].result()  # it stays in the list while it is waited for
+            waiting.popleft()
+            if size_of is not None and not isinstance(result, ZooError):
+                largest = max(largest, size_of(result))
+                allowed = min(ahead, max(num_threads, ahead_bytes // largest))
+            yield result
+            more = islice(remaining, max(0, allowed - len(waiting)))
+            waiting.extend(threads.submit(decode_one, item) for item in more)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         if processes is not None:
             processes.close()  # also ends a thread's wait for one that hangs
-        threads.shutdown()
+        _, busy = wait([future for future in waiting if not future.cancelled()], CLOSE_SECONDS)
+        if not busy:  # else a decoder is deep in a library, and nothing can call it back
+            threads.shutdown()
 
 
 def _decoded(decode: Callable[[Item], T], item: Item) -> T | ZooError:

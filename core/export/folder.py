@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,26 +24,25 @@ from typing import Any, NamedTuple
 
 from zoo.core.atomic_output import atomic_output, cannot_write
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
+from zoo.core.export.identity import has_changed, recorded_stamp, sha256_of_stamps, stamp_of
 from zoo.core.export.plan import ExportPlan, differences
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers import writer_of
 from zoo.core.export.writers.shard_writer import WriteFile
 from zoo.core.file_digest import sha256_of
+from zoo.core.inputs.exported_files import CONFIG, MANIFEST, OWN_NAME
 from zoo.core.json_file import read_json_object
 
-CONFIG = "config.json"
-MANIFEST = "manifest.jsonl"
-
-_OWN_NAME = re.compile(
-    r"features-\d{5,}(\.[\w.]+)?\.(safetensors|npy|parquet)|features\.zarr|config\.json|manifest(-\d{5,})?\.jsonl"
-)
 _HINT = "Pass --force to replace it, or choose another folder."
 _MAX_LINE = 1 << 20
 _COPY_CHUNK = 1 << 20
 
 
 class ShardRecord(NamedTuple):
-    """The first line of a part: what a finished shard holds. `files` are (name, bytes, sha256)."""
+    """The first line of a part: what a finished shard holds. `files` are (name, bytes, sha256).
+
+    `stamps_sha256` tells whether the inputs are those that were read; it is empty in parts of earlier versions.
+    """
 
     shard: int
     fingerprint: str
@@ -55,6 +53,10 @@ class ShardRecord(NamedTuple):
     files: tuple[tuple[str, int, str], ...]
     lines_sha256: str
     unscaled_images: int = 0
+    skipped: int = 0
+    bright_images: int = 0
+    largest: float = 0.0
+    stamps_sha256: str = ""
 
 
 class FeatureFolder:
@@ -130,7 +132,7 @@ class FeatureFolder:
     def _remove_export(self) -> None:
         # The manifest goes first: without it nobody takes what is left for a complete export. The config stays until
         # it is replaced: without it what is left would belong to nobody.
-        names = [name for name in os.listdir(self.path) if _OWN_NAME.fullmatch(name) and name != CONFIG]
+        names = [name for name in os.listdir(self.path) if OWN_NAME.fullmatch(name) and name != CONFIG]
         for name in sorted(names, key=lambda name: (not name.startswith("manifest"), name != MANIFEST)):
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
@@ -176,16 +178,21 @@ class FeatureFolder:
         files = [self._write_data(name, write, rows) for name, write in self.writer.files(shard).items()]
         text = [_json(line) for line in lines]
         nonfinite = [line["nonfinite"] for line in lines if "nonfinite" in line]
+        largest = [line["largest"] for line in lines if "largest" in line]
         record = ShardRecord(
             shard=shard,
             fingerprint=self.plan.fingerprint,
             images=len(rows),
-            failed=len(lines) - len(rows),
+            failed=sum(line["status"] == "error" for line in lines),
             nonfinite_images=len(nonfinite),
             nonfinite_values=sum(nonfinite),
             files=tuple(file for file in files if file is not None),
             lines_sha256=hashlib.sha256(b"".join(text)).hexdigest(),
             unscaled_images=sum(line.get("scaled") is False for line in lines),
+            skipped=sum(line["status"] == "skipped" for line in lines),
+            bright_images=len(largest),
+            largest=max(largest, default=0.0),
+            stamps_sha256=sha256_of_stamps(map(recorded_stamp, lines)),
         )
         self._write(self._part(shard).name, [_json(record._asdict()), *text])
 
@@ -218,10 +225,29 @@ class FeatureFolder:
         for shard in shards:
             record = self.record(shard)
             if record is not None and record.failed:
-                with self._part(shard).open("rb") as part:
-                    part.readline()
-                    lines = (json.loads(line) for line in part)
-                    yield from (line for line in lines if line["status"] == "error")
+                yield from (line for line in self._lines(shard) if line["status"] == "error")
+
+    def changed_inputs(self, shard: int, *, by_content: bool = False) -> list[str]:
+        """The ids of inputs of a finished shard that are not those any more that were read.
+
+        Args:
+            shard: its number.
+            by_content: compare digests where the manifest has them, else size and time of last change.
+        """
+        record = self.record(shard)
+        if record is None or not record.stamps_sha256:
+            return []
+        items = [self.plan.inputs[position] for position in self.plan.positions(shard)]
+        if not by_content and sha256_of_stamps(map(stamp_of, items)) == record.stamps_sha256:
+            return []
+        lines = zip(items, self._lines(shard), strict=False)
+        return [item.id for item, line in lines if has_changed(item, line, by_content=by_content)]
+
+    def _lines(self, shard: int) -> Iterator[dict[str, Any]]:
+        """The lines of a finished shard's inputs."""
+        with self._part(shard).open("rb") as part:
+            part.readline()
+            yield from map(json.loads, part)
 
     def _part(self, shard: int) -> Path:
         return self.path / f"manifest-{shard:05d}.jsonl"

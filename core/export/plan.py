@@ -123,6 +123,11 @@ class ExportPlan:
         start = shard * self.images_per_shard
         return range(start, min(start + self.images_per_shard, len(self.inputs)))
 
+    def source_of(self, item: ImageInput) -> str:
+        """The file of an input as the manifest names it: as it was given, or from the folder that all lie below."""
+        root = getattr(self.inputs, "root", "")
+        return item.source.removeprefix(root.rstrip("/") + "/") if root else item.source
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """As it stands in config.json: all of the plan, and its fingerprint."""

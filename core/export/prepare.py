@@ -7,8 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from zoo.core.errors import InvalidInputError
-from zoo.core.export.run import Prepared
+from zoo.core.export.identity import sha256_of_input
+from zoo.core.export.run import Prepared, SkippedImageError
 from zoo.core.inputs.image_input import ImageInput
 from zoo.core.preprocess import SCALE_OF_FILE, Preprocess
 from zoo.core.rasters.bands import check_count, select_bands
@@ -28,15 +32,23 @@ class Prepare:
         preprocess: the model's transform.
         reading: how images are read.
         size: (height, width) that an image must have, where `preprocess` does not give all the same.
+        min_valid: the share of an image, 0 to 1, that must have data: others are skipped.
+        hashes: give the sha256 of an input's bytes too.
     """
 
     preprocess: Preprocess
     reading: ReadOptions
     size: tuple[int, int] | None = None
+    min_valid: float = 0.0
+    hashes: bool = False
 
     def __call__(self, item: ImageInput) -> Prepared:
-        """Raises InvalidInputError or NotFoundError where it cannot be read, or does not fit the model."""
+        """Raises InvalidInputError or NotFoundError where it cannot be read, or does not fit the model.
+
+        Raises SkippedImageError where too little of it is data.
+        """
         raster = read_input(item, self.reading, self.preprocess.in_chans)
+        described = self._describe(item, raster)
         with explain(item.source):
             image = self.preprocess.array(raster)
             if self.size is not None and image.shape[1:] != self.size:
@@ -53,7 +65,45 @@ class Prepare:
             facts["georeference"] = raster.georeference
         if item.window is not None:
             facts["window"] = item.window._asdict()
-        return Prepared(image, facts)
+        return Prepared(image, facts | described)
+
+    def _describe(self, item: ImageInput, raster: Raster) -> dict[str, Any]:
+        """What is worth telling of the pixels and the file. Raises SkippedImageError where too little is data."""
+        facts: dict[str, Any] = {}
+        share = raster_valid_share(raster)
+        if share < 1:
+            facts["valid"] = round(share, 6)
+        if share < self.min_valid:
+            window = {} if item.window is None else {"window": item.window._asdict()}
+            raise SkippedImageError(f"{item.source}: {share:.1%} of it has data.", facts | window)
+        if self.preprocess.scale is None and max(self.preprocess.std) <= 1:
+            largest = _largest_float(raster)
+            if largest > 1:
+                facts["largest"] = largest
+        if self.hashes:
+            with explain(item.source):
+                facts["sha256"] = sha256_of_input(item)
+        return facts
+
+
+def raster_valid_share(raster: Raster) -> float:
+    """The share of the numbers of a raster that are data: not masked, not NaN, not infinite."""
+    if isinstance(raster.pixels, Image.Image):
+        return 1.0 if raster.valid is None else float(np.mean(raster.valid))
+    valid = raster.valid
+    if raster.pixels.dtype.kind == "f":
+        finite = np.isfinite(raster.pixels)
+        valid = finite if valid is None else finite & valid
+    return 1.0 if valid is None else float(np.mean(valid))
+
+
+def _largest_float(raster: Raster) -> float:
+    """The largest finite number where the raster is of floating point and 1 is white, else 0."""
+    pixels = raster.pixels
+    if isinstance(pixels, Image.Image) or pixels.dtype.kind != "f" or raster.white != 1:
+        return 0.0
+    counts = np.isfinite(pixels) if raster.valid is None else np.isfinite(pixels) & raster.valid
+    return float(np.max(pixels, where=counts, initial=0))
 
 
 def read_input(item: ImageInput, options: ReadOptions, in_chans: int) -> Raster:

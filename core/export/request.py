@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,24 +14,45 @@ from zoo.core.errors import UsageError
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
+from zoo.core.export.watched_weights import WatchedWeights
 from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
+from zoo.core.inputs.exported_files import ExportedFiles
 from zoo.core.inputs.find import find_inputs
+from zoo.core.inputs.input_list import InputList
 from zoo.core.inputs.tiles import expand_tiles
 from zoo.core.named_model import named_cfg
 from zoo.core.preprocess import Preprocess
 from zoo.core.rasters.options import ReadOptions
-from zoo.weights_cache.checksum import file_sha256
 from zoo.weights_cache.download import fetch
-from zoo.weights_cache.open_weights import open_weights
 
 
 class Inputs(NamedTuple):
-    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels."""
+    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels.
+
+    `outputs` are files that the export writes outside its folder. `min_valid` is the share of an image that must have
+    data; with `hashes` inputs are known by their content.
+    """
 
     paths: tuple[str, ...]
     from_file: str | None = None
     tile: int | None = None
     stride: int | None = None
+    column: str = ""
+    relative_to: str | None = None
+    outputs: tuple[str, ...] = ()
+    min_valid: float = 0.0
+    hashes: bool = False
+
+    def find(self, passed_over: Counter[str] | None = None) -> InputList:
+        """See `find_inputs`."""
+        return find_inputs(
+            self.paths,
+            from_file=self.from_file,
+            column=self.column,
+            relative_to=self.relative_to,
+            exported=ExportedFiles(self.outputs),
+            passed_over=passed_over,
+        )
 
 
 class Transform(NamedTuple):
@@ -76,11 +98,16 @@ class ExportRequest:
     images_per_shard: int | None = None
     storage: FeatureStorage = DEFAULT_STORAGE
 
-    def open(self) -> ExportJob:
-        """Find the inputs and build the model. Raises as they do."""
+    def open(self, passed_over: Counter[str] | None = None) -> ExportJob:
+        """Find the inputs and build the model. Raises as they do.
+
+        Args:
+            passed_over: counts the files of folders and archives that are no images, by their ending.
+        """
         if self.storage.pool == "embedding" and self.out_indices is not None:
             raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
-        inputs = find_inputs(self.inputs.paths, from_file=self.inputs.from_file)
+        inputs = self.inputs.find(passed_over)
+        given = None if self.weights is None else WatchedWeights(self.weights, self.weights_key)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
         model = create_model(
             self.model,
@@ -107,24 +134,31 @@ class ExportRequest:
         if self.inputs.tile is not None:
             stride = self.inputs.stride or self.inputs.tile
             inputs = expand_tiles(inputs, partial(raster_size, options=reading), self.inputs.tile, stride)
-        return export_job(
+        file, source = self._weight_file(given)
+        job = export_job(
             model,
             preprocess,
             inputs,
-            model_facts=self._model_facts(model.pretrained_cfg),
+            model_facts=self._model_facts(model.pretrained_cfg, file, source),
             reading=reading,
             computing=self.computing,
             images_per_shard=self.images_per_shard,
             storage=self.storage,
+            min_valid=self.inputs.min_valid,
+            hashes=self.inputs.hashes,
         )
+        return job._replace(check_model=file.check)
 
-    def _model_facts(self, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    def _weight_file(self, given: WatchedWeights | None) -> tuple[WatchedWeights, str]:
+        """The file that the weights come from, and what `config.json` calls it."""
+        if given is not None:
+            return given, f"file:{Path(given.path).name}"
+        found = fetch(named_cfg(self.model), offline=True)
+        return WatchedWeights(found.path), found.origin
+
+    def _model_facts(self, cfg: Mapping[str, Any], file: WatchedWeights, source: str) -> dict[str, Any]:
         """What identifies the model in `config.json`."""
-        if self.weights is not None:
-            with open_weights(Path(self.weights).expanduser(), key=self.weights_key) as opened:
-                weights = {"source": f"file:{Path(self.weights).name}", "sha256": opened.sha256()}
-            weights |= {"key": self.weights_key} if self.weights_key else {}
-        else:
-            path, source = (file := fetch(named_cfg(self.model), offline=True)).path, file.origin
-            weights = {"source": source, "sha256": file_sha256(path)}
+        weights = {"source": source, "sha256": file.sha256()}
+        weights |= {"key": self.weights_key} if self.weights_key else {}
+        file.check()
         return {"architecture": cfg["architecture"], "tag": cfg["tag"], "weights": weights}

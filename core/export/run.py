@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.identity import Stamp, sha256_of_input, stamp_of
 from zoo.core.export.plan import ExportPlan, Level
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.inputs.image_input import ImageInput
@@ -33,6 +34,17 @@ class Prepared(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
+class SkippedImageError(ZooError):
+    """An image that is left out on purpose; `facts` are what the manifest is to say of it."""
+
+    def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.facts = dict(facts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SkippedImageError, (self.message, self.facts)
+
+
 Decode = Callable[[Iterable[ImageInput]], Generator[Prepared | ZooError, None, None]]
 """Inputs -> images in their order, or why one could not be read. It may read ahead; it may be closed early."""
 
@@ -50,12 +62,18 @@ Compute = Callable[[Iterable["Image | ZooError"]], Iterable["Features | ZooError
 
 
 class ExportJob(NamedTuple):
-    """A plan and what computes it. `maps` computes without pooling, for looking at."""
+    """A plan and what computes it.
+
+    `maps` computes without pooling, for looking at. With `hashes` inputs are known by their content too. `check_model`
+    is called before a shard is published, and raises where the model is not what it was.
+    """
 
     plan: ExportPlan
     decode: Decode
     compute: Compute
     maps: Compute
+    hashes: bool = False
+    check_model: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,12 @@ class ExportReport:
         images: how many were exported.
         num_failed: how many could not be read.
         failed: the first hundred of those.
+        num_skipped: how many were left out on purpose.
         shards: how many shards hold features.
         levels: what there is of each image.
         nonfinite_values, nonfinite_images: NaN and infinities among the features, and images that have any.
         unscaled_images: images whose file declares a scale and offset that were not applied.
+        bright_images, largest: images of floating point numbers above 1 that no scale divides, and their largest.
         changed: False where the folder held this very export already.
         complete: all shards are done, also those of other processes, and `manifest.jsonl` is there.
     """
@@ -79,11 +99,14 @@ class ExportReport:
     images: int
     num_failed: int
     failed: tuple[Failure, ...]
+    num_skipped: int
     shards: int
     levels: tuple[Level, ...]
     nonfinite_values: int
     nonfinite_images: int
     unscaled_images: int
+    bright_images: int
+    largest: float
     changed: bool
     complete: bool
 
@@ -99,6 +122,7 @@ class ExportReport:
             "nonfinite_images": self.nonfinite_images,
             "unscaled_images": self.unscaled_images,
             "levels": [level.to_dict() for level in self.levels],
+            "num_skipped": self.num_skipped,
             "num_failed": self.num_failed,
             "failed": [{"id": name, **_reason(error, hint)} for name, error, hint in self.failed],
         }
@@ -110,13 +134,28 @@ def pending_shards(
     *,
     retry_failed: bool = False,
     verify: bool = True,
+    hashes: bool = False,
     on_progress: Callable[[int], None] | None = None,
+    on_changed: Callable[[Sequence[str]], None] | None = None,
 ) -> list[int]:
-    """The shards that are not done yet; the inputs of the others count as progress."""
+    """The shards that are not done yet, or whose inputs have changed; the inputs of the others count as progress.
+
+    Args:
+        folder: where they go.
+        shards: the numbers of those in question.
+        retry_failed, verify: see `FeatureFolder.is_done`.
+        hashes: know inputs by their content where the manifest has it, else by size and time of last change.
+        on_progress: called with the number of inputs of a shard that is done.
+        on_changed: called with the ids of the changed inputs of a shard.
+    """
     pending = []
     for shard in shards:
         if not folder.is_done(shard, verify=verify, retry_failed=retry_failed):
             pending.append(shard)
+        elif changed := folder.changed_inputs(shard, by_content=hashes):
+            pending.append(shard)
+            if on_changed is not None:
+                on_changed(changed)
         elif on_progress is not None:
             on_progress(len(folder.plan.positions(shard)))
     return pending
@@ -142,7 +181,7 @@ def run_shards(
 
     Raises:
         UsageError: an unknown `on_error`.
-        InvalidInputError: an image could not be read, with `stop`.
+        InvalidInputError: an image could not be read, with `stop`; or the model has changed meanwhile.
         CannotWriteError: a file could not be written.
     """
     if on_error not in ON_ERROR:
@@ -152,18 +191,37 @@ def run_shards(
         return
     folder.reopen()
     plan = job.plan
+    stamps: deque[Stamp | None] = deque()
     inputs = (plan.inputs[position] for shard in numbers for position in plan.positions(shard))
-    with closing(job.decode(inputs)) as decoded:
+    with closing(job.decode(_stamped(inputs, stamps))) as decoded:
         for shard in numbers:
             rows = ShardRows(plan, shard)
             facts: deque[Mapping[str, Any]] = deque()
             images = _images(islice(decoded, len(plan.positions(shard))), facts, stop=on_error == "stop")
             lines = []
             for position, result in zip(plan.positions(shard), job.compute(images), strict=True):
-                lines.append(_export(position, result, facts, rows, folder))
+                line = _export(position, result, facts, rows, folder)
+                lines.append(line | _identity(plan.inputs[position], stamps.popleft(), line, hashes=job.hashes))
                 if on_progress is not None:
                     on_progress(1)
+            job.check_model()
             folder.publish(shard, rows, lines)
+
+
+def _stamped(items: Iterable[ImageInput], stamps: deque[Stamp | None]) -> Iterator[ImageInput]:
+    """The items; the stamp of each is taken before it is read, so that a change while it is read shows later."""
+    for item in items:
+        stamps.append(stamp_of(item))
+        yield item
+
+
+def _identity(item: ImageInput, stamp: Stamp | None, line: Mapping[str, Any], *, hashes: bool) -> dict[str, Any]:
+    """What the manifest says of the file; of one that could be read, its digest was taken with the pixels."""
+    identity: dict[str, Any] = {} if stamp is None else stamp._asdict()
+    if hashes and stamp is not None and "sha256" not in line:
+        with suppress(ZooError, OSError):
+            identity["sha256"] = sha256_of_input(item)
+    return identity
 
 
 def _images(
@@ -174,7 +232,7 @@ def _images(
         if isinstance(result, Prepared):
             facts.append(result.facts)
             yield result.image
-        elif stop:
+        elif stop and not isinstance(result, SkippedImageError):
             raise InvalidInputError(result.message, hint=result.hint, path=result.path) from result
         else:
             yield result
@@ -190,7 +248,9 @@ def _export(
     """Keep one image's features; returns its line of the manifest."""
     plan, writer = folder.plan, folder.writer
     item = plan.inputs[position]
-    line = {"id": item.id, "source": item.source}
+    line = {"id": item.id, "source": plan.source_of(item)}
+    if isinstance(result, SkippedImageError):
+        return {**line, "status": "skipped", **result.facts}
     if isinstance(result, ZooError):
         return {**line, "status": "error", **_reason(result.message, result.hint)}
     row = position if writer.rows_are_inputs else len(rows)
@@ -224,12 +284,15 @@ def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:
         out_dir=folder.path,
         images=sum(record.images for record in records),
         num_failed=sum(record.failed for record in records),
+        num_skipped=sum(record.skipped for record in records),
         failed=tuple(Failure(line["id"], line["error"], line.get("hint", "")) for line in failures),
         shards=sum(bool(record.images) for record in records),
         levels=folder.plan.levels,
         nonfinite_values=sum(record.nonfinite_values for record in records),
         nonfinite_images=sum(record.nonfinite_images for record in records),
         unscaled_images=sum(record.unscaled_images for record in records),
+        bright_images=sum(record.bright_images for record in records),
+        largest=max((record.largest for record in records), default=0.0),
         changed=folder.changed,
         complete=complete,
     )

@@ -6,23 +6,27 @@ import os
 from collections.abc import Iterator
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.inputs.selection import Selection
 
 
-def files_below(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
-    """Paths of the files in a folder and those below it whose names end in one of `extensions` (lower case).
+def files_below(folder: str, selection: Selection) -> Iterator[str]:
+    """Paths of the files in a folder and those below it that a selection takes.
 
-    Hidden files and folders are passed over; links to files count, and so do links that lead nowhere, which fail when
-    they are read; links to folders are not followed, so no loop is possible. The order is the file system's. Raises
-    InvalidInputError where a folder cannot be read.
+    Hidden files and folders are passed over, and so is what exports wrote; links to files count, and so do links that
+    lead nowhere, which fail when they are read; links to folders are not followed, so no loop is possible. The order is
+    the file system's. Raises InvalidInputError where a folder cannot be read.
     """
     folders = [folder]
     while folders:
         parent = folders.pop()
         for entry in visible_entries(parent):
+            path = join(parent, entry.name)
+            if path in selection.exported:
+                continue
             if entry.is_dir(follow_symlinks=False):
-                folders.append(join(parent, entry.name))
-            elif entry.name.lower().endswith(extensions) and _is_file(entry):
-                yield join(parent, entry.name)
+                folders.append(path)
+            elif _is_file(entry) and selection.takes(entry.name):
+                yield path
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

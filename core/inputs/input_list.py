@@ -34,37 +34,39 @@ class InputList(Sequence[ImageInput]):
         lines: the records, one a line.
         offsets: where in it each begins, and where the last one ends.
         positions: which of them, in which order; all by default.
+        root: a folder that all lie below, whose place is no part of the list and its digest; empty for none.
     """
 
-    def __init__(self, lines: _LineFile, offsets: array[int], positions: range | None = None) -> None:
+    def __init__(self, lines: _LineFile, offsets: array[int], positions: range | None = None, root: str = "") -> None:
         self._lines = lines
         self._offsets = offsets
         self._positions = range(len(offsets) - 1) if positions is None else positions
+        self.root = root
 
     @classmethod
-    def in_order(cls, items: Iterable[ImageInput]) -> InputList:
+    def in_order(cls, items: Iterable[ImageInput], root: str = "") -> InputList:
         """The items as they come; their ids must be unique. Raises CannotWriteError where the disk is full."""
-        return cls._of_lines(map(_to_line, items))
+        return cls._of_lines((_to_line(_outside(item, root)) for item in items), root)
 
     @classmethod
-    def sorted_by_id(cls, items: Iterable[ImageInput]) -> InputList:
+    def sorted_by_id(cls, items: Iterable[ImageInput], root: str = "") -> InputList:
         """The items by id, compared as text by code point: the same order on every machine.
 
         Of items with one id the last counts: a file that was named twice, or the newer of two members of an archive
         with one name, which is also the one that unpacking leaves. Raises CannotWriteError where the disk is full.
         """
         spool = _LineFile()
-        runs = _write_runs(spool, items)
+        runs = _write_runs(spool, (_outside(item, root) for item in items) if root else items)
         merged = heapq.merge(*(((_from_line(line), line) for line in spool.read(*run)) for run in runs))
-        return cls._of_lines(_last_of_each_id(merged))
+        return cls._of_lines(_last_of_each_id(merged), root)
 
     @classmethod
-    def _of_lines(cls, lines: Iterable[bytes]) -> InputList:
+    def _of_lines(cls, lines: Iterable[bytes], root: str) -> InputList:
         file, offsets = _LineFile(), array("Q", [0])
         for line in lines:
             offsets.append(file.append(line))
         file.finish()
-        return cls(file, offsets)
+        return cls(file, offsets, root=root)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -75,12 +77,16 @@ class InputList(Sequence[ImageInput]):
     def __getitem__(self, index: slice) -> InputList: ...
     def __getitem__(self, index: int | slice) -> ImageInput | InputList:
         if isinstance(index, slice):
-            return InputList(self._lines, self._offsets, self._positions[index])
+            return InputList(self._lines, self._offsets, self._positions[index], self.root)
         position = self._positions[index]
-        return next(map(_from_line, self._read(range(position, position + 1))))
+        return self._item(next(self._read(range(position, position + 1))))
 
     def __iter__(self) -> Iterator[ImageInput]:
-        return map(_from_line, self._read(self._positions))
+        return map(self._item, self._read(self._positions))
+
+    def _item(self, line: bytes) -> ImageInput:
+        item = _from_line(line)
+        return item._replace(path=os.path.join(self.root, item.path)) if self.root else item
 
     @cached_property
     def sha256(self) -> str:
@@ -164,9 +170,14 @@ def _last_of_each_id(merged: Iterable[tuple[ImageInput, bytes]]) -> Iterator[byt
         yield last_line
 
 
+def _outside(item: ImageInput, root: str) -> ImageInput:
+    """The item with its path as it is from the root."""
+    return item._replace(path=os.path.relpath(item.path, root)) if root else item
+
+
 def _to_line(item: ImageInput) -> bytes:
     # ASCII: a newline in a name is escaped, and so are the lone surrogates that stand for bytes outside UTF-8.
-    return _encode(item).encode("ascii")
+    return _encode(item if item.packed else item[:-1]).encode("ascii")
 
 
 def _from_line(line: bytes) -> ImageInput:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from zoo.core.inputs.folder import join, visible_entries
+
+_BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
 
 
 def is_pattern(text: str) -> bool:
     """Whether it holds a character that stands for others."""
     return any(sign in text for sign in "*?[")
+
+
+def expand_braces(text: str) -> Iterator[str]:
+    """The names that braces stand for, in order, as in a shell and in WebDataset: `{000..009}`, `{train,val}`.
+
+    Numbers are as wide as the wider of the two ends is written, where that has leading zeros.
+    """
+    found = _BRACES.search(text)
+    if found is None:
+        yield text
+        return
+    before, after = text[: found.start()], text[found.end() :]
+    for rest in expand_braces(after) if not found[3] else ():
+        first, last = int(found[1]), int(found[2])
+        width = max(map(len, found.group(1, 2))) if "0" in (found[1][0], found[2][0]) else 0
+        for number in range(first, last + 1) if first <= last else range(first, last - 1, -1):
+            yield f"{before}{number:0{width}}{rest}"
+    for rest in expand_braces(after) if found[3] else ():
+        yield from (before + word + rest for word in found[3].split(","))
 
 
 def paths_matching(pattern: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Images in uncompressed tar archives, found by one pass over the headers and read in place, never unpacked.
+"""Images in tar archives, found by one pass over the headers and read in place.
 
 Standard library only. The formats: POSIX.1-1988 (ustar), POSIX.1-2001 (pax) and GNU tar.
 """
@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import tarfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
-from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.errors import InvalidInputError
 from zoo.core.inputs.image_input import ImageInput
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-ARCHIVES = (".tar", ".tar.bz2", ".tar.gz", ".tar.xz", ".tar.zst", ".tbz2", ".tgz", ".txz")
-"""How the names of archives end; of these only uncompressed ones can be read."""
+from zoo.core.inputs.open_input import NO_OFFSET, TAR, open_regular
+from zoo.core.inputs.open_input import open_input as open_input
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ\0": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _BLOCK = 512
@@ -27,7 +22,6 @@ _MAX_HEADER = 1 << 20
 """Bytes that the headers of one member may take, its long name and extended attributes with them."""
 
 _MAX_GLOBAL_FIELDS = 64
-_NO_OFFSET = 0  # where the first header is, so no data
 
 
 def tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
@@ -41,95 +35,32 @@ def tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
         NotFoundError: there is no such file.
         InvalidInputError: it is compressed, damaged, or ends early.
     """
-    with _HeaderReader(_open_regular(path, path)) as reader:
+    with _HeaderReader(open_regular(path, path)) as reader:
         _refuse_compressed(path, reader)
-        for member in _headers(path, reader):
-            if member.isdir() or _is_hidden(member.name) or not member.name.lower().endswith(extensions):
-                continue
-            plain = member.isreg() and not member.issparse()
-            place = (member.offset_data, member.size) if plain else (_NO_OFFSET, 0)
-            yield ImageInput(f"{path}/{member.name}", path, member.name, *place)
+        yield from _members(path, reader, extensions)
 
 
-def open_input(item: ImageInput) -> BinaryIO:
-    """An input's bytes, seekable: the file, or exactly the part of the archive that the member takes.
+def packed_tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
+    """As `tar_members`, of an archive that is compressed as a whole; it is unpacked to an unlinked temporary file.
 
-    Raises:
-        NotFoundError: the file is gone.
-        InvalidInputError: it is no regular file, cannot be read, ends before the member does, or the member has no
-            bytes of its own.
+    Raises CannotWriteError too, where there is no room for that.
     """
-    if item.member and item.offset == _NO_OFFSET:
-        raise InvalidInputError(
-            f"{item.source!r} is a link, a sparse file or a device in the archive, where a plain file was expected.",
-            hint="Pack it with tar --dereference --hard-dereference, without --sparse.",
-            path=item.source,
-        )
-    file = _open_regular(item.path, item.source)
-    if not item.member:
-        return io.BufferedReader(file)
-    available = os.fstat(file.fileno()).st_size
-    if item.offset + item.size > available:
-        file.close()
-        raise InvalidInputError(
-            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: it was changed.",
-            path=item.source,
-        )
-    return io.BufferedReader(_MemberBytes(file, item.offset, item.size))
+    from zoo.core.inputs.packed_archive import unpacked
+
+    with _HeaderReader(io.FileIO(os.dup(unpacked(path).fileno()))) as reader:
+        reader.seek(0)
+        _refuse_compressed(path, reader)
+        for item in _members(path, reader, extensions):
+            yield item._replace(packed=TAR) if item.offset != NO_OFFSET else item
 
 
-def _open_regular(path: str, source: str) -> io.FileIO:
-    try:
-        file = io.FileIO(path, opener=_open_without_waiting)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"There is no file {path!r} (any more).", path=source) from None
-    except OSError as error:
-        raise InvalidInputError(f"{path!r} could not be opened: {error.strerror}.", path=source) from error
-    except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=source) from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise InvalidInputError(f"{path!r} is not a regular file.", path=source)
-    return file
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Not for the other end of a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-class _MemberBytes(io.RawIOBase):
-    """The bytes of a member as a file of its own."""
-
-    def __init__(self, archive: io.FileIO, offset: int, size: int) -> None:
-        self._archive = archive
-        self._offset = offset
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError("negative seek position")
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")[: max(0, self._size - self._position)]
-        self._archive.seek(self._offset + self._position)
-        count = self._archive.readinto(view)
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        self._archive.close()
-        super().close()
+def _members(path: str, reader: _HeaderReader, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
+    for member in _headers(path, reader):
+        if member.isdir() or _is_hidden(member.name) or not member.name.lower().endswith(extensions):
+            continue
+        plain = member.isreg() and not member.issparse()
+        place = (member.offset_data, member.size) if plain else (NO_OFFSET, 0)
+        yield ImageInput(f"{path}/{member.name}", path, member.name, *place)
 
 
 class _HeaderReader(io.BufferedReader):
@@ -184,7 +115,7 @@ def _refuse_compressed(path: str, reader: _HeaderReader) -> None:
     for magic, command in _COMPRESSED.items():
         if start.startswith(magic):
             raise InvalidInputError(
-                f"{path!r} is compressed; members can be read in place only from a plain tar archive.",
+                f"{path!r} is compressed in a way that its name does not tell, or that is not read here.",
                 hint=f"Unpack the compression once: {command} {shlex.quote(path)}",
                 path=path,
             )

@@ -49,7 +49,7 @@ def expand_tiles(
             except (InvalidInputError, NotFoundError):
                 yield item
 
-    return InputList.in_order(expand())
+    return InputList.in_order(expand(), getattr(inputs, "root", ""))
 
 
 def _check(tile: int, stride: int) -> None:

@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.inputs.image_input import ImageInput, Window
+from zoo.core.inputs.image_input import Window
 from zoo.core.rasters.options import ReadOptions
 from zoo.core.rasters.raster import Raster
 from zoo.core.rasters.raster_file import RasterFile
@@ -22,24 +22,73 @@ _NAMES_TOLD = 8
 _SUFFIX = ".npy"
 
 
+class StoredArray:
+    """An array in a file that is read in parts. Not mapped: a file that shrinks under a mapping kills the process.
+
+    Args:
+        file: open while it is read.
+        start: where in the file the array begins, in bytes.
+        shape, dtype: of the array.
+        fortran: the first axis runs fastest.
+    """
+
+    def __init__(
+        self, file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._file = file
+        self._start = start
+        self._fortran = fortran
+
+    def __getitem__(self, part: tuple[slice, ...]) -> NDArray[Any]:
+        """A part: along each axis a slice with a start and a stop. Raises InvalidInputError where the file is cut."""
+        if self._fortran:
+            return self._read(self.shape[::-1], part[::-1]).T
+        return self._read(self.shape, part)
+
+    def _read(self, shape: tuple[int, ...], part: tuple[slice, ...]) -> NDArray[Any]:
+        values = np.empty([cut.stop - cut.start for cut in part], self.dtype)
+        # What lies in one piece: the last axes that are wanted whole, and the one before them.
+        axis = len(shape) - 1
+        while axis and values.shape[axis] == shape[axis]:
+            axis -= 1
+        steps = [math.prod(shape[i + 1 :]) for i in range(axis + 1)]
+        for index in np.ndindex(*values.shape[:axis]):
+            place = sum((cut.start + i) * step for cut, i, step in zip(part, (*index, 0), steps, strict=False))
+            self._fill(memoryview(values[index].reshape(-1).view("u1").data), place * self.dtype.itemsize)
+        return values
+
+    def _fill(self, view: memoryview, position: int) -> None:
+        self._file.seek(self._start + position)
+        while view:
+            count = self._file.readinto(view)  # type: ignore[attr-defined]
+            if not count:
+                raise InvalidInputError("the file became shorter while it was read.")
+            view = view[count:]
+
+
 class ArrayRaster(RasterFile):
     """An array of two axes, or of three of which one counts the bands."""
 
-    def __init__(self, array: NDArray[Any], options: ReadOptions) -> None:
+    def __init__(self, array: NDArray[Any] | StoredArray, options: ReadOptions) -> None:
         super().__init__(options)
         self._white = white_of(array.dtype)
-        self._bands_first = _bands_first(array, options)
-        self.num_bands, self.height, self.width = self._bands_first.shape
+        self._array = array
+        self._axes = _bands_height_width(array.shape, options)
+        self.num_bands, self.height, self.width = (1 if axis is None else array.shape[axis] for axis in self._axes)
         if 0 in array.shape:
             options.check_size(self.width, self.height, self.num_bands)
 
     def _decode(self, window: Window) -> Raster:
         left, top, width, height = window
-        part = self._bands_first[:, top : top + height, left : left + width]
-        return Raster(pixels=np.array(part, part.dtype.newbyteorder("="), order="C"), white=self._white)
-
-    def close(self) -> None:
-        del self._bands_first  # the mapping of the file
+        band, row, column = self._axes
+        cuts = {row: slice(top, top + height), column: slice(left, left + width)}
+        part = self._array[tuple(cuts.get(axis, slice(0, side)) for axis, side in enumerate(self._array.shape))]
+        pixels = part[None] if band is None else part.transpose(band, row, column)
+        if pixels.dtype.kind == "b":
+            pixels = pixels.view(np.uint8)
+        return Raster(pixels=np.array(pixels, pixels.dtype.newbyteorder("="), order="C"), white=self._white)
 
 
 def white_of(dtype: np.dtype[Any]) -> float:
@@ -47,8 +96,8 @@ def white_of(dtype: np.dtype[Any]) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
-def open_npy(file: BinaryIO, item: ImageInput, options: ReadOptions) -> ArrayRaster:
-    """An .npy file, mapped into memory.
+def open_npy(file: BinaryIO, options: ReadOptions) -> ArrayRaster:
+    """An .npy file, of which a window is read without the rest.
 
     Raises:
         InvalidInputError: no image of numbers, or the file ends early.
@@ -58,11 +107,7 @@ def open_npy(file: BinaryIO, item: ImageInput, options: ReadOptions) -> ArrayRas
     needed = math.prod(shape) * dtype.itemsize
     if file.seek(0, 2) - start < needed:
         raise InvalidInputError(f"an array of shape {shape} and type {dtype} needs {needed} bytes: the file is cut.")
-    if not needed:
-        return ArrayRaster(np.empty(shape, dtype), options)
-    order: Any = "F" if fortran else "C"
-    mapped = np.memmap(item.path, dtype, mode="r", offset=item.offset + start, shape=shape, order=order)
-    return ArrayRaster(mapped, options)
+    return ArrayRaster(StoredArray(file, start, shape, dtype, fortran=fortran), options)
 
 
 def open_npz(file: BinaryIO, options: ReadOptions) -> ArrayRaster:
@@ -117,27 +162,25 @@ def _check_size(shape: tuple[int, ...], options: ReadOptions) -> None:
     options.check_size(math.prod(shape) // max(bands, 1), 1, bands)
 
 
-def _bands_first(array: NDArray[Any], options: ReadOptions) -> NDArray[Any]:
-    """A view of the array as (bands, height, width).
+def _bands_height_width(shape: tuple[int, ...], options: ReadOptions) -> tuple[int | None, int, int]:
+    """Which axes count bands (None where none does), rows and columns.
 
     Raises:
         InvalidInputError: nothing tells which axis counts the bands.
     """
-    if array.dtype.kind == "b":
-        array = array.view(np.uint8)
-    if array.ndim == 2:
-        return array[None]
+    if len(shape) == 2:
+        return None, 0, 1
     axes, expected = options.axes, options.expected_bands
     if axes == "auto":
-        fits = [name for name, count in (("chw", array.shape[0]), ("hwc", array.shape[2])) if count == expected]
+        fits = [name for name, count in (("chw", shape[0]), ("hwc", shape[2])) if count == expected]
         if len(fits) != 1:
             reads = "no number of bands is given" if expected is None else f"the model reads {expected} bands"
             raise InvalidInputError(
-                f"an array of shape {array.shape}: {reads}, so that either end may count the bands."
+                f"an array of shape {shape}: {reads}, so that either end may count the bands."
                 if len(fits) == 2 or expected is None
-                else f"an array of shape {array.shape}: neither end has the {expected} bands that the model reads.",
+                else f"an array of shape {shape}: neither end has the {expected} bands that the model reads.",
                 hint="Say which axis counts the bands: --axes chw or --axes hwc"
                 + ("." if fits or expected is None else ", and choose bands with --bands."),
             )
         axes = fits[0]
-    return array if axes == "chw" else array.transpose(2, 0, 1)
+    return (0, 1, 2) if axes == "chw" else (2, 0, 1)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import import_extra
 from zoo.core.inputs.image_input import ImageInput, Window
+from zoo.core.inputs.open_input import place_of
 from zoo.core.rasters.arrays import white_of
 from zoo.core.rasters.gdal_metadata import BandFacts, stated
 from zoo.core.rasters.options import ReadOptions
@@ -184,10 +185,11 @@ def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: 
             hint="Leave out --geo.",
         )
     segments = Segments(file, header.first, header.order)
-    fd = os.dup(file.fileno()) if not item.member else os.open(item.path, os.O_RDONLY | os.O_CLOEXEC)
+    place = place_of(file)
+    fd = os.dup(place.fd)
     path = f"/dev/fd/{fd}"
     if item.member:
-        path = f"/vsisubfile/{item.offset}_{item.size},{path}"
+        path = f"/vsisubfile/{place.offset}_{place.size},{path}"
     try:
         raster = GeoRaster(path, "GTiff", options, header, fd)
         raster.segments = segments

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
 from zoo.core.inputs.image_input import ImageInput
-from zoo.core.inputs.tar_archive import open_input
+from zoo.core.inputs.open_input import open_input
 from zoo.core.rasters.bands import check_count, select_bands
 from zoo.core.rasters.georeference import KEY_DIRECTORY
 from zoo.core.rasters.options import ReadOptions
@@ -73,7 +73,7 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
     if start.startswith(b"\x93NUMPY"):
         from zoo.core.rasters.arrays import open_npy
 
-        return open_npy(file, item, options)
+        return open_npy(file, options)
     if start.startswith(_ZIP):
         from zoo.core.rasters.arrays import open_npz
 

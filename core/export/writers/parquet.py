@@ -36,24 +36,23 @@ class ParquetWriter(ShardWriter):
             ) from error
 
     def files(self, shard: int) -> dict[str, WriteFile]:
-        return {f"{shard_stem(shard)}.parquet": _write}
+        return {f"{shard_stem(shard)}.parquet": self._write}
 
+    def _write(self, file: OutputFile, rows: ShardRows) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-def _write(file: OutputFile, rows: ShardRows) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {
-        "id": pa.array([_text(item.id) for item in rows.items], pa.string()),
-        "source": pa.array([_text(item.source) for item in rows.items], pa.string()),
-        "index": pa.array(rows.index),
-    }
-    for module, values in rows.values.items():
-        columns[module] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-    sink = pa.BufferOutputStream()
-    # Neither statistics nor dictionaries are of use for features that hardly ever repeat.
-    pq.write_table(pa.table(columns), sink, write_statistics=False, use_dictionary=False)
-    file.write(memoryview(sink.getvalue()))
+        columns = {
+            "id": pa.array([_text(item.id) for item in rows.items], pa.string()),
+            "source": pa.array([_text(self.plan.source_of(item)) for item in rows.items], pa.string()),
+            "index": pa.array(rows.index),
+        }
+        for module, values in rows.values.items():
+            columns[module] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        sink = pa.BufferOutputStream()
+        # Neither statistics nor dictionaries are of use for features that hardly ever repeat.
+        pq.write_table(pa.table(columns), sink, write_statistics=False, use_dictionary=False)
+        file.write(memoryview(sink.getvalue()))
 
 
 def _text(name: str) -> str:

@@ -1,0 +1,90 @@
+"""What an input was when it was read, so that a later run notices that it has changed. Standard library only.
+
+An input is known by its file's size and time of last change, which costs one look at the file, or by a digest of its
+bytes. Of a member of an archive, size and time are those of the archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from zoo.core.errors import ZooError
+from zoo.core.inputs.image_input import ImageInput
+from zoo.core.inputs.open_input import open_input
+
+_CHUNK = 1 << 20
+
+
+class Stamp(NamedTuple):
+    """Size of a file in bytes, and when it was last changed, in nanoseconds since 1970."""
+
+    bytes: int
+    mtime_ns: int
+
+
+def stamp_of(item: ImageInput) -> Stamp | None:
+    """That of the input's file; None where there is none."""
+    try:
+        info = os.stat(item.path)
+    except (OSError, ValueError):
+        return None
+    return Stamp(info.st_size, info.st_mtime_ns)
+
+
+def recorded_stamp(line: Mapping[str, Any]) -> Stamp | None:
+    """The stamp in a line of a manifest; None where it has none."""
+    size, time = line.get("bytes"), line.get("mtime_ns")
+    return Stamp(size, time) if isinstance(size, int) and isinstance(time, int) else None
+
+
+def sha256_of_stamps(stamps: Iterable[Stamp | None]) -> str:
+    """A digest of stamps in order; empty where there is not one."""
+    digest, some = hashlib.sha256(), False
+    for stamp in stamps:
+        some = some or stamp is not None
+        digest.update(b"-\n" if stamp is None else b"%d %d\n" % stamp)
+    return digest.hexdigest() if some else ""
+
+
+def sha256_of_input(item: ImageInput) -> str:
+    """The sha256 of an input's bytes, in lower-case hex; of a window those of the whole.
+
+    Raises as `open_input`, and OSError where the file is gone.
+    """
+    info = os.stat(item.path)
+    # The windows of a file come one after the other. No program can set the time of the last change of any kind.
+    version = (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return _sha256(item._replace(id="", window=None), version)
+
+
+@lru_cache(maxsize=16)
+def _sha256(item: ImageInput, _version: tuple[int, ...]) -> str:
+    digest = hashlib.sha256()
+    with open_input(item) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def has_changed(item: ImageInput, line: Mapping[str, Any], *, by_content: bool) -> bool:
+    """Whether an input is another one than its line of a manifest says.
+
+    A file that is gone has not changed: what was computed of it is the best that there is.
+
+    Args:
+        line: of a manifest that has stamps; one that could not be found then has none.
+        by_content: compare digests where the line has one; else size and time.
+    """
+    stamp = stamp_of(item)
+    if stamp is None:
+        return False
+    if by_content and "sha256" in line:
+        try:
+            return sha256_of_input(item) != str(line["sha256"])
+        except (ZooError, OSError):
+            return False
+    return stamp != recorded_stamp(line)

@@ -1,0 +1,58 @@
+"""What an export writes, known by its names and by the config.json beside it: never an input. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+
+CONFIG = "config.json"
+MANIFEST = "manifest.jsonl"
+OWN_NAME = re.compile(
+    r"features-\d{5,}(\.[\w.]+)?\.(safetensors|npy|parquet)|features\.zarr|config\.json|manifest(-\d{5,})?\.jsonl"
+)
+
+_MAX_CONFIG = 1 << 24
+_MARKS = {"schema_version", "fingerprint", "images_per_shard"}
+
+
+class ExportedFiles:
+    """Tells what exports wrote, this one or others, from what there is to read.
+
+    Args:
+        others: paths of more files that are not to be read, a preview for example; they need not be there.
+    """
+
+    def __init__(self, others: Iterable[str | os.PathLike[str]] = ()) -> None:
+        self._others = {os.path.realpath(path) for path in others}
+        self._names = {os.path.basename(path) for path in self._others}
+        self._exports: dict[str, bool] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if name in self._names and os.path.realpath(path) in self._others:
+            return True
+        return OWN_NAME.fullmatch(name) is not None and self._is_export(folder)
+
+    def _is_export(self, folder: str) -> bool:
+        if folder not in self._exports:
+            if len(self._exports) > 1000:
+                self._exports.clear()
+            self._exports[folder] = is_export(folder or ".")
+        return self._exports[folder]
+
+
+def is_export(folder: str) -> bool:
+    """Whether the config.json of a folder is that of an export."""
+    try:
+        with open(os.path.join(folder, CONFIG), "rb", opener=_open_without_waiting) as file:
+            config = json.loads(file.read(_MAX_CONFIG))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and config.keys() >= _MARKS
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Not for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
