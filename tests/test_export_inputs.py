@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import safetensors.torch
+import torch
 from PIL import Image
 
 import zoo
