@@ -14,6 +14,7 @@ from zoo.core.records import PretrainedCfg, module_paths
 from zoo.core.registry import facts
 from zoo.core.stored_tensor import StoredTensor, without_prefix
 from zoo.core.tensor_names import dropped_by, first_names
+from zoo.core.weight_metadata import stated_image_size
 
 
 def identified(
@@ -72,7 +73,8 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     from zoo.core.identify import architectures_of, architectures_of_other_size
 
     fitting = architectures_of(shapes)
-    if not fitting and plan.image_size and name in architectures_of_other_size(shapes):
+    is_sized = plan.image_size or stated_image_size(dict(plan.cfg.model_args))
+    if not fitting and is_sized and name in architectures_of_other_size(shapes):
         return []
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
     if not fitting and not plan.new_classifier and (known or not plan.cfg.file):

@@ -172,6 +172,24 @@ def test_a_config_beside_the_weights_states_it_too(run: Zoo, state: State, where
     assert run("adapt-weights", folder, "--img-size", "32,128", "-o", "other.safetensors").code == 4
 
 
+def test_a_folder_as_timm_saves_it_for_another_size_gets_other_channels(run: Zoo, state: State):
+    """Both statements agree there, so that nothing differs from the config and nothing is resized."""
+    folder = Path("folder")
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    config = {
+        "architecture": MODEL,
+        "num_classes": 1000,
+        "model_args": {"img_size": list(SIZE)},
+        "pretrained_cfg": {"input_size": [3, *SIZE], "fixed_input_size": True, "num_classes": 1000},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    assert run("adapt-weights", "local-dir:folder", "--in-chans", 8, "--verify", "-o", OUT).code == 0
+    assert torch.equal(load_file(OUT)["pos_embed"], state["pos_embed"])
+    model = zoo.create_model(MODEL, checkpoint_path=OUT)
+    assert (model.in_chans, model.img_size) == (8, SIZE)
+
+
 def test_a_square_of_another_size_is_found_and_said(run: Zoo, state: State):
     torch.save({**state, "pos_embed": torch.randn(1, 1 + 36, state["pos_embed"].shape[2])}, "square.pth")
     done = run("adapt-weights", MODEL, "--weights", "square.pth", "--in-chans", 4, "-o", OUT)
