@@ -175,8 +175,9 @@ def adapt_source(
     nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
     if not output.dry_run:
-        if plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot:
-            # Before there is anything to clean up: where memory is short, its import can end the process.
+        if (plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot) and _memory_is_limited():
+            # Before there is anything to clean up: where memory is short, its import can end the process. Elsewhere it
+            # is imported while the kernel copies.
             import numpy  # noqa: F401
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target, nbytes)
         job.draw()
@@ -353,6 +354,13 @@ class _Job:
 
             checks.append(loads_in_timm(tensors, self.config, self.plan.written_layout))
         return checks
+
+
+def _memory_is_limited() -> bool:
+    """Whether this process may run out of memory though the machine has some."""
+    from resource import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, getrlimit
+
+    return any(getrlimit(limit)[0] != RLIM_INFINITY for limit in (RLIMIT_AS, RLIMIT_DATA))
 
 
 def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
