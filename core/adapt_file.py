@@ -171,8 +171,8 @@ def adapt_source(
             path=source.label,
         )
     job = _Job(source, plan, output, stated, check_loading)
-    header, _ = layout(plan.tensors, job.metadata(_NO_DIGEST))
-    nbytes = len(header) + sum(tensor.nbytes for tensor in plan.tensors)
+    # Not kept: metadata can be megabytes.
+    nbytes = len(layout(plan.tensors, job.metadata(_NO_DIGEST))[0]) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
     if not output.dry_run:
         if (plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot) and _memory_is_limited():
