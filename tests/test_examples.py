@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,9 +36,6 @@ ENDS_WITH = {
     "zoo inspect dino.pth": 4,  # it holds two networks, which the page shows
 }
 """Exit codes other than 0."""
-
-NOT_YET: dict[str, str] = {}
-"""Examples that fail today, and why. One that works, or that is in no page any more, has to leave the table."""
 
 MADE_BY_ZOO = {
     "zoo.lock": "zoo lock -o zoo.lock resnet34.a1_in1k convnext_tiny.in12k",
@@ -96,11 +93,7 @@ def place() -> Iterator[Place]:
 def to_run() -> list[Any]:
     """Shell examples as parameters."""
     found = [example for example in EXAMPLES if example.language == "sh" and not example.not_run]
-    reasons = [next((NOT_YET[line] for line in example.lines if line in NOT_YET), "") for example in found]
-    return [
-        pytest.param(example, id=example.name, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
-        for example, reason in zip(found, reasons, strict=True)
-    ]
+    return [pytest.param(example, id=example.name) for example in found]
 
 
 @pytest.mark.parametrize("example", to_run())
@@ -239,9 +232,8 @@ def test_what_is_not_run_says_why():
     }
 
 
-@pytest.mark.parametrize("table", [ENDS_WITH, NOT_YET])
-def test_no_exception_outlives_its_example(table: Mapping[str, object]):
-    assert table.keys() <= {line for example in EXAMPLES for line in example.lines}
+def test_no_exception_outlives_its_example():
+    assert ENDS_WITH.keys() <= {line for example in EXAMPLES for line in example.lines}
 
 
 def test_a_url_is_served_here_with_its_checksum(place: Place):
