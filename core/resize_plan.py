@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.resample import Filter
@@ -17,6 +18,9 @@ MAX_SIZE = 1 << 14
 """Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
 
 RGB = 3
+
+Found = TypeVar("Found")
+"""What a rule says of a tensor."""
 
 
 def plan_resizes(
@@ -74,15 +78,23 @@ def plan_resizes(
         embeds_prefix=embeds_prefix,
         filter_=filter_,
     )
-    for pattern, rule in RULES.get(family, ()):
-        for name in filter(re.compile(pattern).fullmatch, whole):
-            tensor = Tensor(name=name, shape=whole[name], job=job)
+    for tensor, rule in _with_rules(RULES.get(family, ()), job):
+        resize = rule(tensor)
+        if resize is not None:
+            plan[tensor.name] = resize
+    return plan
+
+
+def _with_rules(
+    rules: Iterable[tuple[str, Callable[[Tensor], Found]]], job: Job
+) -> Iterator[tuple[Tensor, Callable[[Tensor], Found]]]:
+    """The tensors whose names match a rule's pattern, each with the rule. Raises InvalidInputError for an empty one."""
+    for pattern, rule in rules:
+        for name in filter(re.compile(pattern).fullmatch, job.shapes):
+            tensor = Tensor(name=name, shape=job.shapes[name], job=job)
             if 0 in tensor.shape:
                 raise tensor.refused("it is empty")
-            resize = rule(tensor)
-            if resize is not None:
-                plan[name] = resize
-    return plan
+            yield tensor, rule
 
 
 def image_size_of(
@@ -115,12 +127,8 @@ def image_size_of(
         new_patch=patch,
         filter_=ANTIALIASED,
     )
-    for pattern, size_of in SIZES.get(family, ()):
-        for name in filter(re.compile(pattern).fullmatch, whole):
-            tensor = Tensor(name=name, shape=whole[name], job=job)
-            if 0 in tensor.shape:
-                raise tensor.refused("it is empty")
-            return size_of(tensor)
+    for tensor, size_of in _with_rules(SIZES.get(family, ()), job):
+        return size_of(tensor)
     return source
 
 
