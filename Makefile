@@ -75,6 +75,7 @@ readme: $(VENV)/.ready
 	$(BIN)/python -P docs/session.py
 
 bench: $(VENV)/.ready
+	$(BIN)/python -m compileall -q zoo cli core models weights_cache  # what was edited since, as installed
 	$(BIN)/python -P bench/startup.py
 	$(BIN)/python -P bench/weights.py
 	$(BIN)/python -P bench/forward.py

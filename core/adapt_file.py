@@ -171,15 +171,15 @@ def adapt_source(
             path=source.label,
         )
     job = _Job(source, plan, output, stated, check_loading)
-    # Not kept: metadata can be megabytes.
-    nbytes = len(layout(plan.tensors, job.metadata(_NO_DIGEST))[0]) + sum(tensor.nbytes for tensor in plan.tensors)
     status: Status = "planned"
-    if not output.dry_run:
+    if output.dry_run:
+        job.nbytes = job.planned_bytes()
+    else:
         if (plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot) and _memory_is_limited():
             # Before there is anything to clean up: where memory is short, its import can end the process. Elsewhere it
             # is imported while the kernel copies.
             import numpy  # noqa: F401
-        status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target, nbytes)
+        status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target)
         job.draw()
         for name in plan.non_finite:
             warnings.warn(f"{name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
@@ -198,7 +198,7 @@ def adapt_source(
         changes=plan.changes,
         coverage=coverage,
         checks=tuple(job.checks),
-        nbytes=nbytes,
+        nbytes=job.nbytes,
         status=status,
     )
 
@@ -250,6 +250,7 @@ class _Job:
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
         self.config = b""
+        self.nbytes = 0  # of the weight file
         self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def metadata(self, digest: str) -> dict[str, str]:
@@ -274,8 +275,18 @@ class _Job:
             model_args=self.model_args,
         )
 
-    def write_file(self, target: str, nbytes: int) -> Status:
-        _refuse_other_size(target, nbytes, self.output.force)
+    def planned_bytes(self) -> int:
+        """The size of the weight file. Its header is not kept: metadata can be megabytes."""
+        header, tensors = layout(self.plan.tensors, self.metadata(_NO_DIGEST))
+        return len(header) + sum(tensor.nbytes for tensor in tensors)
+
+    def write_file(self, target: str) -> Status:
+        # Before a long copy: a file of another size cannot turn out to be identical.
+        replaces = not self.output.force and os.path.exists(target)
+        if replaces and os.path.getsize(target) != self.planned_bytes():
+            raise CannotWriteError(
+                f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+            )
         with atomic_output(self.output.path, force=self.output.force, sync=self.output.sync) as file:
             self._write(file)
         return "unchanged" if file.unchanged else "written"
@@ -306,6 +317,7 @@ class _Job:
                 return self.metadata(digest)
 
             write_safetensors(file, self.plan.tensors, self.metadata(digest), final_metadata)
+        self.nbytes = os.fstat(file.fd).st_size
         self.source.require_unchanged()
         self._check(file)
 
@@ -400,11 +412,3 @@ def _coverage(changes: Iterable[TensorChange]) -> float:
         elif change.action not in ("drop", "new"):
             kept += prod(change.shape)
     return kept / total if total else 1.0
-
-
-def _refuse_other_size(target: str, nbytes: int, force: bool) -> None:
-    """Before a long copy: a file of another size cannot turn out to be identical."""
-    if not force and os.path.exists(target) and os.path.getsize(target) != nbytes:
-        raise CannotWriteError(
-            f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
-        )

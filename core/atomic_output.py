@@ -107,6 +107,8 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
         if sync:
             os.fsync(fd)
         output.unchanged = _publish(temporary, fd, target, force)
+        if sync and not output.unchanged:
+            sync_folder(os.path.dirname(target))
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -206,7 +208,6 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
-    sync_folder(os.path.dirname(target))
     return False
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from zoo.core.atomic_output import OutputFile
@@ -21,12 +23,15 @@ from zoo.core.stored_tensor import (
     Region,
     StoredTensor,
     became_shorter,
+    could_not_be_read,
     length_of,
     require_storable,
 )
 
 _COPY_CHUNK = 1 << 24
-_READ_AHEAD = 4 * _COPY_CHUNK
+_CHUNKS_AHEAD = 4
+_BUFFER = 1 << 17
+"""What stays in a core's own cache between reading and writing."""
 _PAGE = 4096
 _LEAST_SHARED = 1 << 20
 """To share less than this many bytes takes longer than to copy them, and leaves a file in many pieces."""
@@ -103,8 +108,13 @@ def write_safetensors(
     pieces = list(_placed(ordered, len(header)))
     unshared = _share([(at, data) for at, data in pieces if isinstance(data, Region)], output)
     output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))  # what is shared takes no space
-    first, second = _halves(unshared)
-    with in_background(partial(_copy_all, first, output)), in_background(partial(_copy_all, second, output)):
+    chunks = _chunks(unshared)
+    for _, region in islice(chunks, _CHUNKS_AHEAD):
+        _read_soon(region)
+    by_kernel = hasattr(os, "copy_file_range") and not _on_block_device(output)
+    copy = partial(_copy_chunks, chunks, output, by_kernel)
+    is_long = sum(region.length for _, region in chunks) > _COPY_CHUNK  # one core alone does not keep a disk busy
+    with in_background(copy), in_background(copy) if is_long else nullcontext():
         for position, data in pieces:
             if isinstance(data, Computed):
                 for part in data.compute():
@@ -166,55 +176,71 @@ def _share(pieces: list[tuple[int, Region]], output: OutputFile) -> list[tuple[i
     return left
 
 
-def _halves(pieces: Iterable[tuple[int, Region]]) -> tuple[list[tuple[int, Region]], list[tuple[int, Region]]]:
-    """The regions in two lists of about equal length: one core alone does not keep the disk busy."""
-    halves: tuple[list[tuple[int, Region]], list[tuple[int, Region]]] = ([], [])
+def _chunks(pieces: Iterable[tuple[int, Region]]) -> deque[tuple[int, Region]]:
+    """The regions in parts that end at multiples of one size in the output: the page cache stores large units."""
+    chunks: deque[tuple[int, Region]] = deque()
     for position, region in pieces:
-        half = region.length // 2 // _COPY_CHUNK * _COPY_CHUNK
-        if half:
-            halves[0].append((position, region._replace(length=half)))
-        rest = region._replace(offset=region.offset + half, length=region.length - half)
-        halves[1].append((position + half, rest))
-    return halves
+        offset, end = region.offset, region.offset + region.length
+        while offset < end:
+            length = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
+            chunks.append((position, region._replace(offset=offset, length=length)))
+            offset, position = offset + length, position + length
+    return chunks
 
 
-def _copy_all(pieces: list[tuple[int, Region]], output: OutputFile, stopped: Callable[[], bool]) -> None:
-    for position, region in pieces:
-        _copy(region, output, position, stopped)
-
-
-def _copy(region: Region, output: OutputFile, position: int, stopped: Callable[[], bool]) -> None:
-    offset, end = region.offset, region.offset + region.length
-    by_kernel = hasattr(os, "copy_file_range")
-    _advise(region, offset, region.length, "POSIX_FADV_SEQUENTIAL")
-    _advise(region, offset, _READ_AHEAD, "POSIX_FADV_WILLNEED")
-    while offset < end and not stopped():
-        # Chunks end at multiples of their size, which the page cache stores in large units.
-        count = min(end - offset, _COPY_CHUNK - position % _COPY_CHUNK)
-        if by_kernel:
+def _copy_chunks(
+    chunks: deque[tuple[int, Region]], output: OutputFile, by_kernel: bool, stopped: Callable[[], bool]
+) -> None:
+    """Copy until none is left; several threads share them."""
+    buffer = memoryview(bytearray(_BUFFER))
+    while not stopped():
+        try:
+            position, region = chunks.popleft()
+        except IndexError:
+            return
+        with suppress(IndexError):
+            _read_soon(chunks[_CHUNKS_AHEAD - 1][1])
+        copied = 0
+        while by_kernel and copied < region.length:
+            count = _copy_by_kernel(region, copied, output, position)
+            by_kernel = count > 0  # some file systems copy nothing and call it no error
+            copied += count
+        while copied < region.length:
+            part = min(region.length - copied, _BUFFER - (position + copied) % _BUFFER)
             try:
-                copied = os.copy_file_range(region.fd, output.fd, count, offset, position)
+                count = os.preadv(region.fd, [buffer[:part]], region.offset + copied)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
-                    raise
-                copied = 0
-            if not copied:  # some file systems say so of every copy
-                by_kernel = False
-                continue
-        else:
-            data = os.pread(region.fd, min(count, 1 << 20), offset)
-            output.write_at(data, position)
-            copied = len(data)
-        if not copied:
-            raise became_shorter(region)
+                raise could_not_be_read(region, error) from error
+            if not count:
+                raise became_shorter(region)
+            output.write_at(buffer[:count], position + copied)
+            copied += count
         output.start_writeback(position, copied)
-        _advise(region, offset + _READ_AHEAD, copied, "POSIX_FADV_WILLNEED")
-        offset += copied
-        position += copied
 
 
-def _advise(region: Region, offset: int, length: int, advice: str) -> None:
+def _on_block_device(output: OutputFile) -> bool:
+    """Whether the file system is one of a disk of this machine: what it does not share, it copies page by page.
+
+    Two threads that read and write are then faster, as only their writes wait for each other. A server (NFS, SMB)
+    copies without a byte on the network.
+    """
+    return os.major(os.fstat(output.fd).st_dev) != 0
+
+
+def _copy_by_kernel(region: Region, copied: int, output: OutputFile, position: int) -> int:
+    """How many more bytes of a region the kernel copied; 0 where it cannot, or the source ends."""
+    try:
+        return os.copy_file_range(
+            region.fd, output.fd, region.length - copied, region.offset + copied, position + copied
+        )
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
+            return 0
+        raise
+
+
+def _read_soon(region: Region) -> None:
     """Tell the kernel what of the source is read next: a file that is not in memory then copies twice as fast."""
-    if hasattr(os, "posix_fadvise") and offset < region.offset + region.length:
+    if hasattr(os, "posix_fadvise"):
         with suppress(OSError):  # it is only advice
-            os.posix_fadvise(region.fd, offset, length, getattr(os, advice))
+            os.posix_fadvise(region.fd, region.offset, region.length, os.POSIX_FADV_WILLNEED)

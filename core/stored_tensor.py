@@ -114,7 +114,10 @@ def require_storable(tensor: StoredTensor) -> None:
 def _read_exactly(region: Region, offset: int, count: int) -> bytes:
     parts = []
     while count:
-        part = os.pread(region.fd, count, offset)
+        try:
+            part = os.pread(region.fd, count, offset)
+        except OSError as error:
+            raise could_not_be_read(region, error) from error
         if not part:
             raise became_shorter(region)
         parts.append(part)
@@ -127,6 +130,15 @@ def became_shorter(region: Region) -> InvalidInputError:
     return InvalidInputError(
         f"{region.path or 'The weight file'} became shorter while it was read.",
         hint="Run again when nothing writes to it.",
+        path=region.path,
+    )
+
+
+def could_not_be_read(region: Region, error: OSError) -> InvalidInputError:
+    """The error for a file whose disk or server does not give what it holds."""
+    return InvalidInputError(
+        f"{region.path or 'The weight file'} could not be read: {error.strerror}.",
+        hint="Bring it from where it came from again; its disk may be failing.",
         path=region.path,
     )
 

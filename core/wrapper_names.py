@@ -25,6 +25,7 @@ _PARAMETRISATIONS = (
     ("a parametrisation", ".parametrizations.{}.original", "",
      'torch.nn.utils.parametrize.remove_parametrizations(module, "{}")'),
 )  # fmt: skip
+_MAYBE_PARAMETRISED = re.compile(r"\.parametrizations\.|_(?:g|v|mask|orig|u)$", re.MULTILINE)
 
 
 class BareNames(NamedTuple):
@@ -133,12 +134,19 @@ def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
 def parametrised_weights(names: Collection[str]) -> dict[str, str]:
     """Each weight that is stored as what it is computed from -> the tensor that has its shape."""
     found: dict[str, str] = {}
+    if not _may_be_parametrised(names):
+        return found
     for kind, first, second, _ in _PARAMETRISATIONS:
         for match in _parametrised(names, first, second):
             # Of weight norm the direction has the shape of the weight, the length before it has not.
             stored = f"{match[1]}{second.format(match[2])}" if kind == "weight norm" else match[0]
             found.setdefault(f"{match[1]}.{match[2]}".lstrip("."), stored[1:])
     return found
+
+
+def _may_be_parametrised(names: Iterable[str]) -> bool:
+    """One search for all that `_parametrised` looks for: nearly all files have none of it."""
+    return bool(_MAYBE_PARAMETRISED.search("\n".join(names)))
 
 
 def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Match[str]]:
@@ -150,6 +158,8 @@ def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Ma
 
 def parametrised(names: Collection[str]) -> str:
     """One sentence about weights that are stored as what they are computed from, "" where there are none."""
+    if not _may_be_parametrised(names):
+        return ""
     for kind, first, second, mend in _PARAMETRISATIONS:
         found = _parametrised(names, first, second)
         if found:

@@ -159,13 +159,15 @@ class Call(NamedTuple):
 
 FILE_CALLS = {
     "openat", "close", "newfstatat", "getdents64", "flock", "fallocate", "pread64", "pwrite64", "fadvise64",
-    "copy_file_range", "fchmod", "fsync", "rename", "unlink",
+    "copy_file_range", "preadv2", "fchmod", "fsync", "rename", "unlink",
 }  # fmt: skip
+COPY = "preadv2" if os.major(os.stat(tempfile.gettempdir()).st_dev) else "copy_file_range"
+"""The call that copies what is unchanged (os.preadv, in the kernel's words), where the tests write to a disk."""
 _MARK = "/a mark in the trace"
 _WRITE = f"""
 import os, sys
 from zoo.core.atomic_output import atomic_output
-from zoo.core.errors import CannotWriteError
+from zoo.core.errors import CannotWriteError, InvalidInputError
 from zoo.core.safetensors_file import open_safetensors
 from zoo.core.safetensors_writer import write_safetensors
 from zoo.core.stored_tensor import StoredTensor
@@ -185,11 +187,13 @@ with open_safetensors(sys.argv[1]) as source:
             source.require_unchanged()
     except CannotWriteError:
         sys.exit(6)
+    except InvalidInputError:
+        sys.exit(4)
 """
 
 
 def write_command(source: Path, out: Path) -> list[str]:
-    """A program that only writes: 0 where it did, 6 where it said that it could not, 1 for everything else."""
+    """A program that only writes: 0 where it did, 6 where it said it could not write, 4 not read, 1 for all else."""
     return [sys.executable, "-P", "-c", _WRITE, str(source), str(out)]
 
 

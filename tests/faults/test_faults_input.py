@@ -25,6 +25,7 @@ from zoo.cli.app import app
 from zoo.core.safetensors_file import open_safetensors
 
 from injection import (
+    COPY,
     INPUT,
     MODEL,
     OUT,
@@ -313,7 +314,7 @@ def test_a10_a_damaged_torch_file_called_safetensors(
 def test_a11_a_file_that_is_cut_while_it_is_copied(job: Job, sound: Path):
     shutil.copy(sound, job.source)
     command = zoo_command(*adapt_words(job.source, "--force", out=job.out))
-    with stopped_at(Call("copy_file_range", 1), command) as go_on:
+    with stopped_at(Call(COPY, 1), command) as go_on:
         os.truncate(job.source, 200_000)
         run = go_on()
     job.assert_refused(run, 4, f"{job.source} became shorter while it was read", "Run again")
