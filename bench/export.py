@@ -1,12 +1,14 @@
 """Speed and memory of `zoo export-features`.
 
     python bench/export.py [--model resnet50] [--images 256] [--runs 3] [--batch-size 32] [--workers 0] [--threads 2]
+    python bench/export.py --images 64 --size 4000 3000
     python bench/export.py --memory [--memory-model resnet10t] [--counts 1000 10000]
 
 Speed: images per second against a plain script, the same model behind a torch DataLoader. Both read the same folder of
-generated JPEGs (500x375), prepare them in the same way, and give every map as a float32 numpy array; nothing is
-written. zoo's images come as the command decodes and computes them (`export_job`). They run in turn in one process, and
-each ratio is that of the medians. Where timm is installed its model is a third, behind the same DataLoader.
+generated JPEGs (500x375 unless told otherwise), prepare them in the same way, and give every map as a float32 numpy
+array; nothing is written. zoo's images come as the command decodes and computes them (`export_job`). They run in turn
+in one process, and each ratio is that of the medians. Where timm is installed its model is a third, behind the same
+DataLoader.
 
 Memory: the most that the command takes for 10,000 inputs (arrays of 32x32 pixels in one tar archive, as they are,
 pooled features) against 1,000, each in a process of its own (VmHWM of Linux).
@@ -35,14 +37,19 @@ from zoo.core.preprocess import Preprocess
 
 LEVELS = (None, (0, 1, 2))
 LOADER_WORKERS = 2
+DIFFERENT = 16
 
 
-def make_photographs(folder, count):
+def make_photographs(folder, count, size):
     """JPEGs of blurred noise, which take about as long to decode as photographs."""
     random = np.random.default_rng(0)
     paths = [folder / f"{number:05}.jpg" for number in range(count)]
-    for path in paths:
-        pixels = random.integers(0, 256, (375, 500, 3), np.uint8)
+    width, height = size
+    for number, path in enumerate(paths):
+        if number >= DIFFERENT:
+            path.write_bytes(paths[number % DIFFERENT].read_bytes())
+            continue
+        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
         Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2)).save(path, quality=90)
     return paths
 
@@ -179,6 +186,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs=2, default=(500, 375), help="width and height of the JPEGs")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0, help="processes to decode in; 0: threads")
@@ -192,7 +200,7 @@ def main():
         if arguments.memory:
             compare_memory(arguments.memory_model, arguments.counts, Path(folder))
             return
-        paths = make_photographs(Path(folder), arguments.images)
+        paths = make_photographs(Path(folder), arguments.images, arguments.size)
         for out_indices in LEVELS:
             compare(arguments.model, out_indices, paths, arguments)
 

@@ -18,6 +18,7 @@ from zoo.core.export.batches import compute_in_order
 from zoo.core.export.decode_pool import decode_ahead
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.kept_memory import kept_memory
 from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
 from zoo.core.export.pool import pooled_model
 from zoo.core.export.prepare import Prepare, raster_size
@@ -256,8 +257,9 @@ def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Co
 
 def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
-        for result in compute_in_order(images, engine().per_image, batch_size):
-            yield result if isinstance(result, ZooError) else result.maps
+        with kept_memory():
+            for result in compute_in_order(images, engine().per_image, batch_size):
+                yield result if isinstance(result, ZooError) else result.maps
 
     return compute
 

@@ -164,12 +164,18 @@ class Preprocess:
             raster = raster.rescaled()
         scale = np.float32(raster.white if self.scale is None or isinstance(self.scale, str) else self.scale)
         bands = self._resize_bands(self._planes(raster, scale), raster.size)
-        overshot = bands.dtype != np.uint8
         if self.resize:
             bands = self._crop(bands, scale)
+        if bands.dtype == np.uint8:  # there are only 256 of them
+            table = self._normalised(np.arange(256, dtype=np.float32)[None, :, None] / scale)
+            return np.stack([numbers.ravel()[band] for numbers, band in zip(table, bands, strict=True)])
         unit: NDArray[np.float32] = bands.astype(np.float32) / scale
-        if overshot and self.scale is None and not _is_float(raster):
-            unit = np.clip(unit, np.float32(0), np.float32(1))
+        if self.scale is None and not _is_float(raster):
+            unit = np.clip(unit, np.float32(0), np.float32(1))  # resizing may overshoot
+        return self._normalised(unit)
+
+    def _normalised(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (channels or 1, height, width) where 1 is white, by the channels' mean and std."""
         normalised: NDArray[np.float32] = (unit - _column(self.mean)) / _column(self.std)
         return normalised
 
@@ -198,7 +204,8 @@ class Preprocess:
         if self.resize:
             target, resampling = self._resized(*size), INTERPOLATIONS[self.interpolation]
             images = [image.resize(target, resampling) for image in images]
-        return np.concatenate([_bands_first(image) for image in images])
+        bands = [_bands_first(image) for image in images]
+        return bands[0] if len(bands) == 1 else np.concatenate(bands)
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height to resize an image of this size to."""
