@@ -31,9 +31,9 @@ import torch
 from PIL import Image, ImageFilter
 
 import zoo
-from zoo.core.export_features import Computing, export_job
-from zoo.core.inputs.find import find_inputs
-from zoo.core.preprocess import Preprocess
+from zoo.core.export.job import Computing, export_job
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.preprocess import Preprocess
 
 LEVELS = (None, (0, 1, 2))
 LOADER_WORKERS = 2

@@ -27,9 +27,9 @@ ZOO = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()"]
 def write_source(path, name, dtype):
     """A file with the tensors of an architecture, random bytes in them."""
     import zoo
-    from zoo.core.atomic_output import atomic_output
-    from zoo.core.safetensors_writer import write_safetensors
-    from zoo.core.stored_tensor import DTYPE_BITS, StoredTensor
+    from zoo.core.files.atomic_output import atomic_output
+    from zoo.core.files.safetensors_writer import write_safetensors
+    from zoo.core.files.stored_tensor import DTYPE_BITS, StoredTensor
 
     size = DTYPE_BITS[dtype] // 8
     state = zoo.create_model(name, device="meta").state_dict()

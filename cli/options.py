@@ -14,21 +14,21 @@ import typer
 from zoo.core.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg
+    from zoo.core.architectures.records import PretrainedCfg
 
 _URL = re.compile(r"(?!local-dir:|hf-hub:)([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 
 def complete_model_name(incomplete: str) -> list[str]:
     """Names that begin as typed; those with a tag once a dot was typed."""
-    from zoo.core.registry import list_models
+    from zoo.core.architectures.registry import list_models
 
     return [name for name in list_models(include_tags="." in incomplete) if name.startswith(incomplete)]
 
 
 def complete_family(incomplete: str) -> list[str]:
     """Families that begin as typed."""
-    from zoo.core.registry import list_modules
+    from zoo.core.architectures.registry import list_modules
 
     return [family for family in list_modules() if family.startswith(incomplete)]
 
@@ -163,8 +163,8 @@ def _quoted(word: str) -> str:
 
 
 def _is_model(name: str) -> bool:
-    from zoo.core.hub_names import plain_name
-    from zoo.core.known_architectures import find_cfg
+    from zoo.core.architectures.hub_names import plain_name
+    from zoo.core.architectures.known import find_cfg
 
     try:
         find_cfg(plain_name(name))
@@ -199,12 +199,12 @@ def local_file(path: Path) -> Path:
 
 def pretrained_cfg(name: str) -> "PretrainedCfg":
     """The default config of a model by any of its names. Raises NotFoundError."""
-    from zoo.core.registry import get_pretrained_cfg
+    from zoo.core.architectures.registry import get_pretrained_cfg
 
     refuse_file_names([name])
     if ":" in name or "/" in name:
-        from zoo.core.hub_names import plain_name
-        from zoo.core.named_model import named_cfg, names_a_place
+        from zoo.core.architectures.hub_names import plain_name
+        from zoo.core.model.named_model import named_cfg, names_a_place
 
         name = plain_name(name)
         if names_a_place(name):

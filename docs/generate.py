@@ -10,8 +10,8 @@ from pathlib import Path
 from textwrap import fill
 
 from zoo.cli.app import COMMANDS
-from zoo.core.auxiliary_channels import GROUPS
-from zoo.core.sensors import Band, Sensor, sensors
+from zoo.core.channels.auxiliary_channels import GROUPS
+from zoo.core.channels.sensors import Band, Sensor, sensors
 
 PAGE = Path(__file__).with_name("cli.md")
 SENSORS_PAGE = Path(__file__).with_name("sensors.md")
@@ -23,7 +23,7 @@ HEADER = """\
 """
 
 SENSORS_HEADER = """\
-<!-- Written by docs/generate.py from core/sensors.json; change it there, then run `make docs`. -->
+<!-- Written by docs/generate.py from core/channels/sensors.json; change it there, then run `make docs`. -->
 
 # Sensors and bands
 

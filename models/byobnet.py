@@ -14,9 +14,9 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import make_divisible
-from zoo.core.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.block_rows import make_divisible
+from zoo.core.architectures.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import FeatureDict, Step
 from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
 from zoo.models.conv_net import DilatedConvNet

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import make_divisible
-from zoo.core.configs.byobnet import Blocks, ByobNetSpec
+from zoo.core.architectures.block_rows import make_divisible
+from zoo.core.architectures.configs.byobnet import Blocks, ByobNetSpec
 from zoo.core.errors import UsageError
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.bilinear_attention import BilinearAttention

@@ -12,9 +12,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import make_divisible
-from zoo.core.configs.convnext import ConvNeXtSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.block_rows import make_divisible
+from zoo.core.architectures.configs.convnext import ConvNeXtSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys

@@ -14,9 +14,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.core.configs.crossvit import CrossVitSpec
+from zoo.core.architectures.configs.crossvit import CrossVitSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
-from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Size, Step, resolve_indices
 from zoo.models.layers.attention import merge_heads, split_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path

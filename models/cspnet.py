@@ -15,9 +15,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.cspnet import CspNetSpec
+from zoo.core.architectures.configs.cspnet import CspNetSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
-from zoo.core.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.activation import make_activation

@@ -10,8 +10,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.cspnext import CspNextSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.cspnext import CspNextSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.channel_attention import EffectiveSqueezeExcite

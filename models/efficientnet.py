@@ -14,8 +14,8 @@ from math import sqrt
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.efficientnet import EfficientNetSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.mbconv import BlockStyle, make_block

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.inception_resnet_v2 import InceptionResnetV2Spec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.inception_resnet_v2 import InceptionResnetV2Spec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, average_pool, chain, conv_factory, numbered

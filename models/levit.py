@@ -16,8 +16,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.levit import LevitSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.levit import LevitSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Size, Step
 from zoo.models.distilled import DistilledModel
 from zoo.models.layers.activation import make_activation

@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.efficientnet import EfficientNetSpec
-from zoo.core.configs.mobilenetv3 import MobileNetV3Spec
+from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
+from zoo.core.architectures.configs.mobilenetv3 import MobileNetV3Spec
+from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
-from zoo.core.registry import family_attributes
 from zoo.models.efficientnet import EfficientNet
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.mbconv import BlockStyle, SqueezeStyle

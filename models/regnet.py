@@ -15,8 +15,8 @@ from math import sqrt
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.regnet import RegNetSpec, RegStage
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.regnet import RegNetSpec, RegStage
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.key_table import KeyTable, rename_keys

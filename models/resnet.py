@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.resnet import ResNetSpec
+from zoo.core.architectures.configs.resnet import ResNetSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
-from zoo.core.registry import family_attributes
 from zoo.models.base import ImageModel, Step, check_output_stride
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.tresnet import TResNetSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.tresnet import TResNetSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import ImageModel, Step
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct

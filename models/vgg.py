@@ -8,8 +8,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.core.configs.vgg import VggSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.vgg import VggSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.layers.activation import make_activation

@@ -15,9 +15,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.vision_transformer import VisionTransformerSpec
+from zoo.core.architectures.configs.vision_transformer import VisionTransformerSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
-from zoo.core.registry import family_attributes
 from zoo.models.base import Size, Step
 from zoo.models.layers.attention_pool import LatentAttentionPool
 from zoo.models.layers.drop import PatchDrop, drop_path_schedule

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.xception import XceptionSpec
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.xception import XceptionSpec
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.layers.split_block import SplitBlock

@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.configs.xception_aligned import XceptionAlignedSpec, XceptionRow
-from zoo.core.registry import family_attributes
+from zoo.core.architectures.configs.xception_aligned import XceptionAlignedSpec, XceptionRow
+from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
 from zoo.models.layers.activation import make_activation

@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import save, save_file
 
 from zoo import create_model
-from zoo.core.adapt_file import OutputRequest
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.adapt_weights import adapt_weights
-from zoo.core.bands import parse_bands
+from zoo.core.adapt.job import OutputRequest
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.sources import adapt_weights
+from zoo.core.channels.bands import parse_bands
+from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.engine import from_timm
-from zoo.core.save import tensors_of
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.model.save import tensors_of
 
 PHOTOS = Path(__file__).parent / "data"
 State = dict[str, torch.Tensor]

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.core.adapt import adapt_input, channel_mixing
+from zoo.core.channels.mixing import adapt_input, channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.float_bytes import from_float32, to_float32
+from zoo.core.files.float_bytes import from_float32, to_float32
 
 TORCH_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 

@@ -21,15 +21,15 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_plan import AdaptPlan, plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
+from zoo.core.adapt.plan import AdaptPlan, plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.architectures.known import classifier_inputs, find_cfg, find_known, known_names
+from zoo.core.architectures.new_classifier import initial_values
+from zoo.core.architectures.records import ClassifierInit, module_paths
+from zoo.core.architectures.registry import find_spec
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.known_architectures import classifier_inputs, find_cfg, find_known, known_names
-from zoo.core.new_classifier import initial_values
-from zoo.core.records import ClassifierInit, module_paths
-from zoo.core.registry import find_spec
-from zoo.core.stored_tensor import Computed, StoredTensor
-from zoo.core.stray_tensors import architectures_with_strays, stray_tensors
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.identify.stray_tensors import architectures_with_strays, stray_tensors
 
 from golden import all_names, golden
 

@@ -19,14 +19,14 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_file import OutputRequest, Source, adapt_source
-from zoo.core.adapt_plan import plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
+from zoo.core.adapt.job import OutputRequest, Source, adapt_source
+from zoo.core.adapt.plan import plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.verify import verify_adapted
+from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.records import PretrainedCfg
-from zoo.core.safetensors_file import open_safetensors
-from zoo.core.stored_tensor import StoredTensor
-from zoo.core.verify_adapted import verify_adapted
+from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.stored_tensor import StoredTensor
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
 OUT = Path("out.safetensors")
@@ -405,7 +405,7 @@ def test_a_file_that_the_library_refuses_is_noticed(small: State, tmp_path: Path
 
 
 def test_a_failed_proof_leaves_nothing_behind(adapt: Adapt, monkeypatch: pytest.MonkeyPatch):
-    import zoo.core.adapt_file as adapt_file
+    import zoo.core.adapt.job as adapt_file
 
     sound = adapt_file.write_safetensors
 

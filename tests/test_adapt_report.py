@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_file import OutputRequest
-from zoo.core.adapt_plan import plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.adapt_weights import adapt_weights
-from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.adapt.job import OutputRequest
+from zoo.core.adapt.plan import plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.sources import adapt_weights
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.files.stored_tensor import StoredTensor
 
 SOURCE, OUT = "source.safetensors", Path("out.safetensors")
 

@@ -100,7 +100,7 @@ def test_the_sha256_of_the_source_is_in_the_file(zoo: Zoo, state: State, tmp_pat
 def test_the_source_is_hashed_once(zoo: Zoo, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import hashlib
 
-    from zoo.weights_cache import checksum
+    from zoo.core.files import checksum
 
     save_file(state, tmp_path / "mine.safetensors")
     digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()

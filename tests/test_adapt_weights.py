@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.registry import get_pretrained_cfg
+from zoo.core.architectures.registry import get_pretrained_cfg
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
 STATED = {
@@ -239,7 +239,7 @@ def test_a_file_is_adapted_in_place_with_force(adapt: Zoo, source: Path):
 
 
 def test_a_source_that_changes_on_the_way_leaves_no_output(adapt: Zoo, source: Path, monkeypatch: pytest.MonkeyPatch):
-    from zoo.core import adapt_file
+    from zoo.core.adapt import job as adapt_file
 
     def write_and_touch(*arguments: Any) -> None:
         real(*arguments)

@@ -14,10 +14,11 @@ ROOMS = ("cli", "core", "models", "weights_cache", "zoo")
 
 # core has two sides: these modules build and run models, all others are free of torch.
 TORCH_SIDE = {
-    "core.adapt_weights", "core.build", "core.build_index", "core.check_weights", "core.export_features",
+    "core.adapt.sources", "core.model.build", "core.model.build_index", "core.model.check", "core.export.job",
     "core.export.batches", "core.export.engine", "core.export.fold_batch_norm", "core.export.pool",
-    "core.convert", "core.export.prepare", "core.export.preview", "core.export.request", "core.features",
-    "core.load", "core.match_weights", "core.named_model", "core.preprocess", "core.save", "core.verify_loading",
+    "core.convert.job", "core.export.prepare", "core.export.preview", "core.export.request", "core.model.features",
+    "core.model.load", "core.model.match", "core.model.named_model", "core.images.preprocess",
+    "core.model.save", "core.adapt.verify_loading",
     "core.export.watched_weights",
 }  # fmt: skip
 LAYER = {"cli": 3, "core torch side": 2, "models": 1, "weights_cache": 1, "core": 0}
@@ -31,7 +32,7 @@ def modules():
 
 
 MODULES = dict(modules())
-TORCH_SIDE |= {module for module in MODULES if module.startswith("core.rasters")}  # numpy and Pillow
+TORCH_SIDE |= {module for module in MODULES if module.startswith("core.images.rasters")}  # numpy and Pillow
 
 
 def layer(module):

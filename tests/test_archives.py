@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.inputs import open_input as open_input_module
-from zoo.core.inputs import packed_archive
-from zoo.core.inputs.archive import archive_members
-from zoo.core.inputs.find import find_inputs
-from zoo.core.inputs.image_input import Window
-from zoo.core.inputs.open_input import open_input
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.read import open_raster
+from zoo.core.images.inputs import open_input as open_input_module
+from zoo.core.images.inputs import packed_archive
+from zoo.core.images.inputs.archive import archive_members
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.inputs.image_input import Window
+from zoo.core.images.inputs.open_input import open_input
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.read import open_raster
 
 CONTENT = {f"{'sub/' * (n % 2)}h\u00e4-{n}.png": random.Random(n).randbytes(n * 7919) * 2 for n in range(6)}
 
@@ -187,7 +187,7 @@ def test_a_directory_of_gigabytes_is_not_believed(tmp_path: Path) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
         "from zoo.core.errors import InvalidInputError\n"
-        "from zoo.core.inputs.archive import archive_members\n"
+        "from zoo.core.images.inputs.archive import archive_members\n"
         "try: print(list(archive_members(sys.argv[1])))\n"
         "except InvalidInputError as error: print('refused:', error)\n"
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError
+from zoo.core.files.atomic_output import atomic_output
 
 OLD, NEW = b"old", b"new content"
 STALE = ".zoo-0123456789abcdef.tmp"
@@ -34,7 +34,7 @@ def mode(path: Path) -> int:
 
 def child(program: str, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A Python process that has `atomic_output` at hand."""
-    head = "import os, sys, signal\nfrom zoo.core.atomic_output import atomic_output\n"
+    head = "import os, sys, signal\nfrom zoo.core.files.atomic_output import atomic_output\n"
     command = [sys.executable, "-P", "-c", head + program, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.core.auxiliary_channels import auxiliary_channel, known_names
-from zoo.core.band_placement import LONGEST_REFLECTED, place_bands
-from zoo.core.bands import ALIASES, NARROWER, assumed_sensor, parse_bands
+from zoo.core.channels.auxiliary_channels import auxiliary_channel, known_names
+from zoo.core.channels.band_placement import LONGEST_REFLECTED, place_bands
+from zoo.core.channels.bands import ALIASES, NARROWER, assumed_sensor, parse_bands
+from zoo.core.channels.sensors import Band, find_sensor, sensors
 from zoo.core.errors import UsageError
-from zoo.core.sensors import Band, find_sensor, sensors
 
 WAYS = ("nearest", "interpolate", "mean", "zero")
 
@@ -231,10 +231,10 @@ def test_a_name_that_sensors_disagree_on_needs_its_sensor(monkeypatch):
         own = Band(name="Violet", wavelength=wavelength, width=20, sensor=name)
         return type(find_sensor("rgb"))(name=name, title="", source="", url="", bands=(own,))
 
-    monkeypatch.setattr("zoo.core.bands.sensors", lambda: (sensor("one", 400), sensor("other", 445)))
+    monkeypatch.setattr("zoo.core.channels.bands.sensors", lambda: (sensor("one", 400), sensor("other", 445)))
     with pytest.raises(UsageError, match=r"--sensor: one:Violet \(400 nm\), other:Violet \(445 nm\)"):
         parse_bands("violet")
-    monkeypatch.setattr("zoo.core.bands.sensors", lambda: (sensor("one", 400), sensor("other", 435)))
+    monkeypatch.setattr("zoo.core.channels.bands.sensors", lambda: (sensor("one", 400), sensor("other", 435)))
     assert [b.wavelength for b in parse_bands("violet")] == [400]
 
 
@@ -397,7 +397,7 @@ def test_nearest_is_nearest(source, band):
 
 def test_the_table_is_read_on_demand():
     code = (
-        "import zoo.core.bands, zoo.core.band_placement, sys, zoo.core.sensors as s;"
+        "import zoo.core.channels.bands, zoo.core.channels.band_placement, sys, zoo.core.channels.sensors as s;"
         "assert s.sensors.cache_info().misses == 0;"
         "assert not {'torch', 'numpy', 'difflib'} & set(sys.modules)"
     )

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import zoo
 from zoo.core.errors import UsageError
-from zoo.core.load import load_checkpoint
+from zoo.core.model.load import load_checkpoint
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.bilinear_attention import BilinearTransform
 from zoo.models.layers.multi_branch import MobileOneBlock, RepVggBlock

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.core.adapt import METHODS, adapt_input, band_mixing, channel_mixing
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.channels.mixing import METHODS, adapt_input, band_mixing, channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.input_layers import InputLayout
 
 CHANNELS = st.integers(1, 14)
 MORE_CHANNELS = st.integers(1, 40)

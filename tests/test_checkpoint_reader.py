@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.stored_tensor import Computed, Region
-from zoo.weights_cache.open_weights import open_weights
-from zoo.weights_cache.read import read_state_dict
+from zoo.core.files.open_weights import open_weights
+from zoo.core.files.stored_tensor import Computed, Region
+from zoo.core.model.state_dict import read_state_dict
 
 from pickle_bytes import (
     call,
@@ -340,7 +340,7 @@ def test_reading_needs_neither_torch_nor_numpy(tmp_path: Path):
     np.savez(tmp_path / "w.npz", w=TIED.numpy())
     code = (
         "import sys\n"
-        "from zoo.weights_cache.open_weights import open_weights\n"
+        "from zoo.core.files.open_weights import open_weights\n"
         "for path in sys.argv[1:]:\n"
         "    with open_weights(path) as file: print(*file.tensors)\n"
         "assert not {'torch', 'numpy', 'pickle'} & set(sys.modules), sys.modules.keys()\n"

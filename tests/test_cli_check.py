@@ -18,14 +18,14 @@ from safetensors.torch import save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core import check_weights as module
-from zoo.core import registry
-from zoo.core.check_weights import CheckRequest, check_weights
+from zoo.core.architectures import registry
+from zoo.core.architectures.records import module_paths
 from zoo.core.errors import InvalidInputError
-from zoo.core.load import load_checkpoint
-from zoo.core.records import module_paths
-from zoo.core.save import DTYPE_NAMES
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.model import check as module
+from zoo.core.model.check import CheckRequest, check_weights
+from zoo.core.model.load import load_checkpoint
+from zoo.core.model.save import DTYPE_NAMES
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
 State = dict[str, torch.Tensor]
@@ -286,7 +286,7 @@ def test_channels_that_no_image_has(zoo: Zoo, state: State, channels: int):
 
 
 def test_a_checkpoint_of_torch(zoo: Zoo, state: State):
-    pytest.importorskip("zoo.weights_cache.checkpoint")
+    pytest.importorskip("zoo.core.files.checkpoint")
     torch.save({"state_dict": {f"module.{key}": t for key, t in state.items()}}, "weights.pth")
     assert zoo("check", MODEL, "weights.pth").returncode == 0
 

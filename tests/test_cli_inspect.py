@@ -18,8 +18,8 @@ from hypothesis.extra.numpy import arrays
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import ExitCode
-from zoo.core.stored_tensor import StoredTensor
-from zoo.core.tensor_statistics import tensor_statistics
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.inspection.statistics import tensor_statistics
 
 from weight_bytes import entry, file_bytes, weight_bytes
 

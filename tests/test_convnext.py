@@ -6,7 +6,7 @@ import torch
 
 import zoo
 from zoo.core.errors import InvalidInputError
-from zoo.core.load import load_checkpoint
+from zoo.core.model.load import load_checkpoint
 from zoo.models.layers.grn import GlobalResponseNorm
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.norm import norm_factory, token_norm_factory

@@ -158,7 +158,7 @@ def test_more_channels_than_memory_can_hold(create: Zoo, monkeypatch: pytest.Mon
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 576000000000 bytes.")
 
-    monkeypatch.setattr("zoo.core.build.materialize", fail)
+    monkeypatch.setattr("zoo.core.model.build.materialize", fail)
     assert_refused(create("-o", "out"), 1, "There is not enough memory")
 
 

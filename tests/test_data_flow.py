@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 from torch import nn
 
-from zoo.core.data_flow import image_readers, readers_beside
+from zoo.core.channels.data_flow import image_readers, readers_beside
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.decode_pool import decode_ahead
-from zoo.core.preprocess import Preprocess
+from zoo.core.images.preprocess import Preprocess
 
 WORKERS = pytest.mark.parametrize("workers", [0, 2], ids=["threads", "processes"])
 HANG_SECONDS = 3

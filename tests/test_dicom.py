@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.inputs.find import find_inputs
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters import library_warnings
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters import library_warnings
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.read import open_raster, read_image
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -256,7 +256,7 @@ def test_windows_are_told_once_in_a_process(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / f"{name}.dcm", numbers(6, 7), BitsStored=12, WindowCenter=40, WindowWidth=400)
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
-    code = "import sys\nfrom zoo.core.rasters.read import read_image\nfor p in sys.argv[1:]: read_image(p)\n"
+    code = "import sys\nfrom zoo.core.images.rasters.read import read_image\nfor p in sys.argv[1:]: read_image(p)\n"
     command = [sys.executable, "-P", "-c", code, *map(str, sorted(tmp_path.iterdir()))]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert told.count("not applied") == 1

@@ -10,10 +10,10 @@ import pytest
 
 import zoo
 from zoo.cli.app import COMMANDS
-from zoo.core import registry
+from zoo.core.architectures import registry
+from zoo.core.architectures.known import known_names
+from zoo.core.channels.sensors import sensors
 from zoo.core.errors import ExitCode
-from zoo.core.known_architectures import known_names
-from zoo.core.sensors import sensors
 
 from documentation import ROOT, script
 

@@ -12,7 +12,7 @@ import zoo
 from zoo.core.errors import UsageError
 from zoo.core.export.engine import FeatureEngine, count_nonfinite
 from zoo.core.export.pool import pooled_model
-from zoo.core.features import FeatureListNet
+from zoo.core.model.features import FeatureListNet
 
 from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from zoo.core.errors import CannotWriteError, UsageError
 from zoo.core.export import plan as plan_module
+from zoo.core.export.job import Computing, export_features
 from zoo.core.export.run import ExportReport
-from zoo.core.export_features import Computing, export_features
-from zoo.core.inputs.find import find_inputs
-from zoo.core.preprocess import Preprocess
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.preprocess import Preprocess
 
 PREPROCESS = Preprocess(size=(32, 48), crop_pct=1.0)
 

@@ -25,9 +25,9 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.export import prepare
 from zoo.core.export.request import ExportRequest, Inputs
 from zoo.core.export.watched_weights import WatchedWeights
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.read import open_raster, read_image
 
 MODEL = "resnet10t"
 

@@ -14,7 +14,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.export.plan import ExportPlan, Level
 from zoo.core.export.preview import GAP, SIDE, principal_components, write_preview
 from zoo.core.export.run import ExportJob, Prepared
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.images.inputs.image_input import ImageInput
 
 MEAN, STD = (0.4, 0.5, 0.6, 0.1), (0.2, 0.25, 0.3, 0.9)
 

@@ -21,9 +21,9 @@ from PIL import Image
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_file import OutputRequest
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.adapt_weights import adapt_weights
+from zoo.core.adapt.job import OutputRequest
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.sources import adapt_weights
 
 DATA = Path(__file__).parent / "data"
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import ExportPlan, FeatureStorage, Level
 from zoo.core.export.run import ExportJob, ExportReport, Failure, Prepared, pending_shards, report_of, run_shards
 from zoo.core.export.shard_rows import ShardRows
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.files.atomic_output import atomic_output
+from zoo.core.images.inputs.image_input import ImageInput
 
 NUM_INPUTS = 23
 BAD = (4, 17)

@@ -16,8 +16,8 @@ from tiff_corpus import CORPUS, by_rasterio, by_tifffile, noise
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.raster import Raster
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.raster import Raster
 
 for package in ("tifffile", "imagecodecs", "rasterio"):
     pytest.importorskip(package)

@@ -19,7 +19,7 @@ DATA = Path(__file__).parent / "data"
 PROGRAM = """
 import ctypes, sys
 from zoo.core.export import prepare
-from zoo.core import export_features
+from zoo.core.export import job as export_features
 
 def hang_in_library(*_args, **_options):
     print("decoding", flush=True)

@@ -19,7 +19,7 @@ from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import ExportPlan, FeatureStorage, Level
 from zoo.core.export.run import ExportJob, ExportReport, Prepared, report_of, run_shards
 from zoo.core.export.writers import WRITERS, parquet
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.images.inputs.image_input import ImageInput
 
 GOOD = [i for i in range(plain.NUM_INPUTS) if i not in plain.BAD]
 VALUES = [0.1, -3.0, 1e-8, 1 / 3, 65519.0, 2049.0]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.float_bytes import epsilon, from_float32, half_of_smallest, is_finite, to_float32
+from zoo.core.files.float_bytes import epsilon, from_float32, half_of_smallest, is_finite, to_float32
 
 from weight_bytes import weight_bytes
 

@@ -9,10 +9,10 @@ from test_models import SMALL, build
 from torch import nn
 
 import zoo
-from zoo.core import registry
+from zoo.core.architectures import registry
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.fold_batch_norm import fold_batch_norm
-from zoo.core.features import FeatureHookNet, FeatureListNet
+from zoo.core.model.features import FeatureHookNet, FeatureListNet
 
 from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
 from golden import golden, smallest

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -51,7 +51,7 @@ def read(path: Path, window: Window | None = None, **options: Any) -> Raster:
 @pytest.fixture
 def without_rasterio(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tifffile")
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: name != "rasterio")
 
 
 def test_windows_carry_their_place_on_the_ground(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_8_bit_colour_is_the_same_with_and_without_rasterio(tmp_path: Path, monk
     path = write(tmp_path / "x.tif", values, photometric="rgb")
     found = read_image(path)
     np.testing.assert_array_equal(found.pixels, values)
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: False)
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: False)
     by_pillow = read_image(path)
     assert isinstance(by_pillow.pixels, Image.Image)
     np.testing.assert_array_equal(np.asarray(by_pillow.pixels).transpose(2, 0, 1), values)
@@ -126,7 +126,7 @@ def test_e4_an_internal_mask_says_where_data_is(tmp_path: Path) -> None:
 def test_alpha_says_where_data_is_and_is_no_band(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, with_rasterio: bool
 ) -> None:
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: with_rasterio)
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: with_rasterio)
     values = numbers(4, 6, 7, dtype=dtype)
     values[3, :, :3] = 0
     path = write(tmp_path / "x.tif", values, photometric="rgb", alpha="unspecified")
@@ -243,7 +243,8 @@ def test_e6_a_virtual_raster_is_refused(tmp_path: Path, server: tuple[str, list[
 def read_alone(path: Path) -> str:
     """What reading an allowed virtual raster gives in a process where GDAL starts with it: its sum, or the error."""
     code = (
-        "import sys; from zoo.core.rasters.read import *; from zoo.core.rasters.options import ReadOptions\n"
+        "import sys; from zoo.core.images.rasters.read import *\n"
+        "from zoo.core.images.rasters.options import ReadOptions\n"
         "try: print(read_image(sys.argv[1], 1, ReadOptions(in_chans=1, allow_vrt=True)).pixels.sum())\n"
         "except InvalidInputError as error: print(error)"
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo.core.architectures.hub_names import plain_name, registered_cfg
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.hub_names import plain_name, registered_cfg
 from zoo.weights_cache.lock import parse_lock
 
 from fake_hub import COMMIT, FakeHub, HubFile

@@ -13,16 +13,16 @@ import pytest
 
 from zoo.cli import errors
 from zoo.cli.app import app
+from zoo.core.architectures.known import find_cfg, known_names
+from zoo.core.architectures.line_table import LineTable
+from zoo.core.architectures.records import module_paths
+from zoo.core.architectures.registry import families, find_spec
 from zoo.core.errors import ExitCode
-from zoo.core.identify import identify
-from zoo.core.known_architectures import find_cfg, known_names
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.identify.identify import identify
+from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 from zoo.core.layouts.engine import LAYOUTS, Matched, apply_from_timm, match, tables
 from zoo.core.layouts.table import Table
-from zoo.core.line_table import LineTable
-from zoo.core.records import module_paths
-from zoo.core.registry import families, find_spec
-from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
-from zoo.core.stored_tensor import Computed, StoredTensor
 
 from golden import all_names, golden, smallest
 from weight_bytes import weight_bytes

@@ -10,8 +10,8 @@ import pytest
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.identify import identify
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.identify.identify import identify
 
 from golden import golden
 from weight_bytes import weight_bytes

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
-from zoo.core.inputs.find import find_inputs
-from zoo.core.inputs.input_list import InputList
-from zoo.core.inputs.path_list import read_path_list
-from zoo.core.inputs.path_pattern import expand_braces
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.inputs.input_list import InputList
+from zoo.core.images.inputs.path_list import read_path_list
+from zoo.core.images.inputs.path_pattern import expand_braces
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_inputs_are_named_from_a_folder_wherever_it_lies(work: Path, monkeypatch
 def test_what_is_passed_over_is_counted_by_ending(work: Path) -> None:
     from collections import Counter
 
-    from zoo.core.inputs.selection import describe_passed_over
+    from zoo.core.images.inputs.selection import describe_passed_over
 
     for name in ("1.txt", "2.TXT", "sub/3.txt", "4.xyz", "noext", "README.md", ".hidden", "5.jfif"):
         Path(name).write_bytes(b"")

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError
-from zoo.core.inputs import input_list
-from zoo.core.inputs.find import find_inputs
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.inputs.input_list import InputList
-from zoo.core.inputs.path_list import read_path_list
-from zoo.core.inputs.tar_archive import open_input
+from zoo.core.images.inputs import input_list
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.inputs.input_list import InputList
+from zoo.core.images.inputs.path_list import read_path_list
+from zoo.core.images.inputs.tar_archive import open_input
 
 STRANGE = [b"line\nbreak.png", "ha\u00efku \U0001f98b.png".encode(), b"latin-\xe9\xff.png", b" x .png", b'"q\\u.png']
 
@@ -290,7 +290,7 @@ def test_a_full_temporary_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 MEASURE = """
 import os, sys
-from zoo.core.inputs.find import find_inputs
+from zoo.core.images.inputs.find import find_inputs
 
 def peak():
     with open("/proc/self/status") as file:

@@ -8,10 +8,9 @@ import pytest
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core import registry
-from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
-from zoo.core.fingerprint import fingerprint
-from zoo.core.known_architectures import (
+from zoo.core.architectures import registry
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.known import (
     KNOWN_PATH,
     classifier_inputs,
     classifier_names,
@@ -24,8 +23,9 @@ from zoo.core.known_architectures import (
     known_with_fingerprint,
     task_layers_of,
 )
-from zoo.core.records import IMAGENET_STD, module_paths
-from zoo.core.registry import UNTRAINED
+from zoo.core.architectures.records import IMAGENET_STD, module_paths
+from zoo.core.architectures.registry import UNTRAINED
+from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 
 # Patch embedding, convolution, space to depth, linear patches, several branches; one head, two, none.
 SAMPLE = (
@@ -148,7 +148,7 @@ def test_a_users_model_goes_before_what_is_known(monkeypatch):
 
 
 def test_old_names_have_a_successor_that_exists():
-    from zoo.core.aliases import ALIASES
+    from zoo.core.architectures.aliases import ALIASES
 
     for old, successor in ALIASES.items():
         name, tag = registry.split_model_name_tag(successor)
@@ -211,18 +211,19 @@ def test_commands_that_need_the_model_say_why_they_cannot(words, sentence, hint,
 
 def test_the_layers_of_all_architectures_are_read_without_parsing_a_row_or_importing_one():
     code = (
-        "import sys; from zoo.core import known_architectures as known, registry;"
+        "import sys; from zoo.core.architectures import known, registry;"
         "assert known.input_layer_names()['conv1'] > 20 and len(known.task_layers()) > 50;"
         "assert known.task_layers_of('resnet34').first_conv == 'conv1';"
         "assert not ({'_rows'} & {*known._known.__dict__, *registry._index.__dict__});"
-        "assert not {name for name in sys.modules if name.startswith(('zoo.core.configs', 'zoo.core.records'))}"
+        "rows = ('zoo.core.architectures.configs', 'zoo.core.architectures.records');"
+        "assert not {name for name in sys.modules if name.startswith(rows)}"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 def test_a_lookup_parses_one_row_and_imports_nothing_heavy():
     code = (
-        "import sys; from zoo.core import known_architectures as known;"
+        "import sys; from zoo.core.architectures import known;"
         "assert known.find_cfg('beit_base_patch16_224').architecture == 'beit_base_patch16_224';"
         "assert '_rows' not in known._known.__dict__;"
         "assert not {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules)"

@@ -10,10 +10,10 @@ from torch import nn
 from torchvision_models import torchvision_models
 
 import zoo
+from zoo.core.files.stored_tensor import Computed, StoredTensor
 from zoo.core.layouts.engine import detect_layout, from_timm, match_layout, to_timm
-from zoo.core.save import DTYPE_NAMES, stored_tensors, tensors_of
-from zoo.core.stored_tensor import Computed, StoredTensor
-from zoo.weights_cache.read import read_state_dict
+from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
+from zoo.core.model.state_dict import read_state_dict
 
 OUR_SMALL = {"embed_dim": 64, "depth": 2, "num_heads": 2, "img_size": 32, "patch_size": 16}
 

@@ -8,18 +8,18 @@ from math import prod
 import numpy as np
 import pytest
 
+from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.identify import identify
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.identify.identify import identify
 from zoo.core.layouts import operations
 from zoo.core.layouts.engine import LAYOUTS, detect_layout, from_timm, match_layout, tables, to_timm
 from zoo.core.layouts.operations import Dropped, HeadsIn, HeadsOut, Transposed, joined, split, window_index
 from zoo.core.layouts.pattern import Pattern
 from zoo.core.layouts.table import Group, Row, parse
-from zoo.core.records import PretrainedCfg
-from zoo.core.save import stored_tensors
-from zoo.core.stored_tensor import Computed, StoredTensor
+from zoo.core.model.save import stored_tensors
+from zoo.core.model.state_dict import read_state_dict
 from zoo.weights_cache.download import fetch
-from zoo.weights_cache.read import read_state_dict
 
 from golden import golden
 

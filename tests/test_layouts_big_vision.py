@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import zoo
+from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.engine import detect_layout, from_timm, to_timm
-from zoo.core.save import tensors_of
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.model.save import tensors_of
 
 WIDTH, HEADS, DEPTH, PATCH, SIZE = 12, 3, 2, 8, 16
 TOKENS = (SIZE // PATCH) ** 2

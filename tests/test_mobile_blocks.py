@@ -7,8 +7,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import zoo
-from zoo.core.block_rows import FusedMBConv, MBConv, UniversalBottleneck, make_divisible, scale_repeats, scale_stages
-from zoo.core.configs.efficientnet import VARIANTS
+from zoo.core.architectures.block_rows import (
+    FusedMBConv,
+    MBConv,
+    UniversalBottleneck,
+    make_divisible,
+    scale_repeats,
+    scale_stages,
+)
+from zoo.core.architectures.configs.efficientnet import VARIANTS
 from zoo.core.errors import UsageError
 from zoo.models.layers.channel_attention import GlobalContext
 from zoo.models.layers.cond_conv import CondConv2d

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.core import registry
+from zoo.core.architectures import registry
 from zoo.core.errors import UsageError
 
 from golden import UNPADDED, all_names, golden, recorded_outputs, smallest

@@ -17,11 +17,11 @@ from torch.nn.utils import parametrizations, prune
 from zoo import create_model, load_checkpoint
 from zoo.cli import errors
 from zoo.cli.app import app
+from zoo.core.architectures.registry import list_models
 from zoo.core.errors import InvalidInputError
-from zoo.core.registry import list_models
-from zoo.core.wrapper_names import bare_names, parametrised
-from zoo.weights_cache.open_weights import open_weights
-from zoo.weights_cache.read import clean_state_dict
+from zoo.core.files.open_weights import open_weights
+from zoo.core.files.wrapper_names import bare_names, parametrised
+from zoo.core.model.state_dict import clean_state_dict
 
 MODEL = "test_vit"
 

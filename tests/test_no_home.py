@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zoo.core.errors import CannotWriteError
-from zoo.weights_cache import cache_folders
+from zoo.core.files import user_folders as cache_folders
 
 from fake_hub import FakeHub, HubFile
 from faults.injection import Outcome, assert_told, run_zoo

@@ -25,9 +25,9 @@ from zoo import create_model, load_checkpoint
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import InvalidInputError, NotFoundError, ZooError
-from zoo.core.stored_tensor import Region
-from zoo.weights_cache.open_weights import open_weights
-from zoo.weights_cache.read import read_state_dict
+from zoo.core.files.open_weights import open_weights
+from zoo.core.files.stored_tensor import Region
+from zoo.core.model.state_dict import read_state_dict
 
 MODEL = "test_vit"
 State = dict[str, torch.Tensor]

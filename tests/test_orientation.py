@@ -16,9 +16,9 @@ import pytest
 from PIL import Image, ImageOps
 from png_bytes import chunk
 
-from zoo.core.inputs.image_input import ImageInput
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.read import open_raster
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.read import open_raster
 
 WIDTH, HEIGHT = 24, 16
 TYPES = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f", 12: "d"}
@@ -185,7 +185,7 @@ def test_two_pictures_in_one_jpeg_are_the_first_one(tmp_path: Path, stored: Imag
 def test_no_warning_leaves_a_process(tmp_path: Path, stored: Image.Image) -> None:
     for number, block in enumerate(BLOCKS.values()):
         (tmp_path / f"{number}.jpg").write_bytes(with_exif(stored, "JPEG", block))
-    code = "import sys\nfrom zoo.core.rasters.read import read_image\nfor p in sys.argv[1:]: read_image(p)\n"
+    code = "import sys\nfrom zoo.core.images.rasters.read import read_image\nfor p in sys.argv[1:]: read_image(p)\n"
     paths = [str(tmp_path / name) for name in os.listdir(tmp_path)]
     run = subprocess.run([sys.executable, "-P", "-W", "always", "-c", code, *paths], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")

@@ -24,7 +24,8 @@ def wheel(tmp_path_factory):
 def test_nothing_but_zoo_reaches_site_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"zoo"}
-    data = {"index.json", "known_architectures.json", "sensors.json", "configs/pruned.json"}
+    data = {"architectures/index.json", "architectures/known_architectures.json", "architectures/configs/pruned.json"}
+    data |= {"channels/sensors.json", "identify/layer_digests.json"}
     assert {"zoo/py.typed", *(f"zoo/core/{name}" for name in data)} <= set(names)
 
 
@@ -33,7 +34,7 @@ def test_the_wheel_works(wheel, tmp_path):
         archive.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "import zoo, zoo.core.registry as r;"
+        "import zoo, zoo.core.architectures.registry as r;"
         "assert all(m.__file__.startswith(sys.argv[1]) for m in (zoo, r)), r.__file__;"
         "print(sum(p.numel() for p in zoo.create_model('resnet34').parameters()))"
     )

@@ -17,10 +17,10 @@ from PIL import Image
 from png_bytes import PNG_COLOUR_TYPES, bombs, chunk, png, png_of
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 DATA = Path(__file__).parent / "data"
 
@@ -174,8 +174,8 @@ def test_several_pages_are_refused(tmp_path: Path, ramp: Image.Image) -> None:
 def test_e2_bombs_cost_an_error_and_no_memory(tmp_path: Path) -> None:
     expected = bombs(tmp_path)
     code = (
-        "import resource, sys, zoo.core.rasters.photograph\n"
-        "from zoo.core.rasters.read import *\n"
+        "import resource, sys, zoo.core.images.rasters.photograph\n"
+        "from zoo.core.images.rasters.read import *\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for path in sys.argv[1:]:\n"
         "    try: read_image(path)\n"

@@ -14,11 +14,11 @@ from PIL import Image, ImageOps, features
 from png_bytes import chunk
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.inputs.find import EXTENSIONS
-from zoo.core.inputs.image_input import ImageInput
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.find import EXTENSIONS
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def test_exif_that_names_itself_takes_no_memory(tmp_path: Path, picture: Image.I
     block = exif_of_itself(type("Largest", (), {"choice": staticmethod(max)}))  # type: ignore[arg-type]
     (tmp_path / "x.jpg").write_bytes(file.getvalue()[:2] + 16 * block + file.getvalue()[2:])
     code = (
-        "import json, resource, sys\nfrom zoo.core.rasters.read import read_image\n"
+        "import json, resource, sys\nfrom zoo.core.images.rasters.read import read_image\n"
         "read_image(sys.argv[1])\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "size = read_image(sys.argv[2]).size\n"
         "print(json.dumps([size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))\n"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
 from zoo.core.errors import InvalidInputError
-from zoo.core.preprocess import INTERPOLATIONS, Preprocess
-from zoo.core.rasters.raster import Raster
-from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
+from zoo.core.images.preprocess import INTERPOLATIONS, Preprocess
+from zoo.core.images.rasters.raster import Raster
 
 DATA = Path(__file__).parent / "data"
 MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]

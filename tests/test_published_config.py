@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from zoo.core import registry
+from zoo.core.architectures import registry
 from zoo.core.errors import ExitCode, InvalidInputError, NotFoundError
-from zoo.core.json_file import MAX_BYTES
-from zoo.core.published_config import read_timm_config
+from zoo.core.files.json_file import MAX_BYTES
+from zoo.core.metadata.timm_config import read_timm_config
 from zoo.weights_cache.download import fetch_config
 
 from fake_hub import FakeHub, HubFile

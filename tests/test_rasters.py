@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.bands import select_bands
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.bands import select_bands
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 
 def numbers(*shape: int, dtype: str = "uint16") -> np.ndarray:

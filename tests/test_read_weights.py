@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.weights_cache.read import clean_state_dict, read_metadata, read_state_dict
+from zoo.core.model.state_dict import clean_state_dict, read_metadata, read_state_dict
 
 WEIGHT = torch.arange(6, dtype=torch.float32).reshape(2, 3)
 STATE = {"fc.weight": WEIGHT, "bn.num_batches_tracked": torch.tensor(7)}

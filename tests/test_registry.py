@@ -6,9 +6,9 @@ import warnings
 import pytest
 
 import zoo
-from zoo.core import registry
+from zoo.core.architectures import registry
+from zoo.core.architectures.registry import UNTRAINED
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
-from zoo.core.registry import UNTRAINED
 
 from golden import all_names, golden
 
@@ -105,7 +105,7 @@ def test_old_names_warn_and_answer():
 
 
 def test_aliases_name_existing_tags():
-    from zoo.core.aliases import ALIASES
+    from zoo.core.architectures.aliases import ALIASES
 
     for old, successor in ALIASES.items():
         name, tag = registry.split_model_name_tag(successor)

@@ -3,7 +3,7 @@
 import pytest
 
 import zoo
-from zoo.core.configs.regnet import VARIANTS, RegNetSpec
+from zoo.core.architectures.configs.regnet import VARIANTS, RegNetSpec
 from zoo.core.errors import UsageError
 from zoo.models.regnet import repair_keys
 

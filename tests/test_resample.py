@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.core.resample import apply_along, geometric_matrix, patch_resize_matrix, resize_matrix
+from zoo.core.resize.resample import apply_along, geometric_matrix, patch_resize_matrix, resize_matrix
 
 sizes = st.integers(1, 40)
 

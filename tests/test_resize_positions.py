@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.resize_plan import fits_size, image_size_of, plan_resizes
-from zoo.core.resize_positions import (
+from zoo.core.resize.plan import fits_size, image_size_of, plan_resizes
+from zoo.core.resize.positions import (
     resize_bias_table,
     resize_blocks,
     resize_grid,

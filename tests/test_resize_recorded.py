@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.resize_plan import image_size_of, plan_resizes
+from zoo.core.resize.plan import image_size_of, plan_resizes
 
 from golden import resized
 

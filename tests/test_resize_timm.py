@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.resize_plan import plan_resizes
+from zoo.core.resize.plan import plan_resizes
 
 try:
     import timm

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 
-from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.safetensors_file import MAX_HEADER, open_safetensors
-from zoo.core.safetensors_writer import layout, write_safetensors
-from zoo.core.save import stored_tensors
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.files.atomic_output import atomic_output
+from zoo.core.files.safetensors_file import MAX_HEADER, open_safetensors
+from zoo.core.files.safetensors_writer import layout, write_safetensors
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.model.save import stored_tensors
 
 from weight_bytes import entry, file_bytes
 
@@ -281,7 +281,7 @@ def test_tensors_that_are_not_laid_out_densely_keep_their_values(tmp_path: Path)
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_a_copy_from_a_file_is_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool):
-    monkeypatch.setattr("zoo.core.safetensors_writer._on_block_device", lambda _: on_disk)
+    monkeypatch.setattr("zoo.core.files.safetensors_writer._on_block_device", lambda _: on_disk)
     generator = np.random.default_rng(0)
     tensors = {f"t{i}": torch.from_numpy(generator.standard_normal(1000 + i)) for i in range(5)}
     save_file(tensors, tmp_path / "source")
@@ -373,8 +373,8 @@ def test_little_is_copied_and_not_shared(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_bytes_do_not_depend_on_the_hash_seed():
     program = (
         "import hashlib\n"
-        "from zoo.core.safetensors_writer import layout\n"
-        "from zoo.core.stored_tensor import StoredTensor\n"
+        "from zoo.core.files.safetensors_writer import layout\n"
+        "from zoo.core.files.stored_tensor import StoredTensor\n"
         "names = [f'n{i}' for i in range(20)]\n"
         "tensors = [StoredTensor(n, 'U8', (1,), b'x') for n in names]\n"
         "print(hashlib.sha256(layout(tensors, {n: n for n in set(names)})[0]).hexdigest())"

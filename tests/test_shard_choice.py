@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.core.errors import UsageError
-from zoo.core.inputs.shard_choice import Part, parse_part, part_from_environment, shards_of
+from zoo.core.images.inputs.shard_choice import Part, parse_part, part_from_environment, shards_of
 
 
 def array_task(task: int, first: int, last: int, count: int) -> dict[str, str]:

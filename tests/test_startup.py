@@ -103,14 +103,30 @@ def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
     [
         (
             ["identify", "net.safetensors"],
-            ("zoo.core.configs", "zoo.core.records", "zoo.core.layouts", "zoo.core.resize", "dataclasses"),
+            (
+                "zoo.core.architectures.configs",
+                "zoo.core.architectures.records",
+                "zoo.core.layouts",
+                "zoo.core.resize",
+                "dataclasses",
+            ),
         ),
-        (["inspect", "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
-        (["check", MODEL, "net.safetensors"], ("zoo.core.configs", "zoo.core.layouts", "zoo.core.resize")),
-        (["info", MODEL], ("zoo.core.configs", "zoo.core.known_architectures")),
+        (["inspect", "net.safetensors"], ("zoo.core.architectures.configs", "zoo.core.layouts", "zoo.core.resize")),
+        (
+            ["check", MODEL, "net.safetensors"],
+            ("zoo.core.architectures.configs", "zoo.core.layouts", "zoo.core.resize"),
+        ),
+        (["info", MODEL], ("zoo.core.architectures.configs", "zoo.core.architectures.known")),
         (
             ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "five.safetensors"],
-            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.identify", "zoo.core.configs"),
+            (
+                *HEAVY,
+                "numpy",
+                "zoo.core.layouts",
+                "zoo.core.resize",
+                "zoo.core.identify.identify",
+                "zoo.core.architectures.configs",
+            ),
         ),
         (
             [
@@ -124,7 +140,7 @@ def test_a_command_imports_nothing_heavy(folder: Path, words: list[str]):
                 "-o",
                 "one.safetensors",
             ],
-            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.configs"),
+            (*HEAVY, "numpy", "zoo.core.layouts", "zoo.core.resize", "zoo.core.architectures.configs"),
         ),
     ],
     ids=lambda value: " ".join(value[:2]),

@@ -24,8 +24,8 @@ from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import InvalidInputError
-from zoo.weights_cache.open_weights import open_weights
-from zoo.weights_cache.read import clean_state_dict, read_state_dict
+from zoo.core.files.open_weights import open_weights
+from zoo.core.model.state_dict import clean_state_dict, read_state_dict
 
 MODEL = "test_vit"
 SMALL = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Linear(64, 64))

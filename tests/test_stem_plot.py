@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zoo.core.adapt.plot import BACKGROUND, GAP, LEFT, MAX_BANDS, MAX_FILTERS, NOT_FINITE, TITLE_HEIGHT, plot_stem
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
-from zoo.core.stem_plot import BACKGROUND, GAP, LEFT, MAX_BANDS, MAX_FILTERS, NOT_FINITE, TITLE_HEIGHT, plot_stem
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.inputs.image_input import ImageInput
-from zoo.core.inputs.tar_archive import open_input, tar_members
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.inputs.tar_archive import open_input, tar_members
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
@@ -90,7 +90,7 @@ def test_a_member_is_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_newer_of_two_members_with_one_name_counts(tmp_path: Path) -> None:
-    from zoo.core.inputs.find import find_inputs
+    from zoo.core.images.inputs.find import find_inputs
 
     path = tmp_path / "a.tar"
     for mode, data in (("w", b"old"), ("a", b"newer")):
@@ -225,7 +225,7 @@ def test_nonsense_is_refused_without_believing_its_lengths(tmp_path: Path, name:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
         "from zoo.core.errors import InvalidInputError\n"
-        "from zoo.core.inputs.tar_archive import tar_members\n"
+        "from zoo.core.images.inputs.tar_archive import tar_members\n"
         "try: print(list(tar_members(sys.argv[1], ('.png',))))\n"
         "except InvalidInputError as error: print('refused:', error)\n"
     )

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_plan import plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.records import PretrainedCfg
-from zoo.core.stored_tensor import Computed, StoredTensor
-from zoo.core.stored_values import byte_pieces, piece_pairs
-from zoo.core.tensor_statistics import tensor_statistics
-from zoo.core.verify_adapted import verify_adapted
+from zoo.core.adapt.plan import plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.verify import verify_adapted
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.files.stored_values import byte_pieces, piece_pairs
+from zoo.core.inspection.statistics import tensor_statistics
 
 MIB = 1 << 20
 DTYPES = {"": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from zoo.core.errors import ExitCode, InvalidInputError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters import tiff_header
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters import tiff_header
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -196,7 +196,7 @@ def test_overviews_are_no_bands_and_a_mask_says_where_data_is(tmp_path: Path) ->
 
 def test_e4_nodata_of_gdal_is_known_without_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: name != "rasterio")
     values = numbers(3, 6, 7, dtype="int16")
     values[0, 2, 3] = -9999
     path = write(tmp_path / "x.tif", values, extratags=[(42113, "s", 0, "-9999", True)])
@@ -209,7 +209,7 @@ def test_e4_nodata_of_gdal_is_known_without_gdal(tmp_path: Path, monkeypatch: py
 def test_e4_nodata_that_the_type_cannot_hold_is_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, nodata: str
 ) -> None:
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: name != "rasterio")
     values = numbers(3, 6, 7, dtype=dtype)
     values[0, 0, 0] = np.array(-9999).astype(dtype)  # what it would become
     found = read(write(tmp_path / "x.tif", values, extratags=[(42113, "s", 0, nodata, True)]))
@@ -219,7 +219,7 @@ def test_e4_nodata_that_the_type_cannot_hold_is_nowhere(
 def test_e4_nodata_is_a_number_of_the_file_also_where_white_is_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.core.rasters.read.has_package", lambda name: name != "rasterio")
+    monkeypatch.setattr("zoo.core.images.rasters.read.has_package", lambda name: name != "rasterio")
     values = numbers(1, 6, 7)
     values[0, 0, :3] = 0
     nodata = [(42113, "s", 0, "0", True)]
@@ -373,7 +373,7 @@ def test_e5_a_codec_that_is_missing_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
 ) -> None:
     path = write(tmp_path / "x.tif", numbers(5, 6, 7), compression=compression)
-    monkeypatch.setattr("zoo.core.rasters.tiff.has_package", lambda name: name != "imagecodecs")
+    monkeypatch.setattr("zoo.core.images.rasters.tiff.has_package", lambda name: name != "imagecodecs")
     with pytest.raises(InvalidInputError, match="compression needs imagecodecs") as raised:
         read(path)
     assert "pip install 'zoo-cli[tiff]'" in raised.value.hint

@@ -15,10 +15,10 @@ import pytest
 from tiff_corpus import CORPUS, H, W, by_rasterio, by_tifffile, noise, smooth
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.read import open_raster, read_image
 
 tifffile = pytest.importorskip("tifffile")
 rasterio = pytest.importorskip("rasterio")
@@ -183,7 +183,7 @@ def test_a_large_picture_is_read_by_window_as_pillow_reads_it(
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, values, photometric=photometric, compression=compression, tile=(32, 32), metadata=None)
     by_pillow = pixels_of(read_image(path, 3))
-    monkeypatch.setattr("zoo.core.rasters.read._LARGE", 100)
+    monkeypatch.setattr("zoo.core.images.rasters.read._LARGE", 100)
     small = ReadOptions(in_chans=3, max_pixels=60 * 60)  # the whole would be beyond the limit
     with open_raster(ImageInput("x", str(path)), small) as file:
         found = file.read(Window(40, 30, 50, 50))

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
-from zoo.core.inputs.image_input import ImageInput, Window
-from zoo.core.inputs.tiles import expand_tiles, tile_windows
+from zoo.core.images.inputs.image_input import ImageInput, Window
+from zoo.core.images.inputs.tiles import expand_tiles, tile_windows
 
 
 def test_the_last_row_and_column_are_moved_inwards() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from zoo.core.adapt_file import OutputRequest
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.adapt_weights import adapt_weights
+from zoo.core.adapt.job import OutputRequest
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.sources import adapt_weights
+from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.records import module_paths
 from zoo.core.errors import UsageError
-from zoo.core.known_architectures import find_cfg
-from zoo.core.records import module_paths
 
 try:
     import timm

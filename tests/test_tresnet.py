@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.core.architectures.registry import find_spec
+from zoo.core.channels.stem import _known_layout
 from zoo.core.errors import UsageError
-from zoo.core.registry import find_spec
-from zoo.core.stem import _known_layout
 from zoo.models.layers.space_to_depth import SpaceToDepth
 from zoo.models.tresnet import repair_keys
 

@@ -16,16 +16,16 @@ from safetensors.torch import load_file, save_file
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core import adapt
-from zoo.core.adapt_plan import plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.bands import parse_bands
-from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg
-from zoo.core.stored_tensor import StoredTensor
-from zoo.core.timm_folder import loads_in_timm
-from zoo.core.verify_adapted import promised, verify_adapted
-from zoo.core.verify_loading import loads_in_zoo
+from zoo.core.adapt.plan import plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.timm_folder import loads_in_timm
+from zoo.core.adapt.verify import promised, verify_adapted
+from zoo.core.adapt.verify_loading import loads_in_zoo
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.channels import mixing as adapt
+from zoo.core.channels.bands import parse_bands
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.files.stored_tensor import StoredTensor
 
 MODEL = "test_resnet"
 
@@ -76,7 +76,7 @@ def test_the_check_of_a_usual_file_needs_no_torch(tmp_path: Path, state: State):
 @pytest.mark.parametrize("drop", ["layer1.0.conv1.weight", "layer1.0.bn1.running_mean"])
 def test_a_file_that_create_would_refuse_is_not_written(adapted: Adapt, state: State, drop: str):
     # Published files of some families are not exactly the model's; what is missing here makes it unloadable.
-    from zoo.core import adapt_file
+    from zoo.core.adapt import job as adapt_file
 
     lacking = {key: value for key, value in state.items() if key != drop}
     with pytest.MonkeyPatch.context() as patch:
@@ -103,7 +103,7 @@ def test_an_architecture_that_nobody_knows_is_not_built(name: str, words: str):
 
 
 def test_an_architecture_that_zoo_cannot_build_is_compared(adapted: Adapt):
-    from zoo.core.known_architectures import find_known
+    from zoo.core.architectures.known import find_known
 
     known = find_known("beit_base_patch16_224")
     assert known is not None
@@ -205,7 +205,7 @@ def test_a_method_that_is_off_by_one_percent_fails(
 def test_bands_that_count_one_percent_more_fail(dtype: str, monkeypatch: pytest.MonkeyPatch):
     request = AdaptRequest(bands=parse_bands("B4,B3,B2,B8", "sentinel2"), dtype=dtype)
     assert passed(*planned(request, 7))
-    from zoo.core import adapt_plan
+    from zoo.core.adapt import plan as adapt_plan
 
     def off(shares: Any, from_chans: int) -> adapt.ChannelMixing:
         sound = adapt.band_mixing(shares, from_chans)

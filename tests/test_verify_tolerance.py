@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.core.adapt import METHODS
-from zoo.core.adapt_plan import AdaptPlan, plan_adaptation
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.bands import parse_bands
-from zoo.core.input_layers import InputLayout
-from zoo.core.records import PretrainedCfg
-from zoo.core.stored_tensor import StoredTensor
-from zoo.core.verify_adapted import verify_adapted
+from zoo.core.adapt.plan import AdaptPlan, plan_adaptation
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.verify import verify_adapted
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.channels.bands import parse_bands
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.channels.mixing import METHODS
+from zoo.core.files.stored_tensor import StoredTensor
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Layout, shape of the source's weight, and the channels to make: more and fewer.

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError
-from zoo.core.records import PretrainedCfg
-from zoo.weights_cache import checksum
+from zoo.core.files import checksum
 from zoo.weights_cache.download import fetch
 from zoo.weights_cache.locate import InMemory, LocalFile, PackageFile, UrlFile, is_cached, locate
 from zoo.weights_cache.url import SafeRedirect, fetch_url
@@ -190,7 +190,7 @@ class TestLocate:
     def test_nothing_on_the_way_imports_torch_or_the_hub_library(self, hub, tmp_path):
         fetch(HUB)
         code = (
-            "import sys; from zoo.core.records import PretrainedCfg\n"
+            "import sys; from zoo.core.architectures.records import PretrainedCfg\n"
             "from zoo.weights_cache.locate import is_cached; from zoo.weights_cache.download import fetch\n"
             "cfg = PretrainedCfg(hf_hub_id='owner/net')\n"
             "assert is_cached(cfg); print(fetch(cfg).path)\n"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.core.match_weights import repair_keys
-from zoo.core.resize_positions import resize_bias_table
+from zoo.core.model.match import repair_keys
+from zoo.core.resize.positions import resize_bias_table
 from zoo.models.layers.window import (
     MASKED,
     merge_windows,

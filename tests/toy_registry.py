@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from zoo.core import registry
-from zoo.core.records import Spec, Weights
+from zoo.core.architectures import registry
+from zoo.core.architectures.records import Spec, Weights
 
 LEVELS = [["stem", 8, 2], ["stages.0", 16, 4], ["stages.1", 32, 8]]
 
@@ -65,7 +65,7 @@ INDEX = {
 
 def install(replace: Callable[[object, str, object], None] = setattr) -> None:
     """Make this the registry of the running process; a test gives `monkeypatch.setattr`, which undoes it."""
-    configs = ModuleType("zoo.core.configs.toynet")
+    configs = ModuleType("zoo.core.architectures.configs.toynet")
     configs.VARIANTS = {name: ToySpec() for name in INDEX}  # type: ignore[attr-defined]
     configs.WEIGHTS = WEIGHTS  # type: ignore[attr-defined]
     sys.modules[configs.__name__] = configs

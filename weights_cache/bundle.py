@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write, sync_folder
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.json_file import MAX_BYTES
-from zoo.weights_cache.checksum import DamagedFileError, file_sha256
+from zoo.core.files.atomic_output import OutputFile, atomic_output, cannot_write, sync_folder
+from zoo.core.files.checksum import DamagedFileError, file_sha256
+from zoo.core.files.json_file import MAX_BYTES
 from zoo.weights_cache.hub import verify_snapshot
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, publish_blob, quarantine, set_branch
 from zoo.weights_cache.locate import HubFile, UrlFile, locate

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from zoo.core.atomic_output import cannot_write
 from zoo.core.errors import CannotWriteError, NotFoundError
-from zoo.weights_cache.cache_folders import existing, hub_cache, state_folder, torch_hub_checkpoints
-from zoo.weights_cache.checksum import DamagedFileError, hash_in_name, verify, verify_git_blob
+from zoo.core.files.atomic_output import cannot_write
+from zoo.core.files.checksum import DamagedFileError, hash_in_name, verify, verify_git_blob
+from zoo.core.files.user_folders import existing, hub_cache, state_folder, torch_hub_checkpoints
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held_lock, is_blob_name, is_sha256, repo_of
 
 Kind = Literal["weights", "outside", "incomplete", "damaged", "unused", "dangling", "state"]

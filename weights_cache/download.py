@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.errors import NotFoundError, UsageError
-from zoo.core.json_file import MAX_BYTES, read_json_object
-from zoo.weights_cache.cache_folders import hub_cache
-from zoo.weights_cache.checksum import hash_in_name, verify
+from zoo.core.files.checksum import hash_in_name, verify
+from zoo.core.files.json_file import MAX_BYTES, read_json_object
+from zoo.core.files.user_folders import hub_cache
 from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_file, locate
 from zoo.weights_cache.time_limit import default_timeout
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg
+    from zoo.core.architectures.records import PretrainedCfg
 
 CONFIG_FILE = "config.json"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, UsageError, ZooError
-from zoo.weights_cache.cache_folders import existing, home_directory, hub_cache
-from zoo.weights_cache.checksum import DamagedFileError, verify, verify_git_blob
+from zoo.core.files.checksum import DamagedFileError, verify, verify_git_blob
+from zoo.core.files.user_folders import existing, home_directory, hub_cache
 from zoo.weights_cache.hub_layout import MAX_SIZE, held_lock, is_blob_name, is_sha256, quarantine
 from zoo.weights_cache.locate import COMMIT, HubFile, public_url
 from zoo.weights_cache.time_limit import TimeUp, deadline, time_limit

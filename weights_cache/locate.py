@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.weights_cache.cache_folders import existing, hub_cache, torch_hub_checkpoints
-from zoo.weights_cache.weight_folder import existing_weight_file
+from zoo.core.files.user_folders import existing, hub_cache, torch_hub_checkpoints
+from zoo.core.files.weight_folder import existing_weight_file
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg
+    from zoo.core.architectures.records import PretrainedCfg
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a Hub repository may hold, the preferred one first."""
@@ -148,7 +148,7 @@ class UrlFile(NamedTuple):
             raise InvalidInputError(f"The URL {self.public_url} does not end in a file name.")
         if not self.sha256:
             return name
-        from zoo.weights_cache.checksum import hash_in_name  # which imports hashlib
+        from zoo.core.files.checksum import hash_in_name  # which imports hashlib
 
         stated = hash_in_name(name)  # or a date of eight digits
         if not stated or not self.sha256.startswith(stated):

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zoo.core.architectures.hub_names import hub_id_of, plain_name
+from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.architectures.registry import require_weights
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
-from zoo.core.hub_names import hub_id_of, plain_name
-from zoo.core.json_file import read_json_object
-from zoo.core.known_architectures import find_cfg
-from zoo.core.records import PretrainedCfg
-from zoo.core.registry import require_weights
-from zoo.weights_cache.checksum import file_sha256
+from zoo.core.files.checksum import file_sha256
+from zoo.core.files.json_file import read_json_object
 from zoo.weights_cache.download import WeightFile, fetch, is_offline
 from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_branch
 from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, is_inside, locate

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.safetensors_file import MAX_HEADER
-from zoo.weights_cache.cache_folders import hub_cache
+from zoo.core.files.safetensors_file import MAX_HEADER
+from zoo.core.files.user_folders import hub_cache
 from zoo.weights_cache.download import is_offline
 from zoo.weights_cache.hub import hub_read
 from zoo.weights_cache.locate import hub_file

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from zoo.core.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
-from zoo.weights_cache.checksum import hash_in_name, verify
+from zoo.core.files.atomic_output import OutputFile, atomic_output, cannot_write
+from zoo.core.files.checksum import hash_in_name, verify
 from zoo.weights_cache.download import is_offline
 from zoo.weights_cache.hub_layout import is_sha256
 from zoo.weights_cache.locate import UrlFile

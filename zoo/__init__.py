@@ -9,16 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.core.adapt import adapt_input
-    from zoo.core.adapt_file import OutputRequest
-    from zoo.core.adapt_request import AdaptRequest
-    from zoo.core.adapt_weights import adapt_weights
-    from zoo.core.build import create_model
-    from zoo.core.errors import ExitCode, ZooError
-    from zoo.core.features import FeatureHookNet, FeatureInfo, FeatureListNet
-    from zoo.core.load import load_checkpoint, load_pretrained
-    from zoo.core.records import PretrainedCfg
-    from zoo.core.registry import (
+    from zoo.core.adapt.job import OutputRequest
+    from zoo.core.adapt.request import AdaptRequest
+    from zoo.core.adapt.sources import adapt_weights
+    from zoo.core.architectures.records import PretrainedCfg
+    from zoo.core.architectures.registry import (
         get_arch_pretrained_cfgs,
         get_pretrained_cfg,
         get_pretrained_cfg_value,
@@ -31,34 +26,39 @@ if TYPE_CHECKING:
         model_entrypoint,
         register_model,
     )
+    from zoo.core.channels.mixing import adapt_input
+    from zoo.core.errors import ExitCode, ZooError
+    from zoo.core.model.build import create_model
+    from zoo.core.model.features import FeatureHookNet, FeatureInfo, FeatureListNet
+    from zoo.core.model.load import load_checkpoint, load_pretrained
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AdaptRequest": "core.adapt_request",
+    "AdaptRequest": "core.adapt.request",
     "ExitCode": "core.errors",
-    "FeatureHookNet": "core.features",
-    "FeatureInfo": "core.features",
-    "FeatureListNet": "core.features",
-    "OutputRequest": "core.adapt_file",
-    "PretrainedCfg": "core.records",
+    "FeatureHookNet": "core.model.features",
+    "FeatureInfo": "core.model.features",
+    "FeatureListNet": "core.model.features",
+    "OutputRequest": "core.adapt.job",
+    "PretrainedCfg": "core.architectures.records",
     "ZooError": "core.errors",
-    "adapt_input": "core.adapt",
-    "adapt_weights": "core.adapt_weights",
-    "create_model": "core.build",
-    "get_arch_pretrained_cfgs": "core.registry",
-    "get_pretrained_cfg": "core.registry",
-    "get_pretrained_cfg_value": "core.registry",
-    "is_model": "core.registry",
-    "is_model_in_modules": "core.registry",
-    "is_model_pretrained": "core.registry",
-    "list_models": "core.registry",
-    "list_modules": "core.registry",
-    "list_pretrained": "core.registry",
-    "load_checkpoint": "core.load",
-    "load_pretrained": "core.load",
-    "model_entrypoint": "core.registry",
-    "register_model": "core.registry",
+    "adapt_input": "core.channels.mixing",
+    "adapt_weights": "core.adapt.sources",
+    "create_model": "core.model.build",
+    "get_arch_pretrained_cfgs": "core.architectures.registry",
+    "get_pretrained_cfg": "core.architectures.registry",
+    "get_pretrained_cfg_value": "core.architectures.registry",
+    "is_model": "core.architectures.registry",
+    "is_model_in_modules": "core.architectures.registry",
+    "is_model_pretrained": "core.architectures.registry",
+    "list_models": "core.architectures.registry",
+    "list_modules": "core.architectures.registry",
+    "list_pretrained": "core.architectures.registry",
+    "load_checkpoint": "core.model.load",
+    "load_pretrained": "core.model.load",
+    "model_entrypoint": "core.architectures.registry",
+    "register_model": "core.architectures.registry",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -29,9 +29,9 @@ from zoo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from zoo.core.adapt_file import AdaptReport
-    from zoo.core.adapt_plan import TensorChange
-    from zoo.core.sensors import Band
+    from zoo.core.adapt.job import AdaptReport
+    from zoo.core.adapt.plan import TensorChange
+    from zoo.core.channels.sensors import Band
 
 Method = Literal["repeat", "balanced", "mean", "zero", "luma"]
 Missing = Literal["nearest", "interpolate", "mean", "zero"]
@@ -127,10 +127,10 @@ def adapt_weights(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
-    from zoo.core.adapt_file import OutputRequest
-    from zoo.core.adapt_request import AdaptRequest
-    from zoo.core.adapt_weights import adapt_weights as adapt
-    from zoo.core.input_layers import InputLayout
+    from zoo.core.adapt.job import OutputRequest
+    from zoo.core.adapt.request import AdaptRequest
+    from zoo.core.adapt.sources import adapt_weights as adapt
+    from zoo.core.channels.input_layers import InputLayout
 
     request = AdaptRequest(
         in_chans=in_chans,
@@ -176,7 +176,7 @@ def adapt_weights(
 def _bands(names: str, sensor: str) -> "tuple[Band, ...]":
     if not (names or sensor):
         return ()
-    from zoo.core.bands import assumed_sensor, parse_bands
+    from zoo.core.channels.bands import assumed_sensor, parse_bands
 
     assumed = assumed_sensor(names or None, sensor or None)
     if assumed:

@@ -52,7 +52,7 @@ def bundle(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     refuse_file_names(names or ())
-    from zoo.core.atomic_output import check_target
+    from zoo.core.files.atomic_output import check_target
     from zoo.weights_cache.bundle import bundle as pack
     from zoo.weights_cache.lock import chosen_lock
 

@@ -24,7 +24,7 @@ from zoo.cli.options import (
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from zoo.core.check_weights import CheckReport
+    from zoo.core.model.check import CheckReport
 
 BATCH_COUNTER = ".num_batches_tracked"
 
@@ -68,7 +68,7 @@ def check(
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     refuse_file_names([model])
-    from zoo.core.check_weights import CheckRequest, check_weights
+    from zoo.core.model.check import CheckRequest, check_weights
 
     request = CheckRequest(
         model_name=model,

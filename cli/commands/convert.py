@@ -20,7 +20,7 @@ from zoo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from zoo.core.convert import ConvertReport
+    from zoo.core.convert.job import ConvertReport
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
@@ -88,11 +88,11 @@ def convert(
       zoo convert dino.pth --key teacher --strip-prefix backbone. -o dino.npz
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    from zoo.core.atomic_output import refuse_pipe
+    from zoo.core.files.atomic_output import refuse_pipe
 
     refuse_pipe(target)
-    from zoo.core.convert import ConvertRequest
-    from zoo.core.convert import convert as run
+    from zoo.core.convert.job import ConvertRequest
+    from zoo.core.convert.job import convert as run
 
     request = ConvertRequest(
         output=target,

@@ -31,7 +31,7 @@ from zoo.cli.options import (
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg
+    from zoo.core.architectures.records import PretrainedCfg
 
 
 def create(
@@ -81,15 +81,15 @@ def create(
     cfg = pretrained_cfg(name)
     weights = weights and local_file(weights)
     if target is not None:
-        from zoo.core.atomic_output import check_target
+        from zoo.core.files.atomic_output import check_target
 
         check_target(target)
     if pretrained:
-        from zoo.core.registry import require_weights
+        from zoo.core.architectures.registry import require_weights
 
         require_weights(cfg)
 
-    from zoo.core.build import create_model
+    from zoo.core.model.build import create_model
 
     model = create_model(
         name,
@@ -138,8 +138,8 @@ def _describe(cfg: "PretrainedCfg", model: Any, seed: int) -> dict[str, Any]:
 
 
 def _save(model: Any, target: Path, weights: dict[str, Any], force: bool) -> str:
-    from zoo.core.records import PretrainedCfg
-    from zoo.core.save import save_model
+    from zoo.core.architectures.records import PretrainedCfg
+    from zoo.core.model.save import save_model
 
     # The path of the source is this machine's business; the file must be the same on another.
     origin = {key: value for key, value in weights.items() if key in ("random_seed", "adapted", "initialised")}

@@ -10,8 +10,8 @@ from zoo.cli.options import Json, Key, Quiet, Verbose, local_file
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from zoo.core.diff_weights import DiffReport, Pair
-    from zoo.core.stored_tensor import StoredTensor
+    from zoo.core.files.stored_tensor import StoredTensor
+    from zoo.core.inspection.diff import DiffReport, Pair
 
 
 def diff(
@@ -39,8 +39,8 @@ def diff(
       zoo diff model.pth model.safetensors --tolerance 1e-3 --json
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
-    from zoo.core.diff_weights import Checkpoint, diff_weights
-    from zoo.weights_cache.open_weights import open_weights
+    from zoo.core.files.open_weights import open_weights
+    from zoo.core.inspection.diff import Checkpoint, diff_weights
 
     with (
         open_weights(local_file(a), key=key_a or key) as file_a,

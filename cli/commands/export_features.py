@@ -73,15 +73,15 @@ from zoo.cli.options import (
     parse_source_size,
     pretrained_cfg,
 )
-from zoo.core import registry
-from zoo.core.atomic_output import refuse_pipe
+from zoo.core.architectures import registry
 from zoo.core.errors import InvalidInputError, PartialError, UsageError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
 from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
 from zoo.core.export.writers import WRITERS
-from zoo.core.inputs.selection import describe_passed_over
-from zoo.core.inputs.shard_choice import parse_part, part_from_environment, shards_of
+from zoo.core.files.atomic_output import refuse_pipe
+from zoo.core.images.inputs.selection import describe_passed_over
+from zoo.core.images.inputs.shard_choice import parse_part, part_from_environment, shards_of
 
 FAILURES_TOLD = 10
 CHANGED_TOLD = 3
@@ -194,11 +194,11 @@ def export_features(
     if weights is None:
         registry.require_weights(cfg)
 
+    from zoo.core.architectures.hub_names import plain_name
+    from zoo.core.export.job import Computing
     from zoo.core.export.request import ExportRequest, Inputs, Transform
-    from zoo.core.export_features import Computing
-    from zoo.core.hub_names import plain_name
-    from zoo.core.named_model import names_a_place
-    from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
+    from zoo.core.images.rasters.options import MAX_PIXELS, ReadOptions
+    from zoo.core.model.named_model import names_a_place
 
     request = ExportRequest(
         model=name if names_a_place(plain_name(name)) else cfg.name,

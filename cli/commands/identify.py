@@ -10,7 +10,7 @@ from zoo.cli.options import Json, Key, Offline, Quiet, Timeout, Verbose, limit_n
 from zoo.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from zoo.core.identify import Identity
+    from zoo.core.identify.identify import Identity
 
 
 def identify(
@@ -39,8 +39,8 @@ def identify(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     source = local_source(source)
-    from zoo.core.identify import identify as find
-    from zoo.weights_cache.open_weights import open_source
+    from zoo.core.files.open_weights import open_source
+    from zoo.core.identify.identify import identify as find
 
     with open_source(source, key=key) as opened:
         for text in opened.notes():
@@ -61,7 +61,7 @@ def identify(
 
 
 def _where_to_look(source: str, found: Sequence["Identity"]) -> str:
-    from zoo.core.registry import is_model
+    from zoo.core.architectures.registry import is_model
 
     if found and is_model(found[0].architectures[0]):
         return f"`zoo check {found[0].architectures[0]} {source}` shows which tensors differ."
@@ -70,7 +70,7 @@ def _where_to_look(source: str, found: Sequence["Identity"]) -> str:
 
 def _stated(metadata: Mapping[str, str]) -> str:
     """The architecture that the file's own metadata name, empty where they name none."""
-    from zoo.core.inspection import readable_metadata
+    from zoo.core.inspection.summary import readable_metadata
 
     own = readable_metadata(metadata).get("zoo")
     architecture = own.get("architecture") if isinstance(own, dict) else None
@@ -79,13 +79,13 @@ def _stated(metadata: Mapping[str, str]) -> str:
 
 def _stated_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of the images that the file's own metadata say it is for."""
-    from zoo.core.inspection import readable_metadata
+    from zoo.core.inspection.summary import readable_metadata
 
     own = readable_metadata(metadata).get("zoo")
     arguments = own.get("model_args") if isinstance(own, dict) else None
     if not isinstance(arguments, dict):
         return None
-    from zoo.core.weight_metadata import stated_image_size
+    from zoo.core.metadata.stated import stated_image_size
 
     return stated_image_size(arguments)
 

@@ -16,11 +16,11 @@ from zoo.cli.options import (
     limit_network,
     pretrained_cfg,
 )
-from zoo.core import registry
-from zoo.core.registry import UNTRAINED
+from zoo.core.architectures import registry
+from zoo.core.architectures.registry import UNTRAINED
 
 if TYPE_CHECKING:
-    from zoo.core.records import PretrainedCfg
+    from zoo.core.architectures.records import PretrainedCfg
 
 
 def info(

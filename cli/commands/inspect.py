@@ -9,9 +9,9 @@ from zoo.cli import output
 from zoo.cli.options import Json, Key, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 
 if TYPE_CHECKING:
-    from zoo.core.stored_tensor import StoredTensor
-    from zoo.core.tensor_statistics import TensorStatistics
-    from zoo.weights_cache.open_weights import OpenedWeights
+    from zoo.core.files.open_weights import OpenedWeights
+    from zoo.core.files.stored_tensor import StoredTensor
+    from zoo.core.inspection.statistics import TensorStatistics
 
 
 def inspect(
@@ -39,7 +39,7 @@ def inspect(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     source = local_source(source)
-    from zoo.weights_cache.open_weights import open_source
+    from zoo.core.files.open_weights import open_source
 
     with open_source(source, key=key) as opened:
         for text in opened.notes():
@@ -55,7 +55,7 @@ def inspect(
 
 
 def _describe(source: str, opened: "OpenedWeights", *, stats: bool, tree: bool) -> dict[str, Any]:
-    from zoo.core.inspection import readable_metadata, totals, totals_by_dtype, totals_by_module
+    from zoo.core.inspection.summary import readable_metadata, totals, totals_by_dtype, totals_by_module
 
     tensors = list(opened.tensors.values())
     document: dict[str, Any] = {
@@ -86,7 +86,7 @@ def _tensor(tensor: "StoredTensor", stats: bool) -> dict[str, Any]:
         "bytes": tensor.nbytes,
     }
     if stats:
-        from zoo.core.tensor_statistics import tensor_statistics
+        from zoo.core.inspection.statistics import tensor_statistics
 
         row["stats"] = _stats(tensor_statistics(tensor))
     return row

@@ -7,9 +7,9 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.options import Json, Quiet, Verbose, complete_family, complete_model_name, quoted_pattern
-from zoo.core import registry
+from zoo.core.architectures import registry
+from zoo.core.architectures.model_facts import ModelFacts
 from zoo.core.errors import NotFoundError, UsageError
-from zoo.core.model_facts import ModelFacts
 
 Sort = Literal["name", "params", "macs"]
 

@@ -45,7 +45,7 @@ def lock(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     refuse_file_names(names)
-    from zoo.core.atomic_output import atomic_output, check_target
+    from zoo.core.files.atomic_output import atomic_output, check_target
     from zoo.weights_cache.lock import lock_bytes, lock_weights
 
     check_target(target)

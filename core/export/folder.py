@@ -22,16 +22,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.core.atomic_output import atomic_output, cannot_write
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.export.identity import has_changed, recorded_stamp, sha256_of_stamps, stamp_of
 from zoo.core.export.plan import ExportPlan, differences
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers import writer_of
 from zoo.core.export.writers.shard_writer import WriteFile
-from zoo.core.file_digest import sha256_of
-from zoo.core.inputs.exported_files import CONFIG, MANIFEST, OWN_NAME
-from zoo.core.json_file import read_json_object
+from zoo.core.files.atomic_output import atomic_output, cannot_write
+from zoo.core.files.file_digest import sha256_of
+from zoo.core.files.json_file import read_json_object
+from zoo.core.images.inputs.exported_files import CONFIG, MANIFEST, OWN_NAME
 
 _HINT = "Pass --force to replace it, or choose another folder."
 _MAX_LINE = 1 << 20

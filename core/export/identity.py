@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from zoo.core.errors import ZooError
-from zoo.core.inputs.image_input import ImageInput
-from zoo.core.inputs.open_input import open_input
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.inputs.open_input import open_input
 
 _CHUNK = 1 << 20
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from zoo.core.errors import UsageError
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.images.inputs.image_input import ImageInput
 
 SCHEMA_VERSION = 2
 """Of config.json and the manifest; raised when a key or a file changes its meaning."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.core.export.plan import POOLS
-from zoo.core.features import FeatureNet
+from zoo.core.model.features import FeatureNet
 from zoo.models.base import ImageModel
 
 

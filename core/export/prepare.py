@@ -13,13 +13,13 @@ from PIL import Image
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.identity import sha256_of_input
 from zoo.core.export.run import Prepared, SkippedImageError
-from zoo.core.inputs.image_input import ImageInput
-from zoo.core.preprocess import SCALE_OF_FILE, Preprocess
-from zoo.core.rasters.bands import check_count, select_bands
-from zoo.core.rasters.options import ReadOptions
-from zoo.core.rasters.raster import Raster
-from zoo.core.rasters.raster_file import RasterFile, explain
-from zoo.core.rasters.read import open_raster, read_image
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.preprocess import SCALE_OF_FILE, Preprocess
+from zoo.core.images.rasters.bands import check_count, select_bands
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+from zoo.core.images.rasters.raster_file import RasterFile, explain
+from zoo.core.images.rasters.read import open_raster, read_image
 
 _open_files = threading.local()
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import InvalidInputError, ZooError
 from zoo.core.export.run import ExportJob, Prepared
+from zoo.core.files.atomic_output import atomic_output
 
 MAX_IMAGES = 8
 MAX_TRIED = 64

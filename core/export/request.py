@@ -9,20 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.core.build import create_model
 from zoo.core.errors import UsageError
+from zoo.core.export.job import DEFAULT_COMPUTING, Computing, export_job
 from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
 from zoo.core.export.watched_weights import WatchedWeights
-from zoo.core.export_features import DEFAULT_COMPUTING, Computing, export_job
-from zoo.core.inputs.exported_files import ExportedFiles
-from zoo.core.inputs.find import find_inputs
-from zoo.core.inputs.input_list import InputList
-from zoo.core.inputs.tiles import expand_tiles
-from zoo.core.named_model import named_cfg
-from zoo.core.preprocess import Preprocess
-from zoo.core.rasters.options import ReadOptions
+from zoo.core.images.inputs.exported_files import ExportedFiles
+from zoo.core.images.inputs.find import find_inputs
+from zoo.core.images.inputs.input_list import InputList
+from zoo.core.images.inputs.tiles import expand_tiles
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.model.build import create_model
+from zoo.core.model.named_model import named_cfg
 from zoo.weights_cache.download import fetch
 
 

@@ -15,7 +15,7 @@ from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.identity import Stamp, sha256_of_input, stamp_of
 from zoo.core.export.plan import ExportPlan, Level
 from zoo.core.export.shard_rows import ShardRows
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.images.inputs.image_input import ImageInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.plan import DTYPES, ExportPlan
-from zoo.core.float_bytes import from_float32
-from zoo.core.inputs.image_input import ImageInput
+from zoo.core.files.float_bytes import from_float32
+from zoo.core.images.inputs.image_input import ImageInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

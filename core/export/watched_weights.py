@@ -8,7 +8,7 @@ from pathlib import Path
 from weakref import finalize
 
 from zoo.core.errors import InvalidInputError
-from zoo.weights_cache.open_weights import open_weights
+from zoo.core.files.open_weights import open_weights
 
 
 class WatchedWeights:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from zoo.core.architectures.records import HALF
 from zoo.core.layouts.table import Shapes, Table, Twins
-from zoo.core.records import HALF
 
 VIT = """
 cls_token                      ^cls

@@ -5,8 +5,8 @@ Its weights come from TensorFlow and keep its padding and its epsilon: they are 
 
 from __future__ import annotations
 
+from zoo.core.architectures.records import HALF
 from zoo.core.layouts.table import Table, Twins
-from zoo.core.records import HALF
 
 _SQUEEZE_EXCITE = """
   se.conv_reduce.*               _se_reduce.*

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.operations import Derived, Dropped, joined, split
 from zoo.core.layouts.pattern import Bindings
 from zoo.core.layouts.table import Group, Row, Shapes, Side, Table, parse
-from zoo.core.stored_tensor import StoredTensor
 
 LAYOUTS = (
     "torchvision",

@@ -5,8 +5,8 @@ The projection into the space of the texts becomes timm's classifier.
 
 from __future__ import annotations
 
+from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD
 from zoo.core.layouts.table import Table, Twins
-from zoo.core.records import CLIP_MEAN, CLIP_STD
 
 _TEXT_TOWER = """
 -                              transformer.**               | dropped the text tower

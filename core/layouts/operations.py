@@ -11,7 +11,7 @@ from math import isqrt, prod
 from typing import NamedTuple, Protocol
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor, Unavailable
+from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, Data, Region, StoredTensor, Unavailable
 
 Shape = tuple[int, ...]
 

@@ -22,9 +22,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
 from zoo.core.layouts.operations import DERIVED, OPERATIONS, Derived, Dropped, Operation, Parts, Unchanged
 from zoo.core.layouts.pattern import Pattern
-from zoo.core.records import IMAGENET_MEAN, IMAGENET_STD
 
 Shapes = Mapping[str, Sequence[int]]
 Side = Literal["timm", "theirs"]

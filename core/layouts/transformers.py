@@ -6,9 +6,9 @@ these. `^` stands for the name of the trunk, which a file with a head puts befor
 
 from __future__ import annotations
 
+from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
 from zoo.core.layouts.dino import has_plain_mlp, with_mlp
 from zoo.core.layouts.table import Table, Twins
-from zoo.core.records import CLIP_MEAN, CLIP_STD, HALF
 
 _EMBEDDINGS = """
 cls_token                      ^embeddings.cls_token

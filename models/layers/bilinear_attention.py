@@ -10,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.core.block_rows import make_divisible
+from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.errors import UsageError
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.norm_act import norm_act_factory

@@ -8,7 +8,7 @@ from math import log2
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import make_divisible
+from zoo.core.architectures.block_rows import make_divisible
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import LayerNorm2d
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.block_rows import (
+from zoo.core.architectures.block_rows import (
     BlockRow,
     Conv,
     DepthwiseConv,

@@ -12,7 +12,7 @@ def resample_positions(
 ) -> Tensor:
     """Fit embeddings (1, prefix + rows * columns, D) to another grid, by antialiased bicubic interpolation.
 
-    Those of prefix tokens (class, registers) come first and stay. `core.resize_positions` does the same to the arrays
+    Those of prefix tokens (class, registers) come first and stay. `core.resize.positions` does the same to the arrays
     of a checkpoint; this is for images of another size at run time (arXiv:2010.11929, section 3.2).
     """
     if tuple(old_grid) == tuple(new_grid):

@@ -331,9 +331,9 @@ def _forget_peak() -> None:
 def read_range(first: int, count: int, only: str = "") -> dict[str, object]:
     """Read images of a range of numbers; what was not as it should be, and how many became what."""
     from zoo.core.errors import InvalidInputError
-    from zoo.core.inputs.image_input import ImageInput
-    from zoo.core.rasters.options import ReadOptions
-    from zoo.core.rasters.read import open_raster, read_image
+    from zoo.core.images.inputs.image_input import ImageInput
+    from zoo.core.images.rasters.options import ReadOptions
+    from zoo.core.images.rasters.read import open_raster, read_image
 
     images = bases()
     counts = {"read": 0, "refused": 0}

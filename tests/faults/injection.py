@@ -166,11 +166,11 @@ COPY = "preadv2" if os.major(os.stat(tempfile.gettempdir()).st_dev) else "copy_f
 _MARK = "/a mark in the trace"
 _WRITE = f"""
 import os, sys
-from zoo.core.atomic_output import atomic_output
+from zoo.core.files.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError, InvalidInputError
-from zoo.core.safetensors_file import open_safetensors
-from zoo.core.safetensors_writer import write_safetensors
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.safetensors_writer import write_safetensors
+from zoo.core.files.stored_tensor import StoredTensor
 
 def stop(number, frame):
     raise SystemExit(128 + number)

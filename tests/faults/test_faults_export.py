@@ -25,9 +25,9 @@ from png_bytes import bombs, chunk, png_of
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt_file import OutputRequest
-from zoo.core.adapt_request import AdaptRequest
-from zoo.core.adapt_weights import adapt_weights
+from zoo.core.adapt.job import OutputRequest
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.adapt.sources import adapt_weights
 
 from injection import run_zoo, zoo_command
 
@@ -341,7 +341,7 @@ import sys
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import ExportPlan, FeatureStorage, Level
 from zoo.core.export.run import pending_shards, report_of
-from zoo.core.inputs.find import find_inputs
+from zoo.core.images.inputs.find import find_inputs
 
 with open("list", "w") as file:
     file.writelines(f"scene-{n % 100}/tile-{n // 100}.png\\n" for n in range(int(sys.argv[1])))

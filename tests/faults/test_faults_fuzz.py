@@ -28,11 +28,11 @@ from safetensors import SafetensorError, deserialize
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import ZooError
-from zoo.core.published_config import read_timm_config
-from zoo.core.stored_tensor import DTYPE_BITS
+from zoo.core.files.open_weights import open_weights
+from zoo.core.files.stored_tensor import DTYPE_BITS
+from zoo.core.metadata.timm_config import read_timm_config
 from zoo.weights_cache.bundle import unbundle
 from zoo.weights_cache.lock import read_lock
-from zoo.weights_cache.open_weights import open_weights
 
 from faults.changed_documents import bundle_file, config_file, lock_file
 from faults.changed_files import case

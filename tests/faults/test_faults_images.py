@@ -19,9 +19,9 @@ from PIL import Image
 from png_bytes import SIGNATURE, chunk
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.rasters.decoding_memory import SMALL_FILES, check_memory
-from zoo.core.rasters.options import MAX_PIXELS, ReadOptions
-from zoo.core.rasters.read import read_image
+from zoo.core.images.rasters.decoding_memory import SMALL_FILES, check_memory
+from zoo.core.images.rasters.options import MAX_PIXELS, ReadOptions
+from zoo.core.images.rasters.read import read_image
 
 from faults import changed_images
 from faults.changed_images import MEBIBYTES, SECONDS
@@ -78,7 +78,7 @@ def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_bombs_stay_within_the_memory(bombs: dict[str, Path]) -> None:
     code = (
         "import json, pathlib, sys\nfrom zoo.core.errors import InvalidInputError\n"
-        "from zoo.core.rasters.read import read_image, ReadOptions\n"
+        "from zoo.core.images.rasters.read import read_image, ReadOptions\n"
         "from faults.changed_images import _forget_peak, _peak\n"
         "found = {}\n"
         "for path in sys.argv[1:]:\n"

@@ -22,7 +22,7 @@ from safetensors import deserialize, safe_open
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.safetensors_file import open_safetensors
+from zoo.core.files.safetensors_file import open_safetensors
 
 from injection import (
     COPY,

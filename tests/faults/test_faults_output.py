@@ -26,8 +26,8 @@ from safetensors import safe_open
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError
+from zoo.core.files.atomic_output import atomic_output
 
 from injection import (
     COPY,
@@ -472,7 +472,7 @@ def test_c10_eight_commands_write_one_file(sound_job: Job, tmp_path: Path):
 
 WRITERS = """
 import sys
-from zoo.core.atomic_output import atomic_output
+from zoo.core.files.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError
 path, letter, force = sys.argv[1], sys.argv[2].encode(), sys.argv[3] == "force"
 for _ in range(50):

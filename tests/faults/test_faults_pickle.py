@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import ExitCode, InvalidInputError
-from zoo.weights_cache.open_weights import open_weights
+from zoo.core.files.open_weights import open_weights
 
 from pickle_bytes import (
     call,

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, deserialize
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import InvalidInputError
-from zoo.core.safetensors_file import open_safetensors
+from zoo.core.files.safetensors_file import open_safetensors
 
 from injection import MODEL, OLD, OUT, adapt_words, temporary_files
 from weight_bytes import file_bytes

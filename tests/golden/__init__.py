@@ -5,7 +5,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from zoo.core import registry
+from zoo.core.architectures import registry
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,6 @@
-"""Write core/known_architectures.json: the facts of the architectures that zoo cannot build yet, as timm states them.
+"""Write known_architectures.json: the facts of the architectures that zoo cannot build yet, as timm states them.
 
-Their lines of core/layer_digests.json too; `zoo.core.build_index` writes those of the others.
+Their lines of core/identify/layer_digests.json too; `zoo.core.model.build_index` writes those of the others.
 
     pip install timm==1.0.31 torchvision pyyaml
     PYTHONPATH=tests python -P -m golden.make_known                 every family
@@ -13,13 +13,13 @@ Rows of names that timm no longer has are kept as they are (they were measured w
 import sys
 from collections import defaultdict
 
-from zoo.core import registry
-from zoo.core.fingerprint import fingerprint
-from zoo.core.known_architectures import KNOWN_PATH, KNOWN_SECTION
-from zoo.core.line_table import LineTable, render_line_table
-from zoo.core.records import Weights, module_paths
-from zoo.core.registry import UNTRAINED
-from zoo.core.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
+from zoo.core.architectures import registry
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.known import KNOWN_PATH, KNOWN_SECTION
+from zoo.core.architectures.line_table import LineTable, render_line_table
+from zoo.core.architectures.records import Weights, module_paths
+from zoo.core.architectures.registry import UNTRAINED
+from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 CHANNELS_FIRST = {"gemma4_vit"}
 """Families whose linear patch embedding reads (channel, row, column); the other linear ones read the channel last."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers.shard_writer import ShardWriter, WriteFile, bytes_of, shard_stem
+from zoo.core.files.atomic_output import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

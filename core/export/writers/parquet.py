@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.plan import ExportPlan
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers.shard_writer import ShardWriter, WriteFile, shard_stem
+from zoo.core.files.atomic_output import OutputFile
 
 
 class ParquetWriter(ShardWriter):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.export.plan import DTYPES
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers.shard_writer import ShardWriter, WriteFile, bytes_of, shard_stem
-from zoo.core.safetensors_writer import write_safetensors
-from zoo.core.stored_tensor import StoredTensor
+from zoo.core.files.atomic_output import OutputFile
+from zoo.core.files.safetensors_writer import write_safetensors
+from zoo.core.files.stored_tensor import StoredTensor
 
 
 class SafetensorsWriter(ShardWriter):

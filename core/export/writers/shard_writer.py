@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.errors import UsageError
 from zoo.core.export.plan import ExportPlan
 from zoo.core.export.shard_rows import ShardRows
+from zoo.core.files.atomic_output import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zoo.core.atomic_output import OutputFile
 from zoo.core.export.plan import Level
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.export.writers.shard_writer import ShardWriter, WriteFile, bytes_of
+from zoo.core.files.atomic_output import OutputFile
 
 ROOT = "features.zarr"
 

@@ -1,0 +1,1 @@
+"""Adapting a checkpoint to other channels: the request, the plan, the written file, the proof."""

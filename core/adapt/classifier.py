@@ -1,0 +1,144 @@
+"""What adapting a checkpoint does to its classifier, decided from names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.architectures.records import PretrainedCfg, module_paths
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.files.float_bytes import FLOAT_DTYPES
+from zoo.core.files.stored_tensor import StoredTensor
+
+
+class Head(NamedTuple):
+    """What becomes of the classifier.
+
+    Args:
+        num_classes: its outputs in the file to write.
+        selected: names of the tensors that keep some of their rows.
+        dropped: names of those that are left out.
+        new: names of those that are made anew, each with the shape of its layer's weight.
+    """
+
+    num_classes: int
+    selected: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
+    new: Mapping[str, tuple[int, ...]] = {}
+
+
+def with_classifier(
+    cfg: PretrainedCfg, stored: Mapping[str, StoredTensor], request: AdaptRequest, twin: str
+) -> tuple[PretrainedCfg, Mapping[str, tuple[int, ...]]]:
+    """The config with its classifier, where that is to be changed, and what the architecture's classifiers read.
+
+    One that nobody stated is found by its name.
+    """
+    if request.num_classes is None and not request.keep_classes:
+        return cfg, {}
+    from zoo.core.architectures.known import classifier_inputs, classifier_names
+
+    facts = classifier_inputs(cfg.architecture or twin)
+    # A config.json may name one of two; other names are those of a file with a prefix.
+    if facts and not request.classifier and facts.keys() >= set(module_paths(cfg.classifier)):
+        return replace(cfg, classifier=tuple(facts) if len(facts) > 1 else next(iter(facts))), facts
+    if cfg.classifier:
+        return cfg, facts
+    found = [path for path in classifier_names() if _is_classifier(stored.get(f"{path}.weight"))]
+    if len(found) != 1:
+        raise UsageError(
+            f"The classifier cannot be told from the names; candidates: {', '.join(found) or 'none'}.",
+            hint="Name it with --classifier, or name the architecture.",
+        )
+    return replace(cfg, classifier=found[0]), facts
+
+
+def _is_classifier(weight: StoredTensor | None) -> bool:
+    """Whether it is a linear layer's, or that of a convolution of 1x1."""
+    return weight is not None and len(weight.shape) in (2, 4) and set(weight.shape[2:]) <= {1}
+
+
+def _num_classes(stored: Mapping[str, StoredTensor], paths: Sequence[str]) -> int:
+    for path in paths:
+        weight = stored.get(f"{path}.weight")
+        if weight is not None and weight.shape:
+            return weight.shape[0]
+    return 0
+
+
+def decide_head(
+    stored: Mapping[str, StoredTensor],
+    cfg: PretrainedCfg,
+    request: AdaptRequest,
+    facts: Mapping[str, tuple[int, ...]],
+    source: str,
+) -> Head:
+    """Decide what becomes of the classifier that `cfg` names; what is known of it is as `with_classifier` gives it.
+
+    Raises:
+        InvalidInputError: there is none, it has fewer classes than are to be kept, or the shape of a new one is not
+            known.
+    """
+    paths = module_paths(cfg.classifier)
+    inside = {path: [name for name in stored if name.startswith(f"{path}.")] for path in paths}
+    if request.classifier and not any(inside.values()) and not (request.num_classes and facts.keys() >= set(paths)):
+        raise InvalidInputError(f"{source} has no tensors of the classifier {' and '.join(paths)}.", path=source)
+    from_classes = _num_classes(stored, paths)
+    if request.keep_classes:
+        return Head(len(request.keep_classes), _kept_classes(stored, paths, request.keep_classes, from_classes, source))
+    if request.num_classes is None:
+        return Head(from_classes)
+    if not request.num_classes:
+        return Head(0, dropped=frozenset(name for names in inside.values() for name in names))
+    new: dict[str, tuple[int, ...]] = {}
+    dropped: set[str] = set()
+    for path in paths:
+        weight = stored.get(f"{path}.weight")
+        known = facts.get(path)
+        if weight is not None and weight.shape == (request.num_classes, *(known or weight.shape[1:])):
+            continue
+        inputs = known or (weight.shape[1:] if _is_classifier(weight) and weight is not None else ())
+        if not inputs:
+            raise _unknown_inputs(path, inside[path], cfg.architecture, source)
+        has_bias = known is not None or f"{path}.bias" in stored
+        names = [f"{path}.weight", f"{path}.bias"][: 2 if has_bias else 1]
+        new |= dict.fromkeys(names, (request.num_classes, *inputs))
+        dropped.update(name for name in inside[path] if name not in names)
+    return Head(request.num_classes, dropped=frozenset(dropped), new=new)
+
+
+def _unknown_inputs(path: str, inside: Sequence[str], architecture: str, source: str) -> InvalidInputError:
+    """The error for a classifier whose number of inputs nothing tells."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in inside))
+    if layers and layers != [path]:
+        return InvalidInputError(
+            f"{path} of {source} holds {', '.join(layers[:3])}; which of them is the classifier is not known.",
+            hint=f"Name it, for example --classifier {layers[-1]}, or the architecture.",
+            path=source,
+        )
+    return InvalidInputError(
+        f"How many features a new classifier {path} of {source} would read is not known.",
+        hint=("Leave" if architecture else "Name the architecture that the file was made for, or leave")
+        + " the classifier out: --num-classes 0.",
+        path=source,
+    )
+
+
+def _kept_classes(
+    stored: Mapping[str, StoredTensor], paths: Sequence[str], kept: Sequence[int], num_classes: int, source: str
+) -> frozenset[str]:
+    """The tensors of which rows are kept."""
+    if max(kept) >= num_classes:
+        raise InvalidInputError(
+            f"The class {max(kept)} is to be kept, but {source} has {num_classes}, counted from 0.",
+            path=source,
+        )
+    return frozenset(
+        name
+        for name, tensor in stored.items()
+        if name.startswith(tuple(f"{path}." for path in paths))
+        and tensor.dtype in FLOAT_DTYPES
+        and tensor.shape[:1] == (num_classes,)
+    )

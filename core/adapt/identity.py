@@ -1,0 +1,122 @@
+"""Which architecture the tensors of a source are of, and what has to be said of that. Standard library only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zoo.core.adapt.plan import AdaptPlan
+from zoo.core.adapt.request import AdaptRequest
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.records import PretrainedCfg, module_paths
+from zoo.core.architectures.registry import facts
+from zoo.core.errors import InvalidInputError, UnknownModelError
+from zoo.core.files.stored_tensor import StoredTensor, without_prefix
+from zoo.core.files.tensor_names import dropped_by, first_names
+from zoo.core.metadata.stated import stated_image_size
+
+
+def identified(
+    tensors: Sequence[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
+) -> tuple[PretrainedCfg, list[str], str]:
+    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said, and one
+    of the architectures that have its tensors where it is not known which."""
+    if cfg.architecture or request.input_layers:
+        return cfg, [], ""
+    from zoo.core.architectures.known import task_layers_of
+    from zoo.core.identify.identify import architectures_of, architectures_of_other_size
+
+    dropped = dropped_by((tensor.name for tensor in tensors), request.drop, source, request.strip_prefix)
+    left, _ = without_prefix((one for one in tensors if one.name not in dropped), request.strip_prefix, source)
+    shapes = {name: tensor.shape for name, tensor in left.items()}
+    assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
+    names: Sequence[str] = architectures_of(shapes) or architectures_of_other_size(shapes)
+    if not names:
+        from zoo.core.identify.stray_tensors import architectures_with_strays
+
+        found = architectures_with_strays(shapes)
+        if found is None:
+            return cfg, assumed, ""
+        names = found.architectures
+        assumed += _told_of_strays(found.strays, names) if len(names) > 1 else []
+    like = task_layers_of(names[0])
+    assert like is not None  # the tables that name an architecture have its line
+    cfg = replace(cfg, first_conv=like.first_conv, classifier=like.classifier)
+    if len(names) > 1:
+        said = f"the names and shapes are those of {' and '.join(names)}; name one of them to have it written"
+        return cfg, [said, *assumed], names[0]
+    return replace(cfg, architecture=names[0]), [f"the names and shapes are those of {names[0]}", *assumed], ""
+
+
+def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> list[str]:
+    """Compare the tensors with those of the architecture that the config names; returns what has to be said of them.
+
+    Raises InvalidInputError where they are another's, or none's and zoo, or timm from its folder, could not load them.
+    """
+    from zoo.core.architectures.known import find_known
+
+    name = plan.cfg.architecture
+    known = find_known(name)
+    try:
+        expected = known.fingerprint if known else facts(name).fingerprint
+    except UnknownModelError:
+        return []
+    shapes, heads = plan.original_shapes(), module_paths(plan.cfg.classifier)
+    strays: tuple[str, ...] | None = ()
+    if fingerprint(shapes, plan.stem.layers, heads) != expected:
+        from zoo.core.identify.stray_tensors import stray_tensors
+
+        strays = stray_tensors(shapes, name) or None
+    if strays is not None:
+        return _told_of_others(plan, strays, tuple(f"{head}." for head in heads), source, for_timm=for_timm)
+    from zoo.core.identify.identify import architectures_of, architectures_of_other_size
+
+    fitting = architectures_of(shapes)
+    is_sized = plan.image_size or stated_image_size(dict(plan.cfg.model_args))
+    if not fitting and is_sized and name in architectures_of_other_size(shapes):
+        return []
+    # Published files of some families hold buffers that current models do not; loading repairs their keys.
+    if not fitting and not plan.new_classifier and (known or not plan.cfg.file):
+        return [f"the names and shapes are not exactly those of {name}"]
+    raise InvalidInputError(
+        f"{source} does not hold the tensors of {name}.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+        path=source,
+    )
+
+
+def _told_of_others(
+    plan: AdaptPlan, strays: Sequence[str], heads: tuple[str, ...], source: str, *, for_timm: bool
+) -> list[str]:
+    """What is said of tensors that are not the architecture's, and of its own that were left out."""
+    name = plan.cfg.architecture
+    kept = [stray for stray in strays if stray not in plan.dropped]
+    lost = [key for key in plan.dropped if key not in strays and not key.startswith(heads)]
+    if for_timm and (kept or lost):
+        what = f"holds {first_names(kept)} beside" if kept else f"would lack {first_names(lost)} of"
+        raise InvalidInputError(
+            f"{source} {what} the tensors of {name}: timm would refuse the folder.",
+            hint=f"Leave out what is not the model's: --drop {shlex.quote(kept[0])}" if kept else "Narrow --drop.",
+            path=source,
+        )
+    told = [f"{first_names(lost)} of {name}: left out, so that the file alone makes no model"] if lost else []
+    return _told_of_strays(kept, [name]) + told
+
+
+def _told_of_strays(strays: Sequence[str], names: Sequence[str]) -> list[str]:
+    """What is said of tensors in the output that are none of the architecture's."""
+    if not strays:
+        return []
+    verb, them = ("is", "it") if len(strays) == 1 else ("are", "them")
+    return [f"{first_names(strays)} {verb} none of {names[0]}'s tensors; copied as stored, --drop leaves {them} out"]
+
+
+def told_of_classifier(plan: AdaptPlan) -> list[str]:
+    """What is said of a classifier that is made anew."""
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in plan.new_classifier)
+    outputs = "output" if plan.num_classes == 1 else "outputs"
+    seed = plan.request.seed
+    return [
+        f"{path} is a new classifier with {plan.num_classes} {outputs}, initialised by seed {seed}" for path in paths
+    ]

@@ -1,0 +1,86 @@
+"""What a person asks of an adaptation, checked before anything is read. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.channels.mixing import METHODS, check_in_chans
+from zoo.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.core.channels.band_placement import Missing
+    from zoo.core.channels.sensors import Band
+
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRequest:
+    """What to change; what is None or empty stays as it is.
+
+    Args:
+        in_chans: channels of the new input layer; with `bands` their number.
+        method: how filters are made for them (docs/adaptation.md); with `bands` not used.
+        bands: of the new images, in order. `from_bands`: of the images the source was trained on; red, green, blue
+            where it reads three. `missing_bands`: where a filter for a band without a counterpart comes from.
+        num_classes: outputs of the classifier; another number than the source's gives a new one, 0 leaves it out.
+        seed: of the initial values of a new classifier, 0 to 2^64 - 1.
+        keep_classes: rows of the classifier to keep, in the new order.
+        img_size: height and width in pixels, patch_size: side of a patch, that position embeddings are resized for.
+        source_size: height and width in pixels of the images that the source is made for, where it does not say so.
+        dtype: of all floating-point tensors: float32, float16 or bfloat16.
+        strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
+        drop: wildcards of names that are left out.
+        input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know. An input
+            layer `name=N` gets N channels of its own, and all must be given so; `in_chans` is then their sum.
+
+    Raises UsageError for a request that no file could satisfy.
+    """
+
+    in_chans: int | None = None
+    method: str = "repeat"
+    bands: tuple[Band, ...] = ()
+    from_bands: tuple[Band, ...] = ()
+    missing_bands: Missing = "nearest"
+    num_classes: int | None = None
+    seed: int = 0
+    keep_classes: tuple[int, ...] = ()
+    img_size: tuple[int, int] | None = None
+    patch_size: int | None = None
+    source_size: tuple[int, int] | None = None
+    dtype: str = ""
+    prefix: str = ""
+    strip_prefix: str = ""
+    drop: tuple[str, ...] = ()
+    input_layers: tuple[str, ...] = ()
+    input_layout: InputLayout | None = None
+    classifier: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.in_chans is not None:
+            check_in_chans(self.in_chans)
+        if self.method not in METHODS:
+            raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {self.method!r}.")
+        if self.bands and self.in_chans not in (None, len(self.bands)):
+            raise UsageError(
+                f"{len(self.bands)} bands were named for {self.in_chans} channels; the numbers must agree."
+            )
+        if self.from_bands and not self.bands:
+            raise UsageError(
+                "The source's bands say nothing without those of the new images.", hint="Pass --bands too."
+            )
+        if self.num_classes is not None and self.num_classes < 0:
+            raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {self.num_classes}.")
+        if not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"The seed must be a number from 0 to 2^64 - 1, found {self.seed}.")
+        if self.keep_classes and self.num_classes not in (None, len(self.keep_classes)):
+            raise UsageError(f"{len(self.keep_classes)} classes are kept, but {self.num_classes} asked for.")
+        if min(self.keep_classes, default=0) < 0 or len(set(self.keep_classes)) != len(self.keep_classes):
+            raise UsageError("The classes to keep must be different numbers from 0.")
+        if self.dtype and self.dtype not in DTYPES:
+            raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
+        sides = [*(self.img_size or ()), *(self.source_size or ()), 1 if self.patch_size is None else self.patch_size]
+        if min(sides) < 1:
+            raise UsageError("Image and patch sizes must be 1 or more pixels.")

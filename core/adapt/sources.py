@@ -1,0 +1,135 @@
+"""From what a person names to a file with adapted weights: find the source, learn what it is, adapt it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.core.adapt.job import AdaptReport, OutputRequest, Source, adapt_source
+from zoo.core.adapt.plan import AdaptRequest
+from zoo.core.architectures.hub_names import PUBLISHER, hub_id_of
+from zoo.core.architectures.known import family_of, find_cfg
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.architectures.registry import require_weights
+from zoo.core.errors import NotFoundError, UnknownModelError
+from zoo.core.files.atomic_output import check_target
+from zoo.core.files.open_weights import FOLDER_PREFIX, open_weights
+from zoo.core.files.safetensors_file import MAX_HEADER
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.model.named_model import named_cfg
+from zoo.weights_cache.download import WeightFile, fetch
+
+if TYPE_CHECKING:
+    from zoo.core.adapt.verify import Check
+
+CONFIG_NAME = "config.json"
+
+
+def adapt_weights(
+    source: str | os.PathLike[str],
+    request: AdaptRequest,
+    output: OutputRequest,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    use_ema: bool = True,
+    key: str = "",
+    max_header: int = MAX_HEADER,
+) -> AdaptReport:
+    """Adapt a checkpoint to other input channels and write it.
+
+    What is wrong with the request is found before anything is downloaded. Every source is streamed; only one in
+    another key layout needs torch. Nothing in a checkpoint is executed.
+
+    Args:
+        source: a model's name, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of
+            a weight file, of an index of shards, or of a folder that holds one (and a config.json).
+        request: what to change.
+        output: where to, and what must hold.
+        weights: a file or folder in place of those that the name stands for.
+        use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+        max_header: limit in bytes of a safetensors header.
+
+    Raises as `core.adapt.job.adapt_source`, and NotFoundError where there is no such source.
+    """
+    check_target(output.path, folder=output.file_format == "timm")
+    cfg = source_cfg(os.fspath(source))
+    if weights is not None:
+        cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
+    require_weights(cfg)
+    # What a config.json says is said of the weights beside it; what a name stands for is not said of another file.
+    if request.source_size and cfg.architecture:
+        from zoo.core.resize.families import require_size_dependent
+
+        require_size_dependent(family_of(cfg.architecture) or "", cfg.architecture)
+    is_read = bool(cfg.file) or bool(hub_id_of(os.fspath(source)))
+    states_size = is_read and bool(cfg.architecture) and weights is None
+    with open_fetched(fetch(cfg), cfg, use_ema, max_header, key) as opened:
+        opened = opened._replace(states_size=states_size)
+        return adapt_source(opened, request, output, _loads if output.verify else None)
+
+
+def _loads(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> Check:
+    from zoo.core.adapt.verify_loading import loads_in_zoo
+
+    return loads_in_zoo(tensors, metadata)
+
+
+def source_cfg(source: str) -> PretrainedCfg:
+    """The config of a source as `adapt_weights` takes it; nothing but `file` is set where nothing else is known.
+
+    Raises NotFoundError: no such model, folder or file. InvalidInputError: a config.json that is no model's.
+    """
+    if hub_id_of(source) or (source.startswith(PUBLISHER) and not os.path.exists(source)):
+        return named_cfg(source)
+    is_path = source.startswith(FOLDER_PREFIX) or os.sep in source or os.path.isfile(source)
+    path = Path(source.removeprefix(FOLDER_PREFIX)).expanduser()
+    if not is_path:
+        try:
+            return find_cfg(source)
+        except UnknownModelError:
+            if not path.exists():
+                raise
+    config = path / CONFIG_NAME
+    cfg = PretrainedCfg()
+    if config.is_file():
+        from zoo.core.metadata.timm_config import read_timm_config
+
+        cfg = replace(read_timm_config(config), url="", hf_hub_id="")
+    elif source.startswith(FOLDER_PREFIX):
+        raise NotFoundError(f"The folder {path} has no {CONFIG_NAME}.", path=str(path))
+    return replace(cfg, file=str(path), package="", key_layout="", sha256="")
+
+
+@contextmanager
+def open_fetched(
+    file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int, key: str = ""
+) -> Iterator[Source]:
+    """The tensors of a weight file of any kind as they are stored; none is read yet. `key`: as `open_weights`."""
+    path = os.fspath(file.path)
+    with open_weights(path, use_ema=use_ema, key=key, max_header=max_header) as opened:
+        yield Source(
+            label=path,
+            # A local file's name says less than its digest: the same content under another name gives the same bytes.
+            name="file" if cfg.file else file.origin,
+            tensors=_in_timm_layout(opened.tensors, cfg),
+            metadata={} if cfg.key_layout else opened.metadata,
+            cfg=cfg,
+            sha256=opened.sha256,
+            require_unchanged=opened.require_unchanged,
+            file_format=opened.format,
+            unwrapped=bool(opened.prefix or opened.wrappers),
+            notes=opened.notes(),
+        )
+
+
+def _in_timm_layout(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg) -> tuple[StoredTensor, ...]:
+    if not cfg.key_layout:
+        return tuple(tensors.values())
+    from zoo.core.layouts.engine import to_timm
+
+    return tuple(to_timm(cfg.key_layout, tensors.values()))

@@ -1,0 +1,156 @@
+"""An adapted checkpoint as a folder that timm's `local-dir:` and the Hub's timm format read. Standard library only.
+
+The format: model.safetensors beside config.json, whose `model_args` are passed to the model and whose `pretrained_cfg`
+describes the weights (https://huggingface.co/docs/timm/hf_hub).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.core.adapt.plan import AdaptPlan
+from zoo.core.adapt.verify import Check
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.errors import UsageError
+from zoo.core.files.stored_tensor import StoredTensor
+
+_CARRIED = (
+    "tag", "interpolation", "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "input_size", "test_input_size",
+    "min_input_size", "fixed_input_size", "pool_size", "first_conv", "classifier", "license",
+)  # fmt: skip
+
+
+def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, Any]) -> bytes:
+    """The text of config.json.
+
+    Args:
+        cfg: of the file: its channels, sizes, mean and std.
+        plan: how it was made.
+        model_args: what the model is built with besides channels and classes.
+
+    Raises UsageError where timm could not know which architecture to build.
+    """
+    if not cfg.architecture:
+        raise UsageError(
+            "A folder for timm names its architecture, which is not known here.", hint="Give the model's name."
+        )
+    if plan.request.prefix:
+        raise UsageError("timm knows no prefixes in its folders.", hint="Leave out --prefix.")
+    values = {
+        "architecture": cfg.architecture,
+        "num_classes": plan.num_classes,
+        "num_features": num_features(cfg.architecture),
+        "model_args": {
+            **dict(cfg.model_args),
+            **model_args,
+            "in_chans": plan.in_chans,
+            "num_classes": plan.num_classes,
+        },
+        "pretrained_cfg": {
+            **{key: cfg[key] for key in _CARRIED if cfg[key] not in (None, "")},
+            "custom_load": False,
+            "num_classes": plan.num_classes,
+        },
+    }
+    return (json.dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n").encode()
+
+
+def num_features(architecture: str) -> int | None:
+    """Channels of the last feature map, where the architecture is known."""
+    from zoo.core.architectures import registry
+    from zoo.core.architectures.known import find_known
+
+    if registry.is_model(architecture):
+        return registry.facts(architecture).num_features
+    known = find_known(architecture)
+    return known.num_features if known else None
+
+
+# ---------------------------------------------------------------- timm's rules
+
+
+def loads_in_timm(tensors: Mapping[str, StoredTensor], config: bytes, layout: InputLayout) -> Check:
+    """What timm makes of a folder for `local-dir:`, by the rules of its loader.
+
+    It builds the model with `model_args`. Where the model's number of classes is that of `pretrained_cfg`, every
+    tensor must be in the file, the classifier too; where it is not, the classifier's tensors are thrown away and a new
+    one is made. An input layer of other channels than the model's is converted or made new, so it must have the
+    model's (timm.models._builder.load_pretrained, release 1.0.31).
+
+    Args:
+        tensors: of model.safetensors.
+        config: the text of config.json.
+        layout: of the input layers.
+    """
+    values = json.loads(config)
+    args, cfg = values["model_args"], values["pretrained_cfg"]
+    name, in_chans, num_classes = values["architecture"], args["in_chans"], args["num_classes"]
+    problem = (
+        _channel_problem(tensors, cfg, layout, in_chans)
+        or _classifier_problem(tensors, layer_paths(cfg.get("classifier")), num_classes, cfg["num_classes"])
+        or ("" if _is_known(name) else f"{name} is no architecture of timm's")
+    )
+    if problem:
+        return Check("timm", False, problem)
+    classifier = f"a new classifier of {num_classes_told(num_classes)}" if cfg["num_classes"] != num_classes else ""
+    return Check(
+        "timm",
+        True,
+        f"by its rules local-dir: loads into {name} with {count_of(in_chans, 'channel')} and"
+        f" {classifier or num_classes_told(num_classes)}",
+    )
+
+
+def _channel_problem(
+    tensors: Mapping[str, StoredTensor], cfg: Mapping[str, Any], layout: InputLayout, in_chans: int
+) -> str:
+    counts = {"input_size": cfg["input_size"][0], "mean": len(cfg["mean"]), "std": len(cfg["std"])}
+    for key, count in counts.items():
+        if count != in_chans:
+            return f"{key} of its config has {count_of(count, 'channel')}, the model {in_chans}"
+    for layer in layer_paths(cfg.get("first_conv")):
+        weight = tensors.get(f"{layer}.weight")
+        if weight is None:
+            return f"{layer}.weight, which its config names as the input layer, is not in the file"
+        if layout.channels(weight.shape) != in_chans:
+            return f"{layer}.weight {list(weight.shape)} does not read the model's {count_of(in_chans, 'channel')}"
+    return ""
+
+
+def _classifier_problem(
+    tensors: Mapping[str, StoredTensor], layers: Sequence[str], num_classes: int, stated: int
+) -> str:
+    if num_classes != stated:
+        return ""  # thrown away, and made new
+    for layer in layers:
+        weight = tensors.get(f"{layer}.weight")
+        if not num_classes and weight is not None:
+            return f"{layer}.weight is in the file, but the model has no classifier"
+        if num_classes and (weight is None or weight.shape[0] != num_classes):
+            found = "is not in the file" if weight is None else f"has {weight.shape[0]} rows"
+            return f"{layer}.weight {found}, but the model has {num_classes_told(num_classes)}"
+    return ""
+
+
+def _is_known(name: str) -> bool:
+    from zoo.core.architectures.known import known_fingerprint
+
+    return bool(known_fingerprint(name))
+
+
+def count_of(count: int, what: str) -> str:
+    """`1 channel`, `2 channels`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def num_classes_told(count: int) -> str:
+    """`1 class`, `2 classes`, or that there is no classifier."""
+    return f"{count} class{'' if count == 1 else 'es'}" if count else "no classifier"
+
+
+def layer_paths(value: Any) -> tuple[str, ...]:
+    """Module paths as a file states them: one, several, or none."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,) if value else ()

@@ -1,0 +1,64 @@
+"""Whether a written file will load: the loader's own decision, by the configuration that the file carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from glob import escape
+from typing import Any
+
+from zoo.core.adapt.timm_folder import count_of, layer_paths, num_classes_told
+from zoo.core.adapt.verify import Check
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.known import find_known, known_fingerprint
+from zoo.core.errors import ZooError
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.files.tensor_names import first_names
+from zoo.core.identify.stray_tensors import stray_tensors
+from zoo.core.metadata.stated import METADATA_KEY
+from zoo.core.model.check import CheckReport, CheckRequest, check_tensors
+
+
+def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> Check:
+    """What `create` would make of a file: names and shapes decide, nothing is read.
+
+    The model is built on the meta device where the architecture's fingerprint does not tell by itself; that imports
+    torch. A file of an architecture that zoo cannot build is compared with its fingerprint, one of an unknown
+    architecture with nothing: the check then says so and holds.
+
+    Args:
+        tensors, metadata: of the file.
+    """
+    stated = json.loads(metadata[METADATA_KEY])
+    name = stated["architecture"]
+    if not name:
+        return Check("create", True, "not built, as the file names no architecture")
+    if find_known(name) is not None:
+        return _has_names_of(name, tensors, stated)
+    if not known_fingerprint(name):
+        return Check("create", True, f"not built, as zoo does not know {name}")
+    strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
+    request = CheckRequest(name, allow_unexpected=tuple(map(escape, strays)))
+    try:
+        report = check_tensors("the file", tensors, metadata, request)
+    except ZooError as error:
+        return Check("create", False, str(error).rstrip("."))
+    return Check("create", report.fits, _told(name, report, strays))
+
+
+def _told(name: str, report: CheckReport, strays: Sequence[str]) -> str:
+    if not report.fits:
+        return report.problem.rstrip(".")
+    without = f", with --drop for {first_names(strays)}" if strays else ""
+    return (
+        f"loads into {name} with {count_of(report.in_chans, 'channel')} and {num_classes_told(report.num_classes)}:"
+        f" {count_of(len(report.tensors) - len(strays), 'tensor')}{without}"
+    )
+
+
+def _has_names_of(name: str, tensors: Mapping[str, StoredTensor], stated: Mapping[str, Any]) -> Check:
+    shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
+    layers, heads = (layer_paths(stated.get(key)) for key in ("first_conv", "classifier"))
+    same = fingerprint(shapes, layers, heads) == known_fingerprint(name)
+    told = "those that it has" if same else "not all those of its published weights"
+    return Check("create", True, f"not built, as zoo cannot build {name}; the names and shapes are {told}")

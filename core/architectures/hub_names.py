@@ -1,0 +1,50 @@
+"""Names of weights as the Hub writes them: `hf-hub:owner/repo@revision`, and `timm/NAME.TAG` for published ones.
+
+Standard library only; nothing is asked of the Hub.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.records import PretrainedCfg
+
+HUB_PREFIXES = ("hf-hub:", "hf_hub:")
+PUBLISHER = "timm/"
+"""Who publishes the weights that have names; a repository is called as the weights are."""
+
+
+def hub_id_of(name: str) -> str:
+    """`owner/repo` or `owner/repo@revision` of a name that begins with `hf-hub:`; '' for any other."""
+    return name.partition(":")[2] if name.startswith(HUB_PREFIXES) else ""
+
+
+def registered_cfg(hub_id: str) -> PretrainedCfg | None:
+    """The default config of the weights that a repository of the Hub has, None where they have no name here.
+
+    Args:
+        hub_id: `owner/repo`, or `owner/repo@revision`, which the config then names too.
+    """
+    repository = hub_id.partition("@")[0]
+    if not repository.startswith(PUBLISHER):
+        return None
+    from dataclasses import replace
+
+    from zoo.core.architectures.known import find_cfg
+    from zoo.core.errors import NotFoundError
+
+    try:
+        cfg = find_cfg(repository.removeprefix(PUBLISHER))
+    except NotFoundError:
+        return None
+    return replace(cfg, hf_hub_id=hub_id) if cfg.hf_hub_id == repository and not cfg.package else None
+
+
+def plain_name(name: str) -> str:
+    """`NAME.TAG` of a name that stands for published weights, `timm/NAME.TAG` or with `hf-hub:`; others as they are."""
+    hub_id = hub_id_of(name)
+    if hub_id:
+        cfg = None if "@" in hub_id else registered_cfg(hub_id)
+        return cfg.name if cfg else name
+    return name.removeprefix(PUBLISHER)

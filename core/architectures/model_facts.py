@@ -1,0 +1,67 @@
+"""What is measured of an architecture. Apart from the rows, which take longer to import than `zoo list` to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Paths = str | tuple[str, ...] | None
+"""Module paths: one, several (input branches, two heads) or none."""
+
+IMAGE_SIZE = 224
+"""Pixels of height and width, where a row does not say them."""
+
+
+def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
+    return (paths,) if isinstance(paths, str) else tuple(paths or ())
+
+
+class FeatureLevel(NamedTuple):
+    """One scale at which features can be read: module path, channel count and stride against the input."""
+
+    module: str
+    channels: int
+    reduction: int
+
+
+class ModelFacts(NamedTuple):
+    """What is measured of one architecture, kept in core/architectures/index.json.
+
+    `macs` are multiply-accumulates of one image at `input_size` (channels, height, width); `tags` are the published
+    ones, the default first. `fingerprint` is the digest of the names and shapes of its tensors.
+    """
+
+    name: str
+    family: str
+    params: int
+    macs: int | None
+    input_size: tuple[int, int, int]
+    num_features: int
+    levels: tuple[FeatureLevel, ...]
+    tags: tuple[str, ...]
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `--json`."""
+        return self._asdict() | {"levels": [level._asdict() for level in self.levels]}
+
+
+class TaskLayers(NamedTuple):
+    """What an architecture's line says of the layers that depend on the task, whether zoo builds it or only knows it.
+
+    Args:
+        architecture, family: its name, and that of its family.
+        input_size: channels, height and width in pixels of the default config.
+        first_conv, classifier: module paths.
+        input_layout: of the input layers, as `core.channels.input_layers.InputLayout` reads it.
+        may_depend_on_size: False where surely no tensor's shape follows from the image or patch size.
+    """
+
+    architecture: str
+    family: str
+    input_size: tuple[int, int, int]
+    first_conv: Paths
+    classifier: Paths
+    input_layout: str
+    may_depend_on_size: bool

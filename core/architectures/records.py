@@ -1,0 +1,193 @@
+"""The facts of models and weights as typed, immutable rows. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from zoo.core.architectures.model_facts import IMAGE_SIZE
+from zoo.core.architectures.model_facts import module_paths as module_paths
+from zoo.core.errors import UsageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ClassifierInit(NamedTuple):
+    """How the weights of a new classifier are distributed.
+
+    Args:
+        kind: "normal" with `deviation`; "inputs": uniform within one by the root of the number of inputs; "classes":
+            the same with the number of classes.
+        zero_bias: whether the bias is zero; else it is uniform within one by the root of the number of inputs.
+    """
+
+    kind: Literal["normal", "inputs", "classes"] = "inputs"
+    deviation: float = 0.0
+    zero_bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What distinguishes one variant of a family from another; the model class is built from it.
+
+    A family subclasses this with its own fields and says which class of `zoo.models.<family>` builds it. A field
+    typed as a plain value can be overridden by name in `create_model`.
+    """
+
+    model_class: ClassVar[str]
+    classifier: ClassVar[str | tuple[str, ...]] = "head"
+    total_stride: ClassVar[int | None] = 32
+    """Pixels to a cell of the last map; None where no pool size follows from it."""
+    classifier_init: ClassVar[ClassifierInit] = ClassifierInit(zero_bias=False)
+    """As the family's model initialises it; by default as torch does a linear layer."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Field -> the texts that it may hold."""
+
+    pruned: bool = False
+    """Channel counts come from core/architectures/configs/pruned.json instead of the formula."""
+
+    def __post_init__(self) -> None:
+        for name, known in self.choices.items():
+            if getattr(self, name) not in known:
+                expected = ", ".join(map(repr, known))
+                raise UsageError(f"{name} must be one of {expected}, found {getattr(self, name)!r}.")
+
+    @property
+    def first_conv(self) -> str | tuple[str, ...]:
+        """Module path of the layer (or layers) that reads the image."""
+        raise NotImplementedError
+
+    @property
+    def input_layout(self) -> str:
+        """Where the channels lie in that layer's weight, as `core.channels.input_layers.InputLayout` reads it."""
+        return "conv"
+
+
+class Weights(NamedTuple):
+    """One pretrained tag, as it is written in a family's WEIGHTS table: only what differs from the common case.
+
+    `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the hub does not have it.
+    `package` is `<import name>:<file>` of an installed Python package that ships the checkpoint. `model_args` are the
+    spec fields, as (name, value), that these weights were trained with and the untrained model has otherwise.
+    """
+
+    url: str = ""
+    hub_id: str | None = None
+    hub_file: str = ""
+    package: str = ""
+    key_layout: str = ""
+    sha256: str = ""
+    input_size: int | tuple[int, int, int] = IMAGE_SIZE
+    test_input_size: int | tuple[int, int, int] | None = None
+    min_input_size: int | tuple[int, int, int] | None = None
+    fixed_input_size: bool = False
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    test_crop_pct: float | None = None
+    crop_mode: str = "center"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    num_classes: int = 1000
+    pool_size: tuple[int, int] | None = None
+    first_conv: str | tuple[str, ...] | None = None
+    classifier: str | None = None
+    license: str | None = "apache-2.0"
+    origin_url: str = ""
+    paper_ids: str = ""
+    paper_name: str = ""
+    notes: tuple[str, ...] = ()
+    custom_load: bool | str = False
+    model_args: tuple[tuple[str, Any], ...] = ()
+
+    def but(self, **changes: Any) -> Weights:
+        """This row with some fields changed: how a table writes what its rows share once."""
+        return self._replace(**changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedCfg(Mapping[str, Any]):
+    """The default config of one `name.tag`: where its weights are and how its input is prepared.
+
+    Reads as a mapping too (`cfg["mean"]`), with the key names of timm's `pretrained_cfg`. Sizes are
+    (channels, height, width) in pixels; mean and std are per channel on a 0..1 scale.
+    """
+
+    architecture: str = ""
+    tag: str = ""
+    url: str = ""
+    file: str = ""
+    hf_hub_id: str = ""
+    hf_hub_filename: str = ""
+    package: str = ""
+    key_layout: str = ""
+    sha256: str = ""
+    custom_load: bool | str = False
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    test_input_size: tuple[int, int, int] | None = None
+    min_input_size: tuple[int, int, int] | None = None
+    fixed_input_size: bool = False
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    test_crop_pct: float | None = None
+    crop_mode: str = "center"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    num_classes: int = 1000
+    pool_size: tuple[int, int] | None = None
+    first_conv: str | tuple[str, ...] | None = None
+    classifier: str | tuple[str, ...] | None = None
+    license: str | None = None
+    origin_url: str = ""
+    paper_ids: str = ""
+    paper_name: str = ""
+    notes: tuple[str, ...] = ()
+    model_args: tuple[tuple[str, Any], ...] = ()
+    state_dict: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._names():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
+    @property
+    def name(self) -> str:
+        """`architecture.tag`, or the architecture alone where there is no tag."""
+        return f"{self.architecture}.{self.tag}" if self.tag else self.architecture
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether this config names any source of weights."""
+        return bool(self.file or self.package or self.hf_hub_id or self.url or self.state_dict is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict that the caller may change."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state_dict"}
+        if self.state_dict is not None:
+            values["state_dict"] = self.state_dict
+        return values
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> PretrainedCfg:
+        """Read a config that a person or a `config.json` wrote; lists become tuples, unknown keys are ignored."""
+        known: dict[str, Any] = {}
+        for f in fields(cls):
+            if f.name in values and values[f.name] is not None:
+                value = values[f.name]
+                known[f.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)

@@ -1,0 +1,567 @@
+"""Which models there are, and what is known of them without building one. Standard library only.
+
+Names, measured facts and default configs come from `index.json`, which `make index` writes from the rows of
+`configs/`; specs come from the rows themselves, one family's file at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from zoo.core.architectures.line_table import LineTable
+from zoo.core.architectures.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers, module_paths
+from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.known import KnownArchitecture
+    from zoo.core.architectures.records import PretrainedCfg, Spec, Weights
+
+Entrypoint = Callable[..., Any]
+Patterns = str | Sequence[str]
+
+UNTRAINED = "untrained"
+"""Tag of a default config that has no published weights."""
+
+INDEX_PATH = Path(__file__).with_name("index.json")
+INDEX_SECTION = "models"
+
+_index = LineTable(INDEX_PATH, INDEX_SECTION)
+_user_models: dict[str, Entrypoint] = {}
+_user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
+
+
+def answer_from_rows_alone() -> None:
+    """Leave out the index, for whoever makes it: what it says may be older than the rows."""
+    global _index
+    _index = LineTable(INDEX_PATH.with_name("no index"), INDEX_SECTION)
+
+
+# ---------------------------------------------------------------- rows
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Every family: one per file in core/configs."""
+    import pkgutil
+
+    package = import_module("zoo.core.architectures.configs")
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
+
+
+@cache
+def variants(family: str) -> Mapping[str, Spec]:
+    """The rows of one family: name -> spec."""
+    return import_module(f"zoo.core.architectures.configs.{family}").VARIANTS  # type: ignore[no-any-return]
+
+
+@cache
+def _weights_by_name(family: str) -> dict[str, dict[str, Weights]]:
+    rows: dict[str, dict[str, Weights]] = {}
+    for full_name, row in import_module(f"zoo.core.architectures.configs.{family}").WEIGHTS.items():
+        name, tag = split_model_name_tag(full_name)
+        rows.setdefault(name, {})[tag] = row
+    return rows
+
+
+def _family_of(name: str) -> str | None:
+    entry = _index.get(name)
+    if entry is not None:
+        return str(entry["family"])
+    # Not in the index: a row added since `make index`, or no such model.
+    return next((family for family in families() if name in variants(family)), None)
+
+
+def find_spec(name: str) -> tuple[str, Spec]:
+    """Family and spec of an architecture (aliases already resolved). Raises UnknownModelError."""
+    family = _family_of(name)
+    if family is None or name not in variants(family):
+        raise unknown_model(name)
+    return family, variants(family)[name]
+
+
+def facts(name: str) -> ModelFacts:
+    """What was measured of a built-in architecture. Raises UnknownModelError."""
+    entry = _index.get(name)
+    if entry is None:
+        raise unknown_model(name)
+    return ModelFacts(
+        name=name,
+        family=entry["family"],
+        params=entry["params"],
+        macs=entry["macs"],
+        input_size=tuple(entry["input_size"]),
+        num_features=entry["num_features"],
+        levels=tuple(FeatureLevel(*level) for level in entry["levels"]),
+        tags=_published(entry["tags"]),
+        fingerprint=entry["fingerprint"],
+    )
+
+
+def _published(tags: Iterable[str]) -> tuple[str, ...]:
+    return tuple(tag for tag in tags if tag != UNTRAINED)
+
+
+def task_layers(name: str) -> TaskLayers | None:
+    """What the index says of the input layers and the classifier of a built-in architecture, None of any other name."""
+    entry = _index.get(name)
+    if entry is None:
+        return None
+    return TaskLayers(
+        architecture=name,
+        family=entry["family"],
+        input_size=tuple(entry["input_size"]),
+        first_conv=as_paths(entry["first_conv"]),
+        classifier=as_paths(entry["classifier"]),
+        input_layout=entry.get("input_layout", "conv"),
+        may_depend_on_size="size_free" in entry,
+    )
+
+
+def as_paths(stated: str | list[str] | None) -> Paths:
+    """Module paths as a config has them, from a table's line."""
+    return tuple(stated) if isinstance(stated, list) else stated
+
+
+def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
+    """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
+    return _index.columns("first_conv", "classifier")
+
+
+def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
+    """Of each classifier of a built-in architecture, by its path, the sizes of its weight but the first, the classes.
+
+    Raises UnknownModelError.
+    """
+    entry = _index.get(name)
+    if entry is None:
+        raise unknown_model(name)
+    paths = module_paths(as_paths(entry["classifier"]))
+    inputs = entry.get("classifier_inputs") or [[entry["num_features"]]] * len(paths)
+    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=True)}
+
+
+def names_with_fingerprint(fingerprint: str) -> list[str]:
+    """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
+    return _index.names_where("fingerprint", fingerprint)
+
+
+def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:
+    """The architectures of a family whose tensors have these names and shapes, but for the image and patch size."""
+    return [name for name in _index.names_where("size_free", fingerprint) if _index[name]["family"] == family]
+
+
+# ---------------------------------------------------------------- names
+
+
+def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
+    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag the second is `no_tag`."""
+    name, _, tag = model_name.partition(".")
+    return name, tag or no_tag
+
+
+def resolve_name(model_name: str) -> tuple[str, str]:
+    """Architecture and tag of a name as a person gives it; an old name warns and becomes its successor.
+
+    Raises UnknownModelError with the nearest names.
+    """
+    name, tag = split_model_name_tag(model_name)
+    if name in _user_models or _family_of(name):
+        return name, tag
+    successor = current_name(model_name)
+    name, tag = split_model_name_tag(successor)
+    if _family_of(name):
+        return name, tag
+    raise unknown_model(successor)
+
+
+def current_name(model_name: str) -> str:
+    """The name (with or without tag) that an old name has now, with a warning; any other name as it is."""
+    # One import of a small table, only where the name is not a current one.
+    from zoo.core.architectures.aliases import ALIASES
+
+    successor = ALIASES.get(model_name)
+    if successor is None:
+        return model_name
+    warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=4)
+    return successor
+
+
+def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
+    """The error for a name that cannot be built: why, or the nearest names.
+
+    Args:
+        also: names to suggest besides those that can be built.
+    """
+    import difflib
+
+    from zoo.core.architectures.known import find_known
+
+    base = split_model_name_tag(name)[0]
+    known = find_known(base)
+    if known is not None:
+        return _cannot_build(known)
+    near = difflib.get_close_matches(base, [*_index, *_user_models, *also], n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
+    return UnknownModelError(f"No model is called {base!r}.", hint=hint)
+
+
+def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
+    is_trained = known.default_tag != UNTRAINED
+    hint = "`zoo list` prints the names of the models that it builds."
+    if known.first_conv:
+        weights = "" if is_trained else " --weights FILE"
+        hint = f"`zoo adapt-weights {known.name}{weights} --in-chans N -o OUT.safetensors` works on it."
+    what = f"the weights of {known.name}" if is_trained else known.name
+    return UnknownModelError(f"zoo knows {what} but cannot build the model yet.", hint=hint)
+
+
+def natural_key(name: str) -> list[int | str]:
+    """Sort key that puts resnet18 before resnet101."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+
+
+def _as_patterns(patterns: Patterns) -> list[str]:
+    found = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in found:
+        # fnmatch takes an unclosed bracket literally, which no model name holds: it is a typing error.
+        if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
+            raise UsageError(
+                f"The pattern {pattern!r} opens a bracket and does not close it.", hint="Close it with ']'."
+            )
+    return [p for p in found if p]
+
+
+def _matches(full_name: str, patterns: Iterable[str]) -> bool:
+    """A pattern with a dot is for `name.tag`; one without is for the architecture."""
+    base = full_name.partition(".")[0]
+    return any(fnmatchcase(full_name if "." in p else base, p) for p in patterns)
+
+
+def list_models(
+    filter: Patterns = "",
+    module: str | Sequence[str] = "",
+    pretrained: bool = False,
+    exclude_filters: Patterns = "",
+    name_matches_cfg: bool = False,
+    include_tags: bool | None = None,
+) -> list[str]:
+    """Names of models, in natural order.
+
+    Args:
+        filter: shell wildcard(s); a name that matches any is kept. One with a dot matches `name.tag`, another the
+            architecture alone.
+        module: family name(s), e.g. `"resnet"`.
+        pretrained: only names with published weights.
+        exclude_filters: wildcard(s) to leave out.
+        name_matches_cfg: only names that have a default config of their own (a user's model may have none).
+        include_tags: `name.tag` for each published tag instead of the bare name; as `pretrained` where not given.
+
+    Raises:
+        UsageError: a pattern with an unclosed bracket.
+    """
+    tagged = pretrained if include_tags is None else include_tags
+    wanted, unwanted = _as_patterns(filter), _as_patterns(exclude_filters)
+    modules = {module} if isinstance(module, str) and module else set(module or ())
+    names = []
+    for name, family, tags in _all_models():
+        if (modules and family not in modules) or (pretrained and not tags):
+            continue
+        if name_matches_cfg and name in _user_models and name not in _user_cfgs:
+            continue
+        for full_name in [f"{name}.{tag}" for tag in tags] or [name] if tagged else [name]:
+            if wanted and not _matches(full_name, wanted):
+                continue
+            if not _matches(full_name, unwanted):
+                names.append(full_name)
+    return sorted(names, key=natural_key)
+
+
+def _all_models() -> Iterable[tuple[str, str, Sequence[str]]]:
+    for name, entry in _index.items():
+        yield name, entry["family"], _published(entry["tags"])
+    for name, fn in _user_models.items():
+        tags = [tag for tag, cfg in _user_cfgs.get(name, {}).items() if tag and cfg.has_weights]
+        yield name, fn.__module__.rpartition(".")[2], tags
+
+
+def list_pretrained(filter: Patterns = "", exclude_filters: Patterns = "") -> list[str]:
+    """`name.tag` of every model with published weights."""
+    return list_models(filter=filter, pretrained=True, exclude_filters=exclude_filters, include_tags=True)
+
+
+def list_modules() -> list[str]:
+    """The families, built-in and the user's."""
+    return sorted({*families(), *(fn.__module__.rpartition(".")[2] for fn in _user_models.values())})
+
+
+def is_model(model_name: str) -> bool:
+    """Whether `create_model` knows this name (its tag is not looked at; old names count)."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            resolve_name(model_name)
+    except UnknownModelError:
+        return False
+    return True
+
+
+def is_model_in_modules(model_name: str, module_names: Iterable[str]) -> bool:
+    """Whether the model belongs to one of the families."""
+    name = split_model_name_tag(model_name)[0]
+    if name in _user_models:
+        return _user_models[name].__module__.rpartition(".")[2] in set(module_names)
+    return _family_of(name) in set(module_names)
+
+
+def is_model_pretrained(model_name: str) -> bool:
+    """Whether there are published weights for this name, or for this `name.tag`."""
+    name, tag = split_model_name_tag(model_name)
+    return any(n == name and (tag in tags if tag else bool(tags)) for n, _, tags in _all_models())
+
+
+# ---------------------------------------------------------------- default configs
+
+
+def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of one architecture by tag, the default first. Raises UnknownModelError."""
+    name, _ = resolve_name(model_name)
+    if name in _user_models:
+        return dict(_user_cfgs.get(name, {}))
+    entry = _index.get(name)
+    if entry is None:
+        return cfgs_of_rows(name)
+    return cfgs_of_line(name, entry)
+
+
+def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]:
+    """Default configs by tag from the line of a table, which imports no rows."""
+    from zoo.core.architectures.records import Weights
+
+    return {
+        tag: compose_cfg(
+            name,
+            tag,
+            Weights(**{key: _immutable(value) for key, value in values.items()}),
+            first_conv=as_paths(line["first_conv"]),
+            classifier=as_paths(line["classifier"]),
+            total_stride=line["pool_stride"],
+        )
+        for tag, values in line["tags"].items()
+    }
+
+
+def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of a built-in architecture by tag, from the rows, which the index is made from."""
+    family, spec = find_spec(name)
+    return {
+        tag: compose_cfg(
+            name,
+            tag,
+            row,
+            first_conv=spec.first_conv,
+            classifier=spec.classifier,
+            total_stride=spec.total_stride,
+        )
+        for tag, row in weights_rows(family, name).items()
+    }
+
+
+def weights_rows(family: str, name: str) -> Mapping[str, Weights]:
+    """The rows of one architecture by tag; one that says nothing of weights has an untrained config."""
+    from zoo.core.architectures.records import Weights
+
+    return _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value
+
+
+def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of one architecture under `name.tag`, the default first. Raises UnknownModelError."""
+    return {cfg.name: cfg for cfg in cfgs_by_tag(model_name).values()}
+
+
+def compose_cfg(
+    name: str,
+    tag: str,
+    row: Weights,
+    *,
+    first_conv: str | tuple[str, ...] | None,
+    classifier: str | tuple[str, ...] | None,
+    total_stride: int | None,
+) -> PretrainedCfg:
+    """Add to a row what follows from it and its architecture: hub id, pool size, stem and head names.
+
+    `total_stride` is None where the architecture has no pool size that follows from the input size.
+    """
+    from zoo.core.architectures.records import PretrainedCfg
+
+    input_size = _image_size(row.input_size)
+    pool_size = row.pool_size
+    if pool_size is None and total_stride is not None:
+        pool_size = (-(-input_size[1] // total_stride), -(-input_size[2] // total_stride))
+    derived_hub_id = "" if tag == UNTRAINED else f"timm/{name}.{tag}"
+    return PretrainedCfg(
+        architecture=name,
+        tag=tag,
+        url=row.url,
+        hf_hub_id=derived_hub_id if row.hub_id is None else row.hub_id,
+        hf_hub_filename=row.hub_file,
+        package=row.package,
+        key_layout=row.key_layout,
+        sha256=row.sha256,
+        custom_load=row.custom_load,
+        input_size=input_size,
+        test_input_size=_image_size(row.test_input_size),
+        min_input_size=_image_size(row.min_input_size),
+        fixed_input_size=row.fixed_input_size,
+        interpolation=row.interpolation,
+        crop_pct=row.crop_pct,
+        test_crop_pct=row.test_crop_pct,
+        crop_mode=row.crop_mode,
+        mean=row.mean,
+        std=row.std,
+        num_classes=row.num_classes,
+        pool_size=pool_size,
+        first_conv=row.first_conv or first_conv,
+        classifier=row.classifier or classifier,
+        license=row.license,
+        origin_url=row.origin_url,
+        paper_ids=row.paper_ids,
+        paper_name=row.paper_name,
+        notes=row.notes,
+        model_args=row.model_args,
+    )
+
+
+def require_weights(cfg: PretrainedCfg) -> None:
+    """Raises NotFoundError, with the tags that do, where a config names no weights."""
+    if cfg.has_weights:
+        return
+    tagged = list_pretrained(cfg.architecture)
+    hint = f"Tags that have: {', '.join(tagged)}." if tagged else "Give a weight file of your own."
+    name = cfg.architecture if cfg.tag == UNTRAINED else cfg.name
+    raise NotFoundError(f"{name} has no published weights.", hint=hint)
+
+
+@overload
+def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]: ...
+@overload
+def _image_size(size: None) -> None: ...
+def _image_size(size: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    return (3, size, size) if isinstance(size, int) else size
+
+
+def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> PretrainedCfg | None:
+    """Default config of `name` (its default tag) or `name.tag`.
+
+    Raises:
+        UnknownModelError: no such model (with `allow_unregistered`, None is returned instead).
+        NotFoundError: the model has no such tag; the message lists those it has.
+    """
+    try:
+        name, tag = resolve_name(model_name)
+    except UnknownModelError:
+        if allow_unregistered:
+            return None
+        raise
+    cfgs = cfgs_by_tag(name)
+    return choose_cfg(name, tag, cfgs) if tag or cfgs else None
+
+
+def choose_cfg(name: str, tag: str, cfgs: Mapping[str, PretrainedCfg]) -> PretrainedCfg:
+    """The config of a tag, of an empty one the first. Raises NotFoundError with the tags that there are."""
+    if not tag:
+        return next(iter(cfgs.values()))
+    if tag not in cfgs:
+        import difflib
+
+        known = ", ".join(t for t in cfgs if t != UNTRAINED) or "none"
+        near = difflib.get_close_matches(tag, cfgs, n=1)
+        hint = f"Did you mean {name}.{near[0]}?" if near else "Name one of them, or none for the default."
+        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=hint)
+    return cfgs[tag]
+
+
+def get_pretrained_cfg_value(model_name: str, cfg_key: str) -> Any | None:
+    """One value of a default config, None where the model or the key is unknown."""
+    cfg = get_pretrained_cfg(model_name)
+    return cfg.get(cfg_key) if cfg is not None else None
+
+
+# ---------------------------------------------------------------- entrypoints
+
+
+def register_model(fn: Entrypoint) -> Entrypoint:
+    """Decorator: make a function of the user's own available to `create_model` under the function's name.
+
+    The function takes `pretrained` and the keywords given to `create_model`. A name that exists raises
+    DuplicateModelError and leaves the registry as it was.
+    """
+    name = fn.__name__
+    if name in _user_models or _family_of(name):
+        raise DuplicateModelError(
+            f"A model called {name!r} is registered already.", hint="Give the function another name."
+        )
+    _user_models[name] = fn
+    return fn
+
+
+def user_model(name: str) -> Entrypoint | None:
+    """The function that the user registered under this name, if any."""
+    return _user_models.get(name)
+
+
+def model_entrypoint(model_name: str, module_filter: str | None = None) -> Entrypoint:
+    """The function that builds a model, as `zoo.models.<family>.<name>`. Raises UnknownModelError."""
+    name, _ = resolve_name(model_name)
+    if module_filter and not is_model_in_modules(name, [module_filter]):
+        raise UnknownModelError(
+            f"No model called {name!r} in the family {module_filter!r}.", hint=f"See `zoo info {name}`."
+        )
+    return _user_models.get(name) or _builtin_entrypoint(name)
+
+
+@cache
+def _builtin_entrypoint(name: str) -> Entrypoint:
+    family, _ = find_spec(name)
+
+    def build(pretrained: bool = False, **overrides: Any) -> Any:
+        # By name at call time: this module stays free of torch.
+        return import_module("zoo.core.model.build").create_model(name, pretrained=pretrained, **overrides)
+
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = f"zoo.models.{family}"
+    build.__doc__ = f"Build {name}; takes the keywords of `zoo.create_model`."
+    return build
+
+
+def family_attributes(family: str) -> Callable[[str], Any]:
+    """The module-level `__getattr__` of a family: its constructor functions and `default_cfgs`, made on demand."""
+
+    def module_getattr(attribute: str) -> Any:
+        if attribute == "default_cfgs":
+            return default_cfgs(family)
+        if attribute in variants(family):
+            return _builtin_entrypoint(attribute)
+        raise AttributeError(f"module 'zoo.models.{family}' has no attribute {attribute!r}")
+
+    return module_getattr
+
+
+@cache
+def default_cfgs(family: str) -> dict[str, dict[str, Any]]:
+    """Default configs of a family as plain dicts, under `name` (the default tag) and under `name.tag`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in variants(family):
+        for tag, cfg in cfgs_by_tag(name).items():
+            found.setdefault(name, cfg.to_dict())
+            found[f"{name}.{tag}"] = cfg.to_dict()
+    return found

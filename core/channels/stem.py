@@ -1,0 +1,318 @@
+"""Which layers of a checkpoint read the image: as stated, as known of the architecture, or found, and then said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from zoo.core.architectures.model_facts import module_paths
+from zoo.core.channels.data_flow import Layer, image_readers, layers_of, readers_beside
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.files.float_bytes import FLOAT_DTYPES
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.files.wrapper_names import parametrised, parametrised_weights
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.model_facts import TaskLayers
+    from zoo.core.architectures.records import PretrainedCfg
+
+_MOST_TOLD = 5
+"""So many candidates are named in an error, at most."""
+
+
+class Stem(NamedTuple):
+    """The input layers of one checkpoint: module paths, their weights, and how the weights' channels lie.
+
+    Args:
+        chans: how many channels each layer reads.
+        apart: whether each reads channels of its own, not all of the image's; then `new_chans` are those that were
+            asked for, layer by layer.
+        note: how they were found where nobody stated it, and what else reads the image.
+    """
+
+    layers: tuple[str, ...]
+    weights: tuple[str, ...]
+    layout: InputLayout
+    chans: tuple[int, ...]
+    apart: bool = False
+    new_chans: tuple[int, ...] = ()
+    note: str = ""
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of the layers' channels that are mixed by themselves; 1 but for grouped convolutions."""
+        return self.layout.count if self.layout.kind == "groups" else 1
+
+    @property
+    def from_chans(self) -> int:
+        """Channels of the image that the checkpoint was made for."""
+        return sum(self.chans) if self.apart else self.chans[0]
+
+
+def find_stem(
+    tensors: Mapping[str, StoredTensor],
+    cfg: PretrainedCfg | TaskLayers,
+    source: str,
+    *,
+    input_layers: Sequence[str] = (),
+    layout: InputLayout | None = None,
+    alone: bool = False,
+) -> Stem:
+    """The input layers of a checkpoint, all of them.
+
+    Args:
+        tensors: by name.
+        cfg: may name them, and the architecture.
+        source: the file, for messages.
+        input_layers: module paths that the user named, they precede the config's; or all with the channels that each
+            should read of its own: `path=N`.
+        layout: as the user stated it; else what is known of the architecture, else a convolution's.
+        alone: whether the tensors are known to be those of the architecture, and nothing else needs to be looked for.
+
+    Raises:
+        InvalidInputError: no such layer, none found, several candidates, others that read the image too, or a shape
+            that is no input layer's.
+        UsageError: channels for some layers and not for others.
+    """
+    named, new_chans = _with_channels(input_layers)
+    layers = named or module_paths(cfg.first_conv)
+    if not layers and _has_no_input_layer(cfg.architecture):
+        raise InvalidInputError(
+            f"{cfg.architecture} reads three channels with fixed filters; it has no input layer to adapt.",
+            path=source,
+        )
+    note = ""
+    if not layers:
+        layers, note = _found(tensors, source)
+    layout = layout or _known_layout(cfg.architecture)
+    weights = tuple(_weight_of(tensors, layer) for layer in layers)
+    chans = tuple(_channels(tensors, weight, layout, cfg, source) for weight in weights)
+    apart = bool(new_chans) or (len(layers) > 1 and chans[0] != cfg.input_size[0] == sum(chans))
+    shown = dict(zip(layers, chans, strict=True))
+    if not new_chans and len(set(chans)) > 1:
+        raise InvalidInputError(
+            f"The input layers of {source} read different numbers of channels: {_counted(shown)}.",
+            hint=_hint_apart(layers),
+            path=source,
+        )
+    others = [] if alone or _is_whole(tensors, layers, cfg) else _others(tensors, weights)
+    if others and not _is_decided(named, cfg):
+        shown |= {_path(layer.weight): layer.reads for layer in others}
+        raise InvalidInputError(
+            f"More layers of {source} read the image than {' and '.join(layers)}: {_counted(shown)}.",
+            hint=_choice_hint(tensors, shown),
+            path=source,
+        )
+    if others:
+        kept = " and ".join(_path(layer.weight) for layer in others[:_MOST_TOLD])
+        note = f"{kept} {'reads' if len(others) == 1 else 'read'} the image too and {_stay(len(others))}"
+    return Stem(layers, weights, layout, chans, apart, new_chans, note)
+
+
+def _is_decided(named: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
+    """Whether somebody said which layers are meant: the user, or a file about an architecture unknown to zoo."""
+    from zoo.core.architectures.known import known_fingerprint
+
+    return bool(named or (module_paths(cfg.first_conv) and not known_fingerprint(cfg.architecture)))
+
+
+def _stay(count: int) -> str:
+    return "stays as it is" if count == 1 else "stay as they are"
+
+
+def _with_channels(input_layers: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Module paths, and the channels that were asked for each; none of these where none was given any."""
+    parts = [layer.partition("=") for layer in input_layers]
+    layers = tuple(path.removesuffix(".weight") for path, _, _ in parts)
+    if not any(mark for _, mark, _ in parts):
+        return layers, ()
+    if not all(count.isascii() and count.isdigit() and int(count) for _, _, count in parts):
+        raise UsageError(
+            "Channels are given to each input layer or to none.",
+            hint=_hint_apart(layers),
+        )
+    return layers, tuple(int(count) for _, _, count in parts)
+
+
+def _hint_apart(layers: Sequence[str]) -> str:
+    options = " ".join(f"--input-layer {layer}=N" for layer in layers[:_MOST_TOLD])
+    return f"Say how many channels each should read: {options}"
+
+
+def _weight_of(tensors: Mapping[str, object], layer: str) -> str:
+    """The name of a layer's weight: that of a copy without dots (`model_ema.conv1weight`) may be given itself."""
+    return layer if layer in tensors and f"{layer}.weight" not in tensors else f"{layer}.weight"
+
+
+def _path(weight: str) -> str:
+    return weight.removesuffix(".weight")
+
+
+def _counted(chans: Mapping[str, int]) -> str:
+    told = [f"{layer} reads {count}" for layer, count in list(chans.items())[:_MOST_TOLD]]
+    more = [f"{len(chans) - len(told)} more"] if len(chans) > len(told) else []
+    return ", ".join([*told, *more])
+
+
+def _is_whole(tensors: Mapping[str, StoredTensor], layers: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
+    """Whether these are just the tensors of the architecture that the config names."""
+    if not cfg.architecture:
+        return False
+    from zoo.core.architectures.fingerprint import fingerprint
+    from zoo.core.architectures.known import known_fingerprint
+
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    return fingerprint(shapes, layers, module_paths(cfg.classifier)) == known_fingerprint(cfg.architecture)
+
+
+def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list[Layer]:
+    return readers_beside(_float_shapes(tensors), weights)
+
+
+def _float_shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
+    """Those of the layers' tensors; a weight that is computed from others (weight norm, pruning) has its own name."""
+    computed = {stored: weight for weight, stored in parametrised_weights(tensors.keys()).items()}
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
+    return {computed.get(name, name): shape for name, shape in shapes.items()}
+
+
+def _has_no_input_layer(architecture: str) -> bool:
+    from zoo.core.architectures.known import task_layers_of
+
+    known = task_layers_of(architecture)
+    return known is not None and not known.first_conv
+
+
+def _known_layout(architecture: str) -> InputLayout:
+    """That of an architecture which zoo builds or knows; a convolution's for any other."""
+    from zoo.core.architectures.known import task_layers_of
+
+    known = task_layers_of(architecture)
+    return InputLayout() if known is None else InputLayout.parse(known.input_layout)
+
+
+def _channels(
+    tensors: Mapping[str, StoredTensor], name: str, layout: InputLayout, cfg: PretrainedCfg | TaskLayers, source: str
+) -> int:
+    tensor = tensors.get(name)
+    if tensor is None and name in parametrised_weights(tensors.keys()):
+        raise InvalidInputError(
+            f"{source}: the input layer {_path(name)} is stored as what its weight is computed from.",
+            hint=f"{parametrised(tensors.keys())}.".capitalize(),
+            path=source,
+        )
+    if tensor is None:
+        found = ", ".join(key[:80] for key in list(tensors)[:3]) or "no tensors"
+        reader = f", which {cfg.architecture} reads its image with" if cfg.architecture else ""
+        raise InvalidInputError(
+            f"{source} has no {name}{reader}; it begins with {found}.",
+            hint=_missing_hint(tensors, _path(name), cfg.architecture),
+            path=source,
+        )
+    channels = layout.channels(tensor.shape) if tensor.dtype in FLOAT_DTYPES else 0
+    if not channels:
+        hint = "Name another layer with --input-layer, or how its channels lie with --input-layout."
+        if tensor.dtype not in FLOAT_DTYPES:
+            hint = "Take a file that stores this layer as float32, float16 or bfloat16."
+        elif len(tensor.shape) == 2 and layout.kind == "conv":
+            hint = "For a linear embedding of PxP pixels pass --input-layout blocks:N with N = P * P."
+        raise InvalidInputError(
+            f"{source}: {name} should hold floating-point numbers with the axes {_axes(layout)}, found"
+            f" {tensor.dtype} {list(tensor.shape)}.",
+            hint=hint,
+            path=source,
+        )
+    return channels
+
+
+def _axes(layout: InputLayout) -> str:
+    from zoo.core.channels.input_layers import KINDS
+
+    return KINDS[layout.kind].partition(":")[0]
+
+
+def _missing_hint(tensors: Mapping[str, StoredTensor], layer: str, architecture: str) -> str:
+    """What to do about a file without the layer that should read the image; each way was tried."""
+    from zoo.core.identify.name_hint import NO_MODEL, name_hint
+
+    hint = name_hint(tensors, architecture, input_layer=layer, strips=True)
+    if hint not in ("", NO_MODEL):
+        return hint
+    readers = image_readers(_float_shapes(tensors)).sure
+    if len(readers) != 1:
+        return hint or "Name the layer that reads the image with --input-layer."
+    path = _path(readers[0].weight)
+    way = f"pass --input-layer {path}" if not architecture else "adapt the file itself, without the model's name"
+    return f"{hint} Its layer {path} reads the image: {way}".strip()
+
+
+# ---------------------------------------------------------------- of a network that nobody named
+
+
+def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str, ...], str]:
+    """The input layers of an unknown checkpoint: by published names, or those whose channels no other layer makes."""
+    from zoo.core.architectures.known import input_layer_names
+
+    shapes = _float_shapes(tensors)
+    readers = image_readers(shapes)
+    candidates = readers.sure or readers.possible
+    published = [layer for layer in candidates if _path(layer.weight) in input_layer_names()]
+    # Several are the branches of one stem where they read equally many channels.
+    if published and len({layer.reads for layer in published}) == 1:
+        layers = tuple(_path(layer.weight) for layer in published)
+        verb = "was" if len(layers) == 1 else "were"
+        return layers, f"{' and '.join(layers)} {verb} taken for the input layer, by name"
+    if len(readers.sure) == 1:
+        layer = readers.sure[0]
+        chans = "the one channel" if layer.reads == 1 else f"the {layer.reads} channels"
+        return (path := _path(layer.weight),), (
+            f"{path} was taken for the input layer, as no other layer makes {chans} that it reads"
+        )
+    shown = {_path(layer.weight): layer.reads for layer in candidates}
+    if readers.sure:
+        raise InvalidInputError(
+            f"Several layers of {source} read the image: {_counted(shown)}.",
+            hint=_choice_hint(tensors, shown),
+            path=source,
+        )
+    some = ", ".join(f"{path[:80]} {list(shapes[_weight_of(shapes, path)])}" for path in list(shown)[:_MOST_TOLD])
+    raise InvalidInputError(
+        f"The input layer of {source} cannot be told from names and shapes; candidates: {some or 'no convolution'}.",
+        hint="Name the architecture, or the layer: "
+        + (f"--input-layer {next(iter(shown))}" if len(shown) == 1 else "--input-layer NAME"),
+        path=source,
+    )
+
+
+def _choice_hint(tensors: Mapping[str, StoredTensor], chans: Mapping[str, int]) -> str:
+    """How to say which of several layers are meant: all alike, each with channels of its own, or one network."""
+    layers = list(chans)
+    if len(layers) > _MOST_TOLD:
+        return "Name each that should be adapted with --input-layer NAME."
+    if len(set(chans.values())) == 1:
+        options = " ".join(f"--input-layer {layer}" for layer in layers)
+        both = "both" if len(layers) == 2 else "all"
+        hint = f"To adapt {both} alike: {options}"
+    else:
+        hint = _hint_apart(layers)
+    prefixes = [prefix for layer in layers if (prefix := _network_of(tensors, layer))]
+    if prefixes:
+        hint += f"; for one network alone: {' or '.join(f'--strip-prefix {prefix}' for prefix in prefixes)}"
+    return hint
+
+
+def _network_of(tensors: Mapping[str, StoredTensor], layer: str) -> str:
+    """The prefix of the network that a layer is the only input layer of, where that is not all of the file."""
+    prefix = ""
+    for segment in layer.split(".")[:-1]:
+        prefix += f"{segment}."
+        inside = {
+            name.removeprefix(prefix): shape
+            for name, shape in _float_shapes(tensors).items()
+            if name.startswith(prefix)
+        }
+        sure = image_readers(inside).sure
+        if len(inside) < len(tensors) and len(sure) == 1 and len(layers_of(inside)) > 1:
+            return prefix if sure[0].weight == f"{layer.removeprefix(prefix)}.weight" else ""
+    return ""

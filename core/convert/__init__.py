@@ -1,0 +1,1 @@
+"""Bringing a weight file into another layout, dtype or format."""

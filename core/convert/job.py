@@ -1,0 +1,332 @@
+"""A checkpoint in another key layout, dtype or file format."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple
+
+from zoo.core.adapt.job import Source
+from zoo.core.adapt.request import DTYPES
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.convert.describe import Description, describe
+from zoo.core.errors import InvalidInputError, UnknownModelError, UsageError
+from zoo.core.files.atomic_output import atomic_output, check_target
+from zoo.core.files.float8 import told_of_scales
+from zoo.core.files.float_bytes import cast_dtype, cast_pieces
+from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
+from zoo.core.files.tensor_names import dropped_by, dropped_reason, first_names
+from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
+from zoo.core.metadata.stated import METADATA_KEY, stated_configuration, weight_metadata, with_image_size
+
+FORMATS = (".safetensors", ".npz")
+
+Status = Literal["planned", "written", "unchanged"]
+Tensors = Mapping[str, StoredTensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRequest:
+    """What to make of a checkpoint.
+
+    Args:
+        output: a .safetensors or an .npz file.
+        from_layout: the layout of the source; "" finds it by its keys.
+        to_layout: of the output; "" is timm's. Who names a layout asks for the names: an unknown file is then refused.
+        architecture: timm's name of what the source holds; "" finds it by keys and shapes.
+        strip_prefix: taken from the names that have it, and other tensors are left out; "" takes off what stands before
+            all names of a network that is recognised.
+        drop: wildcards of names that are left out.
+        dtype: of all floating-point tensors; "" keeps theirs.
+        source_size: height and width of the images that the source is for, where it does not say so itself.
+        use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+        force: replace what is there and differs.
+        dry_run: only say what would be done.
+    """
+
+    output: str | os.PathLike[str]
+    from_layout: str = ""
+    to_layout: str = ""
+    architecture: str = ""
+    strip_prefix: str = ""
+    drop: tuple[str, ...] = ()
+    dtype: str = ""
+    source_size: tuple[int, int] | None = None
+    use_ema: bool = True
+    key: str = ""
+    force: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for layout in {self.from_layout, self.to_layout} - {"", TIMM}:
+            tables(layout)  # there must be such a layout
+        if self.dtype and self.dtype not in DTYPES:
+            raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
+        if os.path.splitext(self.output)[1] not in FORMATS:
+            raise UsageError(
+                f"The output's ending tells its format; {os.fspath(self.output)!r} has none of {', '.join(FORMATS)}.",
+                hint="For example: -o converted.safetensors",
+            )
+
+
+class ConvertReport(NamedTuple):
+    """What was done, or with a dry run would be.
+
+    `architecture` is empty where it is not known. `dropped` tells which tensors were left out and why, `renamed` and
+    `cast` count tensors of the output.
+    """
+
+    source: str
+    output: str
+    from_layout: str
+    to_layout: str
+    architecture: str
+    model_args: Mapping[str, Any]
+    tensors: int
+    renamed: int
+    cast: int
+    dropped: Mapping[str, str]
+    notes: tuple[str, ...]
+    nbytes: int
+    status: Status
+
+
+def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertReport:
+    """Write a checkpoint with the keys and shapes of another layout; values keep their bits unless a dtype is asked.
+
+    Args:
+        source: a weight file (safetensors, torch, npz), an index of shards, or what `adapt_weights` takes.
+
+    Raises:
+        UsageError: a request that makes no sense.
+        NotFoundError: there is no such source.
+        InvalidInputError: it is damaged, has no place in the layout, or is not known and only its names could change;
+            nothing was written.
+        CannotWriteError: nothing was written.
+    """
+    check_target(request.output)
+    with _open(source, request) as opened:
+        return _convert(opened, request)
+
+
+@contextmanager
+def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
+    """The source's tensors as they are stored."""
+    from zoo.core.adapt.sources import open_fetched, source_cfg
+    from zoo.core.architectures.registry import require_weights
+    from zoo.core.files.safetensors_file import MAX_HEADER
+    from zoo.weights_cache.download import fetch
+
+    path = os.fspath(source)
+    # A config.json beside a foreign checkpoint is not timm's.
+    cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
+    require_weights(cfg)
+    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
+        yield opened
+
+
+def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
+    digest = cache(partial(source.sha256, lambda: False))  # what zoo remembers of files may not be writable
+    source = source._replace(sha256=lambda _: digest())
+    tensors, left_out, notes = _unwrapped(source, request)
+    to_layout = request.to_layout or TIMM
+    from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
+    described, kept, steps = Description(), dict(source.metadata), []
+    if from_layout not in (TIMM, to_layout):
+        steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
+        tensors = _by_name(apply_to_timm(steps[0], tensors))
+        kept = {}
+    if TIMM in (from_layout, to_layout) or from_layout != to_layout:
+        described = _described(source, tensors, request, steps, kept)
+        if not (steps or described.candidates or to_layout != TIMM):
+            _require_known(source, tensors, request)
+            if not _has_other_names(source, tensors):
+                described = described._replace(notes=(*described.notes, "the names were left as they are"))
+    if to_layout not in (TIMM, from_layout):
+        steps.append(match_layout(to_layout, _shapes(tensors), "timm"))
+        tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
+        kept, described = {}, described._replace(notes=_differences(to_layout, steps[-1], described))
+    written = [_cast(tensor, request.dtype) for tensor in tensors.values()]
+    if request.dtype:
+        notes += told_of_scales(tensors.values())
+    status: Status = "planned"
+    if not request.dry_run:
+        metadata = {**kept, "format": "pt"}
+        if to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
+            metadata = _metadata(source, described, from_layout, kept)
+        status = _write(source, request, written, metadata)
+    given = {tensor.name for tensor in source.tensors}
+    return ConvertReport(
+        source=source.label,
+        output=os.fspath(request.output),
+        from_layout=from_layout,
+        to_layout=to_layout,
+        architecture=described.cfg.architecture,
+        model_args=described.model_args,
+        tensors=len(written),
+        renamed=sum(tensor.name not in given for tensor in written),
+        cast=sum(tensor.dtype != tensors[tensor.name].dtype for tensor in written),
+        dropped=left_out | {name: reason for step in steps for name, reason in step.dropped.items()},
+        notes=(*source.notes, *notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
+        nbytes=sum(tensor.nbytes for tensor in written),
+        status=status,
+    )
+
+
+def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:
+    """Refuse a file that nothing is known of, where its names are all that could change.
+
+    Another dtype, another file format, another prefix and fewer tensors can be had of any file; a layout cannot.
+    """
+    other_format = f".{source.file_format}" != os.path.splitext(request.output)[1]
+    changes = request.dtype or request.drop or other_format or _has_other_names(source, tensors)
+    if changes and not (request.from_layout or request.to_layout):
+        return
+    from zoo.core.identify.identify import identify
+
+    found = next(iter(identify(tensors)), None)
+    message = f"The names of {source.label} are those of no architecture or layout that zoo knows"
+    if found is None:
+        hint = f"`zoo inspect {source.label}` shows them. Another dtype or file format can be had of any file."
+    elif found.strays:
+        message = f"{source.label} holds {first_names(found.strays)} beside the tensors of {found.architectures[0]}"
+        hint = f"Leave {'it' if len(found.strays) == 1 else 'them'} out: --drop {shlex.quote(found.strays[0])}"
+    elif found.match == "similar":
+        message += f"; the nearest is {found.architectures[0]}, in names of {found.layout}"
+        hint = f"`zoo identify {source.label}` says how near. Another dtype or file format can be had of any file."
+    else:
+        message = f"{source.label} holds more than {found.architectures[0]} below {found.prefix}"
+        hint = f"Take a network alone: --strip-prefix {found.prefix}"
+    raise InvalidInputError(f"{message}; no name would change.", hint=hint, path=source.label)
+
+
+def _has_other_names(source: Source, tensors: Tensors) -> bool:
+    """Whether a prefix, or what wrappers had put into them, came off the names."""
+    return source.unwrapped or not tensors.keys() <= {tensor.name for tensor in source.tensors}
+
+
+def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[str, str], tuple[str, ...]]:
+    """The tensors without what a wrapper puts before their names, those left out with the reason, and notes."""
+    prefix, notes = request.strip_prefix, tuple[str, ...]()
+    if not (prefix or request.from_layout or METADATA_KEY in source.metadata):
+        matched = dropped_by((tensor.name for tensor in source.tensors), request.drop, source.label)
+        prefix, notes = _wrapper({t.name: t for t in source.tensors if t.name not in matched})
+    matched = dropped_by((tensor.name for tensor in source.tensors), request.drop, source.label, prefix)
+    wanted = [tensor for tensor in source.tensors if tensor.name not in matched]
+    kept, left_out = without_prefix(wanted, prefix, source.label)
+    dropped = {name: dropped_reason(pattern) for name, pattern in matched.items()}
+    return kept, dropped | {tensor.name: f"its name does not begin with {prefix}" for tensor in left_out}, notes
+
+
+def _wrapper(tensors: Tensors) -> tuple[str, tuple[str, ...]]:
+    """What stands before all names of a network; "" where there is more in the file, which a note tells."""
+    from zoo.core.identify.identify import identify
+
+    try:
+        found = identify(tensors, guess=False)
+    except InvalidInputError:
+        return "", ()  # the conversion says it better
+    if not found or not found[0].prefix:
+        return "", ()
+    if found[0].share == 1:
+        return found[0].prefix, (f"all names begin with {found[0].prefix}, which was taken off",)
+    networks = " and ".join(f"{one.architectures[0]} below {one.prefix}" for one in found)
+    return "", (f"it holds {networks}; --strip-prefix takes a network alone",)
+
+
+def _described(
+    source: Source, tensors: Tensors, request: ConvertRequest, steps: Sequence[Matched], kept: Mapping[str, str]
+) -> Description:
+    """What tensors in timm's layout are of; a file of zoo's own says it."""
+    if stated := stated_configuration(kept, request.architecture, source.label):
+        if with_image_size(stated, request.source_size, source.label) != stated:
+            raise UsageError(
+                f"{source.label} says what it is already, but not for which image size.",
+                hint="`zoo adapt-weights` with --source-size writes it down.",
+            )
+        name = stated["architecture"]
+        return Description(
+            PretrainedCfg(architecture=name),
+            model_args=stated.get("model_args", {}),
+            candidates=(name,) if name else (),
+        )
+    cfg = replace(source.cfg, architecture=request.architecture) if request.architecture else source.cfg
+    table = steps[0].table if steps else None
+    return describe(
+        tensors,
+        cfg,
+        source.label,
+        table=table,
+        source_size=request.source_size,
+        sha256=partial(source.sha256, lambda: False),
+    )
+
+
+def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:
+    """What makes the other ecosystem's model compute something else from the same weights."""
+    name = described.cfg.architecture
+    twin = matched.table.twin([name])
+    if not name:
+        return ()
+    if twin is None:
+        return (f"no {matched.table.family} of {layout} computes what {name} does: outputs will differ",)
+    others = [f"{key}={value}" for key, value in twin[1].items() if described.model_args.get(key) != value]
+    return (f"{layout} computes with {', '.join(others)}, {name} does not: outputs will differ",) if others else ()
+
+
+def _metadata(source: Source, described: Description, from_layout: str, kept: Mapping[str, str]) -> dict[str, str]:
+    origin = {
+        "converted_from": from_layout,
+        "source": source.name,
+        "source_sha256": source.sha256(lambda: False),
+    }
+    return weight_metadata(
+        described.cfg, num_classes=described.num_classes, origin=origin, kept=kept, model_args=described.model_args
+    )
+
+
+def _num_heads(architecture: str) -> int:
+    """Of an architecture with attention that zoo builds; 0 where that is not known."""
+    from zoo.core.architectures.registry import find_spec
+
+    try:
+        heads = getattr(find_spec(architecture)[1], "num_heads", 0)
+    except UnknownModelError:
+        return 0
+    return heads if isinstance(heads, int) else 0
+
+
+def _write(
+    source: Source, request: ConvertRequest, tensors: Sequence[StoredTensor], metadata: Mapping[str, str]
+) -> Status:
+    from zoo.core.files.npz_writer import write_npz
+    from zoo.core.files.safetensors_writer import write_safetensors
+
+    with atomic_output(request.output, force=request.force) as output:
+        if os.fspath(request.output).endswith(".npz"):
+            write_npz(output, tensors)
+        else:
+            write_safetensors(output, tensors, metadata)
+        source.require_unchanged()
+    return "unchanged" if output.unchanged else "written"
+
+
+def _cast(tensor: StoredTensor, dtype: str) -> StoredTensor:
+    wanted = cast_dtype(tensor, DTYPES[dtype] if dtype else "")
+    if wanted == tensor.dtype:
+        return tensor
+    nbytes = tensor.nbytes * DTYPE_BITS[wanted] // DTYPE_BITS[tensor.dtype]
+    return tensor._replace(dtype=wanted, data=Computed(nbytes, partial(cast_pieces, tensor, wanted)))
+
+
+def _by_name(tensors: Iterable[StoredTensor]) -> dict[str, StoredTensor]:
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -1,0 +1,277 @@
+"""Features of many images into a folder: the parts of `zoo.core.export` put together for a model and its transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
+from zoo.core.export.batches import compute_in_order
+from zoo.core.export.decode_pool import decode_ahead
+from zoo.core.export.engine import FeatureEngine
+from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.kept_memory import kept_memory
+from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
+from zoo.core.export.pool import pooled_model
+from zoo.core.export.prepare import Prepare, raster_size
+from zoo.core.export.run import (
+    Compute,
+    Decode,
+    ExportJob,
+    ExportReport,
+    Prepared,
+    pending_shards,
+    report_of,
+    run_shards,
+)
+from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.preprocess import Preprocess
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.model.features import FeatureInfo, FeatureListNet
+from zoo.models.base import ImageModel
+
+Image = NDArray[np.float32]
+Features = Sequence[NDArray[np.float32]]
+FeatureModel = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+
+INPUTS_TRIED = 64
+"""How many inputs are looked at for one whose size can be read."""
+
+
+class Computing(NamedTuple):
+    """How features are computed; see `FeatureEngine`. `workers` are decoding processes, 0 for threads."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    fuse: bool = True
+    channels_last: bool = True
+    compile_model: bool = False
+    batch_size: int = 32
+    workers: int = 0
+
+
+DEFAULT_COMPUTING = Computing()
+
+
+def export_features(
+    model: FeatureModel,
+    preprocess: Preprocess,
+    inputs: Sequence[ImageInput],
+    out_dir: str | Path,
+    *,
+    model_facts: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
+    computing: Computing = DEFAULT_COMPUTING,
+    images_per_shard: int | None = None,
+    storage: FeatureStorage = DEFAULT_STORAGE,
+    min_valid: float = 0.0,
+    hashes: bool = False,
+    shards: Callable[[int], Iterable[int]] = range,
+    on_error: str = "skip",
+    retry_failed: bool = False,
+    verify: bool = True,
+    force: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> ExportReport:
+    """Write the features of every input to `out_dir`; shards that are there already and whole are passed over.
+
+    Args:
+        model, preprocess, inputs, model_facts, reading, computing, images_per_shard, storage, min_valid, hashes: see
+            `export_job`.
+        out_dir: made if need be.
+        shards: which shards to do, given how many there are; all by default.
+        on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
+        retry_failed: compute shards anew in which an image could not be read.
+        verify: compare the checksums of shards that are there, not only their sizes.
+        force: replace another export in `out_dir`, and compute what is there anew.
+        on_progress: called with the number of inputs done since the last call.
+
+    Raises:
+        UsageError: an option makes no sense, or `out_dir` holds an export with other settings.
+        InvalidInputError: with `stop`, an image could not be read.
+        CannotWriteError: `out_dir` cannot be written or holds something else. Complete shards stay, nothing half.
+    """
+    job = export_job(
+        model,
+        preprocess,
+        inputs,
+        model_facts=model_facts,
+        reading=reading,
+        computing=computing,
+        images_per_shard=images_per_shard,
+        storage=storage,
+        min_valid=min_valid,
+        hashes=hashes,
+    )
+    folder = FeatureFolder(out_dir, job.plan, force=force)
+    own = list(shards(job.plan.num_shards))
+    pending = pending_shards(
+        folder, own, retry_failed=retry_failed, verify=verify, hashes=hashes, on_progress=on_progress
+    )
+    run_shards(job, pending, folder, on_error=on_error, on_progress=on_progress)
+    return report_of(folder, own)
+
+
+def export_job(
+    model: FeatureModel,
+    preprocess: Preprocess,
+    inputs: Sequence[ImageInput],
+    *,
+    model_facts: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
+    computing: Computing = DEFAULT_COMPUTING,
+    images_per_shard: int | None = None,
+    storage: FeatureStorage = DEFAULT_STORAGE,
+    min_valid: float = 0.0,
+    hashes: bool = False,
+) -> ExportJob:
+    """What to compute, and how; nothing is written yet.
+
+    Args:
+        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pool
+            "embedding" a whole model.
+        preprocess: the model's transform.
+        inputs: what to read.
+        model_facts: architecture, tag, weights..., kept in `config.json`.
+        reading: how images are read; default: as pictures, or rasters of as many bands as the model reads.
+        computing: device, precision, batch size.
+        images_per_shard: default: as many as make 64 MiB, at most 1024.
+        storage: how features are kept.
+        min_valid: the share of an image, 0 to 1, that must have data: others are skipped.
+        hashes: know inputs by the sha256 of their bytes, which is written to the manifest.
+
+    Raises:
+        UsageError: an option makes no sense, or feature levels do not ascend.
+        InvalidInputError: images keep their size, and of none it can be told.
+    """
+    if computing.batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
+        raise UsageError("Batch size and images per shard must be 1 or more.")
+    if not 0 <= min_valid <= 1:
+        raise UsageError(f"A share of valid pixels is a number from 0 to 1, not {min_valid:g}.")
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    reading = reading or ReadOptions(in_chans=preprocess.in_chans)
+    # An image that keeps its size has maps of its own size.
+    size = preprocess.size if preprocess.resize else _size_of_first(inputs, reading)
+    pooled = pooled_model(model, storage.pool)
+    whole = storage.pool == "embedding"
+    levels = (measure_embedding if whole else measure_levels)(pooled if whole else model, (preprocess.in_chans, *size))
+    engine = _engine(pooled, (preprocess.in_chans, *size), computing)
+    plan = ExportPlan(
+        inputs=inputs,
+        levels=levels,
+        images_per_shard=images_per_shard or storage.fitting_images_per_shard(levels),
+        model={**(model_facts or {}), "in_chans": preprocess.in_chans, "computing": engine.to_dict()},
+        preprocessing={
+            **preprocess.to_dict(),
+            "reading": _as_recorded(reading),
+            **({"min_valid": min_valid} if min_valid else {}),
+        },
+        storage=storage,
+    )
+    fixed = None if preprocess.resize or storage.pool != "none" else size
+
+    @cache
+    def unpooled() -> FeatureEngine:
+        if storage.pool == "none":
+            return engine
+        maps = FeatureListNet(model) if isinstance(model, ImageModel) and storage.pool == "embedding" else model
+        return _engine(maps, (preprocess.in_chans, *size), computing)
+
+    return ExportJob(
+        plan,
+        _decoder(Prepare(preprocess, reading, fixed, min_valid, hashes), computing),
+        _computer(lambda: engine, computing.batch_size),
+        _computer(unpooled, computing.batch_size),
+        hashes,
+    )
+
+
+def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
+    """What of it decides the numbers; a limit only decides whether there are any."""
+    unset = [name for name, value in (("pages", "auto"), ("frames", "")) if getattr(reading, name) == value]
+    left_out = ("max_pixels", "allow_vrt", *unset)
+    return {name: value for name, value in asdict(reading).items() if name not in left_out}
+
+
+def _size_of_first(inputs: Sequence[ImageInput], reading: ReadOptions) -> tuple[int, int]:
+    """Height and width of the first input that can be opened."""
+    reason = "there is none"
+    for item in islice(inputs, INPUTS_TRIED):
+        try:
+            return raster_size(item, reading)
+        except (InvalidInputError, NotFoundError) as error:
+            reason = error.message
+    raise InvalidInputError(f"No input can be opened to see how large its features are: {reason}")
+
+
+def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
+    """The maps that the model gives for one image (channels, height, width), from running it on zeros.
+
+    Module and stride come from the model's `feature_info`; a model without one gets "level0", "level1"...
+
+    Raises:
+        UsageError: the levels do not ascend. The maps come finest first, so their names could not be told.
+    """
+    with torch.inference_mode():
+        maps = model(torch.zeros(1, *input_size))
+    info = getattr(model, "feature_info", None)
+    indices = list(range(len(maps)) if info is None else info.out_indices)
+    if indices != sorted(set(indices)):
+        raise UsageError(f"Feature levels must be in ascending order, each once, not {indices}.")
+    modules = [f"level{i}" for i in indices] if info is None else info.module_name()
+    names = info.level_name() if isinstance(info, FeatureInfo) else [""] * len(indices)
+    strides = [round(input_size[1] / m.shape[2]) for m in maps] if info is None else info.reduction()
+    return tuple(
+        Level(index, module, m.shape[1], m.shape[2], m.shape[3], stride, name)
+        for index, module, stride, name, m in zip(indices, modules, strides, names, maps, strict=True)
+    )
+
+
+def measure_embedding(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
+    """The vector that an `EmbeddingModel` gives for one image (channels, height, width), from running it on zeros."""
+    with torch.inference_mode():
+        (vector,) = model(torch.zeros(1, *input_size))
+    return (Level(None, "embedding", vector.shape[1], 1, 1, None),)
+
+
+def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Computing) -> FeatureEngine:
+    return FeatureEngine(
+        model,
+        input_size,
+        device=computing.device,
+        precision=computing.precision,
+        fuse=computing.fuse,
+        channels_last=computing.channels_last,
+        compile_model=computing.compile_model,
+    )
+
+
+def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
+    def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
+        with kept_memory():
+            for result in compute_in_order(images, engine().per_image, batch_size):
+                yield result if isinstance(result, ZooError) else result.maps
+
+    return compute
+
+
+def _decoder(prepare: Prepare, computing: Computing) -> Decode:
+    def decode(items: Iterable[ImageInput]) -> Generator[Prepared | ZooError, None, None]:
+        return decode_ahead(
+            items,
+            prepare,
+            workers=computing.workers,
+            ahead=2 * computing.batch_size,
+            size_of=lambda prepared: prepared.image.nbytes,
+        )
+
+    return decode

@@ -1,0 +1,1 @@
+"""Weight files as bytes: opened with suspicion, written whole or not at all."""

@@ -1,0 +1,139 @@
+"""Output folders that are either as they were or complete, never a mixture. Standard library only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from zoo.core.errors import CannotWriteError
+from zoo.core.files.atomic_output import (
+    OutputFile,
+    cannot_write,
+    check_target,
+    equal_content,
+    remove_stale,
+    sync_folder,
+    temporary_path,
+)
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class OutputFolder:
+    """A folder being written; `unchanged` says afterwards that the target was equal already."""
+
+    def __init__(self, path: str, *, sync: bool) -> None:
+        self.path = path
+        self.unchanged = False
+        self._sync = sync
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[OutputFile]:
+        """Write one new file of the folder. Errors are OSErrors."""
+        path = os.path.join(self.path, name)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            yield OutputFile(fd, path, sync=self._sync)
+            if self._sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFolder]:
+    """Write a folder beside the target under a random name; on leaving without an error, put it in place.
+
+    A target with equal files is left alone; one with others of the same names is replaced only with `force`, and one
+    with files of other names never.
+
+    Raises:
+        CannotWriteError: for every reason that it could not be written; what was there is then intact.
+    """
+    target = check_target(path, folder=True)
+    parent = os.path.dirname(target)
+    temporary, lock = "", -1
+    try:
+        remove_stale(parent)
+        while lock < 0:
+            temporary = temporary_path(parent)
+            lock = _create_locked(temporary)
+        folder = OutputFolder(temporary, sync=sync)
+        yield folder
+        if sync:
+            os.fsync(lock)
+        folder.unchanged = _publish(temporary, target, force)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def _create_locked(path: str) -> int:
+    """A new folder, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    os.mkdir(path)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.path.isdir(path):
+        return lock
+    os.close(lock)  # taken for stale in the moment before it was locked
+    return -1
+
+
+def _publish(temporary: str, target: str, force: bool) -> bool:
+    """Put the new folder in place, leaving the old one under the temporary name; True where it was equal already."""
+    if not os.path.exists(target):
+        os.rename(temporary, target)
+        sync_folder(os.path.dirname(target))
+        return False
+    names = set(os.listdir(temporary))
+    foreign = sorted(set(os.listdir(target)) - names)
+    if foreign:
+        raise CannotWriteError(
+            f"{target} holds {foreign[0]!r}, which zoo did not write.", hint="Choose a new folder with -o.", path=target
+        )
+    if all(_equal(os.path.join(temporary, name), os.path.join(target, name)) for name in names):
+        return True
+    if os.listdir(target) and not force:
+        raise CannotWriteError(
+            f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+        )
+    _exchange(temporary, target)
+    sync_folder(os.path.dirname(target))
+    return False
+
+
+def _equal(path: str, other: str) -> bool:
+    if not os.path.isfile(other):
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return equal_content(fd, other)
+    finally:
+        os.close(fd)
+
+
+def _exchange(temporary: str, target: str) -> None:
+    """Swap two folders: in one step where the system can, else in two with the old one put back on failure."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is not None:
+        names = os.fsencode(temporary), os.fsencode(target)
+        if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+            return
+    aside = temporary_path(os.path.dirname(target))
+    os.rename(target, aside)
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    os.rename(aside, temporary)

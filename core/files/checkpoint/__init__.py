@@ -1,0 +1,5 @@
+"""Checkpoints of every kind as stored tensors, without torch; nothing in a file is ever run."""
+
+from zoo.core.files.checkpoint.found_tensors import FoundTensors, find_tensors
+
+__all__ = ["FoundTensors", "find_tensors"]

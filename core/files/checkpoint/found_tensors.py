@@ -1,0 +1,126 @@
+"""The tensors of one file that is no safetensors file: a torch checkpoint, a pickle, an archive of numpy arrays."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from math import prod
+from typing import Any, NamedTuple
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.files.checkpoint.contents import Contents
+from zoo.core.files.checkpoint.legacy import read_pickles, read_tar
+from zoo.core.files.checkpoint.pickled_array import NumpyArray
+from zoo.core.files.checkpoint.state_dict import Measure, TensorKind, find_state_dict
+from zoo.core.files.checkpoint.strided import dense, view_of, without_values
+from zoo.core.files.checkpoint.torch_pickle import PickledTensor
+from zoo.core.files.checkpoint.torch_zip import read_zip
+from zoo.core.files.checkpoint.unsound import NothingFoundError, UnsoundError, refused
+from zoo.core.files.file_kind import FileKind
+from zoo.core.files.stored_tensor import Region, StoredTensor
+
+MAX_GROWTH = 4
+"""How much larger the tensors may be than the file: views of one storage can be many."""
+_SLACK = 1 << 20
+
+
+class FoundTensors(NamedTuple):
+    """The state dict of a file, with the names that it has there.
+
+    `format` is "torch zip", "torch legacy", "torch tar", "pickle" or "npz"; `wrapper` the path of keys to the state
+    dict; `skipped` what else is in the file: path and kind; `opaque` the functions that its pickle asks for and that
+    were not called. `aliases` maps the name of a tensor to the first one with the same bytes in the file.
+    """
+
+    format: str
+    tensors: dict[str, StoredTensor]
+    wrapper: str
+    skipped: tuple[tuple[str, str], ...]
+    opaque: tuple[str, ...]
+    aliases: dict[str, str]
+
+
+def find_tensors(
+    whole: Region, kind: FileKind, resources: ExitStack, *, use_ema: bool, key: str = "", max_bytes: int | None = None
+) -> FoundTensors:
+    """Find the state dict of a file. Nothing of the tensors is read but the arrays of an npz, which have checksums.
+
+    Args:
+        whole: the file.
+        kind: what its first bytes say: a zip archive, a pickle or a tar archive.
+        resources: closes what has to stay open.
+        use_ema, key: as `find_state_dict`.
+        max_bytes: the most that all tensors may take; by default MAX_GROWTH times the file.
+
+    Raises InvalidInputError: damaged, hostile, no checkpoint, or no state dict to be found.
+    """
+    try:
+        contents = _contents(kind, whole, resources)
+        try:
+            found = find_state_dict(contents.value, _KIND, use_ema=use_ema, key=key)
+        except NothingFoundError:
+            if contents.opaque:  # what was not called may have given the tensors
+                raise refused(contents.opaque[0]) from None
+            raise
+        limit = max_bytes if max_bytes is not None else MAX_GROWTH * (whole.length + contents.backing) + _SLACK
+        tensors, aliases = _stored(found.tensors, contents, limit, whole.path)
+    except UnsoundError as error:
+        raise _invalid(whole.path, kind, error) from error
+    return FoundTensors(contents.format, tensors, found.wrapper, found.skipped, contents.opaque, aliases)
+
+
+def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
+    match kind.reader:
+        case "zip":
+            return read_zip(whole, resources)
+        case "pickle":
+            return read_pickles(whole)
+        case "tar":
+            return read_tar(whole)
+    raise ValueError(f"no reader of checkpoints is called {kind.reader!r}")
+
+
+def _is_tensor(value: Any) -> bool:
+    if isinstance(value, NumpyArray):
+        return value.dtype is not None and value.dtype.size > 0  # not of text, dates or objects
+    return isinstance(value, PickledTensor)
+
+
+def _measure(value: Any) -> Measure:
+    values = prod(min(max(size, 0), 1 << 63) for size in value.shape)  # not checked yet
+    return Measure(values, values * value.dtype.size, value.dtype.is_floating, not value.shape)
+
+
+_KIND = TensorKind(_is_tensor, _measure)
+
+
+def _stored(
+    found: dict[str, Any], contents: Contents, limit: int, path: str
+) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """The tensors with where their bytes are, and which of them are another once more."""
+    tensors: dict[str, StoredTensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[Any, str] = {}
+    total = 0
+    for name, value in found.items():
+        if isinstance(value, PickledTensor) and value.layout:
+            tensors[name] = without_values(name, value, path)
+            continue
+        view = view_of(name, value, contents)
+        total += view.nbytes
+        if total > limit:
+            raise UnsoundError(f"its tensors would take more than {limit} bytes, far more than the file", "")
+        if isinstance(view.source, Region) and view.nbytes:
+            original = first.setdefault(view, name)
+            if original != name:
+                aliases[name] = original
+        tensors[name] = dense(name, view)
+    return tensors, aliases
+
+
+def _invalid(path: str, kind: FileKind, error: UnsoundError) -> InvalidInputError:
+    if error.whole:
+        return InvalidInputError(f"{path} {error.what}.", hint=error.hint, path=path)
+    kinds = {"pickle": "pickle", "tar": "tar archive of torch"}
+    return InvalidInputError(
+        f"{path} is not a sound {kinds.get(kind.reader, 'archive')}: {error.what}.", hint=error.hint, path=path
+    )

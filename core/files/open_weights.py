@@ -1,0 +1,277 @@
+"""The one opener of weight files: any file, index or folder as tensors whose bytes lie where they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.core.architectures.hub_names import HUB_PREFIXES
+from zoo.core.errors import InvalidInputError
+from zoo.core.files.file_kind import HEAD, SAFETENSORS, FileKind, file_kind
+from zoo.core.files.safetensors_file import (
+    MAX_HEADER,
+    no_weight_file,
+    open_regular,
+    read_header,
+    require_unchanged,
+    stamp_of,
+)
+from zoo.core.files.stored_tensor import Region, StoredTensor
+from zoo.core.files.weight_folder import existing_weight_file
+from zoo.core.files.wrapper_names import bare_names, parametrised
+
+if TYPE_CHECKING:
+    from zoo.core.files.checkpoint import FoundTensors
+
+FOLDER_PREFIX = "local-dir:"
+
+
+class OpenFile(NamedTuple):
+    """A file that is open for reading, and what would change if somebody wrote to it."""
+
+    path: str
+    fd: int
+    size: int
+    stamp: tuple[int, int]
+
+
+class OpenedWeights(NamedTuple):
+    """An open weight file.
+
+    Args:
+        path: the file; of shards their index.
+        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle" or "npz", of shards with "sharded"
+            before it.
+        tensors: by name, in their order.
+        metadata: of safetensors files.
+        files: those that are open: one, or the shards in the order of their names.
+        wrapper: keys to the state dict in a training checkpoint, `state_dict.model`; empty where there is none.
+        prefix: what wrappers had put before (most of) the names, `module.`.
+        wrappers: segments that they had put into the names, and that were taken off.
+        skipped: what is no part of the state dict: path and kind.
+        opaque: functions that a pickle asks for and that were not called.
+        aliases: the name of a tensor -> the first one with the same bytes in the file.
+    """
+
+    path: str
+    format: str
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str]
+    files: tuple[OpenFile, ...]
+    wrapper: str = ""
+    prefix: str = ""
+    wrappers: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    opaque: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, of all shards."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of a file that is no index."""
+        return self.files[0].fd
+
+    def sha256(self, stopped: Callable[[], bool] = lambda: False) -> str:
+        """Digest of the file; of shards that of their digests in the order of their names, one a line.
+
+        `stopped` says whether the answer is not wanted any more.
+        """
+        from zoo.core.files.checksum import file_sha256
+
+        digests = [file_sha256(file.path, file.fd, stopped) for file in self.files]
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+    def require_unchanged(self) -> None:
+        """Raises InvalidInputError where somebody wrote to the file, or one of the shards, since it was opened."""
+        for file in self.files:
+            require_unchanged(file.path, file.fd, file.stamp)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the tensors were found, each a sentence."""
+        taken = " and ".join(filter(None, (self.prefix, *self.wrappers)))
+        return tuple(
+            filter(
+                None,
+                (
+                    f"taken off the names, where wrappers had put it: {taken}" if taken else "",
+                    _uncalled(self.opaque),
+                    parametrised(self.tensors.keys()),
+                ),
+            )
+        )
+
+
+@contextmanager
+def open_source(source: str, *, key: str = "") -> Iterator[OpenedWeights]:
+    """As `open_weights`, of what a person names: a path, or `hf-hub:owner/repo`, of which only the header is fetched.
+
+    Raises as `open_weights`, and NotFoundError where the Hub does not give it.
+    """
+    if source.startswith(HUB_PREFIXES):
+        from zoo.weights_cache.remote_header import remote_header
+
+        with remote_header(source.partition(":")[2]) as path, open_weights(path, key=key) as opened:
+            yield opened
+    else:
+        with open_weights(Path(source.removeprefix(FOLDER_PREFIX)).expanduser(), key=key) as opened:
+            yield opened
+
+
+@contextmanager
+def open_weights(
+    path: str | os.PathLike[str],
+    *,
+    use_ema: bool = True,
+    key: str = "",
+    max_bytes: int | None = None,
+    max_header: int = MAX_HEADER,
+) -> Iterator[OpenedWeights]:
+    """Open a weight file, an index of shards, or the one in a folder; it is known by its bytes, not by its name.
+
+    No tensor is read but the arrays of an npz, whose checksums are compared. Nothing in a file is executed.
+
+    Args:
+        path: the file, an index of shards, or a folder that holds one.
+        use_ema: prefer the averaged weights where a training checkpoint holds both.
+        key: where in a checkpoint the state dict is: its keys with dots between them, numbers in lists; "" finds it.
+        max_bytes: the most that the tensors of a file may take, where they are views of stored ones; by default a
+            small multiple of the file.
+        max_header: limit in bytes of a safetensors header, and of an index.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it is damaged, unsafe or no weight file, or which of its state dicts is meant is not clear.
+    """
+    given = os.fspath(existing_weight_file(Path(path))) if os.path.isdir(path) else os.fspath(path)
+    with ExitStack() as resources:
+        options = _Options(use_ema, key, max_bytes, max_header)
+        if given.endswith(".index.json"):
+            yield _bare(_open_shards(given, options, resources))
+            return
+        file, kind = _open_file(given, resources)
+        if kind.reader == "index":
+            yield _bare(_open_shards(given, options, resources, kind))
+        else:
+            yield _bare(_read(file, kind, options, resources))
+
+
+def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: str = "") -> dict[str, Any]:
+    """`stated_configuration` of a weight file; empty for one that has no metadata. Raises as `open_weights` too."""
+    from zoo.core.metadata.stated import stated_configuration
+
+    with open_weights(path, key=key) as opened:
+        return stated_configuration(opened.metadata, architecture, os.fspath(path))
+
+
+class _Options(NamedTuple):
+    use_ema: bool
+    key: str
+    max_bytes: int | None
+    max_header: int
+
+
+def _open_file(path: str, resources: ExitStack) -> tuple[OpenFile, FileKind]:
+    fd = open_regular(path)
+    resources.callback(os.close, fd)
+    info = os.fstat(fd)
+    return OpenFile(path, fd, info.st_size, stamp_of(info)), file_kind(os.pread(fd, HEAD, 0), info.st_size, path)
+
+
+def _read(file: OpenFile, kind: FileKind, options: _Options, resources: ExitStack) -> OpenedWeights:
+    """One file, its tensors with the names that they have there."""
+    if kind == SAFETENSORS or not kind.reader:
+        tensors, metadata = read_header(file.path, file.fd, options.max_header)
+        if options.key:
+            raise _without_keys(file.path, "a safetensors file")
+        return OpenedWeights(file.path, "safetensors", tensors, metadata, (file,))
+    if kind.reader == "index":
+        raise no_weight_file(file.path, kind)
+    from zoo.core.files.checkpoint import find_tensors
+
+    whole = Region(file.fd, 0, file.size, file.path)
+    found: FoundTensors = find_tensors(
+        whole, kind, resources, use_ema=options.use_ema, key=options.key, max_bytes=options.max_bytes
+    )
+    return OpenedWeights(
+        path=file.path,
+        format=found.format,
+        tensors=found.tensors,
+        metadata={},
+        files=(file,),
+        wrapper=found.wrapper,
+        skipped=found.skipped,
+        opaque=found.opaque,
+        aliases=found.aliases,
+    )
+
+
+def _open_shards(path: str, options: _Options, resources: ExitStack, kind: FileKind | None = None) -> OpenedWeights:
+    """An index and all its shards, which must hold exactly the tensors that it says."""
+    from zoo.core.files.shard_index import read_index
+
+    index = read_index(path, options.max_header, kind)
+    if options.key:
+        raise _without_keys(path, "an index of shards")
+    shards = [_read(*_open_file(shard, resources), options, resources) for shard in index.paths.values()]
+    tensors: dict[str, StoredTensor] = {}
+    metadata: dict[str, str] = {}
+    aliases: dict[str, str] = {}
+    for name, shard in zip(index.paths, shards, strict=True):
+        index.require(name, shard.tensors.keys())
+        tensors |= shard.tensors
+        metadata |= shard.metadata
+        aliases |= shard.aliases
+    return OpenedWeights(
+        path=path,
+        format=f"sharded {shards[0].format}",
+        tensors=tensors,
+        metadata=metadata,
+        files=tuple(file for shard in shards for file in shard.files),
+        skipped=tuple((f"{name}: {where}", what) for name, s in zip(index.paths, shards, strict=True)
+                      for where, what in s.skipped),
+        opaque=tuple(dict.fromkeys(name for shard in shards for name in shard.opaque)),
+        aliases=aliases,
+    )  # fmt: skip
+
+
+def _bare(opened: OpenedWeights) -> OpenedWeights:
+    """The same with names that hold nothing of wrappers."""
+    bare = bare_names(opened.tensors)
+    if bare.twice:
+        raise InvalidInputError(
+            f"{opened.path} holds {bare.twice[:80]!r} twice, with and without a prefix.", path=opened.path
+        )
+    if not (bare.prefix or bare.wrappers) and all(name == given for given, name in bare.names.items()):
+        return opened
+    return opened._replace(
+        tensors={bare.names[name]: tensor._replace(name=bare.names[name]) for name, tensor in opened.tensors.items()},
+        aliases={bare.names[name]: bare.names[first] for name, first in opened.aliases.items()},
+        prefix=bare.prefix,
+        wrappers=bare.wrappers,
+    )
+
+
+def _without_keys(path: str, what: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} is {what}, which holds one state dict and no keys above it.", hint="Leave --key out.", path=path
+    )
+
+
+def _uncalled(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"beside the weights its pickle asks for {', '.join(name[:80] for name in names[:3])}{more}; zoo calls nothing,"
+        " torch.load with weights_only=False would"
+    )

@@ -1,0 +1,1 @@
+"""Which architecture a file is of, from names and shapes."""

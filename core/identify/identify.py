@@ -1,0 +1,364 @@
+"""Which architecture a checkpoint is of, from the names and shapes of its tensors. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.known import (
+    family_of,
+    input_layer_names,
+    known_with_fingerprint,
+    task_layers,
+    task_layers_of,
+)
+from zoo.core.architectures.model_facts import TaskLayers, module_paths
+from zoo.core.architectures.registry import names_with_fingerprint, names_with_size_free_fingerprint
+from zoo.core.errors import InvalidInputError
+from zoo.core.files.stored_tensor import StoredTensor
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.records import PretrainedCfg
+    from zoo.core.identify.similar_architectures import Similar
+
+Shapes = Mapping[str, Sequence[int]]
+
+MAX_PREFIXES = 20
+# The largest architecture has a sixth of it: nothing is like a checkpoint with more, and to look would take long.
+_MOST_TENSORS_TO_GUESS = 20_000
+_MOST_WRAPPERS = 4
+_SEPARATOR = re.compile("[./]")
+_TIMM = "timm"
+
+
+class Identity(NamedTuple):
+    """What a checkpoint is, as far as names and shapes tell.
+
+    Args:
+        architectures: those whose tensors have these names and shapes; several where only the mathematics differ.
+        match: "exact", "other size" (position embeddings or patches of another image or patch size), or "similar": a
+            guess, the architecture has layers that the checkpoint lacks, or the other way round.
+        layout: the ecosystem whose names these are: "timm", or one of `zoo.core.layouts`.
+        prefix: before the names of the network's tensors, e.g. `backbone.`.
+        share: of the checkpoint's tensors, those that are the network's.
+        coverage: of the architecture's layers without classifiers, those that are here; 1 unless it is a guess.
+        in_chans: channels of the input layers; None where the architecture has none to adapt.
+        num_classes: rows of the classifier, 0 where there is none.
+        image_size, patch_size: height and width in pixels, where the file states or the shapes tell them; else None.
+        positions: of a table that is no square where nothing states how they lie, those of prefix tokens among them;
+            else None.
+        adapted: whether it reads other channels than the published weights.
+        strays: names of tensors beside the network's that stand where its own do; its own are all there.
+    """
+
+    architectures: tuple[str, ...]
+    match: str
+    layout: str
+    prefix: str
+    share: float
+    coverage: float
+    in_chans: int | None
+    num_classes: int
+    image_size: tuple[int, int] | None
+    patch_size: tuple[int, int] | None
+    adapted: bool
+    strays: tuple[str, ...] = ()
+    positions: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for `--json`."""
+        return self._asdict()
+
+
+def architectures_of(shapes: Shapes) -> list[str]:
+    """The architectures whose tensors have exactly these names and shapes, whatever the channels and classes.
+
+    Several where architectures differ in their mathematics only; none for tensors of a foreign layout.
+    """
+    found: dict[int, list[str]] = {}
+    for input_layers, classifier in _possible_layers(shapes):
+        digest = fingerprint(shapes, input_layers, classifier)
+        names = [*names_with_fingerprint(digest), *known_with_fingerprint(digest)]
+        found.setdefault(_num_inside(shapes, classifier), []).extend(names)
+    # A head with layers of its own is left out where it counts as a classifier: what explains more of it fits better.
+    best = next((names for _, names in sorted(found.items()) if names), [])
+    return list(dict.fromkeys(best))
+
+
+def _num_inside(shapes: Shapes, classifier: Sequence[str]) -> int:
+    """Tensors of layers within the classifiers."""
+    inside = (name.removeprefix(f"{path}.") for path in classifier for name in shapes if name.startswith(f"{path}."))
+    return sum("." in rest for rest in inside)
+
+
+def architectures_of_other_size(shapes: Shapes) -> list[str]:
+    """The architectures that zoo builds which these are tensors of, but for the image and patch size."""
+    from zoo.core.resize.families import PATCH_KERNELS, RULES
+
+    found: list[str] = []
+    for input_layers, classifier in _possible_layers(shapes):
+        for family in sorted({*RULES, *PATCH_KERNELS}):
+            free = size_free(family, shapes)
+            if free != shapes:
+                found += names_with_size_free_fingerprint(family, fingerprint(free, input_layers, classifier))
+    return list(dict.fromkeys(found))
+
+
+def size_free(family: str, shapes: Shapes) -> dict[str, Sequence[int]]:
+    """The shapes without those that depend on the image or patch size in this family."""
+    from zoo.core.resize.families import PATCH_KERNELS, RULES
+
+    patterns = [re.compile(pattern) for pattern, _ in RULES.get(family, ())]
+    free: dict[str, Sequence[int]] = {}
+    for name, shape in shapes.items():
+        if any(pattern.fullmatch(name) for pattern in patterns):
+            free[name] = ()
+        elif name == PATCH_KERNELS.get(family):
+            free[name] = shape[:-2] if len(shape) == 4 else shape[:1]
+        else:
+            free[name] = shape
+    return free
+
+
+def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (input layers, classifier) of architectures whose input layers are all among the tensors.
+
+    Of a classifier only what is there is named: those that a checkpoint lacks alike make no difference to it.
+    """
+    deepest = 1 + max(path.count(".") for _, classifier in task_layers() for path in classifier)
+    # No deeper: a stranger's name may have a million parts.
+    modules = {name[: end.start()] for name in shapes for end in islice(_SEPARATOR.finditer(name), deepest)}
+    found = {
+        (input_layers, tuple(path for path in classifier if path in modules))
+        for input_layers, classifier in task_layers()
+        if input_layers and all(f"{layer}.weight" in shapes for layer in input_layers)
+    }
+    return sorted(found)
+
+
+def identify(
+    tensors: Mapping[str, StoredTensor], *, guess: bool = True, stated_size: tuple[int, int] | None = None
+) -> list[Identity]:
+    """What a checkpoint may be, the best first; guesses where it is exactly none; empty where nothing is near.
+
+    Args:
+        tensors: by name, as stored; nothing of them is read but names and shapes.
+        guess: whether guesses are wanted; to look for them takes longer.
+        stated_size: height and width of the images that the file says it is for.
+
+    Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
+    """
+    parts = cache(partial(_part, tensors))
+    if parts("").architectures:  # nothing is around it
+        return [_described(parts("").architectures, "exact", parts(""), stated_size)]
+    prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
+    for match in ("exact", "other size"):
+        found: list[Identity] = []
+        for prefix in prefixes:
+            if any(prefix.startswith(network.prefix) for network in found):
+                continue  # a layer of a network that was recognised
+            part = parts(prefix)
+            names = part.architectures if match == "exact" else tuple(architectures_of_other_size(part.shapes))
+            if names:
+                found.append(_described(names, match, part, stated_size))
+        if found:
+            return sorted(found, key=lambda one: (-one.share, one.prefix))
+    if not guess or len(tensors) > _MOST_TENSORS_TO_GUESS:
+        return []
+    from zoo.core.identify.similar_architectures import find_similar
+
+    similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
+    return _with_strays(similar, stated_size) or _guesses(similar)
+
+
+def _with_strays(
+    parts: Iterable[tuple[_Part, Sequence[Similar]]], stated_size: tuple[int, int] | None
+) -> list[Identity]:
+    """The networks that are whole, with a few tensors beside them that are none of theirs."""
+    from zoo.core.identify.stray_tensors import architectures_with_strays
+
+    found: list[Identity] = []
+    for part, similar in parts:
+        if any(part.prefix.startswith(network.prefix) for network in found):
+            continue
+        whole = architectures_with_strays(part.shapes, similar)
+        if whole:
+            own = {name: tensor for name, tensor in part.tensors.items() if name not in whole.strays}
+            share = part.share * len(own) / len(part.tensors)
+            one = _described(whole.architectures, "exact", part._replace(tensors=own, share=share), stated_size)
+            found.append(one._replace(strays=whole.strays))
+    return sorted(found, key=lambda one: (-one.share, one.prefix))
+
+
+def _guesses(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]:
+    from zoo.core.identify.similar_architectures import MOST_GUESSES
+
+    found = [(similar, part) for part, all_similar in parts for similar in all_similar]
+    found.sort(key=lambda one: (-one[0].overlap, -one[0].coverage, len(one[1].prefix)))
+    return [
+        _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)
+        for similar, part in found[:MOST_GUESSES]
+    ]
+
+
+class _Part(NamedTuple):
+    """The tensors behind a prefix, in timm's layout, which they may have been converted to.
+
+    `architectures` are those that have exactly these tensors.
+    """
+
+    prefix: str
+    layout: str
+    share: float
+    tensors: Mapping[str, StoredTensor]
+    architectures: tuple[str, ...]
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
+    inside = {
+        name.removeprefix(prefix): tensor._replace(name=name.removeprefix(prefix))
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    share = len(inside) / len(tensors) if tensors else 0.0
+    shapes = {name: tensor.shape for name, tensor in inside.items()}
+    architectures = tuple(architectures_of(shapes))
+    part = _Part(prefix, _TIMM, share, inside, architectures)
+    if architectures:  # by timm's names: the tables of other layouts, which take long to read, have nothing to add
+        return part
+    from zoo.core.layouts.engine import detect_layout, to_timm
+
+    layout = detect_layout(shapes)
+    if layout is None:
+        return part
+    try:
+        renamed = {tensor.name: tensor for tensor in to_timm(layout, inside.values(), read=False)}
+    except InvalidInputError:
+        if not prefix:
+            raise
+        return part  # the few names of a part may be those of a layout by chance
+    architectures = tuple(architectures_of({name: tensor.shape for name, tensor in renamed.items()}))
+    return _Part(prefix, layout, share, renamed, architectures)
+
+
+def _nearest_layout(part: _Part) -> _Part:
+    if part.layout != _TIMM:
+        return part
+    from zoo.core.layouts.engine import nearest_to_timm
+
+    layout, tensors = nearest_to_timm(part.tensors)
+    return part._replace(layout=layout, tensors=tensors)
+
+
+def _wrappers(names: Iterable[str]) -> list[str]:
+    """The outer modules that hold the most tensors: one may be around a network whose names are not timm's."""
+    held = Counter(name[: end.end()] for name in names for end in islice(_SEPARATOR.finditer(name), _MOST_WRAPPERS))
+    return [prefix for prefix, _ in held.most_common(MAX_PREFIXES)]
+
+
+def _before_input_layers(names: Iterable[str]) -> list[str]:
+    """Whatever precedes the name of some architecture's input layer."""
+    endings = {f"{layer}.weight" for layer in input_layer_names()}
+    firsts = {ending.partition(".")[0] for ending in endings}
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        for start, part in enumerate(parts):
+            if part in firsts and ".".join(parts[start:]) in endings:
+                found["".join(f"{part}." for part in parts[:start])] = None
+    return sorted(found, key=len)[:MAX_PREFIXES]
+
+
+def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tuple[int, int] | None = None) -> Identity:
+    from zoo.core.channels.stem import find_stem
+
+    layers = task_layers_of(names[0])
+    assert layers is not None  # the tables that name an architecture have its line
+    has_stem = all(f"{layer}.weight" in part.tensors for layer in module_paths(layers.first_conv))
+    try:
+        # The hint of an error would come back here for what the tensors are.
+        in_chans = find_stem(part.tensors, layers, "the checkpoint", alone=True).from_chans if has_stem else None
+    except InvalidInputError:  # it reads its image with fixed filters
+        in_chans = None
+    sizes = sizes_of(layers, match, part.tensors, stated_size) if layers.may_depend_on_size else Sizes()
+    return Identity(
+        architectures=names,
+        match=match,
+        layout=part.layout,
+        prefix=part.prefix,
+        share=part.share,
+        coverage=1.0,
+        in_chans=in_chans,
+        num_classes=num_classes_of(layers, part.tensors),
+        image_size=sizes.image,
+        patch_size=sizes.patch,
+        adapted=in_chans not in (None, layers.input_size[0]),
+        positions=sizes.positions,
+    )
+
+
+def num_classes_of(cfg: PretrainedCfg | TaskLayers, tensors: Mapping[str, StoredTensor]) -> int:
+    """Rows of the classifier that `cfg` names; 0 where it is not among the tensors."""
+    for path in module_paths(cfg.classifier):
+        weight = tensors.get(f"{path}.weight")
+        if weight is not None and weight.shape:
+            return weight.shape[0]
+    return 0
+
+
+class Sizes(NamedTuple):
+    """What shapes depend on; None where they do not, or do not tell. For `positions` see `Identity`."""
+
+    image: tuple[int, int] | None = None
+    patch: tuple[int, int] | None = None
+    positions: int | None = None
+
+
+def sizes_of(
+    cfg: PretrainedCfg | TaskLayers,
+    match: str,
+    tensors: Mapping[str, StoredTensor],
+    stated: tuple[int, int] | None = None,
+) -> Sizes:
+    """Image and patch size, where the shapes of the tensors depend on them.
+
+    Args:
+        cfg: of the architecture.
+        match: how it was found, see `Identity`.
+        tensors: in timm's layout.
+        stated: height and width that are said of these tensors; passed over where they contradict.
+    """
+    from zoo.core.resize.families import PATCH_KERNELS, RULES, SIZES
+
+    family = family_of(cfg.architecture) or ""
+    kernel = tensors.get(PATCH_KERNELS.get(family, ""))
+    patch = (kernel.shape[2], kernel.shape[3]) if kernel is not None and len(kernel.shape) == 4 else None
+    depends = any(re.fullmatch(pattern, name) for pattern, _ in RULES.get(family, ()) for name in tensors)
+    if not depends:
+        return Sizes(patch=patch)
+    from zoo.core.resize.plan import fits_size, image_size_of
+
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    usual = (cfg.input_size[1], cfg.input_size[2])
+    if stated and fits_size(family, shapes, stated):
+        return Sizes(stated, patch)
+    if match == "exact":
+        return Sizes(usual, patch)
+    table = next((name for pattern, _ in SIZES.get(family, ()) for name in shapes if re.fullmatch(pattern, name)), None)
+    if table is None:
+        return Sizes(patch=patch)
+    try:
+        return Sizes(image_size_of(family, shapes, source_size=usual, architecture=cfg.architecture), patch)
+    except InvalidInputError:
+        shape = shapes[table]
+        return Sizes(patch=patch, positions=shape[1] if len(shape) == 3 else None)

@@ -1,0 +1,61 @@
+"""What to do about a file whose names are not those that were expected: each way is tried before it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zoo.core.channels.data_flow import image_readers
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.layouts.engine import convert_hint
+
+_MOST_TENSORS = 20_000
+"""The largest architecture has a sixth of it: to look what more of them are like would take long."""
+
+NO_MODEL = "Its names and shapes are those of no model that zoo knows."
+
+
+def name_hint(
+    tensors: Mapping[str, StoredTensor], architecture: str, *, input_layer: str = "", strips: bool = False
+) -> str:
+    """The sentence that `check`, `create` and `adapt-weights` say of a file that is not what it was taken for.
+
+    Args:
+        tensors: of the file, by name.
+        architecture: what it was taken for; '' where nobody said.
+        input_layer: the layer that should read the image and is not there, where that is the trouble.
+        strips: whether the command itself has --strip-prefix.
+
+    Returns '' where the names are those of the architecture, as far as there are such.
+    """
+    if len(tensors) > _MOST_TENSORS:
+        return NO_MODEL
+    from zoo.core.identify.identify import identify
+
+    found = next(iter(identify(tensors)), None)
+    if found and found.match != "similar" and (hint := convert_hint(found.layout)):
+        return hint
+    if found and found.match != "similar" and (found.prefix or architecture not in found.architectures):
+        said = f" with {found.prefix} before them" if found.prefix else ""
+        mend = f": {_stripping(found.prefix, strips)}" if found.prefix else ""
+        return f"Its names{said} and shapes are those of {' and '.join(found.architectures[:3])}{mend}."
+    if prefix := _before(tensors, input_layer):
+        return f"{prefix} stands before {input_layer}: {_stripping(prefix, strips)}."
+    if found and architecture not in found.architectures:
+        said = f" with {found.prefix} before them" if found.prefix else ""
+        return f"Its names{said} and shapes are nearest to {found.architectures[0]}'s."
+    return "" if found else NO_MODEL
+
+
+def _stripping(prefix: str, strips: bool) -> str:
+    option = f"--strip-prefix {prefix[:80]}"
+    return f"{option} takes it off" if strips else f"`zoo convert {option}` takes it off"
+
+
+def _before(tensors: Mapping[str, StoredTensor], layer: str) -> str:
+    """What stands before a layer's name, where the layer that is called so then reads the image; else ''."""
+    ending = f".{layer}.weight"
+    if not layer or not any(name.endswith(ending) for name in tensors):
+        return ""
+    readers = image_readers({name: tensor.shape for name, tensor in tensors.items()}).sure
+    found = [reader.weight.removesuffix(ending[1:]) for reader in readers if reader.weight.endswith(ending)]
+    return min(found, key=len, default="")

@@ -1,0 +1,115 @@
+"""The published architectures that share most layers with a checkpoint that is exactly none. Standard library only.
+
+`layer_digests.json` has a line an architecture: a digest of each layer, four characters of base64 (24 bits) each. A
+checkpoint of 400 layers and an architecture of 200 share one by chance in one case of 200: the counts are exact enough
+to rank by. `zoo.core.model.build_index` writes the lines of architectures that zoo builds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.core.architectures.known import input_layer_names
+from zoo.core.architectures.line_table import LineTable
+
+DIGESTS_PATH = Path(__file__).with_name("layer_digests.json")
+DIGESTS_SECTION = "architectures"
+
+# Below it, what is shared is what any two networks of a family share.
+_LEAST_OVERLAP = 0.5
+MOST_GUESSES = 5
+_DIGEST_BYTES = 3
+
+Shapes = Mapping[str, Sequence[int]]
+
+_table = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
+
+
+class Similar(NamedTuple):
+    """Architectures that a checkpoint shares layers with; several where their layers are the same.
+
+    Args:
+        architectures: their names.
+        overlap: layers of both, of the layers of either (Dice's coefficient 2 |A and B| / (|A| + |B|)), 0 to 1.
+        coverage: of the architecture's layers without classifiers, those that the checkpoint has in the same shapes.
+    """
+
+    architectures: tuple[str, ...]
+    overlap: float
+    coverage: float
+
+
+def layer_digests(shapes: Shapes, input_layers: Iterable[str], classifier: Iterable[str]) -> str:
+    """The row of an architecture: the digests of its layers, one after another.
+
+    Args:
+        shapes: state-dict key -> shape.
+        input_layers: module paths, whose input channels do not count.
+        classifier: module paths, which do not count.
+    """
+    inputs = set(input_layers)
+    layers = layers_of(shapes, without=classifier)
+    return "".join(sorted(digest(path, tensors, any_chans=path in inputs) for path, tensors in layers.items()))
+
+
+def find_similar(shapes: Shapes) -> list[Similar]:
+    """The architectures nearest to these tensors, the nearest first; empty where none shares half of its layers."""
+    layers = layers_of(shapes)
+    digests = {digest(path, tensors) for path, tensors in layers.items()}
+    for path in layers.keys() & input_layer_names().keys():
+        digests.add(digest(path, layers[path], any_chans=True))
+    found: dict[tuple[float, float], list[str]] = {}
+    for name, theirs in _architectures().items():
+        shared = len(digests.intersection(theirs))
+        overlap, coverage = 2 * shared / (len(layers) + len(theirs)), shared / len(theirs)
+        if overlap >= _LEAST_OVERLAP:
+            found.setdefault((overlap, coverage), []).append(name)
+    best = sorted(found.items(), reverse=True)[:MOST_GUESSES]
+    return [Similar(tuple(names), *measures) for measures, names in best]
+
+
+def digests_of(architecture: str) -> set[str]:
+    """The digests of an architecture's layers; empty for one that nobody knows."""
+    return set(_digests(_table[architecture])) if architecture in _table else set()
+
+
+def layers_of(shapes: Shapes, *, without: Iterable[str] = ()) -> dict[str, dict[str, Sequence[int]]]:
+    """Module path -> the shapes of its own tensors by their last name, but for those below the paths `without`.
+
+    Batch counters are left out: old checkpoints lack them.
+    """
+    heads = tuple(f"{path}." for path in without)
+    layers: dict[str, dict[str, Sequence[int]]] = {}
+    for key, shape in shapes.items():
+        path, _, last = key.rpartition(".")
+        if last != "num_batches_tracked" and not key.startswith(heads):
+            layers.setdefault(path, {})[last] = shape
+    return layers
+
+
+def digest(path: str, tensors: Shapes, *, any_chans: bool = False) -> str:
+    """That of one layer, from its path and the shapes of its own tensors; with `any_chans` of any input channels."""
+    words = [path]
+    for last, shape in sorted(tensors.items()):
+        sizes = [str(size) for size in shape]
+        if any_chans and last == "weight" and len(sizes) > 1:
+            sizes[1] = "C"
+        words.append(f"{last}={'x'.join(sizes)}")
+    digest = hashlib.sha256(" ".join(words).encode(errors="surrogatepass")).digest()
+    return base64.b64encode(digest[:_DIGEST_BYTES]).decode()
+
+
+@cache
+def _architectures() -> dict[str, list[str]]:
+    """Architecture -> the digests of its layers."""
+    return {name: _digests(row) for name, row in _table.items()}
+
+
+def _digests(row: Mapping[str, str]) -> list[str]:
+    return re.findall("....", row["layers"])

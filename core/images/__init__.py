@@ -1,0 +1,1 @@
+"""Pictures to numbers: finding inputs, reading them, preparing them for a model."""

@@ -1,0 +1,112 @@
+"""Compressed tar archives, each unpacked once to an unlinked temporary file. Standard library only.
+
+Members have a place in that file. Nothing else gives them in the order of an export, with memory that stays flat.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+from zoo.core.errors import InvalidInputError
+from zoo.core.images.inputs.open_input import no_space, open_regular, temporary_file
+
+PACKED_ARCHIVES = (".tar.bz2", ".tar.gz", ".tar.xz", ".tbz2", ".tgz", ".txz")
+"""How the names of compressed archives end that can be read."""
+
+_CHUNK = 1 << 20
+_MAX_MEMORY = 1 << 28
+"""Bytes that a decoder of xz may take: eight times what `xz -9` asks for."""
+_MAX_RATIO = 100
+_ALWAYS_ALLOWED = 1 << 30
+"""Bytes: an archive may unpack to this, or to _MAX_RATIO times its size. Images are compressed already."""
+_KEPT = 4
+"""Archives kept unpacked: inputs are in order, so that the next is of the same, or of the next one."""
+
+_kept: OrderedDict[tuple[str, int, int, int], io.FileIO] = OrderedDict()
+_lock = threading.Lock()
+
+
+def unpacked(path: str) -> io.FileIO:
+    """What an archive unpacks to, for reading at positions; closed when nobody uses it any more.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is damaged, in no known compression, or unpacks to more than images would.
+        CannotWriteError: the temporary folder has no room.
+    """
+    with _lock, open_regular(path, path) as packed:
+        info = os.fstat(packed.fileno())
+        key = (path, info.st_ino, info.st_size, info.st_mtime_ns)
+        if key not in _kept:
+            _kept[key] = _unpack(path, packed, max(_ALWAYS_ALLOWED, _MAX_RATIO * info.st_size))
+            while len(_kept) > _KEPT:
+                _kept.popitem(last=False)
+        _kept.move_to_end(key)
+        return _kept[key]
+
+
+def _unpack(path: str, packed: io.FileIO, limit: int) -> io.FileIO:
+    file = temporary_file()
+    try:
+        size = 0
+        for chunk in _decompressed(path, packed):
+            size += len(chunk)
+            if size > limit:
+                raise InvalidInputError(
+                    f"{path!r} unpacks to more than {limit >> 20} MiB, which images do not.",
+                    hint="Unpack it yourself if you trust it, and pass the folder.",
+                    path=path,
+                )
+            try:
+                os.pwrite(file.fileno(), chunk, size - len(chunk))
+            except OSError as error:
+                raise no_space(error) from error
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _decompressed(path: str, packed: io.FileIO) -> Iterator[bytes]:
+    start = os.pread(packed.fileno(), 8, 0)
+    try:
+        if start.startswith(b"\x1f\x8b"):
+            yield from _chunks(gzip.GzipFile(fileobj=packed).read)
+        elif start.startswith(b"BZh"):
+            yield from _chunks(bz2.BZ2File(packed).read)
+        elif start.startswith(b"\xfd7zXZ\0"):
+            yield from _from_xz(packed)
+        else:
+            yield from _chunks(packed.read)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InvalidInputError(
+            f"{path!r} is not a complete compressed archive: {str(error) or type(error).__name__}.",
+            hint="Copy or download it again.",
+            path=path,
+        ) from error
+
+
+def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while chunk := read(_CHUNK):
+        yield chunk
+
+
+def _from_xz(packed: io.FileIO) -> Iterator[bytes]:
+    """lzma.LZMAFile has no limit of memory."""
+    rest = packed.read(_CHUNK)
+    while rest:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY)
+        while not decoder.eof:
+            yield decoder.decompress(rest, _CHUNK)
+            rest = packed.read(_CHUNK) if decoder.needs_input else b""
+            if decoder.needs_input and not rest:
+                raise EOFError("it ends early")
+        rest = (decoder.unused_data or packed.read(_CHUNK)).lstrip(b"\0")  # streams may be padded

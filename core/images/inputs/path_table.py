@@ -1,0 +1,114 @@
+"""A column of paths in a table: CSV of any delimiter, or Parquet (extra `[parquet]`). pyarrow inside functions."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.extras import import_extra
+from zoo.core.images.inputs.path_list import STDIN_NAME, decoded_blocks, iconv_command
+
+_PARQUET = b"PAR1"
+_DELIMITERS = ",;\t|"
+_BATCH = 8192
+_COLUMNS_TOLD = 8
+_MAX_LINE = 1 << 20
+
+
+def read_path_column(file: BinaryIO, name: str, column: str) -> Iterator[str]:
+    """The paths in a column of a table, in its order; empty cells are passed over.
+
+    A file that begins as Parquet is read as such; another is CSV, whose first line has the names of the columns, with
+    the delimiter (comma, semicolon, tab or bar) by which that line has the column. The encoding of CSV is told by the
+    byte order mark, and is UTF-8 without one.
+
+    Args:
+        file: the table, read once from where it stands.
+        name: what errors call it.
+        column: the name of the column.
+
+    Raises:
+        NotFoundError: there is no such column.
+        InvalidInputError: the table cannot be read, or pyarrow is not installed.
+    """
+    if file.seekable() and name != STDIN_NAME:
+        start = file.read(len(_PARQUET))
+        file.seek(0)
+        if start == _PARQUET:
+            yield from _parquet(file, name, column)
+            return
+    yield from _csv(file, name, column)
+
+
+def _csv(file: BinaryIO, name: str, column: str) -> Iterator[str]:
+    lines = _lines(decoded_blocks(file, name), name)
+    header = next(lines, "")
+    delimiter = next((d for d in _DELIMITERS if column in _cells(header, d)), "")
+    if not delimiter:
+        likely = max(_DELIMITERS, key=lambda delimiter: len(_cells(header, delimiter)))
+        raise _no_column(name, column, _cells(header, likely))
+    position = _cells(header, delimiter).index(column)
+    try:
+        for row in csv.reader(lines, delimiter=delimiter):
+            if len(row) > position and (text := row[position].strip()):
+                yield text
+    except csv.Error as error:
+        raise InvalidInputError(f"{name} is no table of text: {error}.", path=name) from error
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _lines(blocks: Iterable[bytes], name: str) -> Iterator[str]:
+    """Lines with their ends, which csv needs: a cell may hold them."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    rest = ""
+    try:
+        for block in _with_end(blocks):
+            text = rest + decoder.decode(block, final=not block)
+            if "\0" in text:
+                raise InvalidInputError(f"{name} holds a NUL: it is no table of text.", path=name)
+            *whole, rest = text.split("\n")
+            yield from (line + "\n" for line in whole)
+            if len(rest) > _MAX_LINE:
+                raise InvalidInputError(f"{name} holds a line longer than 1 MiB: it is no table of text.", path=name)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{name} is not UTF-8: {error.reason}.",
+            hint=f"Convert the table from its own encoding, for example: {iconv_command('WINDOWS-1252', name)}",
+            path=name,
+        ) from error
+    if rest:
+        yield rest
+
+
+def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    yield from blocks
+    yield b""
+
+
+def _parquet(file: BinaryIO, name: str, column: str) -> Iterator[str]:
+    parquet = import_extra("pyarrow.parquet", "parquet", "Reading a Parquet table")
+    try:
+        table = parquet.ParquetFile(file)
+        if column not in table.schema_arrow.names:
+            raise _no_column(name, column, table.schema_arrow.names)
+        for batch in table.iter_batches(_BATCH, columns=[column]):
+            for text in batch.column(0).to_pylist():
+                if text is not None and not isinstance(text, str):
+                    raise InvalidInputError(f"The column {column!r} of {name} holds {text!r}, no path.", path=name)
+                if text:
+                    yield text
+    except (NotFoundError, InvalidInputError):
+        raise
+    except Exception as error:  # pyarrow has many kinds, some of them plain OSError
+        raise InvalidInputError(f"{name} could not be read as Parquet: {error}.", path=name) from error
+
+
+def _no_column(name: str, column: str, columns: list[str]) -> NotFoundError:
+    told = ", ".join(columns[:_COLUMNS_TOLD]) + (", ..." if len(columns) > _COLUMNS_TOLD else "")
+    return NotFoundError(f"{name} has no column {column!r}, but {told or 'none at all'}.", path=name)

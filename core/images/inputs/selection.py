@@ -1,0 +1,69 @@
+"""Which files of folders and archives count as images, and a count of those that do not. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+from zoo.core.images.inputs.exported_files import ExportedFiles
+
+EXTENSIONS = (
+    ".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".npy",
+    ".npz", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""What counts as an image in a folder or an archive, upper or lower case. Of some an extra is needed to read them:
+where it is missing, they fail by its name, and are not passed over."""
+
+_BESIDE_IMAGES = ("copying", "desktop.ini", "licence", "license", "readme", "thumbs.db")
+"""How the names begin of files that nobody takes for an image that is missing."""
+
+_MAX_ENDING = 9
+_MAX_ENDINGS = 1000
+_ENDINGS_TOLD = 6
+_OTHERS = "others"
+
+
+class Selection:
+    """What counts where whole folders and archives are searched.
+
+    Args:
+        extensions: how the names of images end, in lower case.
+        exported: what exports wrote, which is left out.
+        passed_over: counts what was left out, by how the names end; hidden files and what exports wrote do not count.
+    """
+
+    def __init__(
+        self,
+        extensions: tuple[str, ...] = EXTENSIONS,
+        exported: ExportedFiles | None = None,
+        passed_over: Counter[str] | None = None,
+    ) -> None:
+        self.extensions = extensions
+        self.exported = ExportedFiles() if exported is None else exported
+        self.passed_over = Counter[str]() if passed_over is None else passed_over
+
+    def takes(self, name: str) -> bool:
+        """Whether a file counts by its name; if not, it is counted as passed over."""
+        if name.lower().endswith(self.extensions):
+            return True
+        if name.rpartition("/")[2].lower().startswith(_BESIDE_IMAGES):
+            return False
+        ending = os.path.splitext(name)[1].lower() or "without an ending"
+        known = ending in self.passed_over or len(self.passed_over) < _MAX_ENDINGS
+        fits = len(ending) <= _MAX_ENDING or not ending.startswith(".")
+        self.passed_over[ending if known and fits else _OTHERS] += 1
+        return False
+
+
+def describe_passed_over(passed_over: Mapping[str, int]) -> str:
+    """One sentence with the number of files by ending, most first; empty where there are none."""
+    total = sum(passed_over.values())
+    if not total:
+        return ""
+    ordered = sorted(passed_over.items(), key=lambda item: (item[0] == _OTHERS, -item[1], item[0]))
+    told = [f"{count} {ending}" for ending, count in ordered[:_ENDINGS_TOLD]]
+    if rest := sum(count for _, count in ordered[_ENDINGS_TOLD:]):
+        told.append(f"{rest} {_OTHERS}")
+    were = "file was" if total == 1 else "files were"
+    return f"{total} {were} passed over: {', '.join(told)}."

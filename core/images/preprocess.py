@@ -1,0 +1,279 @@
+"""What a model expects of its input image: resize, crop, scale to 0..1, normalise.
+
+Bit for bit the evaluation transform under which the published timm checkpoints were measured, from its formulas:
+
+- the target of the resize is `s = floor(size / crop_pct)` pixels on each side, so that the crop keeps `crop_pct`;
+- crop mode `center` brings the shorter side to s and the other to `int(s * long / short)`, then crops (for a target
+  that is not square: the image is scaled until it just covers the target);
+- `squash` resizes both sides to s, whatever the aspect ratio, then crops;
+- `border` scales the image until it just fits into the target, `round(side / ratio)`, and pads with the mean colour;
+- the crop begins at `round((side - size) / 2)`, halves to even;
+- 8-bit values are divided by 255 in float32, then `(x - mean) / std` per channel.
+
+Other numbers are resized band by band in float32, and divided by the largest number of their bit depth, or by `scale`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
+from zoo.core.errors import InvalidInputError
+from zoo.core.images.rasters.options import MAX_PIXELS
+from zoo.core.images.rasters.raster import Raster
+
+if TYPE_CHECKING:
+    import torch
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+CROP_MODES = ("center", "squash", "border")
+SCALE_OF_FILE = "file"
+NODATA = ("mean", "zero", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """The evaluation transform of one model.
+
+    `size` is (height, width) in pixels; `mean` and `std` are per channel on a 0..1 scale, their length is the number of
+    channels. `scale` is the number that becomes 1.0; None: the largest of the file's bit depth, 1.0 for floating point;
+    SCALE_OF_FILE: the scale and offset that the file declares are applied first, and what they give is the scale 0..1.
+    Without `resize` an image is taken as it is, nothing cut. Where an image has no data, `nodata` puts the mean, which
+    is 0 after normalising, or the number zero, or raises. Raises InvalidInputError where the values make no transform.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    scale: float | str | None = None
+    resize: bool = True
+    nodata: str = "mean"
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InvalidInputError(f"An input size is a positive height and width, not {self.size}.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise InvalidInputError(f"Interpolation is one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
+        if self.crop_mode not in CROP_MODES:
+            raise InvalidInputError(f"Crop mode is one of {', '.join(CROP_MODES)}, not {self.crop_mode!r}.")
+        if self.nodata not in NODATA:
+            raise InvalidInputError(f"What to do without data is one of {', '.join(NODATA)}, not {self.nodata!r}.")
+        if isinstance(self.scale, str) and self.scale != SCALE_OF_FILE:
+            raise InvalidInputError(f"A scale is a positive number or {SCALE_OF_FILE!r}, not {self.scale!r}.")
+        if isinstance(self.scale, int | float) and not 0 < self.scale < math.inf:
+            raise InvalidInputError(f"A scale is a positive number, not {self.scale}.")
+        if not 0 < self.crop_pct < math.inf:
+            raise InvalidInputError(f"crop_pct is a positive fraction, not {self.crop_pct}.")
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise InvalidInputError(
+                f"mean and std are one value per channel, found {len(self.mean)} and {len(self.std)}."
+            )
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or 0 in self.std:
+            raise InvalidInputError(f"mean and std must be finite and std not 0, found {self.mean} and {self.std}.")
+
+    @classmethod
+    def from_cfg(
+        cls,
+        cfg: Mapping[str, Any],
+        in_chans: int = 3,
+        test: bool = False,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **options: Any,
+    ) -> Preprocess:
+        """The transform that a default config describes; what it leaves out takes timm's defaults.
+
+        Args:
+            cfg: a `PretrainedCfg` or a mapping with its keys.
+            in_chans: channels that the model reads. With 1, three means and stds become their average; for any other
+                number the config must have that many.
+            test: prefer `test_input_size` and `test_crop_pct` where the config has them.
+            mean: instead of the config's; one value serves all channels.
+            std: likewise.
+            options: `scale`, `resize` and `nodata`, of which a config says nothing.
+
+        Raises:
+            InvalidInputError: mean and std are for another number of channels, or a value makes no sense.
+        """
+        try:
+            input_size = (test and cfg.get("test_input_size")) or cfg.get("input_size") or (3, 224, 224)
+            return cls(
+                size=(int(input_size[-2]), int(input_size[-1])),
+                interpolation=cfg.get("interpolation") or "bicubic",
+                crop_pct=float((test and cfg.get("test_crop_pct")) or cfg.get("crop_pct") or 0.875),
+                crop_mode=cfg.get("crop_mode") or "center",
+                mean=_for_channels("mean", _each(mean, in_chans) or cfg.get("mean") or IMAGENET_MEAN, in_chans),
+                std=_for_channels("std", _each(std, in_chans) or cfg.get("std") or IMAGENET_STD, in_chans),
+                **options,
+            )
+        except InvalidInputError:
+            raise
+        except (TypeError, ValueError, IndexError) as error:  # a weight file may carry any JSON
+            raise InvalidInputError(f"The config does not describe an input: {error}.") from error
+
+    @property
+    def in_chans(self) -> int:
+        return len(self.mean)
+
+    @property
+    def min_size(self) -> int:
+        """Pixels that the sides of an image must have to be made smaller only; 0 where it stays as it is."""
+        return max(math.floor(side / self.crop_pct) for side in self.size) if self.resize else 0
+
+    def __call__(self, image: Image.Image | Raster) -> torch.Tensor:
+        """Normalised float32 tensor (channels, height, width) of one image; see `array`."""
+        import torch
+
+        return torch.from_numpy(self.array(image))
+
+    def array(self, image: Image.Image | Raster) -> NDArray[np.float32]:
+        """Normalised float32 array (channels, height, width) of one image.
+
+        8-bit images are resized in 8 bits, as the reference does it; all others in float32. Where resizing overshoots,
+        integers are kept within their range, unless `scale` says that it means nothing.
+
+        Args:
+            image: an 8-bit Pillow image of mode L or RGB, or a raster.
+
+        Raises:
+            InvalidInputError: the image has another number of channels, is too elongated to be resized, or has no data
+                somewhere and `nodata` is "error", or its file declares no scale and the transform wants it.
+        """
+        raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
+        if raster.num_bands != self.in_chans:
+            raise InvalidInputError(f"The image has {raster.num_bands} channel(s), the model reads {self.in_chans}.")
+        if self.scale == SCALE_OF_FILE:
+            raster = raster.rescaled()
+        scale = np.float32(raster.white if self.scale is None or isinstance(self.scale, str) else self.scale)
+        bands = self._resize_bands(self._planes(raster, scale), raster.size)
+        if self.resize:
+            bands = self._crop(bands, scale)
+        if bands.dtype == np.uint8:  # there are only 256 of them
+            table = self._normalised(np.arange(256, dtype=np.float32)[None, :, None] / scale)
+            return np.stack([numbers.ravel()[band] for numbers, band in zip(table, bands, strict=True)])
+        unit: NDArray[np.float32] = bands.astype(np.float32) / scale
+        if self.scale is None and not _is_float(raster):
+            unit = np.clip(unit, np.float32(0), np.float32(1))  # resizing may overshoot
+        return self._normalised(unit)
+
+    def _normalised(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (channels or 1, height, width) where 1 is white, by the channels' mean and std."""
+        normalised: NDArray[np.float32] = (unit - _column(self.mean)) / _column(self.std)
+        return normalised
+
+    def _planes(self, raster: Raster, scale: np.float32) -> NDArray[Any] | Image.Image:
+        """What is resized: a Pillow image, or bands of 8-bit numbers or float32, without gaps in the data."""
+        if isinstance(raster.pixels, Image.Image):
+            return raster.pixels
+        missing = None if raster.valid is None else ~raster.valid
+        if _is_float(raster) and not (finite := np.isfinite(raster.pixels)).all():
+            missing = ~finite if missing is None else ~finite | missing
+        if missing is None or not missing.any():
+            in_8_bits = raster.pixels.dtype == np.uint8 and raster.white == 255
+            return raster.pixels if in_8_bits else raster.pixels.astype(np.float32)
+        if self.nodata == "error":
+            share = np.broadcast_to(missing, raster.pixels.shape).mean()
+            raise InvalidInputError(
+                f"There is no data in {share:.1%} of the image.", hint="Fill it: --nodata mean, or --nodata zero."
+            )
+        fill = scale * _column(self.mean) if self.nodata == "mean" else np.float32(0)
+        filled: NDArray[Any] = np.where(missing, fill, raster.pixels.astype(np.float32))
+        return filled
+
+    def _resize_bands(self, planes: NDArray[Any] | Image.Image, size: tuple[int, int]) -> NDArray[Any]:
+        """(channels, height, width) of 8-bit numbers or float32, before the crop. `size` is width and height now."""
+        images = [planes] if isinstance(planes, Image.Image) else [Image.fromarray(plane) for plane in planes]
+        if self.resize:
+            target, resampling = self._resized(*size), INTERPOLATIONS[self.interpolation]
+            images = [image.resize(target, resampling) for image in images]
+        bands = [_bands_first(image) for image in images]
+        return bands[0] if len(bands) == 1 else np.concatenate(bands)
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height to resize an image of this size to."""
+        target_h, target_w = (math.floor(side / self.crop_pct) for side in self.size)
+        if self.crop_mode == "squash":
+            size = (target_w, target_h)
+        elif self.crop_mode == "center" and target_h == target_w:
+            longer = int(target_h * max(width, height) / min(width, height))
+            size = (target_h, longer) if width <= height else (longer, target_h)
+        else:
+            pick = max if self.crop_mode == "border" else min
+            ratio = pick(height / target_h, width / target_w)
+            size = (round(width / ratio), round(height / ratio))
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            raise InvalidInputError(
+                f"An image of {width}x{height} pixels would be resized to {size[0]}x{size[1]}: it is too elongated."
+            )
+        return size
+
+    def _crop(self, bands: NDArray[Any], scale: np.float32) -> NDArray[Any]:
+        """Cut the centre of (channels, height, width); where it is too small, pad first."""
+        height, width = self.size
+        missing_h, missing_w = max(height - bands.shape[1], 0), max(width - bands.shape[2], 0)
+        if missing_h or missing_w:
+            shape = (len(bands), bands.shape[1] + missing_h, bands.shape[2] + missing_w)
+            padded = np.empty(shape, bands.dtype)
+            padded[:] = self._fill(scale)
+            top, left = missing_h // 2, missing_w // 2
+            padded[:, top : top + bands.shape[1], left : left + bands.shape[2]] = bands
+            bands = padded
+        top, left = (round((n - size) / 2) for n, size in zip(bands.shape[1:], self.size, strict=True))
+        return bands[:, top : top + height, left : left + width]
+
+    def _fill(self, scale: np.float32) -> NDArray[np.float32]:
+        """Padding colour (channels, 1, 1): the mean as an 8-bit value in border mode, else black."""
+        levels = [round(255 * m) if self.crop_mode == "border" else 0 for m in self.mean]
+        return _column(levels) * (scale / np.float32(255))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values, for a `config.json`."""
+        return asdict(self)
+
+
+def _for_channels(name: str, values: Sequence[float], in_chans: int) -> tuple[float, ...]:
+    if len(values) == in_chans:
+        return tuple(float(v) for v in values)
+    if in_chans == 1:
+        return (sum(values) / len(values),)
+    raise InvalidInputError(
+        f"The model reads {in_chans} channels, its config has {name} for {len(values)}: "
+        f"a photograph of {len(values)} channels does not fit.",
+        hint=f"Give a config with {in_chans} values of mean and std, or a model with --in-chans 3 or 1.",
+    )
+
+
+def _each(values: Sequence[float] | None, in_chans: int) -> tuple[float, ...]:
+    """What was asked for instead of a config's values: one for each channel."""
+    return tuple(values or ()) * (in_chans if values is not None and len(values) == 1 else 1)
+
+
+def _is_float(raster: Raster) -> bool:
+    return not isinstance(raster.pixels, Image.Image) and raster.pixels.dtype.kind == "f"
+
+
+def _bands_first(image: Image.Image) -> NDArray[Any]:
+    values = np.asarray(image)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def _column(values: Sequence[float]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)[:, None, None]

@@ -1,0 +1,115 @@
+"""What every reader is: an open file whose header is known, and which gives pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from zoo.core.errors import InvalidInputError, ZooError
+from zoo.core.images.inputs.image_input import Window
+from zoo.core.images.rasters.georeference import shift
+from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.images.rasters.raster import Raster
+
+FORMATS = "AVIF, BMP, DICOM, GIF, HEIC, JPEG, JPEG 2000, JPEG XL, NPY, NPZ, PGM, PNG, PPM, TIFF, WEBP"
+
+
+class RasterFile(ABC):
+    """An image file that is open for reading. Sizes are in pixels, of the upright image.
+
+    A subclass sets the attributes from the file's header and gives `_decode`.
+    """
+
+    name = ""
+    height: int
+    width: int
+    num_bands: int
+    band_names: tuple[str, ...] = ()
+    georeference: dict[str, Any] | None = None
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def _decode(self, window: Window) -> Raster:
+        """The pixels of a window, with `georeference` and `band_names` left out."""
+
+    def read(self, window: Window | None = None) -> Raster:
+        """Decode the image, or a window of it.
+
+        Raises:
+            InvalidInputError: the file is damaged, the window is not within the image, or it has more pixels than
+                `options.max_pixels`.
+        """
+        whole = Window(0, 0, self.width, self.height)
+        window = window or whole
+        with explain(self.name):
+            _check(window, whole)
+            self.options.check_size(window.width, window.height, self.num_bands)
+            raster = self._decode(window)
+        return replace(raster, band_names=self.band_names, georeference=shift(self.georeference, window))
+
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing beside the file
+        """Give back what is held beside the file itself."""
+
+
+class WholeRasterFile(RasterFile):
+    """A file of a format that can only be decoded in one go: that is done once, and kept while it is open."""
+
+    _whole: Raster | None = None
+
+    @abstractmethod
+    def _decode_whole(self) -> Raster:
+        """The pixels of the image."""
+
+    def _decode(self, window: Window) -> Raster:
+        self._whole = self._whole or self._decode_whole()
+        return self._whole.crop(window)
+
+    def close(self) -> None:
+        self._whole = None
+
+
+def _check(window: Window, whole: Window) -> None:
+    inside = window.left >= 0 and window.top >= 0 and window.width > 0 and window.height > 0
+    if not inside or window.left + window.width > whole.width or window.top + window.height > whole.height:
+        raise InvalidInputError(
+            f"the window of {window.width}x{window.height} pixels at left {window.left}, top {window.top} is not "
+            f"within the {whole.width}x{whole.height} pixels of the image."
+        )
+
+
+@contextmanager
+def explain(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one sentence that begins with the file's name."""
+    try:
+        yield
+    except InvalidInputError as error:
+        if error.path == name:
+            raise
+        raise InvalidInputError(f"{name}: {error.message}", hint=error.hint, path=name) from error.__cause__
+    except ZooError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise InvalidInputError(f"{name}: {_reason(error)}", path=name) from error
+
+
+def unknown_format() -> InvalidInputError:
+    return InvalidInputError(f"not an image in a known format ({FORMATS}).")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return unknown_format().message
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "more pixels than the limit."
+    if isinstance(error, OSError) and error.strerror:
+        return f"could not be read: {error.strerror}."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it."
+    return f"could not be decoded: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}."

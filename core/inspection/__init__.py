@@ -1,0 +1,1 @@
+"""Looking into weight files: summary, statistics, differences."""

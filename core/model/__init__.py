@@ -1,0 +1,1 @@
+"""Models in torch: built, loaded, checked, saved."""

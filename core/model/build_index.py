@@ -1,0 +1,120 @@
+"""Make index.json and the rows of layer_digests.json from the registry: what it takes a model to measure.
+
+python -m zoo.core.model.build_index                write them
+python -m zoo.core.model.build_index FAMILY ...     measure these families only, keep what they say of the others
+python -m zoo.core.model.build_index --check        say whether they are up to date
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.core.architectures import registry
+from zoo.core.architectures.fingerprint import fingerprint
+from zoo.core.architectures.known import known_names
+from zoo.core.architectures.line_table import LineTable, render_line_table
+from zoo.core.architectures.records import Spec, Weights, module_paths
+from zoo.core.errors import UsageError
+from zoo.core.identify.identify import size_free
+from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
+from zoo.core.model.build import create_model
+
+
+def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of one architecture in the index and in the table of layers.
+
+    Measured on the meta device: nothing is allocated. `macs` are the multiply-accumulates of one image at the default
+    input size.
+    """
+    cfg = next(iter(registry.cfgs_of_rows(name).values()))
+    # The counter asks views of parameters for a gradient function, and under no_grad they have none.
+    model = create_model(name, device="meta").eval().requires_grad_(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, *cfg.input_size, device="meta"))
+    family, spec = registry.find_spec(name)
+    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    layers = module_paths(spec.first_conv), module_paths(spec.classifier)
+    measured: dict[str, Any] = {
+        "family": family,
+        "params": sum(p.numel() for p in model.parameters()),
+        "macs": counter.get_total_flops() // 2,
+        "input_size": cfg.input_size,
+        "num_features": model.num_features,
+        **_classifier_inputs(name, spec, model.num_features),
+        "levels": [[level["module"], level["num_chs"], level["reduction"]] for level in model.feature_info],
+        **stated(name),
+        "fingerprint": fingerprint(shapes, *layers),
+    }
+    free = size_free(family, shapes)
+    if free != shapes:
+        measured["size_free"] = fingerprint(free, *layers)
+    return measured, {"layers": layer_digests(shapes, *layers)}
+
+
+def stated(name: str) -> dict[str, Any]:
+    """What the rows say of an architecture's weights, in the words of known_architectures.json."""
+    family, spec = registry.find_spec(name)
+    return {
+        "first_conv": spec.first_conv,
+        "classifier": spec.classifier,
+        **({} if spec.input_layout == "conv" else {"input_layout": spec.input_layout}),
+        "pool_stride": spec.total_stride,
+        "tags": {tag: _differing(row) for tag, row in registry.weights_rows(family, name).items()},
+    }
+
+
+def _differing(row: Weights) -> dict[str, Any]:
+    """What of a row is not the default."""
+    return {key: value for key, value in row._asdict().items() if value != Weights._field_defaults[key]}
+
+
+def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, list[list[int]]]:
+    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    model = create_model(name, num_classes=1, device="meta")
+    inputs = [list(model.get_parameter(f"{path}.weight").shape[1:]) for path in module_paths(spec.classifier)]
+    return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
+
+
+def build(families: Sequence[str] = ()) -> dict[Path, str]:
+    """The text of both files: `families` measured (default: all), of the others what the files say already.
+
+    The lines of architectures that zoo knows and does not build are kept. Raises UsageError for a family that there is
+    none of.
+    """
+    unknown = sorted(set(families) - set(registry.families()))
+    if unknown:
+        raise UsageError(f"There is no family {unknown[0]!r}; there are {', '.join(registry.families())}.")
+    registry.answer_from_rows_alone()
+    written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
+    digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
+    rows: dict[str, dict[str, Any]] = {}
+    layers = {name: digests[name] for name in known_names() if name in digests}
+    for family in registry.families():
+        for name in registry.variants(family):
+            if families and family not in families and name in written and name in digests:
+                rows[name], layers[name] = written[name], digests[name]
+            else:
+                rows[name], layers[name] = measure(name)
+    return {
+        registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
+        DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`[FAMILY ...]` writes the files; `--check` exits with 1 where they are not what new ones would be."""
+    if "--check" in arguments:
+        return int(any(not path.exists() or path.read_text() != text for path, text in build().items()))
+    for path, text in build(arguments).items():
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

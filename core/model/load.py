@@ -1,0 +1,262 @@
+"""Weights into a model: adapted where asked, and never with anything lost or left random quietly."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.errors import InvalidInputError, NotFoundError
+from zoo.core.files.open_weights import file_configuration
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.files.wrapper_names import parametrised
+from zoo.core.layouts.engine import to_timm
+from zoo.core.metadata.stated import stated_image_size
+from zoo.core.model.match import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
+from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
+from zoo.core.model.state_dict import clean_state_dict, read_state_dict, read_weights
+from zoo.models.base import ImageModel
+from zoo.weights_cache.download import fetch
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor of a checkpoint.
+
+    `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
+    `dropped` were in the file and have no place, `initialised` were not and hold their initial values. `notes` say
+    how the tensors were found.
+    """
+
+    source: str
+    loaded: int
+    resized: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    initialised: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def load_pretrained(
+    model: nn.Module,
+    pretrained_cfg: Mapping[str, Any] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    filter_fn: Any = None,
+    strict: bool = True,
+    *,
+    allow_missing: Sequence[str] = (),
+    not_needed: Collection[str] = (),
+    source_size: tuple[int, int] | None = None,
+) -> LoadReport:
+    """Load the weights that a default config names into a model.
+
+    The input layer is adapted to the model's channels; where the config's number of classes is not the model's, the
+    classifier keeps its initial values.
+
+    Args:
+        model: one of zoo's models.
+        pretrained_cfg: default: the model's own.
+        num_classes, in_chans: the model's, checked where given.
+        filter_fn: `filter_fn(state_dict, model) -> state_dict`, applied first.
+        strict: an entry without a counterpart on either side is an error.
+        allow_missing: wildcards of keys that the weights may lack.
+        not_needed: keys of parts that were cut off the model; they are passed over.
+        source_size: height and width of the images that the weights are stated to be for.
+
+    Raises:
+        NotFoundError: the config names no weights, or they cannot be had.
+        InvalidInputError: they do not fit.
+    """
+    given = getattr(model, "pretrained_cfg", {}) if pretrained_cfg is None else pretrained_cfg
+    cfg = given if isinstance(given, PretrainedCfg) else PretrainedCfg.from_mapping(given)
+    if not cfg.has_weights:
+        raise NotFoundError(f"The config of {cfg.name or type(model).__name__} names no weights.")
+    for label, wanted, found in (
+        ("num_classes", num_classes, getattr(model, "num_classes", None)),
+        ("in_chans", in_chans, getattr(model, "in_chans", None)),
+    ):
+        if wanted is not None and found is not None and wanted != found:
+            raise InvalidInputError(f"{label} is {wanted}, but the model was built with {found}.")
+    if cfg.state_dict is not None:
+        source, state_dict = "state dict in memory", clean_state_dict(cfg.state_dict)
+    else:
+        weight_file = fetch(cfg)
+        source, state_dict = str(weight_file.path), read_state_dict(weight_file.path)
+        if cfg.key_layout:
+            state_dict = tensors_of(to_timm(cfg.key_layout, stored_tensors(state_dict)))
+    if filter_fn is not None:
+        state_dict = filter_fn(state_dict, model)
+    options = LoadOptions(
+        strict=strict,
+        allow_missing=allow_missing,
+        new_classifier=cfg.num_classes != getattr(model, "num_classes", cfg.num_classes),
+        not_needed=not_needed,
+        source_size=source_size,
+    )
+    return _load(model, state_dict, source, cfg, options)
+
+
+def load_checkpoint(
+    model: nn.Module,
+    checkpoint_path: str | Path,
+    use_ema: bool = True,
+    strict: bool = True,
+    *,
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    new_classifier: bool = False,
+    not_needed: Collection[str] = (),
+    img_size: tuple[int, int] | None = None,
+    source_size: tuple[int, int] | None = None,
+    key: str = "",
+) -> LoadReport:
+    """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
+
+    Args:
+        model: one of zoo's models, or any module (then nothing is adapted).
+        checkpoint_path: a weight file of any kind, an index of shards, or a folder that holds one.
+        use_ema: prefer averaged weights where the file has both.
+        strict, allow_missing, not_needed: as in `load_pretrained`.
+        allow_unexpected: wildcards of keys in the file that have no place in the model.
+        drop: wildcards of keys in the file that are left out.
+        new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
+        img_size: height and width of the images that its architecture's weights are made for, default the model's;
+            tried first where nothing says what this file is made for.
+        source_size: those of this file, where its metadata do not state them. Positions that contradict are an error.
+        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+    """
+    if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
+        stated = file_configuration(checkpoint_path, "", key=key)
+        source_size = stated_image_size(stated.get("model_args", {}))
+    read = read_weights(checkpoint_path, use_ema=use_ema, key=key, drop=drop)
+    options = LoadOptions(
+        strict=strict,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+        new_classifier=new_classifier,
+        not_needed=not_needed,
+        source_size=source_size,
+    )
+    source, cfg = str(checkpoint_path), checkpoint_cfg(model, img_size)
+    return _load(model, read.tensors, source, cfg, options, read.dropped, read.notes)
+
+
+def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
+    """The config by which a file of the caller's own is loaded: the model's, for images of another size if given."""
+    cfg = PretrainedCfg.from_mapping(getattr(model, "pretrained_cfg", None) or {})
+    return cfg if img_size is None else replace(cfg, input_size=(cfg.input_size[0], *img_size))
+
+
+def _load(
+    model: nn.Module,
+    state_dict: StateDict,
+    source: str,
+    cfg: PretrainedCfg,
+    options: LoadOptions,
+    left_out: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> LoadReport:
+    wanted = model.state_dict()
+    state_dict, unused = repair_keys(model, state_dict)
+    match = match_weights(model, state_dict, cfg, options)
+    if problems := match.problems():
+        raise InvalidInputError(
+            f"{source} does not fit {type(model).__name__}: {problems}.",
+            hint=_strays_hint(match)
+            or parametrised(state_dict.keys())
+            or _name_hint(state_dict, cfg.architecture)
+            or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
+            path=source,
+        )
+    fitted = {key: _fit(key, state_dict[key], match).to(wanted[key].dtype) for key in match.used}
+    if any(t.is_meta for t in wanted.values()):
+        model.load_state_dict(fitted, strict=False, assign=True)
+        materialize(model)
+    else:
+        model.load_state_dict(fitted, strict=False)
+    report = LoadReport(
+        source=source,
+        loaded=len(fitted),
+        resized=tuple(match.resizes),
+        adapted=tuple(match.mixings),
+        dropped=(*left_out, *unused, *match.dropped, *match.unexpected),
+        initialised=tuple(key for key in match.missing if not fnmatchcase(key, BATCH_COUNTERS)),
+        notes=notes,
+    )
+    if isinstance(model, ImageModel):
+        model.load_report = report
+    return report
+
+
+def _strays_hint(match: Match) -> str:
+    """What to do where nothing but a few tensors beside the model's is in the way."""
+    strays = [key for key in match.unexpected if key in match.unexplained]
+    if not strays or len(match.unexplained) > len(strays) or match.misshapen:
+        return ""
+    drop = " ".join(f"--drop {shlex.quote(key)}" for key in strays[:3]) + (" ..." if len(strays) > 3 else "")
+    return f"`zoo create` loads it with {drop}; for other commands `zoo convert` writes a file without."
+
+
+def _name_hint(state_dict: StateDict, architecture: str) -> str:
+    from zoo.core.identify.name_hint import name_hint
+
+    stored = {key: StoredTensor(key, DTYPE_NAMES[t.dtype], tuple(t.shape), b"") for key, t in state_dict.items()}
+    return name_hint(stored, architecture)
+
+
+def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:
+    """The tensor for the model's image size and channels; itself where it is made for them."""
+    resize, mixing = match.resizes.get(key), match.mixings.get(key)
+    if resize is None and mixing is None:
+        return tensor
+    values = tensor.float().numpy()
+    if resize is not None:
+        values = torch.from_numpy(resize.apply(values)).to(tensor.dtype).float().numpy()
+    if mixing is not None:
+        values = match.layout.adapt(values, mixing)
+    return torch.from_numpy(values).to(tensor.dtype)
+
+
+@torch.no_grad()
+def materialize(model: nn.Module) -> None:
+    """Give memory and initial values to every tensor that is still on the meta device; the others keep theirs."""
+    fresh = isinstance(model, ImageModel) and all(p.is_meta for p in model.parameters())
+    for name, module in reversed(list(model.named_modules())):
+        loaded = _allocate(module)
+        if loaded is None or fresh:
+            continue
+        if isinstance(model, ImageModel):
+            model.init_module(name, module)
+        for tensor, value in loaded:
+            tensor.copy_(value)
+    if isinstance(model, ImageModel) and fresh:
+        model.init_weights()
+
+
+def _allocate(module: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
+    """Replace the module's own meta tensors; returns its other ones with a copy of each, None where it had none."""
+    own = [*module._parameters.items(), *module._buffers.items()]
+    if not any(value is not None and value.is_meta for _, value in own):
+        return None
+    kept = []
+    for key, value in own:
+        if value is None:
+            continue
+        if not value.is_meta:
+            kept.append((value, value.detach().clone()))
+        elif isinstance(value, nn.Parameter):
+            empty = torch.empty_like(value, device="cpu")
+            module._parameters[key] = nn.Parameter(empty, requires_grad=value.requires_grad)
+        else:
+            module._buffers[key] = torch.zeros_like(value, device="cpu")
+    return kept

@@ -1,0 +1,256 @@
+"""Which tensor of a checkpoint goes where in a model: decided from names and shapes, before a value is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import import_module
+
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
+from zoo.core.channels.input_layers import InputLayout
+from zoo.core.channels.mixing import ChannelMixing, channel_mixing
+from zoo.core.errors import InvalidInputError
+from zoo.core.files.tensor_names import first_names
+from zoo.core.resize.families import PATCH_KERNELS, RULES
+from zoo.core.resize.plan import image_size_of, plan_resizes
+from zoo.core.resize.rule import Resize, Shape
+from zoo.models.base import ImageModel
+
+StateDict = MutableMapping[str, Tensor]
+BATCH_COUNTERS = "*num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a load may do without, and what it should leave out.
+
+    Args:
+        strict: an entry without a counterpart on either side is a misfit.
+        allow_missing: wildcards of the model's keys that the checkpoint may lack.
+        allow_unexpected: wildcards of the checkpoint's keys that may have no place in the model.
+        new_classifier: a classifier of another size is dropped, the model keeps its initial one.
+        not_needed: keys of parts that were cut off the model; they are passed over.
+        source_size: height and width of the images that the checkpoint says it is for; None where it says nothing.
+    """
+
+    strict: bool = True
+    allow_missing: Sequence[str] = ()
+    allow_unexpected: Sequence[str] = ()
+    new_classifier: bool = False
+    not_needed: Collection[str] = ()
+    source_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Misshapen:
+    """A tensor that still has another shape than the model's when all is adapted."""
+
+    name: str
+    expected: Shape
+    found: Shape
+
+    def __str__(self) -> str:
+        return f"{self.name}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Match:
+    """What becomes of every tensor of a checkpoint and of a model, by the keys of `repair_keys`.
+
+    Args:
+        used: keys whose values reach the model.
+        resizes: of these, what is fitted to the model's image and patch size.
+        mixings: of these, the input layers that are refitted to the model's channels; after they are resized.
+        layout: where the channels of the input layers are.
+        dropped: tensors of a classifier that is not wanted.
+        missing: keys of the model that the checkpoint lacks.
+        unexpected: keys of the checkpoint that the model lacks.
+        misshapen: keys of both whose shapes differ.
+        unexplained: those of `missing` and of `unexpected` that nothing excuses.
+    """
+
+    used: tuple[str, ...]
+    resizes: Mapping[str, Resize]
+    mixings: Mapping[str, ChannelMixing]
+    layout: InputLayout
+    dropped: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[Misshapen, ...]
+    unexplained: frozenset[str]
+
+    def problems(self) -> str:
+        """In words why it does not fit: counts and the first names; empty where it does."""
+        groups = (
+            ("of another shape", [str(misshapen) for misshapen in self.misshapen]),
+            ("missing", [key for key in self.missing if key in self.unexplained]),
+            ("unknown", [key for key in self.unexpected if key in self.unexplained]),
+        )
+        return "; ".join(f"{len(keys)} {label} ({first_names(keys)})" for label, keys in groups if keys)
+
+
+def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: PretrainedCfg, options: LoadOptions) -> Match:
+    """Decide what a load of these tensors does. Only names and shapes are looked at: tensors may be on the meta device.
+
+    Args:
+        model: one of zoo's models, or any module (then nothing is adapted).
+        found: the checkpoint as `repair_keys` gives it.
+        cfg: what the checkpoint is made for: image size, input layers.
+        options: what may be missing.
+
+    Raises:
+        InvalidInputError: a tensor depends on the image size and cannot be resized to the model's.
+    """
+    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in found.items() if key not in options.not_needed}
+    resizes, not_told = _plan_resizes(model, shapes, wanted, cfg, options.source_size)
+    shapes |= {key: resize.new_shape for key, resize in resizes.items()}
+    spec = getattr(model, "spec", None)
+    layout = InputLayout.parse(spec.input_layout) if isinstance(spec, Spec) else InputLayout()
+    mixings = _plan_mixings(layout, module_paths(cfg.first_conv), shapes, wanted)
+    shapes |= {key: layout.shape_for(shapes[key], layout.channels(wanted[key])) for key in mixings}
+    dropped = _unwanted_classifier(model, shapes, wanted, options.new_classifier)
+
+    kept = {key: shape for key, shape in shapes.items() if key not in dropped}
+    shared = [key for key in kept if key in wanted]
+    misshapen = [Misshapen(key, wanted[key], shapes[key]) for key in shared if shapes[key] != wanted[key]]
+    used = tuple(key for key in shared if shapes[key] == wanted[key])
+    missing = tuple(key for key in wanted if key not in kept)
+    unexpected = tuple(key for key in kept if key not in wanted)
+    # A head that was dropped on request may stay new; a batch counter starts at zero without harm.
+    excused = set(dropped)
+    if options.new_classifier and not _classifier_keys(model, shapes):
+        excused.update(_classifier_keys(model, wanted))
+    may_miss = [*options.allow_missing, BATCH_COUNTERS]
+    unexplained = [key for key in missing if key not in excused and not _is_any_of(key, may_miss)]
+    unexplained += [key for key in unexpected if not _is_any_of(key, options.allow_unexpected)]
+    if not_told and not unexplained and all(_is_of_a_size(model, tensor.name) for tensor in misshapen):
+        raise not_told  # all else fits
+    return Match(
+        used=used,
+        resizes={key: resize for key, resize in resizes.items() if shapes[key] == wanted.get(key)},
+        mixings={key: mixing for key, mixing in mixings.items() if shapes[key] == wanted[key]},
+        layout=layout,
+        dropped=tuple(dropped),
+        missing=missing,
+        unexpected=unexpected,
+        misshapen=tuple(misshapen),
+        unexplained=frozenset(unexplained if options.strict else ()),
+    )
+
+
+def _is_any_of(key: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+# ---------------------------------------------------------------- the family's part
+
+
+def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tuple[str, ...]]:
+    """What the family does with published files whose keys differ from the model's.
+
+    Returns the tensors by the model's keys (the family's `repair_keys`), and the keys of those that the model has no
+    place for, as a file is known to have them (its `unused_keys`).
+    """
+    family = import_module(f"zoo.models.{_family(model)}") if _family(model) else None
+    unused: set[str] = getattr(family, "unused_keys", lambda _keys, _model: set())(state_dict.keys(), model)
+    used = {key: value for key, value in state_dict.items() if key not in unused}
+    repaired = getattr(family, "repair_keys", lambda tensors, _model: tensors)(used, model)
+    return repaired, tuple(key for key in state_dict if key in unused)
+
+
+def _family(model: nn.Module) -> str:
+    """The family of a model, '' for one that is not zoo's."""
+    modules = (model_class.__module__ for model_class in type(model).__mro__)
+    found = next((module for module in modules if module.startswith("zoo.models.")), "")
+    return found.rpartition(".")[2]
+
+
+def _plan_resizes(
+    model: nn.Module,
+    shapes: Mapping[str, Shape],
+    wanted: Mapping[str, Shape],
+    cfg: PretrainedCfg,
+    stated: tuple[int, int] | None,
+) -> tuple[dict[str, Resize], InvalidInputError | None]:
+    """What depends on the image or patch size, or on windows, for the model's; or why it cannot be told."""
+    family = _family(model)
+    if not isinstance(model, ImageModel) or model.img_size is None:
+        return {}, None
+    # A file without the patch embedding fits in no size; that it is missing is told with what else is.
+    patches = PATCH_KERNELS.get(family, "")
+    kernel = wanted.get(patches, ()) if patches in shapes else ()
+    usual = cfg.input_size[1:]
+    leaves_out = getattr(model.spec, "no_embed_class", None)
+    embeds_prefix = None if leaves_out is None else not leaves_out
+    try:
+        source = image_size_of(
+            family,
+            shapes,
+            source_size=stated or usual,
+            stated=stated is not None,
+            img_size=model.img_size,
+            embeds_prefix=embeds_prefix,
+        )
+    except InvalidInputError as error:
+        if stated or model.img_size != usual:
+            raise
+        return {}, error  # other misfits tell more
+    resizes = plan_resizes(
+        family,
+        shapes,
+        source_size=source,
+        stated=stated is not None,
+        img_size=model.img_size,
+        patch_size=(kernel[2], kernel[3]) if len(kernel) == 4 else None,
+        windows=model.windows,
+        architecture=cfg.architecture,
+        embeds_prefix=embeds_prefix,
+    )
+    return resizes, None
+
+
+def _is_of_a_size(model: nn.Module, key: str) -> bool:
+    """Whether this is one of the tensors that follow the image size."""
+    return any(re.fullmatch(pattern, key) for pattern, _ in RULES.get(_family(model), ()))
+
+
+def _plan_mixings(
+    layout: InputLayout, input_layers: Sequence[str], shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]
+) -> dict[str, ChannelMixing]:
+    """How the input layers of other channels are refitted."""
+    mixings = {}
+    for key in (f"{layer}.weight" for layer in input_layers):
+        if key not in shapes or key not in wanted:
+            continue
+        from_chans, in_chans = layout.channels(shapes[key]), layout.channels(wanted[key])
+        if len(shapes[key]) == len(wanted[key]) and from_chans != in_chans and from_chans and in_chans:
+            mixings[key] = channel_mixing("repeat", layout.mixed_channels(from_chans), layout.mixed_channels(in_chans))
+    return mixings
+
+
+def _classifier_keys(model: nn.Module, keys: Mapping[str, object]) -> list[str]:
+    if not isinstance(model, ImageModel):
+        return []
+    prefixes = tuple(f"{path}." for path in model.classifier_paths)
+    return [key for key in keys if key.startswith(prefixes)]
+
+
+def _unwanted_classifier(
+    model: nn.Module, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape], new_classifier: bool
+) -> dict[str, Shape]:
+    if not (new_classifier or getattr(model, "num_classes", None) == 0):
+        return {}
+    keys = _classifier_keys(model, shapes)
+    # Layer by layer: a norm before the classifier fits any number of classes.
+    misfits = {_layer(key) for key in keys if wanted.get(key) != shapes[key]}
+    return {key: shapes[key] for key in keys if _layer(key) in misfits}
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]

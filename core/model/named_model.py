@@ -1,0 +1,53 @@
+"""A model by any of its names: `name.tag`, `timm/name.tag`, `hf-hub:owner/repo@revision`, `local-dir:folder`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from zoo.core.architectures.hub_names import hub_id_of, plain_name, registered_cfg
+from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.errors import NotFoundError
+
+CONFIG_NAME = "config.json"
+FOLDER_PREFIX = "local-dir:"
+
+
+def names_a_place(name: str) -> bool:
+    """Whether a name says where the weights are, so that a `config.json` there says what they are."""
+    return bool(hub_id_of(name)) or name.startswith(FOLDER_PREFIX)
+
+
+def named_cfg(name: str) -> PretrainedCfg:
+    """The config that a name stands for. Of a repository that has no name here the `config.json` is fetched.
+
+    Raises:
+        NotFoundError: no such model, tag, repository or folder; or the Hub cannot be reached.
+        InvalidInputError: a config.json that is no model's.
+    """
+    hub_id = hub_id_of(name)
+    if hub_id:
+        return registered_cfg(hub_id) or _hub_cfg(hub_id)
+    if name.startswith(FOLDER_PREFIX):
+        return _folder_cfg(Path(name.removeprefix(FOLDER_PREFIX)).expanduser())
+    return find_cfg(plain_name(name))
+
+
+def _hub_cfg(hub_id: str) -> PretrainedCfg:
+    from zoo.core.metadata.timm_config import read_timm_config
+    from zoo.weights_cache.download import fetch_config
+
+    cfg = read_timm_config(fetch_config(hub_id), origin=f"{CONFIG_NAME} of {hub_id}")
+    # Where the weights are is never taken from it.
+    return replace(cfg, hf_hub_id=hub_id, hf_hub_filename="", url="", file="", package="", key_layout="", sha256="")
+
+
+def _folder_cfg(folder: Path) -> PretrainedCfg:
+    from zoo.core.metadata.timm_config import read_timm_config
+
+    config = folder / CONFIG_NAME
+    if not config.is_file():
+        raise NotFoundError(f"The folder {folder} has no {CONFIG_NAME}.", path=str(folder))
+    cfg = read_timm_config(config)
+    return replace(cfg, file=str(folder), hf_hub_id="", url="", package="", key_layout="", sha256="")

@@ -1,0 +1,1 @@
+"""Weights that depend on the image size, for another size."""

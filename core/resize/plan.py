@@ -1,0 +1,184 @@
+"""Which tensors of a checkpoint must be resized so that it fits another image or patch size."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.resize.families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, SIZES, token_filter
+from zoo.core.resize.positions import ANTIALIASED, resize_patch_kernel, resize_patch_linear
+from zoo.core.resize.resample import Filter
+from zoo.core.resize.rule import Job, Resize, Shape, Size, Tensor, text
+
+MAX_SIZE = 1 << 14
+"""Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
+
+RGB = 3
+
+Found = TypeVar("Found")
+"""What a rule says of a tensor."""
+
+
+def plan_resizes(
+    family: str,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    source_size: int | Size,
+    stated: bool = False,
+    img_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    windows: Sequence[Size] | None = None,
+    architecture: str = "",
+    embeds_prefix: bool | None = None,
+) -> dict[str, Resize]:
+    """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
+
+    Where input channels are adapted too, resize first: the plan is made for the shapes of the file.
+
+    Args:
+        family: the architecture's family, by the name of timm's module. One without rules has no such tensors.
+        shapes: tensor name -> shape of the whole file, with timm's key names.
+        source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
+        stated: whether that is said of this checkpoint, not of its architecture; tensors that contradict it are an
+            error then, also where nothing is to be resized.
+        img_size: the image size wanted; default the source's.
+        patch_size: the patch size wanted; default the source's.
+        windows: those of each stage (Swin), where they do not follow from the image size.
+        architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
+        embeds_prefix: whether class and other prefix tokens have positions, where the model is not its architecture's
+            default.
+
+    Raises:
+        UsageError: a size that no image has.
+        InvalidInputError: a tensor depends on the size and no way to resize it is known; it does not fit the
+            source's size, and tells no other; or the patch size is to change where it cannot.
+    """
+    whole = {name: tuple(shape) for name, shape in shapes.items()}
+    source = _checked(source_size, "image")
+    target = source if img_size is None else _checked(img_size, "image")
+    old_patch = _patch_of(family, whole)
+    new_patch = old_patch if patch_size is None else _checked(patch_size, "patch")
+    filter_ = token_filter(family, architecture)
+    plan = _plan_patch(family, whole, old_patch, new_patch, "linear" if "linear" in filter_ else ANTIALIASED)
+    if target == source and new_patch == old_patch and not (windows or stated):
+        return plan
+    job = Job(
+        architecture=architecture,
+        shapes=whole,
+        source=source,
+        stated=stated,
+        target=target,
+        old_patch=old_patch,
+        new_patch=new_patch,
+        windows=tuple(windows or ()),
+        embeds_prefix=embeds_prefix,
+        filter_=filter_,
+    )
+    for tensor, rule in _with_rules(RULES.get(family, ()), job):
+        resize = rule(tensor)
+        if resize is not None:
+            plan[tensor.name] = resize
+    return plan
+
+
+def _with_rules(
+    rules: Iterable[tuple[str, Callable[[Tensor], Found]]], job: Job
+) -> Iterator[tuple[Tensor, Callable[[Tensor], Found]]]:
+    """The tensors whose names match a rule's pattern, each with the rule. Raises InvalidInputError for an empty one."""
+    for pattern, rule in rules:
+        for name in filter(re.compile(pattern).fullmatch, job.shapes):
+            tensor = Tensor(name=name, shape=job.shapes[name], job=job)
+            if 0 in tensor.shape:
+                raise tensor.refused("it is empty")
+            yield tensor, rule
+
+
+def image_size_of(
+    family: str,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    source_size: int | Size,
+    stated: bool = False,
+    img_size: int | Size | None = None,
+    architecture: str = "",
+    embeds_prefix: bool | None = None,
+) -> Size:
+    """The size (height, width) in pixels of the images that a checkpoint is for; `source_size` where no tensor tells.
+
+    Args: as `plan_resizes`.
+
+    Raises InvalidInputError where the tensors contradict what is stated, or fit neither `source_size` nor a square nor
+    `img_size`.
+    """
+    source, whole = _checked(source_size, "image"), {name: tuple(shape) for name, shape in shapes.items()}
+    patch = _patch_of(family, whole)
+    job = Job(
+        architecture=architecture,
+        embeds_prefix=embeds_prefix,
+        shapes=whole,
+        source=source,
+        stated=stated,
+        target=source if img_size is None else _checked(img_size, "image"),
+        old_patch=patch,
+        new_patch=patch,
+        filter_=ANTIALIASED,
+    )
+    for tensor, size_of in _with_rules(SIZES.get(family, ()), job):
+        return size_of(tensor)
+    return source
+
+
+def fits_size(family: str, shapes: Mapping[str, Sequence[int]], size: Size) -> bool:
+    """Whether no tensor contradicts that a checkpoint is for images of this size (height, width)."""
+    try:
+        plan_resizes(family, shapes, source_size=size, stated=True)
+    except (InvalidInputError, UsageError):
+        return False
+    return True
+
+
+def _checked(size: int | Size, what: str) -> Size:
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (0 < height <= MAX_SIZE and 0 < width <= MAX_SIZE):
+        raise UsageError(f"The {what} size must be 1 to {MAX_SIZE} on each side, found {text((height, width))}.")
+    return height, width
+
+
+def _patch_of(family: str, shapes: Mapping[str, Shape]) -> Size | None:
+    """The patch size (height, width), None where no patch embedding tells it."""
+    shape = shapes.get(PATCH_KERNELS.get(family, ""), ())
+    if len(shape) == 4 and min(shape) > 0:
+        return shape[2], shape[3]
+    if len(shape) == 2 and family == "naflexvit":  # a linear layer on square RGB patches
+        edge = math.isqrt(shape[1] // RGB)
+        return (edge, edge) if edge and edge * edge * RGB == shape[1] else None
+    return None
+
+
+def _plan_patch(
+    family: str, shapes: Mapping[str, Shape], old: Size | None, new: Size | None, filter_: Filter
+) -> dict[str, Resize]:
+    if old == new:
+        return {}
+    if old is None or new is None:
+        raise InvalidInputError(
+            f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
+            hint="Leave out --patch-size.",
+        )
+    name = PATCH_KERNELS[family]
+    shape = shapes[name]
+    is_conv = len(shape) == 4
+    resize = Resize(
+        old_shape=shape,
+        new_shape=(*shape[:2], *new) if is_conv else (shape[0], math.prod(new) * RGB),
+        method=f"pseudo-inverse of a resize ({filter_})",
+        as_reference=family in PATCHES_RESIZED_BY_TIMM,
+        function=partial(resize_patch_kernel, new=new, filter_=filter_)
+        if is_conv
+        else partial(resize_patch_linear, old=old, new=new),
+    )
+    return {name: resize}

@@ -1,5 +1,0 @@
-"""Checkpoints of every kind as stored tensors, without torch; nothing in a file is ever run."""
-
-from zoo.weights_cache.checkpoint.found_tensors import FoundTensors, find_tensors
-
-__all__ = ["FoundTensors", "find_tensors"]
