@@ -12,7 +12,7 @@ help:
 	@echo "make demo      set up $(VENV) and run the main job on real weights into $(DEMO)/"
 	@echo "make test      set up $(VENV), then ruff, mypy and the tests"
 	@echo "make test-all  the same, every model's forward pass, and a Ray cluster"
-	@echo "make check     ruff, mypy, generated files up to date"
+	@echo "make check     ruff, mypy, the contracts between rooms, generated files up to date"
 	@echo "make format    format and fix what ruff can"
 	@echo "make index     rebuild core/architectures/index.json and core/identify/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
@@ -60,6 +60,7 @@ check: $(VENV)/.ready build/typing/zoo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -P tests/rooms.py
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

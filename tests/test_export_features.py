@@ -91,7 +91,7 @@ def test_features_equal_a_plain_loop(photos: Path, tmp_path: Path, batch_size: i
     assert sorted(found) == sorted(p.relative_to(photos).as_posix() for p in good)
     for path in good:
         with torch.no_grad():
-            expected = model(PREPROCESS(Image.open(path))[None])
+            expected = model(torch.from_numpy(PREPROCESS.array(Image.open(path)))[None])
         for got, wanted in zip(found[path.relative_to(photos).as_posix()], expected, strict=True):
             np.testing.assert_allclose(got, wanted[0].numpy(), atol=1e-5)
 

@@ -39,7 +39,7 @@ def inspect(
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)
     source = local_source(source)
-    from zoo.core.files.open_weights import open_source
+    from zoo.weights_cache.open_source import open_source
 
     with open_source(source, key=key) as opened:
         for text in opened.notes():

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from zoo.core.adapt.job import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt.plan import AdaptRequest
-from zoo.core.architectures.hub_names import PUBLISHER, hub_id_of
+from zoo.core.architectures.hub_names import FOLDER_PREFIX, PUBLISHER, hub_id_of
 from zoo.core.architectures.known import family_of, find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.architectures.registry import require_weights
 from zoo.core.errors import NotFoundError, UnknownModelError
 from zoo.core.files.atomic_output import check_target
-from zoo.core.files.open_weights import FOLDER_PREFIX, open_weights
+from zoo.core.files.open_weights import open_weights
 from zoo.core.files.safetensors_file import MAX_HEADER
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.model.named_model import named_cfg

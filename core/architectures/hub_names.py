@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg
 
 HUB_PREFIXES = ("hf-hub:", "hf_hub:")
+FOLDER_PREFIX = "local-dir:"
 PUBLISHER = "timm/"
 """Who publishes the weights that have names; a repository is called as the weights are."""
 

@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.core.architectures.hub_names import HUB_PREFIXES
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.file_kind import HEAD, SAFETENSORS, FileKind, file_kind
 from zoo.core.files.safetensors_file import (
@@ -26,8 +25,6 @@ from zoo.core.files.wrapper_names import bare_names, parametrised
 
 if TYPE_CHECKING:
     from zoo.core.files.checkpoint import FoundTensors
-
-FOLDER_PREFIX = "local-dir:"
 
 
 class OpenFile(NamedTuple):
@@ -112,22 +109,6 @@ class OpenedWeights(NamedTuple):
 
 
 @contextmanager
-def open_source(source: str, *, key: str = "") -> Iterator[OpenedWeights]:
-    """As `open_weights`, of what a person names: a path, or `hf-hub:owner/repo`, of which only the header is fetched.
-
-    Raises as `open_weights`, and NotFoundError where the Hub does not give it.
-    """
-    if source.startswith(HUB_PREFIXES):
-        from zoo.weights_cache.remote_header import remote_header
-
-        with remote_header(source.partition(":")[2]) as path, open_weights(path, key=key) as opened:
-            yield opened
-    else:
-        with open_weights(Path(source.removeprefix(FOLDER_PREFIX)).expanduser(), key=key) as opened:
-            yield opened
-
-
-@contextmanager
 def open_weights(
     path: str | os.PathLike[str],
     *,
@@ -163,14 +144,6 @@ def open_weights(
             yield _bare(_open_shards(given, options, resources, kind))
         else:
             yield _bare(_read(file, kind, options, resources))
-
-
-def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: str = "") -> dict[str, Any]:
-    """`stated_configuration` of a weight file; empty for one that has no metadata. Raises as `open_weights` too."""
-    from zoo.core.metadata.stated import stated_configuration
-
-    with open_weights(path, key=key) as opened:
-        return stated_configuration(opened.metadata, architecture, os.fspath(path))
 
 
 class _Options(NamedTuple):

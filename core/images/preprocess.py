@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,6 @@ from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
 from zoo.core.errors import InvalidInputError
 from zoo.core.images.rasters.options import MAX_PIXELS
 from zoo.core.images.rasters.raster import Raster
-
-if TYPE_CHECKING:
-    import torch
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -137,12 +134,6 @@ class Preprocess:
     def min_size(self) -> int:
         """Pixels that the sides of an image must have to be made smaller only; 0 where it stays as it is."""
         return max(math.floor(side / self.crop_pct) for side in self.size) if self.resize else 0
-
-    def __call__(self, image: Image.Image | Raster) -> torch.Tensor:
-        """Normalised float32 tensor (channels, height, width) of one image; see `array`."""
-        import torch
-
-        return torch.from_numpy(self.array(image))
 
     def array(self, image: Image.Image | Raster) -> NDArray[np.float32]:
         """Normalised float32 array (channels, height, width) of one image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -117,6 +118,14 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
             f"{path} says that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
         )
     return values
+
+
+def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: str = "") -> dict[str, Any]:
+    """`stated_configuration` of a weight file; empty for one that has no metadata. Raises as `open_weights` too."""
+    from zoo.core.files.open_weights import open_weights
+
+    with open_weights(path, key=key) as opened:
+        return stated_configuration(opened.metadata, architecture, os.fspath(path))
 
 
 def stated_image_size(model_args: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -20,9 +20,8 @@ from zoo.core.architectures.hub_names import plain_name
 from zoo.core.architectures.new_classifier import initial_values
 from zoo.core.architectures.records import PretrainedCfg, module_paths
 from zoo.core.errors import UsageError
-from zoo.core.files.open_weights import file_configuration
 from zoo.core.files.weight_folder import existing_weight_file
-from zoo.core.metadata.stated import adapted_cfg, configured, stated_image_size, with_image_size
+from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FeatureHookNet, FeatureListNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.files.open_weights import file_configuration
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.wrapper_names import parametrised
 from zoo.core.layouts.engine import to_timm
-from zoo.core.metadata.stated import stated_image_size
+from zoo.core.metadata.stated import file_configuration, stated_image_size
 from zoo.core.model.match import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
 from zoo.core.model.state_dict import clean_state_dict, read_state_dict, read_weights

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from zoo.core.architectures.hub_names import hub_id_of, plain_name, registered_cfg
+from zoo.core.architectures.hub_names import FOLDER_PREFIX, hub_id_of, plain_name, registered_cfg
 from zoo.core.architectures.known import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import NotFoundError
 
 CONFIG_NAME = "config.json"
-FOLDER_PREFIX = "local-dir:"
 
 
 def names_a_place(name: str) -> bool:
