@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,7 @@ from zoo.core.files.checksum import hash_in_name, verify
 from zoo.core.files.json_file import MAX_BYTES, read_json_object
 from zoo.core.files.user_folders import hub_cache
 from zoo.weights_cache.locate import HubFile, InMemory, LocalFile, PackageFile, UrlFile, hub_file, locate
+from zoo.weights_cache.offline import is_offline
 from zoo.weights_cache.time_limit import default_timeout
 
 if TYPE_CHECKING:
@@ -123,9 +123,3 @@ def _not_cached(cfg: PretrainedCfg, source: HubFile | UrlFile) -> NotFoundError:
         f"{wanted}, and zoo was told to stay offline.",
         hint=f"Run `HF_HUB_OFFLINE=0 zoo fetch {cfg.name or 'NAME'}` once with a network.",
     )
-
-
-def is_offline() -> bool:
-    """Whether the environment forbids requests."""
-    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return value.upper() in ("1", "ON", "YES", "TRUE")

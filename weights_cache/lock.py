@@ -22,9 +22,10 @@ from zoo.core.architectures.registry import require_weights
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
 from zoo.core.files.checksum import file_sha256
 from zoo.core.files.json_file import read_json_object
-from zoo.weights_cache.download import WeightFile, fetch, is_offline
+from zoo.weights_cache.download import WeightFile, fetch
 from zoo.weights_cache.hub_layout import MAX_SIZE, is_sha256, set_branch
 from zoo.weights_cache.locate import COMMIT, HubFile, PackageFile, UrlFile, hub_file, is_inside, locate
+from zoo.weights_cache.offline import is_offline
 from zoo.weights_cache.time_limit import default_timeout
 
 VERSION = 1

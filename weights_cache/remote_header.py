@@ -11,9 +11,9 @@ from pathlib import Path
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.safetensors_file import MAX_HEADER
 from zoo.core.files.user_folders import hub_cache
-from zoo.weights_cache.download import is_offline
 from zoo.weights_cache.hub import hub_read
 from zoo.weights_cache.locate import hub_file
+from zoo.weights_cache.offline import is_offline
 from zoo.weights_cache.time_limit import deadline, default_timeout
 
 _FIRST = 1 << 16

@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
 from zoo.core.files.atomic_output import OutputFile, atomic_output, cannot_write
 from zoo.core.files.checksum import hash_in_name, verify
-from zoo.weights_cache.download import is_offline
 from zoo.weights_cache.hub_layout import is_sha256
 from zoo.weights_cache.locate import UrlFile
+from zoo.weights_cache.offline import is_offline
 from zoo.weights_cache.time_limit import TimeUp, deadline, default_timeout, time_limit
 
 _TIMEOUT = 10.0

@@ -15,7 +15,7 @@ from zoo.core.adapt.request import DTYPES, AdaptRequest
 from zoo.core.architectures.records import ClassifierInit, PretrainedCfg
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import ChannelMixing, band_mixing, channel_mixing
-from zoo.core.channels.stem import Stem, find_stem
+from zoo.core.channels.stem import MissingInputLayerError, Stem, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, is_finite, to_float32
 from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
@@ -167,7 +167,13 @@ def plan_adaptation(
     )
     if request.classifier:
         cfg = replace(cfg, classifier=request.classifier)
-    stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
+    try:
+        stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
+    except MissingInputLayerError as error:
+        from zoo.core.identify.name_hint import missing_layer_hint
+
+        error.hint = missing_layer_hint(stored, error.layer, cfg.architecture)
+        raise
     cfg = replace(cfg, first_conv=stem.layers[0] if len(stem.layers) == 1 else stem.layers)
     mixings, placements = _mixings(stem, request, stated_bands)
     in_chans = sum(mixing.in_chans for mixing in (mixings if stem.apart else mixings[:1])) * stem.num_groups

@@ -21,6 +21,14 @@ _MOST_TOLD = 5
 """So many candidates are named in an error, at most."""
 
 
+class MissingInputLayerError(InvalidInputError):
+    """A checkpoint lacks the layer that should read the image; `layer` is its module path."""
+
+    def __init__(self, message: str, layer: str, path: str) -> None:
+        super().__init__(message, hint="Name the layer that reads the image with --input-layer.", path=path)
+        self.layer = layer
+
+
 class Stem(NamedTuple):
     """The input layers of one checkpoint: module paths, their weights, and how the weights' channels lie.
 
@@ -205,11 +213,7 @@ def _channels(
     if tensor is None:
         found = ", ".join(key[:80] for key in list(tensors)[:3]) or "no tensors"
         reader = f", which {cfg.architecture} reads its image with" if cfg.architecture else ""
-        raise InvalidInputError(
-            f"{source} has no {name}{reader}; it begins with {found}.",
-            hint=_missing_hint(tensors, _path(name), cfg.architecture),
-            path=source,
-        )
+        raise MissingInputLayerError(f"{source} has no {name}{reader}; it begins with {found}.", _path(name), source)
     channels = layout.channels(tensor.shape) if tensor.dtype in FLOAT_DTYPES else 0
     if not channels:
         hint = "Name another layer with --input-layer, or how its channels lie with --input-layout."
@@ -230,21 +234,6 @@ def _axes(layout: InputLayout) -> str:
     from zoo.core.channels.input_layers import KINDS
 
     return KINDS[layout.kind].partition(":")[0]
-
-
-def _missing_hint(tensors: Mapping[str, StoredTensor], layer: str, architecture: str) -> str:
-    """What to do about a file without the layer that should read the image; each way was tried."""
-    from zoo.core.identify.name_hint import NO_MODEL, name_hint
-
-    hint = name_hint(tensors, architecture, input_layer=layer, strips=True)
-    if hint not in ("", NO_MODEL):
-        return hint
-    readers = image_readers(_float_shapes(tensors)).sure
-    if len(readers) != 1:
-        return hint or "Name the layer that reads the image with --input-layer."
-    path = _path(readers[0].weight)
-    way = f"pass --input-layer {path}" if not architecture else "adapt the file itself, without the model's name"
-    return f"{hint} Its layer {path} reads the image: {way}".strip()
 
 
 # ---------------------------------------------------------------- of a network that nobody named

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from zoo.core.architectures.known import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
-from zoo.core.channels.stem import find_stem
+from zoo.core.channels.stem import MissingInputLayerError, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
 from zoo.core.identify.identify import architectures_of, architectures_of_other_size, num_classes_of, sizes_of
+from zoo.core.identify.name_hint import missing_layer_hint
 from zoo.core.identify.published_files import published_file
 from zoo.core.identify.stray_tensors import WithStrays, architectures_with_strays, stray_tensors
 from zoo.core.layouts.table import Table
@@ -104,7 +105,11 @@ def describe(
         else:
             notes.append(f"mean and std are {'usual for ' + table.family if table else 'not known'}, check them")
             cfg = _usual_cfg(known, sizes, table)
-    stem = find_stem(tensors, known, source)
+    try:
+        stem = find_stem(tensors, known, source)
+    except MissingInputLayerError as error:
+        error.hint = missing_layer_hint(tensors, error.layer, known.architecture)
+        raise
     return Description(
         adapted_cfg(cfg, stem.from_chans),
         num_classes_of(known, tensors),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zoo.core.channels.data_flow import image_readers
+from zoo.core.files.float_bytes import FLOAT_DTYPES
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.engine import convert_hint
 
@@ -44,6 +45,19 @@ def name_hint(
         said = f" with {found.prefix} before them" if found.prefix else ""
         return f"Its names{said} and shapes are nearest to {found.architectures[0]}'s."
     return "" if found else NO_MODEL
+
+
+def missing_layer_hint(tensors: Mapping[str, StoredTensor], layer: str, architecture: str) -> str:
+    """What to do about a file without the layer that should read the image."""
+    hint = name_hint(tensors, architecture, input_layer=layer, strips=True)
+    if hint not in ("", NO_MODEL):
+        return hint
+    readers = image_readers({name: one.shape for name, one in tensors.items() if one.dtype in FLOAT_DTYPES}).sure
+    if len(readers) != 1:
+        return hint or "Name the layer that reads the image with --input-layer."
+    path = readers[0].weight.removesuffix(".weight")
+    way = f"pass --input-layer {path}" if not architecture else "adapt the file itself, without the model's name"
+    return f"{hint} Its layer {path} reads the image: {way}".strip()
 
 
 def _stripping(prefix: str, strips: bool) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import stat
-import tempfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError
+from zoo.core.errors import InvalidInputError
 from zoo.core.images.inputs.image_input import ImageInput
+from zoo.core.images.inputs.plain_files import no_space, open_regular, temporary_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -74,44 +73,6 @@ def place_of(file: BinaryIO) -> Place:
     if isinstance(raw, _MemberBytes):
         return raw.place
     return Place(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-
-
-def open_regular(path: str, source: str) -> io.FileIO:
-    """A regular file, unbuffered. Errors name `source`; raises as `open_input`."""
-    try:
-        file = io.FileIO(path, opener=_open_without_waiting)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"There is no file {path!r} (any more).", path=source) from None
-    except OSError as error:
-        raise InvalidInputError(f"{path!r} could not be opened: {error.strerror}.", path=source) from error
-    except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=source) from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise InvalidInputError(f"{path!r} is not a regular file.", path=source)
-    return file
-
-
-def temporary_file() -> io.FileIO:
-    """A file without a name. Raises CannotWriteError."""
-    try:
-        fd, path = tempfile.mkstemp(prefix="zoo-unpacked-")
-        os.unlink(path)
-    except OSError as error:
-        raise no_space(error) from error
-    return io.FileIO(fd, "r+")
-
-
-def no_space(error: OSError) -> CannotWriteError:
-    return CannotWriteError(
-        f"An archive could not be unpacked to the temporary folder: {error.strerror or error}.",
-        hint="Free some space, or set TMPDIR to a folder that has some.",
-    )
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Not for the other end of a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable_member(item: ImageInput) -> InvalidInputError:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from zoo.core.errors import InvalidInputError
-from zoo.core.images.inputs.open_input import no_space, open_regular, temporary_file
+from zoo.core.images.inputs.plain_files import no_space, open_regular, temporary_file
 
 PACKED_ARCHIVES = (".tar.bz2", ".tar.gz", ".tar.xz", ".tbz2", ".tgz", ".txz")
 """How the names of compressed archives end that can be read."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.images.inputs.image_input import ImageInput
-from zoo.core.images.inputs.open_input import NO_OFFSET, TAR, open_regular
+from zoo.core.images.inputs.open_input import NO_OFFSET, TAR
 from zoo.core.images.inputs.open_input import open_input as open_input
+from zoo.core.images.inputs.plain_files import open_regular
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ\0": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _BLOCK = 512

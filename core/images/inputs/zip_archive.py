@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.images.inputs.image_input import ImageInput
-from zoo.core.images.inputs.open_input import DEFLATE, MAX_MEMBER, NO_OFFSET, open_regular
+from zoo.core.images.inputs.open_input import DEFLATE, MAX_MEMBER, NO_OFFSET
+from zoo.core.images.inputs.plain_files import open_regular
 
 _MAX_DIRECTORY = 1 << 28
 _ENCRYPTED = 1 | 1 << 6 | 1 << 13
