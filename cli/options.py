@@ -164,7 +164,7 @@ def _quoted(word: str) -> str:
 
 def _is_model(name: str) -> bool:
     from zoo.core.architectures.hub_names import plain_name
-    from zoo.core.architectures.known import find_cfg
+    from zoo.core.architectures.published import find_cfg
 
     try:
         find_cfg(plain_name(name))

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import FeatureDict, Step
 from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.convnext import ConvNeXtSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.crossvit import CrossVitSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel, Size, Step, resolve_indices
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import merge_heads, split_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import token_norm_factory

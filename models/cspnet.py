@@ -16,10 +16,10 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.cspnet import CspNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct

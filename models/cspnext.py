@@ -11,9 +11,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.cspnext import CspNextSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.channel_attention import EffectiveSqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path

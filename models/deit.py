@@ -10,9 +10,9 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.distilled import DistilledModel
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.pool import TokenPool
 from zoo.models.vision_transformer import VisionTransformer, repair_keys, unused_keys
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.densenet import DenseNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import ImageModel, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
 

@@ -15,9 +15,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.norm_act import norm_act_factory
 

@@ -10,9 +10,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.inception_resnet_v2 import InceptionResnetV2Spec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, average_pool, chain, conv_factory, numbered
 
 __getattr__ = family_attributes("inception_resnet_v2")

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.inception_v3 import InceptionV3Spec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import ImageModel, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, Path, conv_factory
 
 __getattr__ = family_attributes("inception_v3")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import torch.nn as nn
 
 from zoo.core.architectures.configs.inception_v4 import InceptionV4Spec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.inception import Branches, Conv, ConvFactory, Path, average_pool, chain, conv_factory, numbered
 
 __getattr__ = family_attributes("inception_v4")

@@ -17,9 +17,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.levit import LevitSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Size, Step
 from zoo.models.distilled import DistilledModel
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.patch_embed import as_pair, check_image_size

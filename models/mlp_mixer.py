@@ -13,8 +13,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.mlp_mixer import MlpMixerSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Size, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.mlp import GluMlp, Mlp

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
 from zoo.core.architectures.configs.mobilenetv3 import MobileNetV3Spec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.efficientnet import EfficientNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.mbconv import BlockStyle, SqueezeStyle
 

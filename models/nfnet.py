@@ -18,9 +18,9 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.nfnet import NfNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path

@@ -16,9 +16,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.regnet import RegNetSpec, RegStage
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite

@@ -15,9 +15,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.resnet import ResNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel, Step, check_output_stride
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
 from zoo.models.layers.conv_same import symmetric_padding

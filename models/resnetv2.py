@@ -17,9 +17,9 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.resnetv2 import ResNetV2Spec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.swin_transformer import SwinTransformerSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.resize.positions import bias_rows
 from zoo.models.base import ImageModel, Size, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import check_heads, merge_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.mlp import Mlp

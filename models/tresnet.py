@@ -11,8 +11,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.tresnet import TResNetSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import ImageModel, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.vgg import VggSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import norm_factory
 

@@ -16,9 +16,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.vision_transformer import VisionTransformerSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.core.errors import UsageError
 from zoo.models.base import Size, Step
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention_pool import LatentAttentionPool
 from zoo.models.layers.drop import PatchDrop, drop_path_schedule
 from zoo.models.layers.mlp import GluMlp, SwiGLU

@@ -8,9 +8,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.xception import XceptionSpec
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.split_block import SplitBlock
 
 __getattr__ = family_attributes("xception")

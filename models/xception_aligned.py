@@ -13,9 +13,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.xception_aligned import XceptionAlignedSpec, XceptionRow
-from zoo.core.architectures.registry import family_attributes
 from zoo.models.base import Step
 from zoo.models.conv_net import DilatedConvNet
+from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.conv_same import make_conv

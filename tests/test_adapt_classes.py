@@ -23,8 +23,9 @@ from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.adapt.plan import AdaptPlan, plan_adaptation
 from zoo.core.adapt.request import AdaptRequest
-from zoo.core.architectures.known import classifier_inputs, find_cfg, find_known, known_names
+from zoo.core.architectures.known import find_known, known_names
 from zoo.core.architectures.new_classifier import initial_values
+from zoo.core.architectures.published import classifier_inputs, find_cfg
 from zoo.core.architectures.records import ClassifierInit, module_paths
 from zoo.core.architectures.registry import find_spec
 from zoo.core.errors import InvalidInputError, UsageError

@@ -13,8 +13,9 @@ import pytest
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.architectures.known import find_cfg, known_names
+from zoo.core.architectures.known import known_names
 from zoo.core.architectures.line_table import LineTable
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import module_paths
 from zoo.core.architectures.registry import families, find_spec
 from zoo.core.errors import ExitCode

@@ -2,12 +2,16 @@
 
 import json
 import warnings
+from collections.abc import Callable
 
 import pytest
 
 import zoo
 from zoo.core.architectures import registry
-from zoo.core.architectures.registry import UNTRAINED
+from zoo.core.architectures.aliases import ALIASES
+from zoo.core.architectures.default_cfgs import UNTRAINED
+from zoo.core.architectures.names import split_model_name_tag
+from zoo.core.architectures.published import find_cfg
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 
 from golden import all_names, golden
@@ -108,7 +112,7 @@ def test_aliases_name_existing_tags():
     from zoo.core.architectures.aliases import ALIASES
 
     for old, successor in ALIASES.items():
-        name, tag = registry.split_model_name_tag(successor)
+        name, tag = split_model_name_tag(successor)
         if registry._family_of(name):
             assert not tag or tag in registry.cfgs_by_tag(name), old
 
@@ -187,3 +191,20 @@ def test_entrypoints_look_like_the_published_functions():
     assert (resnet34.__name__, resnet34.__module__) == ("resnet34", "zoo.models.resnet")
     assert zoo.model_entrypoint("resnet34") is resnet34
     assert default_cfgs["resnet34"] == default_cfgs["resnet34.a1_in1k"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda name: zoo.get_pretrained_cfg(name),
+        lambda name: zoo.get_arch_pretrained_cfgs(name),
+        lambda name: zoo.model_entrypoint(name),
+        lambda name: zoo.create_model(name, device="meta"),
+        lambda name: find_cfg(name),
+    ],
+)
+def test_the_warning_of_an_old_name_points_at_whoever_uses_it(ask: Callable[[str], object]):
+    old = next(name for name in ALIASES if "." not in name and zoo.is_model(name))
+    with pytest.warns(FutureWarning, match=f"{old!r} is an old name") as seen:
+        ask(old)
+    assert [warning.filename for warning in seen if warning.category is FutureWarning] == [__file__]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from zoo.core.adapt.job import OutputRequest
 from zoo.core.adapt.request import AdaptRequest
 from zoo.core.adapt.sources import adapt_weights
-from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import module_paths
 from zoo.core.errors import UsageError
 

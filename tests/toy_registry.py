@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import ClassVar
 
 from zoo.core.architectures import registry
+from zoo.core.architectures.default_cfgs import UNTRAINED
 from zoo.core.architectures.records import Spec, Weights
 
 LEVELS = [["stem", 8, 2], ["stages.0", 16, 4], ["stages.1", 32, 8]]
@@ -47,7 +48,7 @@ def _entry(name: str, params: int, macs: int | None) -> dict[str, object]:
         "first_conv": spec.first_conv,
         "classifier": spec.classifier,
         "pool_stride": spec.total_stride,
-        "tags": {tag: _stated(row) for tag, row in (rows or {registry.UNTRAINED: Weights()}).items()},
+        "tags": {tag: _stated(row) for tag, row in (rows or {UNTRAINED: Weights()}).items()},
         "fingerprint": "",
     }
 

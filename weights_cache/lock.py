@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zoo.core.architectures.hub_names import hub_id_of, plain_name
-from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.architectures.registry import require_weights
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError

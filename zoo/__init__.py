@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         list_models,
         list_modules,
         list_pretrained,
-        model_entrypoint,
         register_model,
     )
     from zoo.core.channels.mixing import adapt_input
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from zoo.core.model.build import create_model
     from zoo.core.model.features import FeatureHookNet, FeatureInfo, FeatureListNet
     from zoo.core.model.load import load_checkpoint, load_pretrained
+    from zoo.models.entrypoints import model_entrypoint
 
 __version__ = "0.1.0"
 
@@ -57,7 +57,7 @@ _HOME = {
     "list_pretrained": "core.architectures.registry",
     "load_checkpoint": "core.model.load",
     "load_pretrained": "core.model.load",
-    "model_entrypoint": "core.architectures.registry",
+    "model_entrypoint": "models.entrypoints",
     "register_model": "core.architectures.registry",
 }
 

@@ -17,7 +17,7 @@ from zoo.cli.options import (
     pretrained_cfg,
 )
 from zoo.core.architectures import registry
-from zoo.core.architectures.registry import UNTRAINED
+from zoo.core.architectures.default_cfgs import UNTRAINED
 
 if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg

@@ -38,7 +38,7 @@ def with_classifier(
     """
     if request.num_classes is None and not request.keep_classes:
         return cfg, {}
-    from zoo.core.architectures.known import classifier_inputs, classifier_names
+    from zoo.core.architectures.published import classifier_inputs, classifier_names
 
     facts = classifier_inputs(cfg.architecture or twin)
     # A config.json may name one of two; other names are those of a file with a prefix.

@@ -24,7 +24,7 @@ def identified(
     of the architectures that have its tensors where it is not known which."""
     if cfg.architecture or request.input_layers:
         return cfg, [], ""
-    from zoo.core.architectures.known import task_layers_of
+    from zoo.core.architectures.published import task_layers_of
     from zoo.core.identify.identify import architectures_of, architectures_of_other_size
 
     dropped = dropped_by((tensor.name for tensor in tensors), request.drop, source, request.strip_prefix)

@@ -209,7 +209,7 @@ def plan_adaptation(
         elif tensor.name not in head.new:
             plan.write(tensor, transforms.get(tensor.name))
     if head.new:
-        from zoo.core.architectures.known import classifier_init
+        from zoo.core.architectures.published import classifier_init
 
         init = classifier_init(cfg.architecture or twin)
         for name, shape in head.new.items():
@@ -446,7 +446,7 @@ def _resizes(
     asked = any((request.img_size, request.patch_size, request.source_size))
     if not asked and not any(name.endswith(_TELL_A_SIZE) for name in stored):
         return {}, None
-    from zoo.core.architectures.known import family_of
+    from zoo.core.architectures.published import family_of
 
     family = family_of(cfg.architecture)
     if family is None:

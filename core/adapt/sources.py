@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zoo.core.adapt.job import AdaptReport, OutputRequest, Source, adapt_source
 from zoo.core.adapt.plan import AdaptRequest
 from zoo.core.architectures.hub_names import FOLDER_PREFIX, PUBLISHER, hub_id_of
-from zoo.core.architectures.known import family_of, find_cfg
+from zoo.core.architectures.published import family_of, find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.architectures.registry import require_weights
 from zoo.core.errors import NotFoundError, UnknownModelError

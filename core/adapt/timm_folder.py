@@ -136,7 +136,7 @@ def _classifier_problem(
 
 
 def _is_known(name: str) -> bool:
-    from zoo.core.architectures.known import known_fingerprint
+    from zoo.core.architectures.published import known_fingerprint
 
     return bool(known_fingerprint(name))
 

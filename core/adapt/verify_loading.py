@@ -10,7 +10,8 @@ from typing import Any
 from zoo.core.adapt.timm_folder import count_of, layer_paths, num_classes_told
 from zoo.core.adapt.verify import Check
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import find_known, known_fingerprint
+from zoo.core.architectures.known import find_known
+from zoo.core.architectures.published import known_fingerprint
 from zoo.core.errors import ZooError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names

@@ -32,7 +32,7 @@ def registered_cfg(hub_id: str) -> PretrainedCfg | None:
         return None
     from dataclasses import replace
 
-    from zoo.core.architectures.known import find_cfg
+    from zoo.core.architectures.published import find_cfg
     from zoo.core.errors import NotFoundError
 
     try:

@@ -7,16 +7,19 @@ Names, measured facts and default configs come from `index.json`, which `make in
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
+from zoo.core.architectures.default_cfgs import UNTRAINED, as_paths, cfgs_of_line, choose_cfg, compose_cfg
 from zoo.core.architectures.line_table import LineTable
-from zoo.core.architectures.model_facts import FeatureLevel, ModelFacts, Paths, TaskLayers, module_paths
+from zoo.core.architectures.model_facts import FeatureLevel, ModelFacts, TaskLayers, module_paths
+from zoo.core.architectures.names import natural_key, split_model_name_tag
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 
 Entrypoint = Callable[..., Any]
 Patterns = str | Sequence[str]
-
-UNTRAINED = "untrained"
-"""Tag of a default config that has no published weights."""
 
 INDEX_PATH = Path(__file__).with_name("index.json")
 INDEX_SECTION = "models"
@@ -124,11 +124,6 @@ def task_layers(name: str) -> TaskLayers | None:
     )
 
 
-def as_paths(stated: str | list[str] | None) -> Paths:
-    """Module paths as a config has them, from a table's line."""
-    return tuple(stated) if isinstance(stated, list) else stated
-
-
 def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
     """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
     return _index.columns("first_conv", "classifier")
@@ -160,12 +155,6 @@ def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]
 # ---------------------------------------------------------------- names
 
 
-def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
-    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag the second is `no_tag`."""
-    name, _, tag = model_name.partition(".")
-    return name, tag or no_tag
-
-
 def resolve_name(model_name: str) -> tuple[str, str]:
     """Architecture and tag of a name as a person gives it; an old name warns and becomes its successor.
 
@@ -181,6 +170,11 @@ def resolve_name(model_name: str) -> tuple[str, str]:
     raise unknown_model(successor)
 
 
+def is_current(name: str) -> bool:
+    """Whether an architecture of this very name can be built."""
+    return name in _user_models or _family_of(name) is not None
+
+
 def current_name(model_name: str) -> str:
     """The name (with or without tag) that an old name has now, with a warning; any other name as it is."""
     # One import of a small table, only where the name is not a current one.
@@ -189,8 +183,16 @@ def current_name(model_name: str) -> str:
     successor = ALIASES.get(model_name)
     if successor is None:
         return model_name
-    warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=4)
+    warnings.warn(f"{model_name!r} is an old name; use {successor!r}", FutureWarning, stacklevel=_level_of_caller())
     return successor
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` by which a warning of this module points at the line that called zoo, by whatever way."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "zoo":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
@@ -220,11 +222,6 @@ def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
         hint = f"`zoo adapt-weights {known.name}{weights} --in-chans N -o OUT.safetensors` works on it."
     what = f"the weights of {known.name}" if is_trained else known.name
     return UnknownModelError(f"zoo knows {what} but cannot build the model yet.", hint=hint)
-
-
-def natural_key(name: str) -> list[int | str]:
-    """Sort key that puts resnet18 before resnet101."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
 
 
 def _as_patterns(patterns: Patterns) -> list[str]:
@@ -330,30 +327,17 @@ def is_model_pretrained(model_name: str) -> bool:
 
 def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
     """Default configs of one architecture by tag, the default first. Raises UnknownModelError."""
-    name, _ = resolve_name(model_name)
+    return cfgs_of(resolve_name(model_name)[0])
+
+
+def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
+    """As `cfgs_by_tag`, of a current name without a tag."""
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
     entry = _index.get(name)
     if entry is None:
         return cfgs_of_rows(name)
     return cfgs_of_line(name, entry)
-
-
-def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]:
-    """Default configs by tag from the line of a table, which imports no rows."""
-    from zoo.core.architectures.records import Weights
-
-    return {
-        tag: compose_cfg(
-            name,
-            tag,
-            Weights(**{key: _immutable(value) for key, value in values.items()}),
-            first_conv=as_paths(line["first_conv"]),
-            classifier=as_paths(line["classifier"]),
-            total_stride=line["pool_stride"],
-        )
-        for tag, values in line["tags"].items()
-    }
 
 
 def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
@@ -379,66 +363,9 @@ def weights_rows(family: str, name: str) -> Mapping[str, Weights]:
     return _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
 
 
-def _immutable(value: Any) -> Any:
-    return tuple(map(_immutable, value)) if isinstance(value, list) else value
-
-
 def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
     """Default configs of one architecture under `name.tag`, the default first. Raises UnknownModelError."""
     return {cfg.name: cfg for cfg in cfgs_by_tag(model_name).values()}
-
-
-def compose_cfg(
-    name: str,
-    tag: str,
-    row: Weights,
-    *,
-    first_conv: str | tuple[str, ...] | None,
-    classifier: str | tuple[str, ...] | None,
-    total_stride: int | None,
-) -> PretrainedCfg:
-    """Add to a row what follows from it and its architecture: hub id, pool size, stem and head names.
-
-    `total_stride` is None where the architecture has no pool size that follows from the input size.
-    """
-    from zoo.core.architectures.records import PretrainedCfg
-
-    input_size = _image_size(row.input_size)
-    pool_size = row.pool_size
-    if pool_size is None and total_stride is not None:
-        pool_size = (-(-input_size[1] // total_stride), -(-input_size[2] // total_stride))
-    derived_hub_id = "" if tag == UNTRAINED else f"timm/{name}.{tag}"
-    return PretrainedCfg(
-        architecture=name,
-        tag=tag,
-        url=row.url,
-        hf_hub_id=derived_hub_id if row.hub_id is None else row.hub_id,
-        hf_hub_filename=row.hub_file,
-        package=row.package,
-        key_layout=row.key_layout,
-        sha256=row.sha256,
-        custom_load=row.custom_load,
-        input_size=input_size,
-        test_input_size=_image_size(row.test_input_size),
-        min_input_size=_image_size(row.min_input_size),
-        fixed_input_size=row.fixed_input_size,
-        interpolation=row.interpolation,
-        crop_pct=row.crop_pct,
-        test_crop_pct=row.test_crop_pct,
-        crop_mode=row.crop_mode,
-        mean=row.mean,
-        std=row.std,
-        num_classes=row.num_classes,
-        pool_size=pool_size,
-        first_conv=row.first_conv or first_conv,
-        classifier=row.classifier or classifier,
-        license=row.license,
-        origin_url=row.origin_url,
-        paper_ids=row.paper_ids,
-        paper_name=row.paper_name,
-        notes=row.notes,
-        model_args=row.model_args,
-    )
 
 
 def require_weights(cfg: PretrainedCfg) -> None:
@@ -449,14 +376,6 @@ def require_weights(cfg: PretrainedCfg) -> None:
     hint = f"Tags that have: {', '.join(tagged)}." if tagged else "Give a weight file of your own."
     name = cfg.architecture if cfg.tag == UNTRAINED else cfg.name
     raise NotFoundError(f"{name} has no published weights.", hint=hint)
-
-
-@overload
-def _image_size(size: int | tuple[int, int, int]) -> tuple[int, int, int]: ...
-@overload
-def _image_size(size: None) -> None: ...
-def _image_size(size: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-    return (3, size, size) if isinstance(size, int) else size
 
 
 def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> PretrainedCfg | None:
@@ -472,22 +391,8 @@ def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> Pret
         if allow_unregistered:
             return None
         raise
-    cfgs = cfgs_by_tag(name)
+    cfgs = cfgs_of(name)
     return choose_cfg(name, tag, cfgs) if tag or cfgs else None
-
-
-def choose_cfg(name: str, tag: str, cfgs: Mapping[str, PretrainedCfg]) -> PretrainedCfg:
-    """The config of a tag, of an empty one the first. Raises NotFoundError with the tags that there are."""
-    if not tag:
-        return next(iter(cfgs.values()))
-    if tag not in cfgs:
-        import difflib
-
-        known = ", ".join(t for t in cfgs if t != UNTRAINED) or "none"
-        near = difflib.get_close_matches(tag, cfgs, n=1)
-        hint = f"Did you mean {name}.{near[0]}?" if near else "Name one of them, or none for the default."
-        raise NotFoundError(f"{name} has no tag {tag!r}; its tags are: {known}.", hint=hint)
-    return cfgs[tag]
 
 
 def get_pretrained_cfg_value(model_name: str, cfg_key: str) -> Any | None:
@@ -517,51 +422,3 @@ def register_model(fn: Entrypoint) -> Entrypoint:
 def user_model(name: str) -> Entrypoint | None:
     """The function that the user registered under this name, if any."""
     return _user_models.get(name)
-
-
-def model_entrypoint(model_name: str, module_filter: str | None = None) -> Entrypoint:
-    """The function that builds a model, as `zoo.models.<family>.<name>`. Raises UnknownModelError."""
-    name, _ = resolve_name(model_name)
-    if module_filter and not is_model_in_modules(name, [module_filter]):
-        raise UnknownModelError(
-            f"No model called {name!r} in the family {module_filter!r}.", hint=f"See `zoo info {name}`."
-        )
-    return _user_models.get(name) or _builtin_entrypoint(name)
-
-
-@cache
-def _builtin_entrypoint(name: str) -> Entrypoint:
-    family, _ = find_spec(name)
-
-    def build(pretrained: bool = False, **overrides: Any) -> Any:
-        # By name at call time: this module stays free of torch.
-        return import_module("zoo.core.model.build").create_model(name, pretrained=pretrained, **overrides)
-
-    build.__name__ = build.__qualname__ = name
-    build.__module__ = f"zoo.models.{family}"
-    build.__doc__ = f"Build {name}; takes the keywords of `zoo.create_model`."
-    return build
-
-
-def family_attributes(family: str) -> Callable[[str], Any]:
-    """The module-level `__getattr__` of a family: its constructor functions and `default_cfgs`, made on demand."""
-
-    def module_getattr(attribute: str) -> Any:
-        if attribute == "default_cfgs":
-            return default_cfgs(family)
-        if attribute in variants(family):
-            return _builtin_entrypoint(attribute)
-        raise AttributeError(f"module 'zoo.models.{family}' has no attribute {attribute!r}")
-
-    return module_getattr
-
-
-@cache
-def default_cfgs(family: str) -> dict[str, dict[str, Any]]:
-    """Default configs of a family as plain dicts, under `name` (the default tag) and under `name.tag`."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in variants(family):
-        for tag, cfg in cfgs_by_tag(name).items():
-            found.setdefault(name, cfg.to_dict())
-            found[f"{name}.{tag}"] = cfg.to_dict()
-    return found

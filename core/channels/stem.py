@@ -120,7 +120,7 @@ def find_stem(
 
 def _is_decided(named: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
     """Whether somebody said which layers are meant: the user, or a file about an architecture unknown to zoo."""
-    from zoo.core.architectures.known import known_fingerprint
+    from zoo.core.architectures.published import known_fingerprint
 
     return bool(named or (module_paths(cfg.first_conv) and not known_fingerprint(cfg.architecture)))
 
@@ -168,7 +168,7 @@ def _is_whole(tensors: Mapping[str, StoredTensor], layers: Sequence[str], cfg: P
     if not cfg.architecture:
         return False
     from zoo.core.architectures.fingerprint import fingerprint
-    from zoo.core.architectures.known import known_fingerprint
+    from zoo.core.architectures.published import known_fingerprint
 
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     return fingerprint(shapes, layers, module_paths(cfg.classifier)) == known_fingerprint(cfg.architecture)
@@ -186,7 +186,7 @@ def _float_shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, .
 
 
 def _has_no_input_layer(architecture: str) -> bool:
-    from zoo.core.architectures.known import task_layers_of
+    from zoo.core.architectures.published import task_layers_of
 
     known = task_layers_of(architecture)
     return known is not None and not known.first_conv
@@ -194,7 +194,7 @@ def _has_no_input_layer(architecture: str) -> bool:
 
 def _known_layout(architecture: str) -> InputLayout:
     """That of an architecture which zoo builds or knows; a convolution's for any other."""
-    from zoo.core.architectures.known import task_layers_of
+    from zoo.core.architectures.published import task_layers_of
 
     known = task_layers_of(architecture)
     return InputLayout() if known is None else InputLayout.parse(known.input_layout)
@@ -241,7 +241,7 @@ def _axes(layout: InputLayout) -> str:
 
 def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str, ...], str]:
     """The input layers of an unknown checkpoint: by published names, or those whose channels no other layer makes."""
-    from zoo.core.architectures.known import input_layer_names
+    from zoo.core.architectures.published import input_layer_names
 
     shapes = _float_shapes(tensors)
     readers = image_readers(shapes)

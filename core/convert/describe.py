@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.channels.stem import MissingInputLayerError, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
@@ -150,7 +150,7 @@ def _said_sizes(
     known: PretrainedCfg, tensors: Mapping[str, StoredTensor], source_size: tuple[int, int]
 ) -> dict[str, Any]:
     """The same where the image size is said, which the shapes must not contradict."""
-    from zoo.core.architectures.known import family_of
+    from zoo.core.architectures.published import family_of
     from zoo.core.resize.families import require_size_dependent
     from zoo.core.resize.plan import plan_resizes
 

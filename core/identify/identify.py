@@ -10,14 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import (
-    family_of,
-    input_layer_names,
-    known_with_fingerprint,
-    task_layers,
-    task_layers_of,
-)
+from zoo.core.architectures.known import known_with_fingerprint
 from zoo.core.architectures.model_facts import TaskLayers, module_paths
+from zoo.core.architectures.published import family_of, input_layer_names, task_layers, task_layers_of
 from zoo.core.architectures.registry import names_with_fingerprint, names_with_size_free_fingerprint
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.stored_tensor import StoredTensor

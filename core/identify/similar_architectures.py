@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.core.architectures.known import input_layer_names
 from zoo.core.architectures.line_table import LineTable
+from zoo.core.architectures.published import input_layer_names
 
 DIGESTS_PATH = Path(__file__).with_name("layer_digests.json")
 DIGESTS_SECTION = "architectures"

@@ -10,7 +10,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import find_cfg, find_known
+from zoo.core.architectures.known import find_known
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import module_paths
 from zoo.core.architectures.registry import facts
 from zoo.core.errors import UnknownModelError

@@ -65,7 +65,7 @@ def _explanation(pair: Pair, structure: Structure) -> str:
 
 
 def _structure(pairs: Sequence[Pair], a: Checkpoint, b: Checkpoint) -> Structure:
-    from zoo.core.architectures.known import family_of, find_cfg
+    from zoo.core.architectures.published import family_of, find_cfg
     from zoo.core.channels.stem import find_stem
 
     architecture, layout = _architecture(a, b)
@@ -112,7 +112,7 @@ def _architecture(a: Checkpoint, b: Checkpoint) -> tuple[str, InputLayout | None
 
 def _last_linear_layer(pairs: Iterable[Pair]) -> tuple[str, ...]:
     """The last one that has other rows on the other side: the classifier of an unknown network."""
-    from zoo.core.architectures.registry import natural_key
+    from zoo.core.architectures.names import natural_key
 
     layers = [
         pair.name.removesuffix(".weight")

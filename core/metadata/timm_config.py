@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.json_file import read_json_object

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.core.architectures.hub_names import FOLDER_PREFIX, hub_id_of, plain_name, registered_cfg
-from zoo.core.architectures.known import find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import NotFoundError
 

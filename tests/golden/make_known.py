@@ -14,11 +14,11 @@ import sys
 from collections import defaultdict
 
 from zoo.core.architectures import registry
+from zoo.core.architectures.default_cfgs import UNTRAINED
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.known import KNOWN_PATH, KNOWN_SECTION
 from zoo.core.architectures.line_table import LineTable, render_line_table
 from zoo.core.architectures.records import Weights, module_paths
-from zoo.core.architectures.registry import UNTRAINED
 from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 
 CHANNELS_FIRST = {"gemma4_vit"}

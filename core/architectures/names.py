@@ -1,0 +1,16 @@
+"""Names of models and tags as text. Standard library only."""
+
+from __future__ import annotations
+
+import re
+
+
+def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
+    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag the second is `no_tag`."""
+    name, _, tag = model_name.partition(".")
+    return name, tag or no_tag
+
+
+def natural_key(name: str) -> list[int | str]:
+    """Sort key that puts resnet18 before resnet101."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]

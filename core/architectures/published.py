@@ -1,0 +1,129 @@
+"""Every published architecture, whether zoo builds it or only knows it: one answer for both. Standard library only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING
+
+from zoo.core.architectures import registry
+from zoo.core.architectures.default_cfgs import choose_cfg
+from zoo.core.architectures.known import find_known, known_layers, known_names, known_task_layers
+from zoo.core.architectures.model_facts import TaskLayers, module_paths
+from zoo.core.architectures.names import split_model_name_tag
+from zoo.core.errors import NotFoundError, UnknownModelError
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.records import ClassifierInit, PretrainedCfg
+
+
+def find_cfg(model_name: str) -> PretrainedCfg:
+    """Default config of `name` (its default tag) or `name.tag` of any published or registered architecture.
+
+    An old name warns.
+
+    Raises:
+        UnknownModelError: no such architecture.
+        NotFoundError: it has no such tag; the message lists those it has.
+    """
+    name, tag = _resolve(model_name)
+    known = find_known(name)
+    if known is not None and registry.user_model(name) is None:
+        return choose_cfg(name, tag, known.cfgs_by_tag())
+    cfgs = registry.cfgs_of(name)
+    if not cfgs and not tag:
+        raise NotFoundError(f"{model_name} was registered without a default config.")
+    cfg = choose_cfg(name, tag, cfgs)
+    if registry.user_model(name) is not None:
+        return cfg
+    stated = registry.task_layers(name) or registry.find_spec(name)[1]
+    if stated.classifier == cfg.classifier:
+        return cfg
+    from dataclasses import replace
+
+    # The published config of an untrained model with two heads names one of them.
+    return replace(cfg, classifier=stated.classifier)
+
+
+def _resolve(model_name: str) -> tuple[str, str]:
+    """Architecture and tag of a name, once; an old name warns and becomes its successor. Raises UnknownModelError."""
+    # Known ones first: the registry reads the rows of every family before it says that it has no such name.
+    name, tag = split_model_name_tag(model_name)
+    if find_known(name) is not None or registry.is_current(name):
+        return name, tag
+    successor = registry.current_name(model_name)
+    name, tag = split_model_name_tag(successor)
+    if successor == model_name or not (find_known(name) or registry.is_current(name)):
+        raise registry.unknown_model(successor, also=known_names())
+    return name, tag
+
+
+@cache
+def task_layers_of(name: str) -> TaskLayers | None:
+    """The input layers and the classifier of an architecture that zoo builds or knows, None of another.
+
+    One line of a table is parsed, and no rows are imported.
+    """
+    return known_task_layers(name) or registry.task_layers(name)
+
+
+def known_fingerprint(name: str) -> str:
+    """The fingerprint of an architecture that zoo builds or knows, '' for another."""
+    known = find_known(name)
+    if known is not None:
+        return known.fingerprint
+    try:
+        return registry.facts(name).fingerprint
+    except UnknownModelError:
+        return ""
+
+
+def family_of(name: str) -> str | None:
+    """The family of an architecture that zoo builds or knows, None for another."""
+    layers = task_layers_of(name)
+    return layers and layers.family
+
+
+def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
+    """Of each classifier of an architecture that zoo builds or knows, by its path, the sizes of its weight but the
+    first, the classes; empty for another, and where the published model has no place for a classifier."""
+    known = find_known(name)
+    if known is not None:
+        return known.inputs_of_classifiers()
+    try:
+        return registry.classifier_inputs(name)
+    except UnknownModelError:
+        return {}
+
+
+def classifier_init(name: str) -> ClassifierInit:
+    """How an architecture's classifier is initialised: as zoo's model is, another as torch does a linear layer."""
+    try:
+        return registry.find_spec(name)[1].classifier_init
+    except UnknownModelError:
+        from zoo.core.architectures.records import Spec
+
+        return Spec.classifier_init
+
+
+def input_layer_names() -> Counter[str]:
+    """Every module path that is an input layer of some architecture, with how many it is one of, zoo's included."""
+    return Counter(path for first_conv, _ in _layers() for path in first_conv)
+
+
+def classifier_names() -> Counter[str]:
+    """Every module path that is a classifier of some architecture, with how many it is one of, zoo's included."""
+    return Counter(path for _, classifier in _layers() for path in classifier)
+
+
+@cache
+def task_layers() -> frozenset[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (input layers, classifier) module paths of every architecture, zoo's included, each pair once."""
+    return frozenset(_layers())
+
+
+@cache
+def _layers() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """`first_conv` and `classifier` of every architecture."""
+    stated = [*registry.layers_of_every_architecture(), *known_layers()]
+    return tuple((module_paths(first_conv), module_paths(classifier)) for first_conv, classifier in stated)
