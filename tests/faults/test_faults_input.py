@@ -1,7 +1,7 @@
 """Damaged, hostile and odd weight files, one test a row of the fault matrix (A1 to A14), through the real command.
 
 Whatever the file: the exit code, a sentence and a hint on stderr, stdout valid or empty, the old output untouched,
-nothing beside it, memory bounded. How each spelling of a fault is told is in tests/test_safetensors_file.py.
+nothing beside it, memory bounded. How each spelling of a fault is told is in tests/files/test_safetensors_file.py.
 """
 
 from __future__ import annotations

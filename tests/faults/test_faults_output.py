@@ -1,7 +1,7 @@
 """What can go wrong with the output, one test a row of the fault matrix (C1 to C13).
 
 Whatever happens: the exit code, a sentence and a hint on stderr, the old output or the whole new one, nothing beside
-it. How each spelling of a fault is told is in tests/test_atomic_output.py.
+it. How each spelling of a fault is told is in tests/files/test_atomic_output.py.
 """
 
 from __future__ import annotations

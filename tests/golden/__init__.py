@@ -3,9 +3,15 @@
 import gzip
 import json
 from functools import cache
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
+import zoo
 from zoo.core.architectures import registry
+
+SMALL = 9_000_000
+"""Parameters up to which the forward pass belongs to the quick run."""
 
 HERE = Path(__file__).parent
 
@@ -35,3 +41,19 @@ def recorded_outputs(model):
     """What was recorded of a model's outputs, and for which size of image."""
     name = model.pretrained_cfg["architecture"]
     return golden(registry.find_spec(name)[0])[name]["outputs"]
+
+
+def takes(family, option):
+    """Whether the constructor of a family has this keyword, or its spec this field."""
+    spec = next(iter(registry.variants(family).values()))
+    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
+    return option in signature(model_class).parameters or hasattr(spec, option)
+
+
+def build(name, **options):
+    """A model for images of the size that its outputs were recorded for."""
+    family, _ = registry.find_spec(name)
+    recorded = golden(family)[name]["outputs"]
+    if recorded and takes(family, "img_size"):
+        options = {"img_size": tuple(recorded["input_size"][1:]), **options}
+    return zoo.create_model(name, **options)

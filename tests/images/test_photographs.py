@@ -22,7 +22,7 @@ from zoo.core.images.rasters.options import ReadOptions
 from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.read import open_raster, read_image
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture

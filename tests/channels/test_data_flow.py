@@ -16,7 +16,7 @@ from zoo.core.channels.data_flow import image_readers, readers_beside
 
 Shapes = dict[str, tuple[int, ...]]
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def shapes_of(module: nn.Module) -> Shapes:

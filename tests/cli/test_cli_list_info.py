@@ -21,7 +21,7 @@ from zoo.cli.app import app
 
 import toy_registry
 
-TOY = Path(__file__).with_name("toy_registry.py")
+TOY = Path(__file__).parents[1] / "toy_registry.py"
 HEAVY = ("torch", "numpy", "rich", "PIL", "huggingface_hub", "safetensors")
 
 

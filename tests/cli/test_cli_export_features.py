@@ -28,7 +28,7 @@ from zoo.core.export.request import ExportRequest, Inputs
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.read import read_image
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 class Run(NamedTuple):

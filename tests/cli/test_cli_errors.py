@@ -29,7 +29,7 @@ from zoo.core.errors import (
     ZooError,
 )
 
-TOY = str(Path(__file__).with_name("toy_registry.py"))
+TOY = str(Path(__file__).parents[1] / "toy_registry.py")
 
 PROGRAM = """\
 import os, signal, sys

@@ -20,7 +20,7 @@ from weight_bytes import weight_bytes
 
 BODY = published_bytes()
 NOT_FINITE = np.array([np.nan, np.inf, -np.inf, 1], "<f4").tobytes()
-PHOTO = Path(__file__).parent / "data" / "coffee.png"
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 BUNDLE = ("bundle", MODEL, "-o", "weights.tar")
 
 # Command -> runs of it; the last is the one that is looked at.

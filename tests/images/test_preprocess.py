@@ -15,7 +15,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.images.preprocess import INTERPOLATIONS, Preprocess
 from zoo.core.images.rasters.raster import Raster
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
 STD = np.array(IMAGENET_STD, np.float32)[:, None, None]
 

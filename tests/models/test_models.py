@@ -1,8 +1,5 @@
 """Every architecture against timm's facts: keys, shapes, options, outputs. A new row is tested without an edit here."""
 
-from importlib import import_module
-from inspect import signature
-
 import pytest
 import torch
 
@@ -10,12 +7,10 @@ import zoo
 from zoo.core.architectures import registry
 from zoo.core.errors import UsageError
 
-from golden import UNPADDED, all_names, golden, recorded_outputs, smallest
+from golden import SMALL, UNPADDED, all_names, build, golden, recorded_outputs, smallest, takes
 from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-9
-SMALL = 9_000_000
-"""Parameters up to which the forward pass belongs to the quick run."""
 
 
 def forward_cases():
@@ -85,22 +80,6 @@ def batch(model):
     """Two images of the size that the outputs were recorded for."""
     _, height, width = recorded_outputs(model)["input_size"]
     return torch.randn(2, model.in_chans, height, width, generator=torch.Generator().manual_seed(0))
-
-
-def takes(family, option):
-    """Whether the constructor of a family has this keyword, or its spec this field."""
-    spec = next(iter(registry.variants(family).values()))
-    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
-    return option in signature(model_class).parameters or hasattr(spec, option)
-
-
-def build(name, **options):
-    """A model for images of the size that its outputs were recorded for."""
-    family, _ = registry.find_spec(name)
-    recorded = golden(family)[name]["outputs"]
-    if recorded and takes(family, "img_size"):
-        options = {"img_size": tuple(recorded["input_size"][1:]), **options}
-    return zoo.create_model(name, **options)
 
 
 def as_map(model, x):

@@ -13,7 +13,7 @@ import safetensors.torch
 
 import zoo
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 # What hangs is C code that lets other threads run, in the thread that decodes or in the main one.
 PROGRAM = """

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from test_models import SMALL, build
 from torch import nn
 
 import zoo
@@ -15,7 +14,7 @@ from zoo.core.export.fold_batch_norm import fold_batch_norm
 from zoo.core.model.features import FeatureHookNet, FeatureListNet
 
 from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
-from golden import golden, smallest
+from golden import SMALL, build, golden, smallest
 
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"
 UNFOLDABLE = {"densenet": 62, "resnetv2": 8, "xception_aligned": 16}

@@ -96,7 +96,7 @@ def test_a_repository_without_a_name_here(machine: MachineHere, hub: FakeHub, re
 
 @pytest.mark.parametrize("name", [f"timm/{MODEL}", "hf-hub:owner/net", f"hf-hub:owner/net@{COMMIT}"])
 def test_features_are_those_of_the_weights_that_were_named(machine: MachineHere, hub: FakeHub, name: str):
-    shutil.copy(Path(__file__).parent / "data" / "coffee.png", "photo.png")
+    shutil.copy(Path(__file__).parents[1] / "data" / "coffee.png", "photo.png")
     document(machine, "export-features", name, "photo.png", "-o", "out")
     weights = json.loads(Path("out/config.json").read_text())["model"]["weights"]
     source = f"hf-hub:{REPO}" if name.startswith("timm/") else name

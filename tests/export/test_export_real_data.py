@@ -25,7 +25,7 @@ from zoo.core.adapt.job import OutputRequest
 from zoo.core.adapt.request import AdaptRequest
 from zoo.core.adapt.sources import adapt_weights
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"
 INDICES = (2, 3, 4)
 
