@@ -253,7 +253,7 @@ def _nearest(word: str, known: set[str]) -> str:
 
 @cache
 def _pruned_channels() -> dict[str, dict[str, list[int]]]:
-    path = Path(__file__).with_name("configs") / "pruned.json"
+    path = Path(registry.__file__).with_name("configs") / "pruned.json"
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 

@@ -64,6 +64,11 @@ def test_the_file_holds_the_model(create: Zoo, in_chans: int, num_classes: int):
     assert [len(stated[key]) for key in ("mean", "std")] == [in_chans, in_chans]
 
 
+def test_a_pruned_network_has_its_own_channel_counts():
+    pruned, whole = (create_model(name, device="meta") for name in ("efficientnet_b1_pruned", "efficientnet_b1"))
+    assert pruned.blocks[2][0].conv_pw.out_channels < whole.blocks[2][0].conv_pw.out_channels
+
+
 def test_bytes_follow_from_the_seed(create: Zoo):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         create("--seed", seed, "-o", name)
