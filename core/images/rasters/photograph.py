@@ -20,7 +20,7 @@ from zoo.core.images.rasters import png
 from zoo.core.images.rasters.decoding_memory import check_memory, check_whole_size
 from zoo.core.images.rasters.library_warnings import ignore_warnings
 from zoo.core.images.rasters.options import ReadOptions
-from zoo.core.images.rasters.orientation import SIDEWAYS, turn_by
+from zoo.core.images.rasters.orientation import SIDEWAYS, turn_by, turned
 from zoo.core.images.rasters.photograph_header import read_header, several_frames
 from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.raster_file import WholeRasterFile, explain
@@ -51,6 +51,7 @@ class Photograph(WholeRasterFile):
         self._is_png = image.format == "PNG"
         self._bits = _bits_of_tiff(image) if isinstance(image, TiffImageFile) else self._header.bits
         turn = _turn(image) if image.format in ("TIFF", "AVIF") else self._header.turn
+        self.decided = dict(turned(turn))
         self.width, self.height = self._stored_size(image)
         if turn in SIDEWAYS:
             self.width, self.height = self.height, self.width
@@ -89,7 +90,7 @@ class Photograph(WholeRasterFile):
         with explain(self.name):
             image, self._image = self._image or self._open(), None
             image.draft(None, (self.options.min_size, self.options.min_size))
-            return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True)
+            return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True, facts=dict(self.decided))
 
     def _decode_whole(self) -> Raster:
         # Let go of it: beside what is made of it, nobody needs it again.
