@@ -34,6 +34,8 @@ _ORIENTATION = 0x0112
 _GREY_8_BIT = ("1", "L", "LA", "La")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ONE_BYTE = ("1", "L", "P")
+_FOR_THE_MODEL: dict[tuple[int, int | None], int] = {(1, 3): 5, (3, 1): 1}
+"""Bytes per pixel beside the picture, to make of so many bands so many: Pillow gives a colour four bytes."""
 
 
 class Photograph(WholeRasterFile):
@@ -77,11 +79,11 @@ class Photograph(WholeRasterFile):
         stored = 1 if image.mode in _ONE_BYTE else 2 if image.mode.startswith("I;16") else 4
         given = stored if self._bits > 8 else 1 if self.num_bands == 1 else 4
         converted = given if self._bits <= 8 and image.mode not in ("L", "RGB") else 0
-        for_the_model = 5 if (self.num_bands, self.options.in_chans) == (1, 3) else 0
+        for_the_model = _FOR_THE_MODEL.get((self.num_bands, self.options.in_chans), 0)
         per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
         width, height = self._header.size or image.size  # of AVIF, what its data say, not its boxes
         needed = int(width * height * per_pixel) + self._header.fixed_bytes
-        check_memory(self._file, needed, width * height, self.options)
+        check_memory(self._file, needed, width * height, self.options, self._header.coded_bytes)
 
     def read(self, window: Window | None = None) -> Raster:
         """As `RasterFile.read`; a whole JPEG may come smaller than `width` and `height` where `min_size` allows it."""
