@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from png_bytes import SIGNATURE, chunk
@@ -178,6 +179,19 @@ def test_what_a_jpeg_takes_is_what_was_expected(tmp_path: Path, in_chans: int) -
         assert grown <= expected + 3, f"{name} for {in_chans} channels: {grown} MiB, where {expected} were expected"
         assert said == ("(2499, 2501)" if "True.jpg" in name else "(2501, 2499)")
     assert found["RGB 2 False False.jpg"][1] >= found["RGB 2 False False.jpg"][2] - 3  # nothing was left from another
+
+
+@pytest.mark.parametrize("in_chans", [1, 3])
+def test_what_a_palette_with_nodata_takes_is_what_was_expected(tmp_path: Path, in_chans: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    indices, colours = np.zeros((2501, 2499), np.uint8), np.zeros((3, 256), np.uint16)
+    for turn in (1, 6):
+        tags = [(274, "H", 1, turn, True), (42113, "s", 0, "3", True)]
+        options = {"photometric": "palette", "colormap": colours, "compression": "zlib", "extratags": tags}
+        tifffile.imwrite(tmp_path / f"{turn}.tif", indices, **options)
+    for name, (said, grown, expected) in measured(sorted(tmp_path.iterdir()), in_chans).items():
+        assert said == ("(2499, 2501)" if name == "1.tif" else "(2501, 2499)")
+        assert expected // 2 < grown <= expected + 3, f"{name}: {grown} MiB, where {expected} were expected"
 
 
 def test_a_real_file_of_the_same_size_is_read(tmp_path: Path) -> None:

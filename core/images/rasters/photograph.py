@@ -41,6 +41,9 @@ _FOR_THE_MODEL: dict[tuple[int, int | None], int] = {(1, 3): 5, (3, 1): 1}
 class Photograph(WholeRasterFile):
     """A JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF or plain TIFF. Upright, as its EXIF says."""
 
+    beside_the_picture = 0
+    """Bytes per pixel that a subclass takes to make of Pillow's picture what it gives."""
+
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
         self._file = file
@@ -81,6 +84,7 @@ class Photograph(WholeRasterFile):
         converted = given if self._bits <= 8 and image.mode not in ("L", "RGB") else 0
         for_the_model = _FOR_THE_MODEL.get((self.num_bands, self.options.in_chans), 0)
         per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
+        per_pixel += self.beside_the_picture
         width, height = self._header.size or image.size  # of AVIF, what its data say, not its boxes
         needed = int(width * height * per_pixel) + self._header.fixed_bytes
         check_memory(self._file, needed, width * height, self.options, self._header.coded_bytes)
