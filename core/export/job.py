@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from itertools import islice
@@ -21,7 +22,7 @@ from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.kept_memory import kept_memory
 from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
 from zoo.core.export.pool import pooled_model
-from zoo.core.export.prepare import Prepare, raster_size
+from zoo.core.export.prepare import Prepare, has_place, raster_size
 from zoo.core.export.run import (
     Compute,
     Decode,
@@ -32,6 +33,7 @@ from zoo.core.export.run import (
     report_of,
     run_shards,
 )
+from zoo.core.export.writers import keeps_places
 from zoo.core.images.inputs.image_input import ImageInput
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.options import ReadOptions
@@ -176,6 +178,7 @@ def export_job(
             **({"min_valid": min_valid} if min_valid else {}),
         },
         storage=storage,
+        placed=keeps_places(storage.format) and _first_has_place(inputs, reading),
     )
     fixed = None if preprocess.resize or storage.pool != "none" else size
 
@@ -211,6 +214,14 @@ def _size_of_first(inputs: Sequence[ImageInput], reading: ReadOptions) -> tuple[
         except (InvalidInputError, NotFoundError) as error:
             reason = error.message
     raise InvalidInputError(f"No input can be opened to see how large its features are: {reason}")
+
+
+def _first_has_place(inputs: Sequence[ImageInput], reading: ReadOptions) -> bool:
+    """Whether the first input that can be opened says where on the ground it lies."""
+    for item in islice(inputs, INPUTS_TRIED):
+        with suppress(InvalidInputError, NotFoundError):
+            return has_place(item, reading)
+    return False
 
 
 def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:

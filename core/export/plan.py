@@ -90,6 +90,7 @@ class ExportPlan:
         model: architecture, tag, weights and their sha256...
         preprocessing: settings of the transform, as plain values.
         storage: how features are kept.
+        placed: each image's place on the ground is kept beside its features.
 
     Raises UsageError for values that make no plan.
     """
@@ -100,6 +101,7 @@ class ExportPlan:
     model: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
     storage: FeatureStorage = DEFAULT_STORAGE
+    placed: bool = False
 
     def __post_init__(self) -> None:
         if self.images_per_shard < 1:
@@ -137,6 +139,7 @@ class ExportPlan:
             "out_indices": [level.index for level in self.levels if level.index is not None],
             "levels": [level.to_dict() for level in self.levels],
             **self.storage._asdict(),
+            **({"placed": True} if self.placed else {}),
             "preprocessing": dict(self.preprocessing),
             "images_per_shard": self.images_per_shard,
             "inputs": {"count": len(self.inputs), "sha256": _digest(self.inputs)},

@@ -12,6 +12,7 @@ from PIL import Image
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.identity import sha256_of_input
+from zoo.core.export.place import Place
 from zoo.core.export.run import Prepared, SkippedImageError
 from zoo.core.images.inputs.image_input import ImageInput
 from zoo.core.images.preprocess import SCALE_OF_FILE, Preprocess
@@ -65,7 +66,7 @@ class Prepare:
             facts["georeference"] = raster.georeference
         if item.window is not None:
             facts["window"] = item.window._asdict()
-        return Prepared(image, facts | described)
+        return Prepared(image, facts | described, Place.of(raster.georeference, raster.size))
 
     def _describe(self, item: ImageInput, raster: Raster) -> dict[str, Any]:
         """What is worth telling of the pixels and the file. Raises SkippedImageError where too little is data."""
@@ -143,3 +144,9 @@ def raster_size(item: ImageInput, options: ReadOptions) -> tuple[int, int]:
         return item.window.height, item.window.width
     with open_raster(item, options) as file:
         return file.height, file.width
+
+
+def has_place(item: ImageInput, options: ReadOptions) -> bool:
+    """Whether an input says where on the ground it lies, in whole or in part. Raises as `open_raster`."""
+    with open_raster(item, options) as file:
+        return bool(file.georeference)

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from zoo.core.errors import InvalidInputError, ZooError
 from zoo.core.export.run import ExportJob, Prepared
 from zoo.core.files.atomic_output import atomic_output
+from zoo.core.images.inputs.exported_files import PREVIEW_MARK
 
 MAX_IMAGES = 8
 MAX_TRIED = 64
@@ -29,6 +31,8 @@ GAP = 4
 
 def write_preview(path: str | os.PathLike[str], job: ExportJob) -> None:
     """Write a PNG with one row for each of the first images that can be read, up to 8: the image, then its levels.
+
+    The picture says within it what it is, so that no other export takes it for an input.
 
     Args:
         path: replaced if it is there.
@@ -46,8 +50,9 @@ def write_preview(path: str | os.PathLike[str], job: ExportJob) -> None:
         raise InvalidInputError("No image could be read to make a preview of.", hint="Leave out --preview.")
     levels = zip(*_features(job.maps(images)), strict=True)
     columns = [_as_colours(images, plan.preprocessing), *map(_principal_colours, levels)]
-    png = BytesIO()
-    _grid(columns).save(png, "PNG")
+    png, mark = BytesIO(), PngInfo()
+    mark.add_text(*PREVIEW_MARK)
+    _grid(columns).save(png, "PNG", pnginfo=mark)
     with atomic_output(Path(path), force=True) as file:
         file.write(png.getvalue())
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.core.errors import InvalidInputError, UsageError, ZooError
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.identity import Stamp, sha256_of_input, stamp_of
+from zoo.core.export.place import Place
 from zoo.core.export.plan import ExportPlan, Level
 from zoo.core.export.shard_rows import ShardRows
 from zoo.core.images.inputs.image_input import ImageInput
@@ -28,10 +29,18 @@ FAILURES_KEPT = 100
 
 
 class Prepared(NamedTuple):
-    """An image as the model reads it, float32 (channels, height, width), and what the manifest is to say of it."""
+    """An image as the model reads it, float32 (channels, height, width), and what the manifest is to say of it.
+
+    `place` is that of all of the picture, or its tile, before anything is resized or cut off.
+    """
 
     image: Image
     facts: Mapping[str, Any] = {}
+    place: Place | None = None
+
+
+_Known = tuple[Mapping[str, Any], Place | None]
+"""What is kept of an image while its features are computed."""
 
 
 class SkippedImageError(ZooError):
@@ -196,11 +205,11 @@ def run_shards(
     with closing(job.decode(_stamped(inputs, stamps))) as decoded:
         for shard in numbers:
             rows = ShardRows(plan, shard)
-            facts: deque[Mapping[str, Any]] = deque()
-            images = _images(islice(decoded, len(plan.positions(shard))), facts, stop=on_error == "stop")
+            known: deque[_Known] = deque()
+            images = _images(islice(decoded, len(plan.positions(shard))), known, stop=on_error == "stop")
             lines = []
             for position, result in zip(plan.positions(shard), job.compute(images), strict=True):
-                line = _export(position, result, facts, rows, folder)
+                line = _export(position, result, known, rows, folder)
                 lines.append(line | _identity(plan.inputs[position], stamps.popleft(), line, hashes=job.hashes))
                 if on_progress is not None:
                     on_progress(1)
@@ -224,13 +233,11 @@ def _identity(item: ImageInput, stamp: Stamp | None, line: Mapping[str, Any], *,
     return identity
 
 
-def _images(
-    decoded: Iterable[Prepared | ZooError], facts: deque[Mapping[str, Any]], *, stop: bool
-) -> Iterator[Image | ZooError]:
-    """The images alone; what is known of them waits in `facts` until their features are there."""
+def _images(decoded: Iterable[Prepared | ZooError], known: deque[_Known], *, stop: bool) -> Iterator[Image | ZooError]:
+    """The images alone; what is known of them waits in `known` until their features are there."""
     for result in decoded:
         if isinstance(result, Prepared):
-            facts.append(result.facts)
+            known.append((result.facts, result.place))
             yield result.image
         elif stop and not isinstance(result, SkippedImageError):
             raise InvalidInputError(result.message, hint=result.hint, path=result.path) from result
@@ -241,7 +248,7 @@ def _images(
 def _export(
     position: int,
     result: Features | ZooError,
-    facts: deque[Mapping[str, Any]],
+    known: deque[_Known],
     rows: ShardRows,
     folder: FeatureFolder,
 ) -> dict[str, Any]:
@@ -254,14 +261,15 @@ def _export(
     if isinstance(result, ZooError):
         return {**line, "status": "error", **_reason(result.message, result.hint)}
     row = position if writer.rows_are_inputs else len(rows)
-    nonfinite = rows.append(position, item, result)
+    facts, place = known.popleft()
+    nonfinite = rows.append(position, item, result, place)
     return {
         **line,
         "status": "ok",
         "shard": writer.shard_name(position // plan.images_per_shard),
         "row": row,
         "levels": [_level_facts(plan, level) for level in plan.levels],
-        **facts.popleft(),
+        **facts,
         **({"nonfinite": nonfinite} if nonfinite else {}),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.core.errors import InvalidInputError
+from zoo.core.export.place import Place
 from zoo.core.export.plan import DTYPES, ExportPlan
 from zoo.core.files.float_bytes import from_float32
 from zoo.core.images.inputs.image_input import ImageInput
@@ -20,8 +21,8 @@ _BFLOAT16_EXPONENT = 0x7F80
 class ShardRows:
     """Rows of the readable images of one shard.
 
-    `index` has the position of each row's image among all inputs, `items` the image, `values` per level's key an
-    array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
+    `index` has the position of each row's image among all inputs, `items` the image, `places` where it lies or None,
+    `values` per level's key an array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
     """
 
     def __init__(self, plan: ExportPlan, number: int) -> None:
@@ -30,6 +31,7 @@ class ShardRows:
         capacity = len(plan.positions(number))
         self.dtype = plan.storage.dtype
         self.items: list[ImageInput] = []
+        self.places: list[Place | None] = []
         self._index = np.empty(capacity, "<i8")
         self._values = {
             level.key: np.empty((capacity, *plan.storage.shape(level)), _NUMPY[self.dtype]) for level in plan.levels
@@ -46,13 +48,16 @@ class ShardRows:
     def values(self) -> dict[str, NDArray[Any]]:
         return {module: values[: len(self)] for module, values in self._values.items()}
 
-    def append(self, position: int, item: ImageInput, features: Sequence[NDArray[Any]]) -> int:
+    def append(
+        self, position: int, item: ImageInput, features: Sequence[NDArray[Any]], place: Place | None = None
+    ) -> int:
         """Keep the features of one image.
 
         Args:
             position: of the image among all inputs.
             item: the image.
             features: per level, float32 of the level's shape.
+            place: where the image lies.
 
         Returns:
             How many values are NaN or infinite as they are stored.
@@ -71,6 +76,7 @@ class ShardRows:
             nonfinite += _count_nonfinite(stored[row], self.dtype)
         self._index[row] = position
         self.items.append(item)
+        self.places.append(place)
         return nonfinite
 
 

@@ -17,6 +17,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import zoo
 from zoo.cli import errors
@@ -102,6 +103,35 @@ def test_however_they_are_found_own_files_are_left_out(export: Callable[..., Any
     given = {"pattern": ["photos/**/*"], "list": ["--from-file", "list"], "named": found}[how]
     code, document, _ = export(*given, *words, out="second")
     assert (code, document["images"]) == (0, 5 if how == "pattern" else 1)
+
+
+@pytest.mark.parametrize("name", ["p.png", "P.PNG", "below.png/p.png"])
+def test_a_preview_of_another_command_is_no_input(export: Callable[..., Any], name: str) -> None:
+    picture = Path("photos", name)
+    picture.parent.mkdir(exist_ok=True)
+    assert export("photos", "--preview", picture, out="first")[0] == 0
+    with Image.open(picture) as image:
+        assert image.text == {"Software": "zoo export-features --preview"}  # type: ignore[attr-defined]
+    code, document, notes = export("photos", out="second")
+    assert (code, document["images"], notes) == (0, 5, [])
+    Path("list").write_text(f"photos/a.png\n{picture}\n")
+    for given in (["photos/**/*.[pP][nN][gG]"], ["--from-file", "list"], ["photos/a.png", picture]):
+        code, document, _ = export(*given, out=f"out{len(given)}{given[0][-1]}".replace("/", ""))
+        assert (code, document["images"]) == (0, 5 if "**" in given[0] else 1)
+
+
+def test_pictures_that_other_programs_wrote_are_inputs(export: Callable[..., Any]) -> None:
+    for number, words in enumerate(({"Software": "zoo export-features"}, {"Title": "zoo export-features --preview"})):
+        info = PngInfo()
+        for keyword, text in words.items():
+            info.add_text(keyword, text)
+        Image.new("RGB", (40, 40)).save(f"photos/x{number}.png", pnginfo=info)
+    for name, data in (("empty", b""), ("cut", Path("photos/a.png").read_bytes()[:20])):
+        Path("photos", f"{name}.png").write_bytes(data)
+    Path("photos/gone.png").symlink_to("nowhere.png")
+    os.mkfifo("photos/pipe.png")  # no regular file, and nobody writes to it
+    code, document, _ = export("photos")
+    assert (code, document["images"], document["num_failed"]) == (3, 7, 3)
 
 
 def test_what_only_looks_like_an_export_is_read(export: Callable[..., Any]) -> None:

@@ -300,3 +300,16 @@ def test_e6_files_beside_the_image_are_not_read(tmp_path: Path) -> None:
         assert file.descriptions[0] == "forged"  # what GDAL does if it may
     found = read(path)
     assert (found.band_names, found.valid, found.georeference) == ((), None, UTM)
+
+
+def test_gdal_never_reads_another_page_than_the_chosen_one(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pages = numbers(3, 20, 30)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for page in pages:
+            file.write(page, metadata=None)
+    np.testing.assert_array_equal(read(tmp_path / "x.tif", in_chans=1, pages="2").pixels, pages[1:2])
+    np.testing.assert_array_equal(read(tmp_path / "x.tif", in_chans=1, pages="1", geo=True).pixels, pages[:1])
+    with pytest.raises(InvalidInputError, match="3 pages") as raised:
+        read(tmp_path / "x.tif", in_chans=1, pages="2", geo=True)
+    assert raised.value.hint == "Leave out --geo."

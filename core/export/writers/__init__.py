@@ -18,6 +18,11 @@ WRITERS: dict[str, type[ShardWriter]] = {
 }
 
 
+def keeps_places(name: str) -> bool:
+    """Whether a format has room for where images lie."""
+    return name in WRITERS and bool(WRITERS[name].place_names)
+
+
 def writer_of(plan: ExportPlan) -> ShardWriter:
     """The writer of a plan's format. Raises UsageError where there is none, or it cannot hold the plan's features."""
     name = plan.storage.format

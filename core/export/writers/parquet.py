@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
+from typing import Any
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.plan import ExportPlan
@@ -14,9 +16,13 @@ from zoo.core.files.atomic_output import OutputFile
 class ParquetWriter(ShardWriter):
     """`features-00000.parquet`: id, source, index, and per level a list of fixed size.
 
+    Where inputs have places, it is GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): crs, transform, geometry.
+
     Bytes of a name that are no UTF-8, which Parquet's strings cannot hold, are escaped there (`\\udcff`); the manifest
     has such a name as it is.
     """
+
+    place_names = ("crs", "transform", "geometry")
 
     def __init__(self, plan: ExportPlan) -> None:
         super().__init__(plan)
@@ -47,12 +53,34 @@ class ParquetWriter(ShardWriter):
             "source": pa.array([_text(self.plan.source_of(item)) for item in rows.items], pa.string()),
             "index": pa.array(rows.index),
         }
+        metadata = None
+        if self.plan.placed:
+            crs = [_text(place.crs) if place and place.crs else None for place in rows.places]
+            transforms = [place.transform if place and place.transform else None for place in rows.places]
+            polygons = [place.polygon() if place else None for place in rows.places]
+            columns["crs"] = pa.array(crs, pa.string())
+            columns["transform"] = pa.array(transforms, pa.list_(pa.float64(), 6))
+            columns["geometry"] = pa.array(polygons, pa.binary())
+            metadata = {"geo": json.dumps(_geo({code for code, shape in zip(crs, polygons, strict=True) if shape}))}
         for module, values in rows.values.items():
             columns[module] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         sink = pa.BufferOutputStream()
         # Neither statistics nor dictionaries are of use for features that hardly ever repeat.
-        pq.write_table(pa.table(columns), sink, write_statistics=False, use_dictionary=False)
+        pq.write_table(pa.table(columns, metadata=metadata), sink, write_statistics=False, use_dictionary=False)
         file.write(memoryview(sink.getvalue()))
+
+
+def _geo(systems: set[str | None]) -> dict[str, Any]:
+    """The metadata of a GeoParquet file whose geometries are in these coordinate systems.
+
+    Left out, `crs` means longitude and latitude of WGS 84, which is how images in EPSG:4326 are laid: x is the
+    longitude, whatever the order that EPSG gives its axes. Null means that it is not said here: a file could say one
+    for all its rows, as a document of PROJ, and these rows state their own.
+    """
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"], "orientation": "counterclockwise"}
+    if systems != {"EPSG:4326"}:
+        column["crs"] = None
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 def _text(name: str) -> str:

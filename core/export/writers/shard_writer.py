@@ -25,6 +25,8 @@ class ShardWriter(ABC):
     """
 
     dtypes: tuple[str, ...] = ("float32", "float16")
+    place_names: tuple[str, ...] = ()
+    """What the places of images are called beside the levels; empty where the format has no room for them."""
     rows_are_inputs = False
     """Whether an image's row is its position among all inputs, not that among the readable ones of its shard."""
 
@@ -35,6 +37,9 @@ class ShardWriter(ABC):
                 f"The format {plan.storage.format} holds {' or '.join(self.dtypes)}, not {plan.storage.dtype}.",
                 hint="Pass --format safetensors, or another --dtype.",
             )
+        taken = set(self.place_names if plan.placed else ()) & {level.key for level in plan.levels}
+        if taken:
+            raise UsageError(f"A feature level cannot be called {taken.pop()!r} beside the places of images.")
 
     @abstractmethod
     def files(self, shard: int) -> dict[str, WriteFile]:

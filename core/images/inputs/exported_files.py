@@ -1,4 +1,7 @@
-"""What an export writes, known by its names and by the config.json beside it: never an input. Standard library only."""
+"""What an export writes, known by its names and the config.json beside it, or by what is in it: never an input.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,13 @@ OWN_NAME = re.compile(
     r"features-\d{5,}(\.[\w.]+)?\.(safetensors|npy|parquet)|features\.zarr|config\.json|manifest(-\d{5,})?\.jsonl"
 )
 
+PREVIEW_MARK = ("Software", "zoo export-features --preview")
+"""Keyword and text of the chunk that a preview begins with, behind its header."""
+
+_PNG = ".png"
+_BEFORE_CHUNKS = 8 + 25
+"""Bytes of a PNG's signature and header, which always stand before anything else."""
+_MARK = b"tEXt" + "\0".join(PREVIEW_MARK).encode()
 _MAX_CONFIG = 1 << 24
 _MARKS = {"schema_version", "fingerprint", "images_per_shard"}
 
@@ -33,6 +43,8 @@ class ExportedFiles:
         folder, name = os.path.split(path)
         if name in self._names and os.path.realpath(path) in self._others:
             return True
+        if name[-len(_PNG) :].lower() == _PNG:
+            return is_preview(path)
         return OWN_NAME.fullmatch(name) is not None and self._is_export(folder)
 
     def _is_export(self, folder: str) -> bool:
@@ -51,6 +63,16 @@ def is_export(folder: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and config.keys() >= _MARKS
+
+
+def is_preview(path: str) -> bool:
+    """Whether a PNG is a preview that an export painted, by its first chunk."""
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            start = file.read(_BEFORE_CHUNKS + 4 + len(_MARK)) or b""
+    except (OSError, ValueError):
+        return False
+    return start.startswith(b"\x89PNG\r\n\x1a\n") and start[_BEFORE_CHUNKS + 4 :] == _MARK
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

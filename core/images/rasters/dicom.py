@@ -96,6 +96,8 @@ class Dicom(WholeRasterFile):
         if total > _MOST_FRAMES:
             raise InvalidInputError(f"{total} frames, more than the limit of {_MOST_FRAMES}.")
         asked = self.options.frames
+        if total > 1:
+            self.decided = {"frames": total} if asked == "all" else {"frame": int(asked or 1), "frames": total}
         if asked == "all":
             return range(total)
         if not asked and total > 1:

@@ -161,7 +161,7 @@ def _compare(dataset: Any, header: TiffHeader) -> None:
 
 def read_place(file: BinaryIO, item: ImageInput, header: TiffHeader) -> dict[str, Any] | None:
     """Crs and transform of a GeoTIFF, where its tags are more than `from_tags` understands."""
-    raster = open_geotiff(file, item, header, ReadOptions())
+    raster = open_geotiff(file, item, header._replace(page=0), ReadOptions())  # it stands in the first page
     try:
         return raster.georeference
     finally:
@@ -170,9 +170,9 @@ def read_place(file: BinaryIO, item: ImageInput, header: TiffHeader) -> dict[str
 
 def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: ReadOptions) -> GeoRaster:
     """A GeoTIFF, by its descriptor: its name means nothing to GDAL, and it has no neighbours."""
-    if header.num_pages > 1:
+    if header.num_pages > 1 or header.page > 1:  # GDAL opens the first one
         raise InvalidInputError(
-            f"{header.num_pages} pages, where a georeferenced image has one.", hint="Leave out --geo."
+            f"{header.stored_pages} pages, where a georeferenced image has one.", hint="Leave out --geo."
         )
     if header.samples > _MAX_BANDS:
         raise InvalidInputError(

@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from zoo.core.errors import InvalidInputError
 
-_START = b"\xff\xd8"
+_START, _END = b"\xff\xd8", b"\xff\xd9"
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)  # 0xF7: JPEG-LS
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _SCAN = 0xDA
@@ -118,6 +118,18 @@ def _header(marker: int, frame: bytes, in_first_scan: bytes, **rest: object) -> 
     samples = sum(h * v for h, v in factors) / area if area else float(components)
     in_scans = marker in _PROGRESSIVE or in_first_scan != bytes([components])
     return JpegHeader(width, height, components, bits, samples, in_scans, **rest)  # type: ignore[arg-type]
+
+
+def coded_bytes(file: BinaryIO, header: JpegHeader) -> int:
+    """How many bytes the scans take, from the first to the end of the picture, behind which anything may stand."""
+    file.seek(header.parts[-1][0])
+    count, last = 0, b""
+    while block := file.read(_BLOCK):
+        end = (last + block).find(_END)
+        if end >= 0:
+            return count - len(last) + end + len(_END)
+        count, last = count + len(block), block[-1:]
+    return count
 
 
 def check_scans(file: BinaryIO, header: JpegHeader) -> None:

@@ -49,6 +49,8 @@ class JpegXl(WholeRasterFile):
         header = _read_header(file)
         self._bits, self._floating = header.bits, header.floating
         self.width, self.height = header.width, header.height
+        if header.orientation > 1:
+            self.decided = {"orientation": header.orientation}
         if header.orientation > 4:
             self.width, self.height = self.height, self.width
         check_whole_size(self.width, self.height, 1, options)

@@ -24,6 +24,8 @@ _TURNS = {
 SIDEWAYS = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
 """Those that exchange width and height."""
 
+_NUMBERS_OF_TURNS = {turn: number for number, turn in _TURNS.items()}
+
 _ORIENTATION = 0x0112
 _PREFIX = b"Exif\0\0"
 # Types of number (TIFF 6.0, page 15); a byte or a text is none.
@@ -49,6 +51,11 @@ def turn_of(exif: bytes, xmp: bytes = b"") -> Transpose | None:
 def turn_by(value: object) -> Transpose | None:
     """As `turn_of`, from the value of the tag, whatever it is."""
     return next((turn for number, turn in _TURNS.items() if value == number), None)
+
+
+def turned(turn: Transpose | None) -> dict[str, int]:
+    """For the manifest: the number that EXIF has for a turn; nothing where there is none."""
+    return {} if turn is None else {"orientation": _NUMBERS_OF_TURNS[turn]}
 
 
 def _in_exif(exif: bytes) -> float | None:

@@ -20,7 +20,7 @@ from zoo.core.images.rasters import png
 from zoo.core.images.rasters.decoding_memory import check_memory, check_whole_size
 from zoo.core.images.rasters.library_warnings import ignore_warnings
 from zoo.core.images.rasters.options import ReadOptions
-from zoo.core.images.rasters.orientation import SIDEWAYS, turn_by
+from zoo.core.images.rasters.orientation import SIDEWAYS, turn_by, turned
 from zoo.core.images.rasters.photograph_header import read_header, several_frames
 from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.raster_file import WholeRasterFile, explain
@@ -34,10 +34,15 @@ _ORIENTATION = 0x0112
 _GREY_8_BIT = ("1", "L", "LA", "La")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ONE_BYTE = ("1", "L", "P")
+_FOR_THE_MODEL: dict[tuple[int, int | None], int] = {(1, 3): 5, (3, 1): 1}
+"""Bytes per pixel beside the picture, to make of so many bands so many: Pillow gives a colour four bytes."""
 
 
 class Photograph(WholeRasterFile):
     """A JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF or plain TIFF. Upright, as its EXIF says."""
+
+    beside_the_picture = 0
+    """Bytes per pixel that a subclass takes to make of Pillow's picture what it gives."""
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
@@ -51,6 +56,7 @@ class Photograph(WholeRasterFile):
         self._is_png = image.format == "PNG"
         self._bits = _bits_of_tiff(image) if isinstance(image, TiffImageFile) else self._header.bits
         turn = _turn(image) if image.format in ("TIFF", "AVIF") else self._header.turn
+        self.decided = dict(turned(turn))
         self.width, self.height = self._stored_size(image)
         if turn in SIDEWAYS:
             self.width, self.height = self.height, self.width
@@ -76,11 +82,12 @@ class Photograph(WholeRasterFile):
         stored = 1 if image.mode in _ONE_BYTE else 2 if image.mode.startswith("I;16") else 4
         given = stored if self._bits > 8 else 1 if self.num_bands == 1 else 4
         converted = given if self._bits <= 8 and image.mode not in ("L", "RGB") else 0
-        for_the_model = 5 if (self.num_bands, self.options.in_chans) == (1, 3) else 0
+        for_the_model = _FOR_THE_MODEL.get((self.num_bands, self.options.in_chans), 0)
         per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
+        per_pixel += self.beside_the_picture
         width, height = self._header.size or image.size  # of AVIF, what its data say, not its boxes
         needed = int(width * height * per_pixel) + self._header.fixed_bytes
-        check_memory(self._file, needed, width * height, self.options)
+        check_memory(self._file, needed, width * height, self.options, self._header.coded_bytes)
 
     def read(self, window: Window | None = None) -> Raster:
         """As `RasterFile.read`; a whole JPEG may come smaller than `width` and `height` where `min_size` allows it."""
@@ -89,7 +96,7 @@ class Photograph(WholeRasterFile):
         with explain(self.name):
             image, self._image = self._image or self._open(), None
             image.draft(None, (self.options.min_size, self.options.min_size))
-            return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True)
+            return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True, facts=dict(self.decided))
 
     def _decode_whole(self) -> Raster:
         # Let go of it: beside what is made of it, nobody needs it again.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image, features
@@ -32,7 +33,8 @@ class PhotographHeader(NamedTuple):
     """`size` is as stored, None where Pillow reads it from a header without harm.
 
     `stream` is what Pillow gets; `extra_bytes` is what its decoder takes per pixel beside the image that it gives,
-    `fixed_bytes` what it takes however many pixels there are.
+    `fixed_bytes` what it takes however many pixels there are. `coded_bytes` counts the bytes of the file that are
+    pixels, where they can be told from others.
     """
 
     pillow_format: str
@@ -43,6 +45,7 @@ class PhotographHeader(NamedTuple):
     extra_bytes: float = 0
     fixed_bytes: int = 0
     deep_grey_alpha: bool = False
+    coded_bytes: Callable[[], int] | None = None
 
 
 def is_photograph(start: bytes) -> bool:
@@ -77,6 +80,7 @@ def _jpeg(file: BinaryIO) -> PhotographHeader:
         header.bits,
         turn_of(header.exif, header.xmp),
         2 * header.samples if header.in_scans else 0,  # all coefficients, before the first pixel
+        coded_bytes=partial(jpeg.coded_bytes, file, header),
     )
 
 
@@ -91,6 +95,7 @@ def _png(file: BinaryIO) -> PhotographHeader:
         turn_of(header.exif, header.xmp),
         (6 if header.colour_type == png.GREY else 20) if deep else 0,
         deep_grey_alpha=deep and header.colour_type == png.GREY_ALPHA,
+        coded_bytes=partial(png.coded_bytes, file, header),
     )
 
 
@@ -101,7 +106,8 @@ def _webp(file: BinaryIO) -> PhotographHeader:
         raise several_frames(header.frames, "an animated WebP")
     # The decoder is one for animations: it has two canvases, and hands out a copy.
     turn = turn_of(header.exif, header.xmp)
-    return PhotographHeader("WEBP", file, (header.width, header.height), 8, turn, 16)
+    size = (header.width, header.height)
+    return PhotographHeader("WEBP", file, size, 8, turn, 16, coded_bytes=lambda: header.coded_bytes)
 
 
 def _avif(file: BinaryIO) -> PhotographHeader:

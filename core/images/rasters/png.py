@@ -53,6 +53,12 @@ def read_header(file: BinaryIO) -> PngHeader:
     return PngHeader(width, height, bits, colour_type, bool(interlaced), exif, xmp, parts)
 
 
+def coded_bytes(file: BinaryIO, header: PngHeader) -> int:
+    """How many bytes of the file are what the pixels need; a chunk may say that it is longer than the file."""
+    end = file.seek(0, 2)
+    return sum(max(0, min(offset + length, end) - offset) for offset, length in header.parts)
+
+
 def _walk(file: BinaryIO) -> tuple[bytes, bytes, list[tuple[int, int]]]:
     """(EXIF, XMP, what the pixels need)."""
     exif = raw_exif = xmp = b""

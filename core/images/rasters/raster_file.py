@@ -22,7 +22,8 @@ FORMATS = "AVIF, BMP, DICOM, GIF, HEIC, JPEG, JPEG 2000, JPEG XL, NPY, NPZ, PGM,
 class RasterFile(ABC):
     """An image file that is open for reading. Sizes are in pixels, of the upright image.
 
-    A subclass sets the attributes from the file's header and gives `_decode`.
+    A subclass sets the attributes from the file's header and gives `_decode`. `decided` is which part of the file is
+    read, and how it is turned, where that is not the usual: plain values for the manifest.
     """
 
     name = ""
@@ -34,6 +35,7 @@ class RasterFile(ABC):
 
     def __init__(self, options: ReadOptions) -> None:
         self.options = options
+        self.decided: dict[str, Any] = {}
 
     @abstractmethod
     def _decode(self, window: Window) -> Raster:
@@ -52,7 +54,12 @@ class RasterFile(ABC):
             _check(window, whole)
             self.options.check_size(window.width, window.height, self.num_bands)
             raster = self._decode(window)
-        return replace(raster, band_names=self.band_names, georeference=shift(self.georeference, window))
+        return replace(
+            raster,
+            band_names=self.band_names,
+            georeference=shift(self.georeference, window),
+            facts={**self.decided, **raster.facts},
+        )
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing beside the file
         """Give back what is held beside the file itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.extras import has_package
@@ -16,6 +16,9 @@ from zoo.core.images.rasters.georeference import KEY_DIRECTORY
 from zoo.core.images.rasters.options import ReadOptions
 from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.raster_file import RasterFile, explain
+
+if TYPE_CHECKING:
+    from zoo.core.images.rasters.tiff_header import TiffHeader
 
 _DEFAULTS = ReadOptions()
 _SNIFFED = 1024  # bytes
@@ -88,12 +91,23 @@ def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
 
 
 def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
-    from zoo.core.images.rasters import geo, tiff, tiff_codecs, tiff_header, tiff_picture
+    from zoo.core.images.rasters.tiff_header import read_header
     from zoo.core.images.rasters.tiff_stack import planes_of
 
-    found = tiff_header.read_header(file)
+    found = read_header(file)
     found.check(options)
     header = planes_of(found, options)
+    raster = _tiff_reader(file, item, options, found, header)
+    raster.decided |= header.choice
+    return raster
+
+
+def _tiff_reader(
+    file: BinaryIO, item: ImageInput, options: ReadOptions, found: TiffHeader, header: TiffHeader
+) -> RasterFile:
+    """What reads the pages that were chosen of what was found."""
+    from zoo.core.images.rasters import geo, tiff, tiff_codecs, tiff_header, tiff_picture
+
     plain = header.has_plain_numbers and header.is_upright
     by_window = plain and tiff.can_read(header)
     # GDAL brings a JPEG decoder of its own, whose colours are others.

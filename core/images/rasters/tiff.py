@@ -25,6 +25,8 @@ from zoo.core.images.rasters.tiff_header import TiffHeader, TiffPage
 from zoo.core.images.rasters.tiff_segments import PageReader, Segments
 from zoo.core.images.rasters.validity import nodata_rule, stored_as, valid_of
 
+_EXPAND = "Give its pixels their colours: gdal_translate -expand rgb IN.tif OUT.tif"
+
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say is said by an error, or nothing
 
 
@@ -44,7 +46,8 @@ class TiffRaster(RasterFile):
         if not header.has_plain_numbers:
             raise InvalidInputError(
                 f"{header.samples} samples of {header.bits} bits in the colour space {header.photometric} of TIFF, "
-                "where grey, RGB or bands were expected."
+                "where grey, RGB or bands were expected.",
+                hint=_EXPAND if header.photometric == tiff_header.PALETTE else "",
             )
         if not header.is_upright:
             raise InvalidInputError(

@@ -183,11 +183,23 @@ class TiffPage(NamedTuple):
 
 
 class TiffHeader(NamedTuple):
-    """The pages of full resolution, and the mask that belongs to the first of them. Properties are of the first."""
+    """The pages of full resolution, and the mask that belongs to the first of them. Properties are of the first.
+
+    Where pages were chosen, `page` is the number of the only one, from 1, and `stored_pages` how many the file has.
+    """
 
     order: str
     pages: tuple[TiffPage, ...]
     mask: TiffPage | None = None
+    page: int = 0
+    stored_pages: int = 1
+
+    @property
+    def choice(self) -> dict[str, int]:
+        """Which page is read of how many, for the manifest; nothing where there is one."""
+        if self.stored_pages == 1:
+            return {}
+        return {"page": self.page, "pages": self.stored_pages} if self.page else {"pages": self.stored_pages}
 
     @property
     def first(self) -> TiffPage:

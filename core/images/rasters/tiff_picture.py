@@ -4,20 +4,52 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+import numpy as np
+
 from zoo.core.errors import InvalidInputError
 from zoo.core.images.rasters import tiff_codecs, tiff_directory, tiff_header
 from zoo.core.images.rasters.decoder_words import silence_libtiff
 from zoo.core.images.rasters.georeference import from_tags
 from zoo.core.images.rasters.options import ReadOptions
 from zoo.core.images.rasters.photograph import Photograph
+from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.tiff_header import TiffHeader
 from zoo.core.images.rasters.tiff_segments import Segments
+from zoo.core.images.rasters.validity import stored_as
 
 
 def can_read(header: TiffHeader) -> bool:
-    """Whether Pillow reads it without loss, and nothing is said of where it has no data."""
-    known = header.first.compression in tiff_codecs.PILLOW
-    return header.suits_pillow and known and header.nodata is None and header.mask is None
+    """Whether Pillow reads it without loss; where it has no data may only be said by an index of a palette."""
+    compression = header.first.compression
+    by_index = header.photometric == tiff_header.PALETTE and compression != tiff_header.OLD_JPEG
+    known = compression in tiff_codecs.PILLOW and header.mask is None
+    return header.suits_pillow and known and (header.nodata is None or by_index)
+
+
+class PaletteWithNodata(Photograph):
+    """Colours by index, of which one means no data, as GDAL's mask has it."""
+
+    beside_the_picture = 7
+
+    def __init__(self, file: BinaryIO, header: TiffHeader, options: ReadOptions) -> None:
+        super().__init__(file, options)
+        assert header.nodata is not None
+        self._nodata = stored_as(header.nodata, np.dtype(np.uint8))
+        self._stated = header.first.text(tiff_header.NODATA)
+
+    def _decode_whole(self) -> Raster:
+        image, self._image = self._image or self._open(), None
+        image.load()
+        if image.mode != "P":
+            raise InvalidInputError(f"a palette that is read as {image.mode}, in which a nodata value is no index.")
+        indices = self._upright(image, image)
+        return Raster(
+            pixels=np.asarray(indices.convert("RGB")).transpose(2, 0, 1),
+            white=255.0,
+            valid=None if self._nodata is None else np.asarray(indices) != self._nodata,
+            picture=True,
+            facts={"nodata": {"value": self._stated, "per": "pixel"}},
+        )
 
 
 def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Photograph:
@@ -34,7 +66,9 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
         parts = segments.everything()
         if not all(parts):
             raise InvalidInputError("a picture of which strips or tiles are not stored.")
-        photograph = Photograph(tiff_directory.one_page(segments.template, header.order, parts), options)
+        alone = tiff_directory.one_page(segments.template, header.order, parts)
+        indexed = header.nodata is not None
+        photograph = PaletteWithNodata(alone, header, options) if indexed else Photograph(alone, options)
     photograph.georeference = from_tags(header.tags) if header.is_upright else None
     return photograph
 

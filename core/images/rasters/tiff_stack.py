@@ -96,7 +96,8 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
         if number > 1:  # the place and nodata stand in the first one
             shared = {k: v for k, v in first.tags.items() if k not in page.tags and k not in _OWN}
             page = TiffPage({**shared, **page.tags})
-        return header._replace(pages=(page,))
+        stored = len(pages) if len(pages) > 1 else stack.planes
+        return header._replace(pages=(page,), page=number, stored_pages=stored)
     if len(pages) > 1 and any(page.samples != 1 for page in pages):
         raise InvalidInputError(
             f"{len(pages)} frames or pages of {max(page.samples for page in pages)} samples, where one picture was "
@@ -105,7 +106,7 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
         )
     if len(pages) > 1 and chosen == "auto":
         _check_bands(stack, len(pages), options)
-    return header._replace(pages=pages)
+    return header._replace(pages=pages, stored_pages=len(pages))
 
 
 def _check_bands(stack: Stack, count: int, options: ReadOptions) -> None:

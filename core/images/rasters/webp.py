@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from zoo.core.errors import InvalidInputError
 
+_PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
 _MOST_CHUNKS = 1 << 14
 _MOST_METADATA = 1 << 20  # bytes
 
@@ -17,6 +18,7 @@ class WebpHeader(NamedTuple):
     frames: int
     exif: bytes
     xmp: bytes
+    coded_bytes: int
 
 
 def read_header(file: BinaryIO) -> WebpHeader:
@@ -27,13 +29,16 @@ def read_header(file: BinaryIO) -> WebpHeader:
     """
     sizes: list[tuple[int, int]] = []
     frames, exif, xmp = 0, b"", b""
-    position = 12
+    coded: dict[bytes, int] = {}
+    position, end = 12, file.seek(0, 2)
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
         head = file.read(8)
         if len(head) < 8:
             break
         kind, length = struct.unpack("<4sI", head)
+        if kind in _PIXELS:
+            coded.setdefault(kind, min(length, end - position))
         if kind in (b"VP8X", b"VP8 ", b"VP8L"):
             sizes.append(_size(kind, file.read(10)))
         elif kind == b"ANMF":
@@ -47,7 +52,9 @@ def read_header(file: BinaryIO) -> WebpHeader:
         raise InvalidInputError(f"a WebP file of more than {_MOST_CHUNKS} chunks.")
     if not sizes:
         raise InvalidInputError("a WebP file that is cut off or damaged before its pixels.")
-    return WebpHeader(max(w for w, _ in sizes), max(h for _, h in sizes), max(1, frames), exif, xmp)
+    return WebpHeader(
+        max(w for w, _ in sizes), max(h for _, h in sizes), max(1, frames), exif, xmp, sum(coded.values())
+    )
 
 
 def _size(kind: bytes, data: bytes) -> tuple[int, int]:
