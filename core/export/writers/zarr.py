@@ -60,7 +60,7 @@ class ZarrWriter(ShardWriter):
         arrays = {level.key: self._level(level) for level in self.plan.levels}
         if self.plan.placed:
             arrays |= {
-                "transform": self._array("float64", {"transform": 6}, "NaN", _TRANSFORM),
+                "transform": self._array("float64", {"coefficient": 6}, "NaN", _TRANSFORM),
                 "epsg": self._array("int32", {}, 0, _EPSG),
             }
         return {f"{ROOT}/zarr.json": _json(group), **{f"{ROOT}/{k}/zarr.json": _json(v) for k, v in arrays.items()}}

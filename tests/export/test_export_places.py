@@ -100,7 +100,7 @@ def test_zarr(scenes: Path, tmp_path: Path, pool: str) -> None:
     transforms, codes = group["transform"], group["epsg"]
     assert (transforms.shape, transforms.dtype, transforms.chunks) == ((6, 6), "float64", (4, 6))
     assert (codes.shape, codes.dtype, codes.chunks) == ((6,), "int32", (4,))
-    assert transforms.metadata.dimension_names == ("input", "transform")
+    assert transforms.metadata.dimension_names == ("input", "coefficient")
     assert codes.metadata.dimension_names == ("input",)
     assert "x = a i + b j + c" in transforms.attrs["description"]
     assert "EPSG" in codes.attrs["long_name"]
@@ -121,7 +121,7 @@ def test_tiles_in_xarray(scenes: Path, tmp_path: Path) -> None:
     found = xr.open_zarr(tmp_path / "out" / "features.zarr", consolidated=False)
     assert set(found.data_vars) == {"level0", "level1"}
     assert set(found.coords) == {"transform", "epsg"}
-    assert (found["transform"].dims, found["epsg"].dims) == (("input", "transform"), ("input",))
+    assert (found["transform"].dims, found["epsg"].dims) == (("input", "coefficient"), ("input",))
     assert found["epsg"].dtype == "int32"
     lines = manifest(tmp_path / "out")
     assert len(lines) == 4
