@@ -247,7 +247,7 @@ def test_8_bit_bands_are_the_reference_however_they_were_read() -> None:
 
 def test_without_resizing_an_image_is_taken_as_it_is() -> None:
     photo = Image.fromarray(numbers(5, 9, 3, dtype="uint8"))
-    found = Preprocess(resize=False, mean=(0.0,) * 3, std=(1.0,) * 3)(photo)
+    found = Preprocess(resize=False, mean=(0.0,) * 3, std=(1.0,) * 3).array(photo)
     assert found.shape == (3, 5, 9)
     np.testing.assert_array_equal(found, np.asarray(photo).transpose(2, 0, 1).astype(np.float32) / np.float32(255))
 
