@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from zoo.cli import output
 from zoo.cli.groups import CommandGroup
+from zoo.cli.help_sections import SectionedCommand
 from zoo.cli.options import Json, Quiet, Verbose
 
 EXIT_CODES = """\b
@@ -45,7 +46,8 @@ class Command(NamedTuple):
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)  # type: ignore[return-value]
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command(name, short_help=self.summary, context_settings=dict(self.settings))(found)
+        settings = dict(self.settings)
+        alone.command(name, cls=SectionedCommand, short_help=self.summary, context_settings=settings)(found)
         return typer.main.get_command(alone)  # type: ignore[return-value]
 
 
@@ -54,16 +56,18 @@ COMMANDS = {
     "list": Command("list", "list_models", "List the models that zoo builds.", {"allow_extra_args": True}),
     "info": Command("info", "info", "Show a model: size, default config, feature levels, tags."),
     "inspect": Command("inspect", "inspect", "Show what a weight file holds."),
-    "identify": Command("identify", "identify", "Say which architecture a weight file is of."),
+    "identify": Command("identify", "identify", "Tell which architecture a weight file holds."),
     "create": Command("create", "create", "Build a model and write its weights."),
     "adapt-weights": Command("adapt_weights", "adapt_weights", "Fit weights to any number of input channels."),
-    "convert": Command("convert", "convert", "Bring weights into another key layout, dtype or format."),
+    "convert": Command("convert", "convert", "Convert weights to another key layout, dtype or format."),
     "check": Command("check", "check", "Tell whether a weight file would load into a model."),
-    "diff": Command("diff", "diff", "Compare two weight files, and say what explains it."),
-    "export-features": Command("export_features", "export_features", "Write a model's features of images."),
+    "diff": Command("diff", "diff", "Compare two weight files and explain the differences."),
+    "export-features": Command(
+        "export_features", "export_features", "Write the features that a model computes from images."
+    ),
     "fetch": Command("fetch", "fetch", "Bring published weights into the cache."),
-    "lock": Command("lock", "lock", "Write down which bytes the names of weights stand for."),
-    "bundle": Command("bundle", "bundle", "Pack weights for a machine without network."),
+    "lock": Command("lock", "lock", "Record which bytes the names of weights stand for."),
+    "bundle": Command("bundle", "bundle", "Pack weights for a machine without a network."),
     "unbundle": Command("bundle", "unbundle", "Put the weights of a bundle into the cache."),
     "cache": Command("cache", "cache", "List, check and clean the caches of weights."),
 }
@@ -125,10 +129,10 @@ def zoo(
     _quiet: Quiet = False,
     _verbose: Verbose = False,
 ) -> None:
-    """Inspect image models, adapt their weights to any number of channels, export their features.
+    """Inspect image models, adapt their weights to any number of channels, and export their features.
 
-    `zoo help COMMAND` shows the options of a command; `zoo` alone shows this page and ends with 0. What all commands
-    have, --json, -q and -v, may stand before them.
+    `zoo help COMMAND` shows the options of a command. `zoo` alone shows this page. The options --json, -q and -v, which
+    all commands have, may also stand before the command.
 
     \b
     Example:

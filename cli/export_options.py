@@ -6,20 +6,33 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.help_sections import COMPUTING, IMAGES, INPUT, MODEL, OUTPUT
+from zoo.cli.options import KEY_HELP, SOURCE_SIZE_HELP, WEIGHTS_HELP
 from zoo.core.errors import UsageError
 
 Images = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[IMAGE...]", help="Files, folders, patterns, .tar, .tar.gz and .zip archives; - reads a list of them."
+        metavar="[IMAGE...]",
+        help="Files, folders, patterns, and .tar, .tar.gz or .zip archives; - reads a list of them from stdin.",
     ),
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="LIST", help="A list of inputs, one a line or split by NUL; - is stdin."),
+    typer.Option(
+        "--from-file",
+        metavar="LIST",
+        rich_help_panel=INPUT,
+        help="Read the inputs from this list, one per line or separated by NUL; - is stdin.",
+    ),
 ]
 Column = Annotated[
-    str, typer.Option(metavar="NAME", help="LIST is a table, CSV or Parquet, and this column of it has the paths.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=INPUT,
+        help="Treat LIST as a table, CSV or Parquet, and take the paths from this column.",
+    ),
 ]
 RelativeTo = Annotated[
     Path | None,
@@ -27,145 +40,303 @@ RelativeTo = Annotated[
         "--relative-to",
         metavar="DIR",
         readable=False,
-        help="Name inputs by their paths from this folder, so that an export can go on where the folder has moved.",
+        rich_help_panel=INPUT,
+        help="Name inputs by their paths relative to this folder. An export can then continue after the folder has "
+        "moved.",
     ),
 ]
 Hash = Annotated[
     bool,
-    typer.Option("--hash", help="Know inputs by their sha256, which the manifest gets, not by size and time."),
+    typer.Option(
+        "--hash",
+        rich_help_panel=INPUT,
+        help="Recognise inputs by their sha256 instead of their size and time, and write it to the manifest.",
+    ),
 ]
-MinValid = Annotated[
-    float,
-    typer.Option(metavar="SHARE", help="Skip images and tiles of which less than this share, 0 to 1, has data."),
+OnError = Annotated[
+    str,
+    typer.Option(
+        metavar="skip|stop",
+        rich_help_panel=INPUT,
+        help="Choose what happens to an image that cannot be read: skip lists it and continues, stop ends the run with "
+        "exit code 4.",
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", rich_help_panel=INPUT, help="Read images again that an earlier run could not read."),
 ]
 BandChoice = Annotated[
     str,
-    typer.Option("--bands", metavar="B,...", help="Bands to read, in this order: numbers from 1, or the file's names."),
+    typer.Option(
+        "--bands",
+        metavar="B,...",
+        rich_help_panel=IMAGES,
+        help="Read these bands, in this order: numbers from 1, or the file's own names.",
+    ),
 ]
-Tile = Annotated[
-    int | None, typer.Option(metavar="PX", help="Cut images into windows of this side, each an input of its own.")
-]
-Stride = Annotated[
-    int | None, typer.Option(metavar="PX", help="From one window to the next, at most the tile; the tile if not given.")
-]
-NoResize = Annotated[bool, typer.Option("--no-resize", help="Take images in the size that they have.")]
 Scale = Annotated[
     str,
     typer.Option(
         metavar="X|file",
-        help="The number that counts as 1; if not given, the largest of the bit depth, 1 for floats. file: apply the "
-        "scale and offset that a raster declares.",
+        rich_help_panel=IMAGES,
+        help="Divide the numbers of an image by X. By default X is the largest number of the bit depth, and 1 for "
+        "floating point. file applies the scale and offset that a raster declares.",
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX",
+        rich_help_panel=IMAGES,
+        help="Cut images into square windows with sides of PX pixels. Each window is an input of its own.",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX",
+        rich_help_panel=IMAGES,
+        help="Place the windows of --tile this many pixels apart, at most the tile's side. By default it is the "
+        "tile's side.",
+    ),
+]
+NoResize = Annotated[bool, typer.Option("--no-resize", rich_help_panel=IMAGES, help="Keep images in their own size.")]
+Mean = Annotated[
+    str,
+    typer.Option(
+        metavar="M,...",
+        rich_help_panel=IMAGES,
+        help="Subtract these means instead of those of the weights: one per channel, or one for all, on the scale from "
+        "0 to 1.",
+    ),
+]
+Std = Annotated[
+    str,
+    typer.Option(
+        metavar="S,...",
+        rich_help_panel=IMAGES,
+        help="Divide by these standard deviations instead of those of the weights: one per channel, or one for all, on "
+        "the scale from 0 to 1.",
+    ),
+]
+NoData = Annotated[
+    str,
+    typer.Option(
+        metavar="mean|zero|error",
+        rich_help_panel=IMAGES,
+        help="Fill pixels without data with the mean or with zero, or treat an image that has such pixels as an error.",
+    ),
+]
+MinValid = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        rich_help_panel=IMAGES,
+        help="Skip images and tiles in which less than this share, 0 to 1, has data.",
     ),
 ]
 Pages = Annotated[
     str,
     typer.Option(
         metavar="auto|bands|N",
-        help="Which pages of a TIFF are read: page N, or all as bands of one image; auto: as bands where the file "
-        "calls them channels, or says nothing and they are not three.",
+        rich_help_panel=IMAGES,
+        help="Choose the pages of a TIFF: N reads one page, bands reads all pages as bands of one image. auto reads "
+        "pages as bands if the file calls them channels, or if it says nothing and there are not three of them.",
     ),
-]
-Mean = Annotated[
-    str,
-    typer.Option(
-        metavar="M,...", help="Instead of the weights' own: per channel, or one for all, on the scale 0 to 1."
-    ),
-]
-Std = Annotated[str, typer.Option(metavar="S,...", help="Likewise.")]
-NoData = Annotated[
-    str,
-    typer.Option(metavar="mean|zero|error", help="What stands where a raster has no data; error: it cannot be read."),
 ]
 Axes = Annotated[
     str,
     typer.Option(
-        metavar="auto|chw|hwc", help="Order of the axes of .npy and .npz arrays; auto: by the model's channels."
+        metavar="auto|chw|hwc",
+        rich_help_panel=IMAGES,
+        help="State the order of axes in .npy and .npz arrays; auto decides by the model's number of channels.",
     ),
 ]
-NpzKey = Annotated[str, typer.Option(metavar="NAME", help="Which array of .npz files that hold several.")]
-FastDecode = Annotated[
-    bool, typer.Option("--fast-decode", help="Decode JPEG at a reduced size: faster, and not the same numbers.")
+NpzKey = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=IMAGES,
+        help="Read the array of this name from .npz files that hold several.",
+    ),
 ]
-Geo = Annotated[
-    bool, typer.Option("--geo", help="Read every TIFF through rasterio, with or without a place on the ground.")
-]
-AllowVrt = Annotated[bool, typer.Option("--allow-vrt", help="Read virtual rasters, which name other local files.")]
 Frames = Annotated[
     str,
     typer.Option(
-        metavar="all|N", help="Which frame of DICOM files of several is read, from 1; all: as bands of one image."
+        metavar="all|N",
+        rich_help_panel=IMAGES,
+        help="Choose the frame of DICOM files that hold several, counted from 1; all reads them as bands of one image.",
+    ),
+]
+Geo = Annotated[
+    bool,
+    typer.Option(
+        "--geo", rich_help_panel=IMAGES, help="Read every TIFF through rasterio, whether it is georeferenced or not."
+    ),
+]
+AllowVrt = Annotated[
+    bool,
+    typer.Option(
+        "--allow-vrt", rich_help_panel=IMAGES, help="Also read virtual rasters, which name other local files."
+    ),
+]
+FastDecode = Annotated[
+    bool,
+    typer.Option(
+        "--fast-decode",
+        rich_help_panel=IMAGES,
+        help="Decode JPEG at a reduced size. This is faster and gives other numbers.",
     ),
 ]
 MaxPixels = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Most pixels that are read at once, of three bands; 89478485 if not given."),
+    typer.Option(
+        metavar="N",
+        rich_help_panel=IMAGES,
+        help="Read at most N pixels of three bands at once; by default 89478485.",
+    ),
 ]
-Device = Annotated[str, typer.Option(metavar="cpu|cuda|mps", help="Where the model runs; cuda:1 for the second.")]
+# The same as for other commands, but what they read is the model here, not the input.
+ModelWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", readable=False, rich_help_panel=MODEL, help=WEIGHTS_HELP),
+]
+ModelKey = Annotated[str, typer.Option("--key", metavar="PATH", rich_help_panel=MODEL, help=KEY_HELP)]
+ModelSourceSize = Annotated[
+    str, typer.Option("--source-size", metavar="S|H,W", rich_help_panel=MODEL, help=SOURCE_SIZE_HELP)
+]
+BatchSize = Annotated[
+    int, typer.Option(metavar="N", rich_help_panel=COMPUTING, help="Compute N images in one forward pass.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="cpu|cuda|mps",
+        rich_help_panel=COMPUTING,
+        help="Run the model on this device; cuda:1 is the second GPU.",
+    ),
+]
 Precision = Annotated[
-    str, typer.Option(metavar="float32|bfloat16|float16|auto", help="auto: bfloat16 where the device computes in it.")
-]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the model first; needs a C++ compiler on the CPU.")]
-Exact = Annotated[
-    bool,
-    typer.Option("--exact", help="Compute the layers as they are, none joined: slower, the numbers of a plain loop."),
+    str,
+    typer.Option(
+        metavar="float32|bfloat16|float16|auto",
+        rich_help_panel=COMPUTING,
+        help="Compute in this precision; auto takes bfloat16 if the device computes in it.",
+    ),
 ]
 Workers = Annotated[
-    int, typer.Option(metavar="N", help="Decode in N processes, which a damaged file cannot harm; 0: in threads.")
+    int,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=COMPUTING,
+        help="Decode images in N processes. A file that crashes its decoder then costs only its own image. 0 decodes "
+        "in threads.",
+    ),
 ]
-FailOnNonfinite = Annotated[
-    bool, typer.Option("--fail-on-nonfinite", help="End with exit code 3 where features are NaN or infinite.")
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        rich_help_panel=COMPUTING,
+        help="Compile the model first. On the CPU this needs a C++ compiler.",
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        rich_help_panel=COMPUTING,
+        help="Compute every layer as it is, without folding batch norms. This is slower and gives the numbers of a "
+        "plain loop.",
+    ),
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        metavar="K/N|auto",
+        rich_help_panel=COMPUTING,
+        help="Compute part K of N, counted from 1. All parts write to one FOLDER. auto takes K and N from Slurm, "
+        "torchrun or Kubernetes.",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        rich_help_panel=COMPUTING,
+        help="Compute in this process, or on Ray: on the cluster that RAY_ADDRESS names, or on one started here.",
+    ),
+]
+Actors = Annotated[
+    int, typer.Option(metavar="N", rich_help_panel=COMPUTING, help="Run N models at once with --engine ray.")
 ]
 Pool = Annotated[
     str,
     typer.Option(
         metavar="none|avg|max|cls|embedding",
-        help="Write vectors instead of maps: per level the average, maximum or class token (cls), or one vector per "
-        "image, the one that the classifier reads (embedding).",
+        rich_help_panel=OUTPUT,
+        help="Write vectors instead of feature maps. avg, max and cls give one vector per level: the average, the "
+        "maximum or the class token. embedding gives one vector per image: the one that the classifier reads.",
     ),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(metavar="float32|float16|bfloat16", help="How features are stored, rounded to nearest even."),
 ]
 Format = Annotated[
     str,
     typer.Option(
         "--format",
         metavar="safetensors|npy|parquet|zarr",
-        help="parquet takes pooled features only; zarr makes one array of all inputs per level.",
+        rich_help_panel=OUTPUT,
+        help="Write features in this format. parquet takes pooled features only; zarr makes one array of all inputs "
+        "per level.",
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|float16|bfloat16",
+        rich_help_panel=OUTPUT,
+        help="Store features in this dtype, rounded to nearest even.",
     ),
 ]
 ImagesPerShard = Annotated[
-    int | None, typer.Option(metavar="N", help="Inputs per shard; if not given, as many as make 64 MiB, at most 1024.")
-]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Images per forward pass.")]
-OnError = Annotated[
-    str, typer.Option(metavar="skip|stop", help="Whether an unreadable image is listed, or ends the run (exit code 4).")
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Read images again that an earlier run could not read.")
-]
-NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Know finished shards by their size, not by their checksums.")
-]
-Shard = Annotated[
-    str,
+    int | None,
     typer.Option(
-        metavar="K/N|auto",
-        help="Do the K-th of N parts, from 1; all write to one FOLDER. auto: as Slurm, torchrun or Kubernetes tell.",
+        metavar="N",
+        rich_help_panel=OUTPUT,
+        help="Put N inputs into a shard. By default it is as many as make 64 MiB, at most 1024.",
     ),
-]
-Engine = Annotated[
-    str, typer.Option(metavar="local|ray", help="ray: on the cluster that RAY_ADDRESS names, or one started here.")
-]
-Actors = Annotated[int, typer.Option(metavar="N", help="Models that run at once with --engine ray.")]
-Replace = Annotated[
-    bool, typer.Option("--force", help="Replace another export in FOLDER, and compute anew what is there of this one.")
 ]
 Preview = Annotated[
     Path | None,
     typer.Option(
-        metavar="PNG", readable=False, help="Paint the levels of the first 8 images, principal components as RGB."
+        metavar="PNG",
+        readable=False,
+        rich_help_panel=OUTPUT,
+        help="Paint the levels of the first 8 images into this file, with principal components as RGB.",
+    ),
+]
+FailOnNonfinite = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-nonfinite",
+        rich_help_panel=OUTPUT,
+        help="End with exit code 3 if features are NaN or infinite.",
+    ),
+]
+NoVerify = Annotated[
+    bool,
+    typer.Option(
+        "--no-verify",
+        rich_help_panel=OUTPUT,
+        help="Recognise finished shards by their size instead of their checksums.",
+    ),
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        rich_help_panel=OUTPUT,
+        help="Replace another export in FOLDER, and compute the finished shards of this one again.",
     ),
 ]
 

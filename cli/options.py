@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from zoo.cli.help_sections import COMMON, INPUT, MODEL, OUTPUT
 from zoo.core.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -33,56 +34,143 @@ def complete_family(incomplete: str) -> list[str]:
     return [family for family in list_modules() if family.startswith(incomplete)]
 
 
-NAME_HELP = "Model name, name.tag, timm/name.tag, or hf-hub:owner/repo."
+NAME_HELP = "A model: name, name.tag, timm/name.tag or hf-hub:owner/repo."
+WEIGHTS_HELP = "Read the weights from this file or URL instead of the published ones."
+KEY_HELP = "Take the state dict at this place in the checkpoint, for example teacher or models.0."
+SOURCE_SIZE_HELP = "State the image size in pixels that the weight file is for, if it does not say so itself."
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=complete_model_name)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes and no progress.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error happened.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing file with other content.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Make no request; the same as HF_HUB_OFFLINE=1.")]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel=COMMON, help="Print the result as one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=COMMON, help="Print no notes and no progress.")]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", rich_help_panel=COMMON, help="Print more details, and show where an error happened."
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file that has other content.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=OUTPUT, help="Print what would be done, and write nothing.")
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", rich_help_panel=COMMON, help="Make no network request. HF_HUB_OFFLINE=1 does the same."),
+]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="Give up a download that takes longer; also ZOO_TIMEOUT."),
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        rich_help_panel=COMMON,
+        help="Give up a download that takes longer than this. ZOO_TIMEOUT does the same.",
+    ),
 ]
 Locked = Annotated[
     Path | None,
-    typer.Option("--locked", metavar="LOCK", readable=False, help="Take exactly what this file of `zoo lock` names."),
+    typer.Option(
+        "--locked",
+        metavar="LOCK",
+        readable=False,
+        rich_help_panel=INPUT,
+        help="Take exactly the bytes that this file of `zoo lock` names.",
+    ),
 ]
-InChans = Annotated[int | None, typer.Option("--in-chans", metavar="N", help="Channels of the images, 1 or more.")]
+InChans = Annotated[
+    int | None,
+    typer.Option(
+        "--in-chans",
+        metavar="N",
+        rich_help_panel=MODEL,
+        help="Set the number of input channels of the model, 1 or more.",
+    ),
+]
 NumClasses = Annotated[
-    int | None, typer.Option("--num-classes", metavar="K", help="Outputs of the classifier; 0 leaves it out.")
+    int | None,
+    typer.Option(
+        "--num-classes",
+        metavar="K",
+        rich_help_panel=MODEL,
+        help="Set the number of classes, the outputs of the classifier; 0 leaves the classifier out.",
+    ),
 ]
 SourceSize = Annotated[
     str,
     typer.Option(
         "--source-size",
         metavar="S|H,W",
-        help="Image size in pixels that the weight file is for, where it does not say so itself.",
+        rich_help_panel=INPUT,
+        help=SOURCE_SIZE_HELP,
     ),
 ]
 Drop = Annotated[
     list[str] | None,
-    typer.Option("--drop", metavar="PATTERN", help="Leave out tensors whose names match: 'criterion.*'."),
+    typer.Option(
+        "--drop",
+        metavar="PATTERN",
+        rich_help_panel=INPUT,
+        help="Leave out tensors whose names match, for example 'criterion.*'; repeatable.",
+    ),
+]
+StripPrefix = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        rich_help_panel=INPUT,
+        help="Take only the tensors whose names begin with TEXT, and remove it from the names.",
+    ),
+]
+Ema = Annotated[
+    bool,
+    typer.Option(
+        "--ema/--no-ema",
+        rich_help_panel=INPUT,
+        help="Take the averaged (EMA) weights if a checkpoint has both kinds.",
+    ),
 ]
 OutIndices = Annotated[
-    str, typer.Option("--out-indices", metavar="I,J,...", help="Feature levels; negative ones count from the end.")
+    str,
+    typer.Option(
+        "--out-indices",
+        metavar="I,J,...",
+        rich_help_panel=MODEL,
+        help="Choose these feature levels; negative numbers count from the end.",
+    ),
 ]
 Weights = Annotated[
     Path | None,
     # Not readable: Typer's own check ends in exit code 2 and cuts the path.
     typer.Option(
-        "--weights", metavar="FILE", readable=False, help="A weight file, or its URL, instead of the published one."
+        "--weights",
+        metavar="FILE",
+        readable=False,
+        rich_help_panel=INPUT,
+        help=WEIGHTS_HELP,
     ),
 ]
 Key = Annotated[
-    str, typer.Option("--key", metavar="PATH", help="Where in a checkpoint the state dict is: teacher, or models.0.")
-]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", readable=False, help="The safetensors file to write.")
+    str,
+    typer.Option(
+        "--key",
+        metavar="PATH",
+        rich_help_panel=INPUT,
+        help=KEY_HELP,
+    ),
 ]
 OptionalOutput = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", readable=False, help="Write the weights as a safetensors file."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        readable=False,
+        rich_help_panel=OUTPUT,
+        help="Write the weights to this safetensors file.",
+    ),
+]
+CastTo = Annotated[
+    Literal["float32", "float16", "bfloat16"] | None,
+    typer.Option("--dtype", rich_help_panel=OUTPUT, help="Cast all floating-point tensors to this dtype."),
 ]
 
 

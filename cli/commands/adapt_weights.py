@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import CHANNELS, INPUT, MODEL, OUTPUT
 from zoo.cli.options import (
+    CastTo,
     Drop,
+    DryRun,
+    Ema,
     Force,
-    InChans,
     Json,
     Key,
     NumClasses,
     Offline,
     Quiet,
     SourceSize,
+    StripPrefix,
     Timeout,
     Verbose,
     Weights,
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
 
 Method = Literal["repeat", "balanced", "mean", "zero", "luma"]
 Missing = Literal["nearest", "interpolate", "mean", "zero"]
-Dtype = Literal["float32", "float16", "bfloat16"]
 Format = Literal["safetensors", "timm"]
 
 
@@ -44,77 +47,187 @@ def adapt_weights(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Model name, timm/name.tag, hf-hub:owner/repo, or the path or URL of weights.",
+            help="A model name, timm/name.tag, hf-hub:owner/repo, or the path or URL of weights.",
             autocompletion=complete_model_name,
         ),
     ],
     target: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="The file to write, with --format timm the folder.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="Write the result to this file, or with --format timm to this folder.",
+        ),
     ],
-    in_chans: InChans = None,
-    method: Annotated[Method, typer.Option(help="How the new filters are made.")] = "repeat",
+    in_chans: Annotated[
+        int | None,
+        typer.Option(
+            "--in-chans",
+            metavar="N",
+            rich_help_panel=CHANNELS,
+            help="Adapt the input layer to N channels, 1 or more.",
+        ),
+    ] = None,
     bands: Annotated[
         str,
         typer.Option(
             metavar="B,...",
-            help="Bands of the images, in order: B2,B3,B4,NDVI; aux:NAME for a channel that is no band.",
+            rich_help_panel=CHANNELS,
+            help="Name the bands of the images, in order, for example B2,B3,B4,NDVI. aux:NAME names a channel that is "
+            "no band.",
         ),
     ] = "",
-    sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor whose bands these are: sentinel2.")] = "",
-    from_bands: Annotated[
-        str, typer.Option(metavar="B,...", help="Bands that the source reads; red,green,blue where it reads three.")
+    sensor: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=CHANNELS,
+            help="Name the sensor of these bands, for example sentinel2. Without --bands it stands for all "
+            "bands of its multispectral image.",
+        ),
     ] = "",
-    from_sensor: Annotated[str, typer.Option(metavar="NAME", help="The sensor of the source's bands.")] = "",
-    missing_bands: Annotated[Missing, typer.Option(help="Filters for bands without a counterpart.")] = "nearest",
-    num_classes: NumClasses = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Of the initial values of a new classifier.")] = 0,
-    keep_classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep these rows of the classifier: one number a line.")
-    ] = None,
-    img_size: Annotated[str, typer.Option(metavar="S|H,W", help="Resize position embeddings for this image.")] = "",
-    source_size: SourceSize = "",
-    patch_size: Annotated[int | None, typer.Option(metavar="P", help="Resize the patch embedding to PxP.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
-    weights: Weights = None,
-    key: Key = "",
-    ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
-    strip_prefix: Annotated[str, typer.Option(metavar="TEXT", help="Take this off the names; drop the others.")] = "",
-    drop: Drop = None,
-    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this before every name.")] = "",
+    method: Annotated[
+        Method, typer.Option(rich_help_panel=CHANNELS, help="Choose how the new filters are made.")
+    ] = "repeat",
+    missing_bands: Annotated[
+        Missing,
+        typer.Option(
+            rich_help_panel=CHANNELS, help="Choose the filters of bands that the source has no counterpart for."
+        ),
+    ] = "nearest",
+    from_bands: Annotated[
+        str,
+        typer.Option(
+            metavar="B,...",
+            rich_help_panel=CHANNELS,
+            help="Name the bands that the source reads. By default they are red,green,blue if it reads three.",
+        ),
+    ] = "",
+    from_sensor: Annotated[
+        str,
+        typer.Option(metavar="NAME", rich_help_panel=CHANNELS, help="Name the sensor of the source's bands."),
+    ] = "",
     input_layer: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Layer that reads the image, each; NAME=N: N channels of its own."),
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=CHANNELS,
+            help="Name a layer that reads the image; repeatable. NAME=N gives this layer N channels of its own.",
+        ),
     ] = None,
     input_layout: Annotated[
-        str, typer.Option(metavar="KIND", help="Its channels: conv, groups:G, blocks:B, planes:B.")
+        str,
+        typer.Option(
+            metavar="KIND",
+            rich_help_panel=CHANNELS,
+            help="State how the channels lie in the input layer's weight: conv, groups:G, blocks:B or planes:B.",
+        ),
     ] = "",
-    classifier: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Layer that is the classifier.")] = None,
+    weights: Weights = None,
+    key: Key = "",
+    ema: Ema = True,
+    strip_prefix: StripPrefix = "",
+    drop: Drop = None,
+    source_size: SourceSize = "",
+    max_header: Annotated[
+        int,
+        typer.Option(
+            metavar="BYTES", rich_help_panel=INPUT, help="Refuse a safetensors header that is longer than this."
+        ),
+    ] = 25_000_000,
+    num_classes: NumClasses = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="S", rich_help_panel=MODEL, help="Use this seed for the initial values of a new classifier."
+        ),
+    ] = 0,
+    keep_classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=MODEL,
+            help="Keep only the classes that this file lists: row numbers of the classifier, one per line.",
+        ),
+    ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", rich_help_panel=MODEL, help="Name the layer that is the classifier; repeatable."),
+    ] = None,
+    img_size: Annotated[
+        str,
+        typer.Option(
+            metavar="S|H,W",
+            rich_help_panel=MODEL,
+            help="Resize the position embeddings for images of this size in pixels.",
+        ),
+    ] = "",
+    patch_size: Annotated[
+        int | None,
+        typer.Option(metavar="P", rich_help_panel=MODEL, help="Resize the patch embedding to patches of PxP pixels."),
+    ] = None,
     file_format: Annotated[
-        Format, typer.Option("--format", help="One file, or a folder that timm reads as local-dir:.")
+        Format,
+        typer.Option(
+            "--format",
+            rich_help_panel=OUTPUT,
+            help="Write one safetensors file, or a folder that timm reads as local-dir:.",
+        ),
     ] = "safetensors",
-    verify: Annotated[bool, typer.Option("--verify", help="Prove from the written bytes what must hold.")] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    dtype: CastTo = None,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", rich_help_panel=OUTPUT, help="Put TEXT before the name of every tensor.")
+    ] = "",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            rich_help_panel=OUTPUT,
+            help="Read the written bytes back and prove that nothing was lost and that every new filter is right.",
+        ),
+    ] = False,
     min_coverage: Annotated[
-        float, typer.Option(metavar="SHARE", help="Fail where less of the source reaches the file, 0 to 1.")
+        float,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=OUTPUT,
+            help="Fail if less than this share of the source, 0 to 1, reaches the file.",
+        ),
     ] = 0.0,
     fail_on_nonfinite: Annotated[
-        bool, typer.Option("--fail-on-nonfinite", help="Fail where the file would hold NaN or infinite values.")
+        bool,
+        typer.Option(
+            "--fail-on-nonfinite",
+            rich_help_panel=OUTPUT,
+            help="Fail if the file would hold NaN or infinite values.",
+        ),
     ] = False,
-    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the filters before and after.")] = None,
-    max_header: Annotated[int, typer.Option(metavar="BYTES", help="Limit of a safetensors header.")] = 25_000_000,
-    sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Wait until the disk has the file.")] = True,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", rich_help_panel=OUTPUT, help="Draw the filters before and after into this picture."
+        ),
+    ] = None,
+    sync: Annotated[
+        bool,
+        typer.Option("--sync/--no-sync", rich_help_panel=OUTPUT, help="Wait until the file is safe on the disk."),
+    ] = True,
     offline: Offline = False,
     timeout: Timeout = None,
-    force: Force = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Fit a checkpoint to any number of input channels.
 
-    By default one channel gets the sum of the source's filters; more get them repeated, cut, and scaled by source / N,
-    as timm does. Every other tensor keeps its bytes. The file says what it is, so create and export-features need no
-    flags. Methods, bands and what --verify proves: docs/adaptation.md.
+    By default a layer for one channel gets the sum of the source's filters. A layer for several channels gets the
+    source's filters in turn, repeated or cut, and scaled by source channels / N, as timm does. Every other tensor keeps
+    its bytes. The file states its own configuration, so create and export-features need no flags for it.
+    docs/adaptation.md explains the methods, the bands and what --verify proves.
 
     \b
     Examples:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import OUTPUT
 from zoo.cli.options import (
     Force,
     Json,
@@ -22,13 +23,21 @@ from zoo.cli.options import (
 
 def bundle(
     target: Annotated[
-        Path, typer.Option("--output", "-o", metavar="TAR", readable=False, help="The tar file to write.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="TAR",
+            readable=False,
+            rich_help_panel=OUTPUT,
+            help="Write the bundle to this tar file.",
+        ),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME.TAG...",
-            help="Weights; with --locked by default all of it.",
+            help="Names of weights. With --locked the default is every name of the lock.",
             autocompletion=complete_model_name,
         ),
     ] = None,
@@ -42,7 +51,7 @@ def bundle(
 ) -> None:
     """Pack weights and their lock into one tar file, for a machine without a network.
 
-    What is not cached is fetched first. The same weights give the same bytes.
+    Weights that are not cached are fetched first. The same weights give the same bytes.
 
     \b
     Examples:
@@ -68,7 +77,7 @@ def bundle(
 
 
 def unbundle(
-    source: Annotated[Path, typer.Argument(metavar="TAR", help="A file of `zoo bundle`.", readable=False)],
+    source: Annotated[Path, typer.Argument(metavar="TAR", help="A tar file that `zoo bundle` wrote.", readable=False)],
     locked: Locked = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -76,8 +85,8 @@ def unbundle(
 ) -> None:
     """Put the weights of a bundle into the caches of this machine, and print where they are.
 
-    Every byte is checked before the first file is put in place; then every command finds them without a network. With
-    --locked the bundle has to hold what that file names.
+    Every byte is checked before the first file is put in place. After that every command finds the weights without a
+    network. With --locked the bundle must hold what the lock names.
 
     \b
     Example:

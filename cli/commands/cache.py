@@ -8,6 +8,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.groups import CommandGroup
+from zoo.cli.help_sections import OUTPUT, SectionedCommand
 from zoo.cli.options import Json, Quiet, Verbose, complete_model_name
 from zoo.core.errors import InvalidInputError, NotFoundError, UnknownModelError
 
@@ -21,8 +22,10 @@ cache = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
-_NAME_HELP = "Names of weights, or as `zoo cache list` shows them."
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=OUTPUT, help="Print what would be removed, and remove nothing.")
+]
+_NAME_HELP = "Names of weights, or names that `zoo cache list` shows."
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="NAME...", help=_NAME_HELP, autocompletion=complete_model_name)
 ]
@@ -32,8 +35,8 @@ Names = Annotated[
 def about(_json: Json = False, _quiet: Quiet = False, _verbose: Verbose = False) -> None:
     """List, check and clean the caches that weights are read from.
 
-    These are the Hub's, which other programs share, torch.hub's checkpoints, and what zoo remembers of checked files.
-    No network is needed, no link is followed out of a cache.
+    There are three: the Hub's cache, which other programs share, torch.hub's checkpoints, and zoo's own notes on
+    checked files. No command here needs a network or follows a link out of a cache.
 
     \b
     Examples:
@@ -42,11 +45,11 @@ def about(_json: Json = False, _quiet: Quiet = False, _verbose: Verbose = False)
     """
 
 
-@cache.command("list")
+@cache.command("list", cls=SectionedCommand)
 def list_files(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """List the files of the caches, with their sizes and when they were last used.
+    """List the files of the caches, with size and last use.
 
-    In a pipe each line has kind, bytes, day, name and path.
+    In a pipe each line holds kind, bytes, day, name and path.
 
     \b
     Example:
@@ -67,16 +70,18 @@ def list_files(json: Json = False, quiet: Quiet = False, verbose: Verbose = Fals
         output.lines(f"{f.kind} {f.size} {_day(f) or '-'} {f.name} {f.path}" for f in files)
 
 
-@cache.command("path")
+@cache.command("path", cls=SectionedCommand)
 def path(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME.TAG]", help="Weights.", autocompletion=complete_model_name)
+        str, typer.Argument(metavar="[NAME.TAG]", help="The name of weights.", autocompletion=complete_model_name)
     ] = "",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print where cached weights are; without a name, where the caches are.
+    """Print the path of cached weights, or of the caches.
+
+    Without a name the command prints where the caches are.
 
     \b
     Example:
@@ -104,9 +109,11 @@ def path(
         output.lines([str(cached)])
 
 
-@cache.command("verify")
+@cache.command("verify", cls=SectionedCommand)
 def verify(names: Names = None, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Read cached weights again and compare them with their checksums; exit code 4 where one is damaged.
+    """Read cached weights again and compare them with their checksums.
+
+    The exit code is 4 if a file is damaged.
 
     \b
     Example:
@@ -134,9 +141,11 @@ def verify(names: Names = None, json: Json = False, quiet: Quiet = False, verbos
         )
 
 
-@cache.command("prune")
+@cache.command("prune", cls=SectionedCommand)
 def prune(dry_run: DryRun = False, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Remove what no program reads: downloads that broke off, damaged files, blobs and links that lead nowhere.
+    """Remove files that no program reads.
+
+    These are downloads that broke off, damaged files, unused blobs, and links that lead nowhere.
 
     \b
     Example:
@@ -151,7 +160,7 @@ def prune(dry_run: DryRun = False, json: Json = False, quiet: Quiet = False, ver
     _remove(files, whole=False, dry_run=dry_run)
 
 
-@cache.command("remove")
+@cache.command("remove", cls=SectionedCommand)
 def remove(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help=_NAME_HELP, autocompletion=complete_model_name)],
     dry_run: DryRun = False,
@@ -159,7 +168,9 @@ def remove(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove weights from the caches: the whole Hub repository, every revision of it, or the checkpoint.
+    """Remove weights from the caches.
+
+    This removes the whole Hub repository with every revision of it, or the checkpoint of torch.hub.
 
     \b
     Example:

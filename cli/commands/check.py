@@ -34,7 +34,9 @@ def check(
         str,
         typer.Argument(metavar="MODEL", help=NAME_HELP, autocompletion=complete_model_name),
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Weight file, index or folder.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A weight file, an index of shards, or a folder.")
+    ],
     key: Key = "",
     in_chans: InChans = None,
     num_classes: NumClasses = None,
@@ -42,14 +44,24 @@ def check(
     min_coverage: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Share of the model's values from the file, 0 to 1; default all but what is allowed."
+            metavar="SHARE",
+            help="Demand that at least this share of the model's values, 0 to 1, comes from the file. By default "
+            "it is all but what is allowed.",
         ),
     ] = None,
     allow_missing: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Tensors that the file may lack: 'head.*'.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Allow the file to lack tensors whose names match, for example 'head.*'; repeatable.",
+        ),
     ] = None,
     allow_unexpected: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Tensors that the model may have no place for.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Allow tensors that the model has no place for, if their names match; repeatable.",
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -57,9 +69,9 @@ def check(
 ) -> None:
     """Tell whether a weight file would load into a model, tensor by tensor.
 
-    It decides as `zoo create MODEL --weights FILE` does, and reads no tensor. Channels and classes are what the file
-    says of itself, else the model's default; with --num-classes a classifier of another size is dropped. It ends with
-    0 where the file fits and with 4 where it does not; the report is printed either way.
+    The command decides as `zoo create MODEL --weights FILE` does, and reads no tensor. Channels and classes are those
+    that the file states, else the model's default. With --num-classes a classifier of another size is dropped. The exit
+    code is 0 if the file fits and 4 if it does not. The report is printed either way.
 
     \b
     Examples:

@@ -1,18 +1,23 @@
 """`zoo convert`: a checkpoint in another key layout, dtype or file format."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import INPUT, OUTPUT
 from zoo.cli.options import (
+    CastTo,
     Drop,
+    DryRun,
+    Ema,
     Force,
     Json,
     Key,
     Quiet,
     SourceSize,
+    StripPrefix,
     Verbose,
     complete_model_name,
     local_source,
@@ -21,8 +26,6 @@ from zoo.cli.options import (
 
 if TYPE_CHECKING:
     from zoo.core.convert.job import ConvertReport
-
-Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 def complete_layout(incomplete: str) -> list[str]:
@@ -34,20 +37,28 @@ def complete_layout(incomplete: str) -> list[str]:
 
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A weight file: safetensors, .pth, .bin, .npz, or a shard index.")
+        str,
+        typer.Argument(metavar="SOURCE", help="A weight file: safetensors, .pth, .bin, .npz, or an index of shards."),
     ],
     target: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", readable=False, help="The file to write, .safetensors or .npz."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            readable=False,
+            rich_help_panel=OUTPUT,
+            help="Write the result to this file, .safetensors or .npz.",
+        ),
     ],
     from_layout: Annotated[
         str,
-        typer.Option("--from", metavar="LAYOUT", help="Its layout; found by itself.", autocompletion=complete_layout),
-    ] = "",
-    to_layout: Annotated[
-        str,
         typer.Option(
-            "--to", metavar="LAYOUT", help="Layout of the output, by default timm.", autocompletion=complete_layout
+            "--from",
+            metavar="LAYOUT",
+            rich_help_panel=INPUT,
+            help="State the key layout of the source. By default it is found by the keys.",
+            autocompletion=complete_layout,
         ),
     ] = "",
     architecture: Annotated[
@@ -55,30 +66,39 @@ def convert(
         typer.Option(
             "--arch",
             metavar="NAME",
-            help="timm's name of what it holds; found by keys and shapes.",
+            rich_help_panel=INPUT,
+            help="State timm's name of the architecture. By default it is found by keys and shapes.",
             autocompletion=complete_model_name,
         ),
     ] = "",
     key: Key = "",
-    strip_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="Take this off the names; leave the others out.")
-    ] = "",
+    ema: Ema = True,
+    strip_prefix: StripPrefix = "",
     drop: Drop = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Of all floating-point tensors.")] = None,
     source_size: SourceSize = "",
-    ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Averaged weights, where a checkpoint has both.")] = True,
+    to_layout: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="LAYOUT",
+            rich_help_panel=OUTPUT,
+            help="Write the keys of this layout, by default timm.",
+            autocompletion=complete_layout,
+        ),
+    ] = "",
+    dtype: CastTo = None,
     force: Force = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Bring a checkpoint into another key layout, dtype or file format.
+    """Convert a checkpoint to another key layout, dtype or file format.
 
-    Layouts run both ways and keep every bit; which there are, and for which models: docs/layouts.md. A file in timm's
-    layout says which architecture it holds, so create and export-features need no flags. What a wrapper put before all
-    names (`model.`) is taken off; of a file with several networks --key or --strip-prefix takes one. Another dtype or
-    file format can be had of any file; where only names could change and nobody knows them, the exit code is 4.
+    Layouts run both ways and keep every bit; docs/layouts.md lists them with their models. A file in timm's layout
+    states its architecture, so create and export-features need no flags for it. A prefix that a wrapper put before all
+    names (`model.`) is removed. If a file holds several networks, --key or --strip-prefix takes one. Any file can be
+    given another dtype or file format. The exit code is 4 if only names could change and zoo does not know them.
 
     \b
     Examples:

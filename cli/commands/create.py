@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import INPUT, MODEL
 from zoo.cli.options import (
     Drop,
     Force,
@@ -36,28 +37,38 @@ if TYPE_CHECKING:
 
 def create(
     name: ModelName,
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Load the published weights.")] = False,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", rich_help_panel=INPUT, help="Load the published weights.")
+    ] = False,
     weights: Weights = None,
     key: Key = "",
     drop: Drop = None,
+    source_size: SourceSize = "",
     in_chans: InChans = None,
     num_classes: NumClasses = None,
-    source_size: SourceSize = "",
-    features_only: Annotated[bool, typer.Option("--features-only", help="Keep the trunk that gives maps.")] = False,
+    features_only: Annotated[
+        bool,
+        typer.Option("--features-only", rich_help_panel=MODEL, help="Keep only the trunk, which gives feature maps."),
+    ] = False,
     out_indices: OutIndices = "",
-    seed: Annotated[int, typer.Option(metavar="S", help="Of every weight that is not loaded.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="S", rich_help_panel=MODEL, help="Use this seed to initialise every weight that is not loaded."
+        ),
+    ] = 0,
     target: OptionalOutput = None,
+    force: Force = False,
     offline: Offline = False,
     timeout: Timeout = None,
-    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Build a model with random or pretrained weights, and write them with -o.
 
-    Without -o it tells what would be built: a check that a name, its options and a weight file go together. Random
-    weights follow from --seed alone, so the same command writes the same bytes.
+    Without -o the command builds the model and prints what it is. This checks that a name, its options and a weight
+    file go together. Random weights depend on --seed alone, so the same command writes the same bytes.
 
     \b
     Examples:

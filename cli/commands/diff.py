@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import INPUT
 from zoo.cli.options import Json, Key, Quiet, Verbose, local_file
 from zoo.core.errors import InvalidInputError
 
@@ -15,23 +16,26 @@ if TYPE_CHECKING:
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", readable=False, help="Weight file, index of shards, or folder.")],
-    b: Annotated[Path, typer.Argument(metavar="B", readable=False, help="The one to compare it with.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", readable=False, help="A weight file, an index of shards, or a folder.")
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", readable=False, help="The weight file to compare A with.")],
     key: Key = "",
-    key_a: Annotated[str, typer.Option(metavar="PATH", help="As --key, of A alone.")] = "",
-    key_b: Annotated[str, typer.Option(metavar="PATH", help="As --key, of B alone.")] = "",
+    key_a: Annotated[str, typer.Option(metavar="PATH", rich_help_panel=INPUT, help="Use this --key for A alone.")] = "",
+    key_b: Annotated[str, typer.Option(metavar="PATH", rich_help_panel=INPUT, help="Use this --key for B alone.")] = "",
     tolerance: Annotated[
-        float, typer.Option(metavar="T", help="Equal up to this absolute difference, whatever the dtypes.")
+        float,
+        typer.Option(metavar="T", help="Take tensors as equal up to this absolute difference, whatever their dtypes."),
     ] = 0.0,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compare two weight files: names, shapes, dtypes, values, and what explains a difference.
+    """Compare two weight files by names, shapes, dtypes and values, and explain the differences.
 
-    Explained are a prefix before all names, a cast, input channels adapted by one of zoo's methods, another
+    The command can explain a prefix before all names, a cast, input channels adapted by one of zoo's methods, another
     classifier, and tables resized for another image size. Without --tolerance dtypes and every bit must be the same.
-    It ends with 0 where the files are equal and with 4 where they differ, explained or not; formats do not count.
+    The exit code is 0 if the files are equal and 4 if they differ, explained or not. File formats do not count.
 
     \b
     Examples:

@@ -34,6 +34,9 @@ from zoo.cli.export_options import (
     MaxPixels,
     Mean,
     MinValid,
+    ModelKey,
+    ModelSourceSize,
+    ModelWeights,
     NoData,
     NoResize,
     NoVerify,
@@ -55,18 +58,16 @@ from zoo.cli.export_options import (
     parse_scale,
     parse_values,
 )
+from zoo.cli.help_sections import OUTPUT
 from zoo.cli.options import (
     InChans,
     Json,
-    Key,
     ModelName,
     Offline,
     OutIndices,
     Quiet,
-    SourceSize,
     Timeout,
     Verbose,
-    Weights,
     limit_network,
     local_file,
     parse_indices,
@@ -90,67 +91,73 @@ CHANGED_TOLD = 3
 @end_soon_after_signals()
 def export_features(
     name: ModelName,
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the features go.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", rich_help_panel=OUTPUT, help="Write the features to this folder."
+        ),
+    ],
     images: Images = None,
     from_file: FromFile = None,
     column: Column = "",
     relative_to: RelativeTo = None,
-    out_indices: OutIndices = "",
-    weights: Weights = None,
-    key: Key = "",
-    source_size: SourceSize = "",
-    in_chans: InChans = None,
+    on_error: OnError = "skip",
+    retry_failed: RetryFailed = False,
+    hashes: Hash = False,
     bands: BandChoice = "",
+    scale: Scale = "",
     tile: Tile = None,
     stride: Stride = None,
-    min_valid: MinValid = 0.0,
     no_resize: NoResize = False,
-    scale: Scale = "",
     mean: Mean = "",
     std: Std = "",
     nodata: NoData = "mean",
+    min_valid: MinValid = 0.0,
+    pages: Pages = "auto",
     axes: Axes = "auto",
     npz_key: NpzKey = "",
-    pages: Pages = "auto",
-    fast_decode: FastDecode = False,
+    frames: Frames = "",
     geo: Geo = False,
     allow_vrt: AllowVrt = False,
-    frames: Frames = "",
+    fast_decode: FastDecode = False,
     max_pixels: MaxPixels = None,
+    out_indices: OutIndices = "",
+    weights: ModelWeights = None,
+    key: ModelKey = "",
+    source_size: ModelSourceSize = "",
+    in_chans: InChans = None,
+    device: Device = "cpu",
+    batch_size: BatchSize = 32,
+    precision: Precision = "float32",
+    workers: Workers = 0,
+    shard: Shard = "1/1",
+    engine: Engine = "local",
+    actors: Actors = 1,
+    compile_model: Compile = False,
+    exact: Exact = False,
     pool: Pool = "none",
     dtype: Dtype = "float32",
     file_format: Format = "safetensors",
     images_per_shard: ImagesPerShard = None,
-    batch_size: BatchSize = 32,
-    device: Device = "cpu",
-    precision: Precision = "float32",
-    compile_model: Compile = False,
-    exact: Exact = False,
-    workers: Workers = 0,
-    on_error: OnError = "skip",
-    fail_on_nonfinite: FailOnNonfinite = False,
-    retry_failed: RetryFailed = False,
-    no_verify: NoVerify = False,
-    hashes: Hash = False,
-    shard: Shard = "1/1",
-    engine: Engine = "local",
-    actors: Actors = 1,
     preview: Preview = None,
+    force: Replace = False,
+    fail_on_nonfinite: FailOnNonfinite = False,
+    no_verify: NoVerify = False,
     offline: Offline = False,
     timeout: Timeout = None,
-    force: Replace = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a model's features of images to a folder.
+    """Write the features that a model computes from images to a folder.
 
-    Reads photographs (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, JPEG XL and more), TIFF and GeoTIFF of any number of
-    bands, .npy, .npz, DICOM, and all of these in archives. Images are prepared as the weights expect; without
-    --out-indices every level is written. FOLDER gets shards of features, manifest.jsonl (one line per image: shard and
-    row, or why it failed) and config.json. Images that cannot be read are listed and passed over; the exit code is then
-    3, or 4 where not one can be read. The same command again completes what was cut off, and computes anew what has
-    changed.
+    The command reads photographs (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, JPEG XL and more), TIFF and GeoTIFF of any
+    number of bands, .npy, .npz, DICOM, and archives of these. It prepares images as the weights expect. Without
+    --out-indices it writes every level.
+
+    FOLDER gets shards of features, config.json, and manifest.jsonl with one line per image: its shard and row, or the
+    reason why it failed. An image that cannot be read is listed and left out. The exit code is then 3, or 4 if no image
+    can be read. The same command again completes a run that was cut off, and computes again what has changed.
 
     \b
     Examples:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import INPUT
 from zoo.cli.options import (
     Json,
     Locked,
@@ -23,22 +24,24 @@ def fetch(
         list[str] | None,
         typer.Argument(
             metavar="NAME.TAG...",
-            help="Weights; with --locked by default all of it.",
+            help="Names of weights. With --locked the default is every name of the lock.",
             autocompletion=complete_model_name,
         ),
     ] = None,
     locked: Locked = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read cached files again to check them.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", rich_help_panel=INPUT, help="Read cached files again to check them.")
+    ] = False,
     offline: Offline = False,
     timeout: Timeout = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Bring published weights into the cache, check them, and print where they are.
+    """Bring published weights into the cache, check them, and print their paths.
 
-    A file that is cached costs no request. Every file is checked against its sha256 when it is first used; later only
-    where its size or time has changed, or with --verify.
+    A cached file costs no request. Every file is checked against its sha256 when it is first used. Later it is checked
+    again only if its size or time has changed, or with --verify.
 
     \b
     Examples:

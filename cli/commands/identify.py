@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def identify(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A weight file, its URL, a folder, or hf-hub:owner/repo.")
+    ],
     key: Key = "",
     offline: Offline = False,
     timeout: Timeout = None,
@@ -22,14 +24,13 @@ def identify(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say which architecture a weight file is of, from the names and shapes of its tensors alone.
+    """Tell which architecture a weight file holds, by the names and shapes of its tensors alone.
 
-    Prints one line for each answer, the best first: architecture (several where only the mathematics differ), whose
-    names it uses, input channels, classes, image and patch size where the file or its shapes tell (the number of
-    positions where they are no square and nothing tells the size), and the strays: tensors beside the network's own.
-    Where no known architecture
-    has exactly these tensors, the nearest are printed (match=similar, with the share of their layers that the file
-    has), and the exit code is 4.
+    The command prints one line for each answer, the best first. A line gives the architecture (several names if only
+    their mathematics differ), the key layout, input channels, classes, and the image and patch size if the file or its
+    shapes tell them. It gives the number of positions if they form no square and nothing tells the size. It also names
+    strays: tensors that are not part of the network. If no known architecture has exactly these tensors, the command
+    prints the nearest ones (match=similar, with the share of their layers that the file has), and the exit code is 4.
 
     \b
     Examples:

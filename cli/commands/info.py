@@ -33,8 +33,8 @@ def info(
 ) -> None:
     """Show a model's size, default config, feature levels and tags.
 
-    Of several models, one after another; --json has them as a list under "models". Nothing is asked of the Hub, but
-    for the config.json of an hf-hub: repository that has no name here.
+    Several models are shown one after another; --json lists them under "models". The command makes no request, except
+    for the config.json of a Hub repository that zoo has no name for.
 
     \b
     Examples:

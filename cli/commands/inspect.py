@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import OUTPUT
 from zoo.cli.options import Json, Key, Offline, Quiet, Timeout, Verbose, limit_network, local_source
 
 if TYPE_CHECKING:
@@ -15,9 +16,21 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A weight file or folder, or hf-hub:owner/repo.")],
-    stats: Annotated[bool, typer.Option("--stats", help="Read every tensor: mean, deviation, extremes, NaN.")] = False,
-    tree: Annotated[bool, typer.Option("--tree", help="Totals of each module instead of each tensor.")] = False,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A weight file, its URL, a folder, or hf-hub:owner/repo.")
+    ],
+    stats: Annotated[
+        bool,
+        typer.Option(
+            "--stats",
+            rich_help_panel=OUTPUT,
+            help="Read every tensor, and show its mean, deviation, extremes, and number of NaN.",
+        ),
+    ] = False,
+    tree: Annotated[
+        bool,
+        typer.Option("--tree", rich_help_panel=OUTPUT, help="Show the totals of each module instead of each tensor."),
+    ] = False,
     key: Key = "",
     offline: Offline = False,
     timeout: Timeout = None,
@@ -25,10 +38,10 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show what a weight file holds: format, tensors, dtypes, metadata, and what is no weight in it.
+    """Show what a weight file holds: format, tensors, dtypes, metadata, and what in it is not a weight.
 
-    Reads safetensors, shards, torch checkpoints and .npz; only headers, but for --stats. Nothing in the file is
-    executed. Of a Hub repository only the header is fetched.
+    The command reads safetensors, shards, torch checkpoints and .npz. Without --stats it reads only headers. It
+    executes nothing in the file. Of a Hub repository it fetches only the header.
 
     \b
     Examples:

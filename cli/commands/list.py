@@ -22,7 +22,7 @@ def list_models(
             "--filter",
             "-f",
             metavar="PATTERN",
-            help="Keep names that match; repeatable.",
+            help="List only names that match; repeatable.",
             autocompletion=complete_model_name,
         ),
     ] = None,
@@ -31,19 +31,20 @@ def list_models(
         typer.Option("--exclude", metavar="PATTERN", help="Leave out names that match; repeatable."),
     ] = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Only models with published weights, one name.tag a line.")
+        bool, typer.Option("--pretrained", help="List only models with published weights, one name.tag per line.")
     ] = False,
     family: Annotated[
-        str, typer.Option(metavar="FAMILY", help="Only models of this family.", autocompletion=complete_family)
+        str, typer.Option(metavar="FAMILY", help="List only models of this family.", autocompletion=complete_family)
     ] = "",
-    sort: Annotated[Sort, typer.Option(help="Order by name, parameters, or MACs.")] = "name",
+    sort: Annotated[Sort, typer.Option(help="Sort by name, by parameters or by MACs.")] = "name",
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """List models: a table on a terminal, one name per line in a pipe.
 
-    Patterns are shell wildcards, so quote them; one with a dot matches name.tag, another the name alone.
+    Patterns are shell wildcards, so quote them. A pattern with a dot matches name.tag. A pattern without a dot matches
+    the name alone.
 
     \b
     Examples:

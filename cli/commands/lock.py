@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli import output
+from zoo.cli.help_sections import OUTPUT
 from zoo.cli.options import (
     Force,
     Json,
@@ -21,10 +22,18 @@ from zoo.cli.options import (
 
 def lock(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME.TAG...", help="Weights.", autocompletion=complete_model_name)
+        list[str], typer.Argument(metavar="NAME.TAG...", help="Names of weights.", autocompletion=complete_model_name)
     ],
     target: Annotated[
-        Path, typer.Option("--output", "-o", metavar="LOCK", readable=False, help="The JSON file to write.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="LOCK",
+            readable=False,
+            rich_help_panel=OUTPUT,
+            help="Write the lock to this JSON file.",
+        ),
     ],
     offline: Offline = False,
     timeout: Timeout = None,
@@ -33,10 +42,10 @@ def lock(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write down which bytes names stand for: source, revision, file, size and sha256.
+    """Record which bytes the names of weights stand for: source, revision, file, size and sha256.
 
-    Cached weights are read; the Hub is asked for others, without downloading them. The same weights give the same
-    file, which belongs into version control: `zoo fetch --locked` gives these bytes or fails.
+    Cached weights are read. For others the Hub is asked, without downloading them. The same weights give the same file.
+    Keep it under version control: `zoo fetch --locked` gives exactly these bytes or fails.
 
     \b
     Example:

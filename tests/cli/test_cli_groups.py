@@ -14,6 +14,7 @@ import typer
 
 from zoo.cli import errors, output
 from zoo.cli.app import app
+from zoo.cli.help_sections import HEADINGS
 
 import toy_registry
 
@@ -152,6 +153,53 @@ def test_an_example_is_shown_as_it_is_typed(zoo: Zoo, monkeypatch: pytest.Monkey
     examples = [line.strip() for line in written if line.startswith("  ")]
     assert examples
     assert set(examples) <= shown
+
+
+def options_by_heading(shown: str) -> dict[str, list[str]]:
+    """The long names of the options under each heading of a help."""
+    parts = re.split(r"^([A-Z][a-z ]*):\n", shown, flags=re.MULTILINE)
+    found = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {heading: re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE) for heading, text in found.items()}
+
+
+@pytest.mark.parametrize("words", [words for words, one in COMMANDS.items() if not hasattr(one, "commands")])
+def test_options_of_all_commands_stand_last(zoo: Zoo, words: tuple[str, ...]):
+    headings = options_by_heading(zoo(*words, "--help").stdout)
+    assert list(headings)[-1] == "Common options"
+    assert headings["Common options"][-4:] == ["--json", "--quiet", "--verbose", "--help"]
+    shown = [option for options in headings.values() for option in options]
+    own = [option for one in COMMANDS[words].params for option in one.opts if option.startswith("--")]
+    assert sorted(shown) == sorted([*own, "--help"])
+
+
+def test_a_long_help_has_sections(zoo: Zoo):
+    adapting, exporting = (
+        options_by_heading(zoo(name, "--help").stdout) for name in ("adapt-weights", "export-features")
+    )
+    assert list(adapting) == [
+        "Arguments",
+        "Channel options",
+        "Input options",
+        "Model options",
+        "Output options",
+        "Common options",
+    ]
+    assert adapting["Channel options"][0] == "--in-chans"
+    assert list(exporting) == [
+        "Arguments",
+        "Input options",
+        "Image options",
+        "Model options",
+        "Computing options",
+        "Output options",
+        "Common options",
+    ]
+    assert exporting["Output options"][0] == "--output"
+
+
+def test_every_heading_is_one_of_the_list():
+    named = {getattr(one, "rich_help_panel", None) for command in COMMANDS.values() for one in command.params}
+    assert named - {None} <= set(HEADINGS)
 
 
 def test_completion_after_help(monkeypatch: pytest.MonkeyPatch):
