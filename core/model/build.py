@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cache
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn as nn
 
 from zoo.core.architectures import registry
 from zoo.core.architectures.hub_names import plain_name
 from zoo.core.architectures.new_classifier import initial_values
-from zoo.core.architectures.records import PretrainedCfg, module_paths
+from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
 from zoo.core.errors import UsageError
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FeatureHookNet, FeatureListNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
+from zoo.core.model.prune import prune
 from zoo.core.resize.families import require_size_dependent
 from zoo.models.base import ImageModel
 
@@ -82,81 +81,66 @@ def create_model(
         InvalidInputError: the weights do not fit the model.
     """
     overrides = {key: value for key, value in overrides.items() if value is not None}
-    model_name, place_args = plain_name(model_name), {}
+    load_own = partial(load_checkpoint, allow_missing=allow_missing, drop=drop, key=checkpoint_key)
+
+    # The name.
+    model_name, model_args = plain_name(model_name), {}
     if names_a_place(model_name) and pretrained_cfg is None:
         pretrained_cfg = named_cfg(model_name)
-        model_name, place_args = pretrained_cfg.architecture, dict(pretrained_cfg.model_args)
+        model_name, model_args = pretrained_cfg.architecture, dict(pretrained_cfg.model_args)
     name, tag = registry.resolve_name(model_name)
     user_model = registry.user_model(name)
     if user_model is not None:
         given = {"in_chans": in_chans, "num_classes": num_classes, "out_indices": out_indices, **overrides}
-        if features_only:
-            given["features_only"] = True
+        given["features_only"] = features_only or None
         model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
-            load_checkpoint(
-                model,
-                checkpoint_path,
-                allow_missing=allow_missing,
-                drop=drop,
-                source_size=source_size,
-                key=checkpoint_key,
-            )
+            load_own(model, checkpoint_path, source_size=source_size)
         return model
 
-    cfg = _resolve_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
-    if source_size is not None:
-        require_size_dependent(registry.find_spec(name)[0], name)
-        if not (checkpoint_path or (pretrained and cfg.file)):
-            raise UsageError("The source's size is said of a weight file.", hint="Name the file (checkpoint_path).")
-    weights_path = checkpoint_path or (cfg.file if pretrained else "")
+    # The config, and over it what the weight file says of itself.
+    cfg = _choose_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
+    path = checkpoint_path or (cfg.file if pretrained else "")
     stated: Mapping[str, Any] = {}
-    if weights_path:
-        weights_path = existing_weight_file(Path(weights_path).expanduser())
-        found = file_configuration(weights_path, name, key=checkpoint_key)
-        stated = with_image_size(found, source_size, str(weights_path))
-    cfg = configured(cfg, stated)
+    if source_size is not None:
+        _require_use_of_size(name, path)
+    if path:
+        path = existing_weight_file(Path(path).expanduser())
+        stated = with_image_size(file_configuration(path, name, key=checkpoint_key), source_size, str(path))
+        cfg = configured(cfg, stated)
+    if pretrained or stated:
+        model_args |= dict(cfg.model_args)
+    source_size = stated_image_size(dict(cfg.model_args))
+
+    # The model, without values.
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
-    source_size = stated_image_size(dict(cfg.model_args))
-    if pretrained or stated:
-        overrides = {**dict(cfg.model_args), **overrides}
-    overrides = {**place_args, **overrides}
-    if cfg.fixed_input_size and "img_size" in _options(name):
-        overrides = {"img_size": cfg.input_size[1:], **overrides}
-    with torch.device("meta"):
-        model = _construct(name, {"in_chans": channels, "num_classes": classes, **overrides})
-    model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, overrides.get("img_size")), channels).to_dict()
-
+    model = _build(name, cfg, {"in_chans": channels, "num_classes": classes, **model_args, **overrides})
     if dtype is not None:
         model.to(dtype)
+    to_features = partial(_feature_class(feature_cls), out_indices=out_indices) if features_only else None
+
+    # Its values, and the parts of it that are wanted.
     if seed is not None:
         torch.manual_seed(seed)
-    if features_only and feature_cls not in FEATURE_CLASSES:
-        raise UsageError(f"feature_cls must be 'list' or 'hook', found {feature_cls!r}.")
     if not (pretrained or checkpoint_path):
         if torch.device(device or "cpu").type != "meta":
             materialize(model)
         model.to(device)
-        return FEATURE_CLASSES[feature_cls](model, out_indices) if features_only else model
-
-    # What the features do not need is cut off before loading: a file of the trunk alone is enough.
+        return to_features(model) if to_features else model
     not_needed: set[str] = set()
-    if features_only:
+    if to_features:  # before loading: a file of the trunk alone is enough
         whole = set(model.state_dict())
-        model = FEATURE_CLASSES[feature_cls](model, out_indices)
+        model = to_features(model)
         not_needed = whole - set(model.state_dict())
     if checkpoint_path is not None:
-        load_checkpoint(
+        load_own(
             model,
-            weights_path,
-            allow_missing=allow_missing,
-            drop=drop,
+            path,
             new_classifier=num_classes is not None,
             not_needed=not_needed,
             img_size=cfg.input_size[1:],
             source_size=source_size,
-            key=checkpoint_key,
         )
     else:
         registry.require_weights(cfg)
@@ -165,6 +149,49 @@ def create_model(
         initialise_classifier(model, model.load_report.initialised, seed)
     model.to(device)
     return model
+
+
+def _require_use_of_size(name: str, path: str | Path) -> None:
+    """Raises where the size of a source's images says nothing: of this architecture, or without a file."""
+    require_size_dependent(registry.find_spec(name)[0], name)
+    if not path:
+        raise UsageError("The source's size is said of a weight file.", hint="Name the file (checkpoint_path).")
+
+
+def _build(name: str, cfg: PretrainedCfg, arguments: Mapping[str, Any]) -> ImageModel:
+    """A model on the meta device, and the config of what it is: of these channels and of this image size."""
+    family, spec = registry.find_spec(name)
+    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
+    options = _options(model_class, spec)
+    if cfg.fixed_input_size and "img_size" in options:
+        arguments = {"img_size": cfg.input_size[1:], **arguments}
+    for key in arguments:
+        if key not in options:
+            raise TypeError(f"{name} has no option {key!r}{_nearest(key, options)}")
+    spec_fields = {f.name for f in fields(spec)}
+    changes: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields
+    }
+    given = {k: v for k, v in arguments.items() if k not in spec_fields}
+    with torch.device("meta"):
+        model: ImageModel = model_class(replace(spec, **changes), **given)
+        if spec.pruned:
+            prune(model, name)
+    model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, arguments.get("img_size")), arguments["in_chans"]).to_dict()
+    return model
+
+
+def _options(model_class: type, spec: Spec) -> set[str]:
+    """The keywords that a model takes: those of its class and the fields of its spec."""
+    own = {"self", "spec", "block", "layers", "spec_fields"}
+    parameters = set(inspect.signature(model_class.__init__).parameters) - own  # type: ignore[misc]
+    return parameters | {f.name for f in fields(spec)} - {"pruned"}
+
+
+def _feature_class(name: str) -> type[FeatureListNet] | type[FeatureHookNet]:
+    if name not in FEATURE_CLASSES:
+        raise UsageError(f"feature_cls must be 'list' or 'hook', found {name!r}.")
+    return FEATURE_CLASSES[name]
 
 
 @torch.no_grad()
@@ -185,7 +212,7 @@ def initialise_classifier(model: ImageModel, names: Collection[str], seed: int) 
             found[name].copy_(torch.cat(values).reshape(found[name].shape))
 
 
-def _resolve_cfg(
+def _choose_cfg(
     name: str, tag: str, given: str | Mapping[str, Any] | None, overlay: Mapping[str, Any] | None
 ) -> PretrainedCfg:
     if isinstance(given, PretrainedCfg):
@@ -218,80 +245,6 @@ def _sized_cfg(cfg: PretrainedCfg, img_size: Any) -> PretrainedCfg:
     return replace(cfg, input_size=(cfg.input_size[0], height, width), test_input_size=None, test_crop_pct=None)
 
 
-def _options(name: str) -> set[str]:
-    """The keywords that a model takes: those of its class and the fields of its spec."""
-    family, spec = registry.find_spec(name)
-    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
-    own = {"self", "spec", "block", "layers", "spec_fields"}
-    parameters = set(inspect.signature(model_class.__init__).parameters) - own
-    return parameters | {f.name for f in fields(spec)} - {"pruned"}
-
-
-def _construct(name: str, arguments: Mapping[str, Any]) -> ImageModel:
-    family, spec = registry.find_spec(name)
-    model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
-    options = _options(name)
-    for key in arguments:
-        if key not in options:
-            raise TypeError(f"{name} has no option {key!r}{_nearest(key, options)}")
-    spec_fields = {f.name for f in fields(spec)}
-    changes: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields
-    }
-    given = {k: v for k, v in arguments.items() if k not in spec_fields}
-    model: ImageModel = model_class(replace(spec, **changes), **given)
-    if spec.pruned:
-        resize_channels(model, _pruned_channels()[name])
-        _remeasure_features(model)
-    return model
-
-
 def _nearest(word: str, known: set[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}."
-
-
-@cache
-def _pruned_channels() -> dict[str, dict[str, list[int]]]:
-    path = Path(registry.__file__).with_name("configs") / "pruned.json"
-    return json.loads(path.read_text())  # type: ignore[no-any-return]
-
-
-def resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
-    """Give convolutions, batch norms and linear layers the channel counts of a pruned network.
-
-    Args:
-        model: on the meta device; its layers are replaced, not sliced.
-        channels: module path -> [in, out] of a convolution or linear layer, [channels] of a norm. A layer that the
-            model was built without (its classifier) is passed over.
-    """
-    for path, counts in channels.items():
-        module = model.get_submodule(path)
-        if isinstance(module, nn.Conv2d):
-            module.in_channels, module.out_channels = counts[0], counts[1]
-            module.groups = module.groups if module.groups == 1 else counts[0]
-            module.weight = nn.Parameter(
-                module.weight.new_empty((counts[1], counts[0] // module.groups, *module.kernel_size))
-            )
-            if module.bias is not None:
-                module.bias = nn.Parameter(module.bias.new_empty(counts[1]))
-        elif isinstance(module, nn.Linear):
-            module.in_features = counts[0]
-            module.weight = nn.Parameter(module.weight.new_empty((module.out_features, counts[0])))
-        elif isinstance(module, nn.BatchNorm2d):
-            module.num_features = counts[0]
-            for name, value in [*module._parameters.items(), *module._buffers.items()]:
-                if value is not None and value.ndim:
-                    empty = value.new_empty(counts[0])
-                    setattr(module, name, nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty)
-        elif not isinstance(module, nn.Identity):
-            raise UsageError(f"{path} is a {type(module).__name__}, which pruning does not know.")
-
-
-def _remeasure_features(model: ImageModel) -> None:
-    """Channel counts of the levels and of the head's input, from a run on the meta device."""
-    trunk, maps = model.forward_intermediates(torch.empty(1, model.in_chans, 64, 64))
-    for level, feature_map in zip(model.feature_info, maps, strict=True):
-        level["num_chs"] = feature_map.shape[1]
-    model.num_features = trunk.shape[1]
-    model.head_hidden_size = model.num_features * model.global_pool.feature_multiplier
