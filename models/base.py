@@ -55,14 +55,14 @@ def in_sequence(modules: Sequence[nn.Module]) -> Step:
     return run
 
 
-def modules_after(model: nn.Module, path: str) -> list[tuple[nn.Module, str]]:
-    """(parent, name) of every module registered after the one at `path`; registration order is execution order."""
-    after: list[tuple[nn.Module, str]] = []
-    parent = model
+def modules_after(model: nn.Module, path: str) -> list[str]:
+    """Paths of the modules registered after the one at `path`: its later siblings, and those of what it lies in."""
+    after: list[str] = []
+    before = ""
     for part in path.split("."):
-        names = list(parent._modules)
-        after += [(parent, name) for name in names[names.index(part) + 1 :]]
-        parent = parent.get_submodule(part)
+        names = list(model.get_submodule(before.rstrip("."))._modules)
+        after += [before + name for name in names[names.index(part) + 1 :]]
+        before += f"{part}."
     return after
 
 
@@ -73,6 +73,9 @@ class ImageModel(nn.Module):
     head) and `feature_info`. It implements `steps`, and where they differ from the common case `finish`, `init_module`,
     `feature_map`, `make_pool` and `make_head`. Parameters of its own, outside any module, get their initial values in
     its `reset_parameters`.
+
+    `feature_info` has a dict for each level: `module`, the step behind which it is read, `num_chs` and `reduction`.
+    Levels that are read behind one step also have a `name` of their own.
     """
 
     head_parts: tuple[str, ...] = ("global_pool",)
@@ -119,7 +122,11 @@ class ImageModel(nn.Module):
     # ------------------------------------------------------------ what a family gives
 
     def steps(self) -> Iterator[tuple[str, Step]]:
-        """The trunk in order: (module path whose output it is, function). Features are read between steps."""
+        """The trunk in order of execution: (module path whose output it is, function). Features are read between steps.
+
+        Features cut off the steps that they do not need, and what is registered behind the last that they do need: a
+        module that no step names must be registered before the last module of the step that runs it.
+        """
         raise NotImplementedError
 
     def steps_by_level(self, path: str) -> Iterator[tuple[str, Step]]:
@@ -144,8 +151,12 @@ class ImageModel(nn.Module):
         """Channels that the classifier reads, given those that pooling gives."""
         return pooled
 
-    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - of an image of this size
-        """What the trunk carries between steps as a map (N, C, H, W)."""
+    def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - the trunk may carry several tensors
+        """What a level reads of what the trunk carries behind the level's step."""
+        return x
+
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - of an image of this size
+        """What a level reads as a map (N, C, H, W)."""
         return x
 
     def make_pool(self, pool_type: str) -> nn.Module:
@@ -198,9 +209,18 @@ class ImageModel(nn.Module):
         """From what the classifiers read to the vector of an image (N, channels)."""
         return pooled
 
+    def logits(self, pooled: Any) -> list[Tensor]:
+        """The logits (N, num_classes) of each classifier: of its part of what they read, or of the one vector."""
+        classifiers = [self.get_submodule(path) for path in self.classifier_paths]
+        parts = pooled if isinstance(pooled, list) else [pooled] * len(classifiers)
+        return [classifier(part) for classifier, part in zip(classifiers, parts, strict=True)]
+
     def classify(self, pooled: Any) -> Any:
-        """From what the classifiers read to the logits (N, num_classes)."""
-        return self.get_classifier()(pooled)
+        """From what the classifiers read to the logits (N, num_classes), the mean where there are several."""
+        if isinstance(pooled, list) and not self.num_classes:
+            return self.embedding(pooled)
+        first, *others = self.logits(pooled)
+        return sum(others, first) / (1 + len(others)) if others else first
 
     def pool(self, x: Any) -> Tensor:
         """From what `forward_features` returns to the embedding (N, channels): what `num_classes=0` gives."""
@@ -234,24 +254,24 @@ class ImageModel(nn.Module):
             raise UsageError(f"{type(self).__name__} has no final norm to apply to its feature maps.")
         size = (x.shape[2], x.shape[3])
         x, states = self._intermediates(x, indices, stop_early)
-        maps = [self.feature_map(state, size) for state in states]
+        maps = [self.feature_map(state, size, level) for level, state in states.items()]
         if intermediates_only:
             return maps
         return x if stop_early or self._last_step else self.finish(x), maps
 
     def _intermediates(
         self, x: Tensor, indices: int | Sequence[int] | None, stop_early: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The output of the last step that ran, and what the trunk carried at the levels `indices`."""
-        wanted = {self.feature_info[i]["module"] for i in resolve_indices(len(self.feature_info), indices)}
-        states: list[Tensor] = []
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The output of the last step that ran, and what each level of `indices` reads, in order of the levels."""
+        levels = sorted(set(resolve_indices(len(self.feature_info), indices)))
+        waiting = {level: self.feature_info[level]["module"] for level in levels}
+        found: dict[int, Tensor] = {}
         for name, step in self._kept_steps():
             x = self._run(step, x)
-            if name in wanted:
-                states.append(x)
-            if stop_early and len(states) == len(wanted):
+            found |= {level: self.level_state(x, level) for level, path in waiting.items() if path == name}
+            if stop_early and len(found) == len(levels):
                 break
-        return x, states
+        return x, {level: found[level] for level in levels}
 
     def prune_intermediate_layers(
         self,
@@ -264,12 +284,16 @@ class ImageModel(nn.Module):
         Returns the indices as non-negative numbers.
         """
         kept = resolve_indices(len(self.feature_info), indices)
-        self._last_step = self.feature_info[max(kept)]["module"]
-        removed = modules_after(self, self._last_step)
+        order = [path for path, _ in self._kept_steps()]
+        last = max(order.index(self.feature_info[level]["module"]) for level in kept)
+        self._last_step = order[last]
         head = {*self.head_parts, *(path.partition(".")[0] for path in self.classifier_paths)}
-        for parent, name in removed:
-            if prune_head or parent is not self or name not in head:
-                delattr(parent, name)
+        needed = [f"{path}." for path in order[: last + 1]]
+        removed = {*modules_after(self, self._last_step), *order[last + 1 :]}
+        for path in sorted(removed, reverse=True):  # what lies in a module before the module
+            if not any(step.startswith(f"{path}.") for step in needed) and (prune_head or path not in head):
+                parent, _, name = path.rpartition(".")
+                delattr(self.get_submodule(parent), name)
         return kept
 
     # ------------------------------------------------------------ head

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.crossvit import CrossVitSpec
 from zoo.core.errors import UsageError
-from zoo.models.base import ImageModel, Size, Step, resolve_indices
+from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
-from zoo.models.layers.attention import merge_heads, split_heads
+from zoo.models.layers.attention import attend, split_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed, as_pair
-from zoo.models.layers.pool import TokenPool
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
+from zoo.models.token_model import TokenModel
 
 __getattr__ = family_attributes("crossvit")
 
@@ -64,8 +64,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(part, self.num_heads) for part in (self.wq(x[:, :1]), self.wk(x), self.wv(x)))
-        dropped = self.attn_drop_rate if self.training else 0.0
-        return self.proj_drop(self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropped))))
+        return self.proj_drop(self.proj(attend(q, k, v, dropout=self.attn_drop_rate if self.training else 0.0)))
 
 
 class CrossAttentionBlock(nn.Module):
@@ -74,7 +73,7 @@ class CrossAttentionBlock(nn.Module):
     def __init__(self, style: BlockStyle, drop_path: float) -> None:
         super().__init__()
         self.norm1 = style.make_norm()
-        self.attn = CrossAttention(style.channels, style.num_heads, style.qkv_bias, style.attn_drop, style.proj_drop)
+        self.attn = CrossAttention(style.embed_dim, style.num_heads, style.qkv_bias, style.attn_drop, style.proj_drop)
         self.drop_path = make_drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +93,7 @@ class MultiScaleBlock(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(*(TransformerBlock(styles[own], drop_path[i]) for i in range(depth[own]))) for own in BRANCHES
         )
-        channels = [style.channels for style in styles]
+        channels = [style.embed_dim for style in styles]
         self.projs = nn.ModuleList(projection(channels[own], channels[1 - own]) for own in BRANCHES)
         self.fusion = nn.ModuleList(CrossAttentionBlock(styles[1 - own], drop_path[-1]) for own in BRANCHES)
         self.revert_projs = nn.ModuleList(projection(channels[1 - own], channels[own]) for own in BRANCHES)
@@ -110,7 +109,7 @@ class MultiScaleBlock(nn.Module):
         return torch.cat([self.revert_projs[own](found), tokens[:, 1:]], 1)
 
 
-class CrossVit(ImageModel):
+class CrossVit(TokenModel):
     """Patch embeddings, blocks of two branches, norms, class tokens, classifiers `head.0` and `head.1`.
 
     Images of another size are resized to the spec's. `forward_features` and `forward_intermediates` give the tokens of
@@ -126,6 +125,8 @@ class CrossVit(ImageModel):
         pos_drop_rate, proj_drop_rate, attn_drop_rate: dropout of the embeddings, within, of the attention weights.
         drop_path_rate: stochastic depth of the last block.
     """
+
+    num_prefix_tokens = 1
 
     def __init__(
         self,
@@ -153,15 +154,7 @@ class CrossVit(ImageModel):
             self.register_parameter(f"cls_token_{own}", nn.Parameter(torch.empty(1, 1, channels)))
         self.pos_drop = nn.Dropout(pos_drop_rate)
         styles = [
-            BlockStyle(
-                channels=channels,
-                num_heads=spec.num_heads,
-                mlp_ratio=spec.mlp_ratio,
-                norm=layer_norm,
-                qkv_bias=spec.qkv_bias,
-                attn_drop=attn_drop_rate,
-                proj_drop=proj_drop_rate,
-            )
+            BlockStyle.of(spec, embed_dim=channels, norm=layer_norm, attn_drop=attn_drop_rate, proj_drop=proj_drop_rate)
             for channels in spec.embed_dim
         ]
         depth = max(spec.depth)
@@ -180,7 +173,7 @@ class CrossVit(ImageModel):
             for own in BRANCHES
             for index in range(spec.num_blocks)
         ]
-        self.default_out_indices = spec.num_blocks - 1, 2 * spec.num_blocks - 1
+        self.default_out_indices = (spec.num_blocks - 1, 2 * spec.num_blocks - 1)
         self.norm = nn.ModuleList(map(layer_norm, spec.embed_dim))
         self.num_features = sum(spec.embed_dim)
         self.head = nn.ModuleList(nn.Identity() for _ in BRANCHES)
@@ -193,9 +186,6 @@ class CrossVit(ImageModel):
             embedding.set_submodule("proj", convolutional_embedding(patch_size, self.in_chans, channels))
         return embedding
 
-    def make_pool(self, pool_type: str) -> nn.Module:
-        return TokenPool(pool_type, num_prefix_tokens=1)
-
     def make_head(self, global_pool: str) -> None:
         super().make_head(global_pool)
         if self.num_classes:
@@ -207,18 +197,10 @@ class CrossVit(ImageModel):
             nn.init.trunc_normal_(self.get_parameter(f"pos_embed_{own}"), std=0.02)
             nn.init.trunc_normal_(self.get_parameter(f"cls_token_{own}"), std=0.02)
 
-    def init_module(self, name: str, module: nn.Module) -> None:
-        """Linear layers as those of vision transformers: a deviation of 0.02, no bias."""
-        super().init_module(name, module)
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
     # ------------------------------------------------------------ forward
 
     def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "patch_embed", self._embed
+        yield "pos_drop", self._embed
         for index, block in enumerate(self.blocks):
             yield f"blocks.{index}", block
 
@@ -249,55 +231,20 @@ class CrossVit(ImageModel):
         """The vectors of both branches side by side; the tokens of both where they are not pooled."""
         return torch.cat(pooled, 1) if self.global_pool.pool_type else pooled
 
-    def classify(self, pooled: list[Tensor]) -> Any:
-        """The mean of what both classifiers say; without classifiers the embedding."""
-        if not self.num_classes:
-            return self.embedding(pooled)
-        return torch.stack([head(part) for head, part in zip(self.head, pooled, strict=True)]).mean(0)
-
     # ------------------------------------------------------------ features
 
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | Sequence[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> Any:
-        """As every model; level `branch * num_blocks + block` are the patches of a branch after a block.
+    def branch(self, level: int) -> int:
+        """The branch that a level is of: the levels of the first come before those of the second."""
+        return level // self.spec.num_blocks
 
-        `norm` applies the branch's final norm, `output_fmt` NLC leaves tokens.
-        """
-        if output_fmt not in ("NCHW", "NLC"):
-            raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
-        if norm and "norm" not in self._modules:
-            raise UsageError("The final norm was cut off with the layers that these features do not need.")
-        wanted = sorted(set(resolve_indices(len(self.feature_info), indices)))
-        x, states = self._intermediates(x, wanted, stop_early)
-        blocks = sorted({index % self.spec.num_blocks for index in wanted})
-        after = dict(zip(blocks, states, strict=True))
-        maps = []
-        for index in wanted:
-            own, block = divmod(index, self.spec.num_blocks)
-            tokens = self.norm[own](after[block][own]) if norm else after[block][own]
-            patches = tokens[:, 1:]
-            if output_fmt == "NCHW":
-                patches = patches.transpose(1, 2).unflatten(2, self.grid_sizes[own]).contiguous()
-            maps.append(patches)
-        if intermediates_only:
-            return maps
-        return x if stop_early or self._last_step else self.finish(x), maps
+    def level_state(self, x: Any, level: int) -> Tensor:
+        return x[self.branch(level)]
 
-    def prune_intermediate_layers(
-        self, indices: int | Sequence[int] | None = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Remove the blocks that no feature at `indices` needs; each holds a part of both branches."""
-        kept = resolve_indices(len(self.feature_info), indices)
-        last = max(index % self.spec.num_blocks for index in kept)
-        super().prune_intermediate_layers([last], prune_norm, prune_head)
-        return kept
+    def level_norm(self, level: int) -> nn.Module:
+        return self.norm[self.branch(level)]
+
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - images are resized to one
+        return x[:, 1:].transpose(1, 2).unflatten(2, self.grid_sizes[self.branch(level)]).contiguous()
 
 
 def repair_keys(state_dict: Mapping[str, Tensor], model: CrossVit) -> dict[str, Tensor]:  # noqa: ARG001

@@ -37,9 +37,6 @@ class VisionTransformerDistilled(DistilledModel, VisionTransformer):
         """The mean of both tokens."""
         return pooled if isinstance(pooled, Tensor) else (pooled[0] + pooled[1]) / 2
 
-    def classify(self, pooled: Any) -> Any:
-        return pooled if isinstance(pooled, Tensor) else self.classify_both(pooled)
-
     def reset_parameters(self) -> None:
         super().reset_parameters()
         nn.init.trunc_normal_(self.dist_token, std=0.02)

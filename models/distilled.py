@@ -5,10 +5,7 @@ Touvron et al., Training data-efficient image transformers (arXiv:2012.12877), s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from zoo.models.base import ImageModel
 
@@ -26,7 +23,8 @@ class DistilledModel(ImageModel):
         """Whether a model in training returns the predictions of both classifiers."""
         self.distilled_training = enable
 
-    def classify_both(self, parts: Sequence[Tensor]) -> Any:
-        """From what each classifier reads to the mean of their logits, or in distilled training the pair."""
-        logits, distilled = (head(part) for head, part in zip(self.get_classifier(), parts, strict=True))
-        return (logits, distilled) if self.distilled_training and self.training else (logits + distilled) / 2
+    def classify(self, pooled: Any) -> Any:
+        """The mean of the logits, or in distilled training the pair."""
+        if self.distilled_training and self.training and len(self.classifier_paths) == 2:
+            return tuple(self.logits(pooled))
+        return super().classify(pooled)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from math import prod
-from typing import Any
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -21,6 +19,7 @@ from zoo.models.base import Size, Step
 from zoo.models.distilled import DistilledModel
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.biased_attention import BiasedAttention, Subsample, halved
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import GlobalPool, TokenPool
@@ -83,72 +82,9 @@ def activated_layer(spec: LevitSpec, in_channels: int, channels: int) -> nn.Sequ
     return nn.Sequential(OrderedDict(parts))
 
 
-def halved(size: Size) -> Size:
-    """The map that every second row and column leave."""
-    return (size[0] + 1) // 2, (size[1] + 1) // 2
-
-
-def distance_indices(size: Size, stride: int = 1) -> Tensor:
-    """Which bias belongs to a query and a key: (queries, keys), |dy| * width + |dx|.
-
-    Keys are all cells of a map of `size` (height, width), queries those in every `stride`-th row and column.
-    """
-    # Constants: on the CPU also where the model is on meta.
-    rows, columns = (torch.arange(side, device="cpu") for side in size)
-    dy = (rows[::stride, None] - rows).abs()
-    dx = (columns[::stride, None] - columns).abs()
-    return (dy[:, None, :, None] * size[1] + dx[None, :, None, :]).flatten(2).flatten(0, 1)
-
-
-class Subsample(nn.Module):
-    """Every second row and column of a map, or of tokens that are the cells of one of `size`."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 4:
-            return x[:, :, ::2, ::2]
-        return x.unflatten(1, self.size)[:, ::2, ::2].flatten(1, 2)
-
-
-class BiasedAttention(nn.Module):
-    """What the two kinds of attention share: heads of `key_dim` channels, biases, values to output.
-
-    Args:
-        size: height and width of the map of keys; queries are its cells, or with `stride` 2 every second one.
-    """
-
-    attention_bias_idxs: Tensor
-
-    def __init__(self, spec: LevitSpec, num_heads: int, attn_ratio: int, size: Size, stride: int) -> None:
-        super().__init__()
-        self.use_conv, self.num_heads, self.key_dim = spec.use_conv, num_heads, spec.key_dim
-        self.value_dim = attn_ratio * spec.key_dim
-        self.out_size = size if stride == 1 else halved(size)
-        self.attention_biases = nn.Parameter(torch.empty(num_heads, prod(size)))
-        self.register_buffer("attention_bias_idxs", distance_indices(size, stride), persistent=False)
-
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.attention_biases)
-
-    def heads(self, x: Tensor) -> Tensor:
-        """Map or tokens -> (N, heads, channels of a head, cells)."""
-        x = x.flatten(2) if self.use_conv else x.transpose(1, 2)
-        return x.unflatten(1, (self.num_heads, -1))
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Each (N, heads, channels of a head, cells) -> map or tokens of the queries' cells."""
-        bias = self.attention_biases[:, self.attention_bias_idxs]
-        scores = (query.transpose(-2, -1) @ key) * self.key_dim**-0.5 + bias
-        x = (value @ scores.softmax(-1).transpose(-2, -1)).flatten(1, 2)
-        return x.unflatten(2, self.out_size) if self.use_conv else x.transpose(1, 2)
-
-
 class Attention(BiasedAttention):
     def __init__(self, spec: LevitSpec, channels: int, num_heads: int, size: Size) -> None:
-        super().__init__(spec, num_heads, ATTENTION_RATIO, size, stride=1)
+        super().__init__(num_heads, spec.key_dim, ATTENTION_RATIO * spec.key_dim, size, use_conv=spec.use_conv)
         self.qkv = make_layer(spec, channels, num_heads * (2 * self.key_dim + self.value_dim))
         self.proj = activated_layer(spec, num_heads * self.value_dim, channels)
 
@@ -162,7 +98,8 @@ class AttentionDownsample(BiasedAttention):
 
     def __init__(self, spec: LevitSpec, in_channels: int, channels: int, size: Size) -> None:
         num_heads = in_channels // spec.key_dim
-        super().__init__(spec, num_heads, DOWNSAMPLE_ATTENTION_RATIO, size, stride=2)
+        value_dim = DOWNSAMPLE_ATTENTION_RATIO * spec.key_dim
+        super().__init__(num_heads, spec.key_dim, value_dim, size, stride=2, use_conv=spec.use_conv)
         self.kv = make_layer(spec, in_channels, num_heads * (self.key_dim + self.value_dim))
         layer = make_layer(spec, in_channels, num_heads * self.key_dim)
         self.q = nn.Sequential(OrderedDict({"down": Subsample(size), "ln": layer}))
@@ -288,7 +225,7 @@ class Levit(DistilledModel):
         x = self.stem(x)
         return x if self.spec.use_conv else x.flatten(2).transpose(1, 2)
 
-    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - there is one size
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - there is one size
         return x if self.spec.use_conv else x.transpose(1, 2).unflatten(2, self.map_sizes[x.shape[1]])
 
     def make_pool(self, pool_type: str) -> nn.Module:
@@ -296,9 +233,6 @@ class Levit(DistilledModel):
 
     def drop_out(self, pooled: Tensor) -> Tensor:
         return pooled  # each classifier has a dropout of its own, behind its norm
-
-    def classify(self, pooled: Tensor) -> Any:
-        return self.classify_both([pooled, pooled]) if self.spec.distilled else super().classify(pooled)
 
     def init_module(self, name: str, module: nn.Module) -> None:
         """Classifiers of deviation 0.02; every branch with a shortcut starts as zero."""

@@ -13,13 +13,14 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.mlp_mixer import MlpMixerSpec
-from zoo.models.base import Size, Step
+from zoo.models.base import ImageModel, Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.mlp import GluMlp, Mlp
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
+from zoo.models.layers.token_init import init_patch_embedding
 from zoo.models.token_model import TokenModel
 
 __getattr__ = family_attributes("mlp_mixer")
@@ -191,7 +192,7 @@ class MlpMixer(TokenModel):
 
     def init_module(self, name: str, module: nn.Module) -> None:
         """A classifier of zeros, Xavier's uniform linear layers, LeCun's normal patch embedding, open gates."""
-        super().init_module(name, module)
+        ImageModel.init_module(self, name, module)  # its scheme is none of vision transformers
         if isinstance(module, nn.Linear) and name == "head":
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
@@ -202,11 +203,7 @@ class MlpMixer(TokenModel):
             else:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d):
-            deviation = module.weight[0].numel() ** -0.5
-            # Of a normal distribution cut at two deviations, which makes it narrower.
-            std = deviation / 0.87962566
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # it has one
+            init_patch_embedding(module)
         elif isinstance(module, SpatialGate):
             nn.init.normal_(module.proj.weight, std=1e-6)
             nn.init.ones_(module.proj.bias)

@@ -10,122 +10,77 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from typing import Any
 
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.swin_transformer import SwinTransformerSpec
-from zoo.core.resize.positions import bias_rows
 from zoo.models.base import ImageModel, Size, Step
 from zoo.models.entrypoints import family_attributes
-from zoo.models.layers.attention import check_heads, merge_heads
-from zoo.models.layers.drop import drop_path_schedule, make_drop_path
-from zoo.models.layers.mlp import Mlp
+from zoo.models.layers.attention import Attention
+from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.patch_embed import PatchEmbed, as_pair
-from zoo.models.layers.window import (
-    merge_windows,
-    padded_size,
-    partition_windows,
-    relative_position_index,
-    shifted_window_mask,
-)
+from zoo.models.layers.relative_position import RelativePositionTable
+from zoo.models.layers.token_init import init_linear
+from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
+from zoo.models.layers.window import merge_windows, padded_size, partition_windows, shifted_window_mask
 
 __getattr__ = family_attributes("swin_transformer")
 
 
-class WindowAttention(nn.Module):
-    """Self-attention within windows, with a learned bias for each offset between two cells.
+class WindowAttention(RelativePositionTable, Attention):
+    """Self-attention within windows (height, width), with a learned bias for each offset between two cells."""
 
-    Args:
-        channels: of the map.
-        num_heads: that share them.
-        window: (height, width) of a window.
-        qkv_bias: whether the first layer has a bias.
-        attn_drop, proj_drop: dropout rates of the attention weights and of the result.
-    """
+    def __init__(self, channels: int, num_heads: int, *, window: Size, **options: Any) -> None:
+        Attention.__init__(self, channels, num_heads, **options)
+        self.make_table(window, num_heads)
 
-    relative_position_index: Tensor
-
-    def __init__(
-        self, channels: int, num_heads: int, window: Size, *, qkv_bias: bool, attn_drop: float, proj_drop: float
-    ) -> None:
-        super().__init__()
-        check_heads(channels, num_heads)
-        self.num_heads, self.attn_drop_rate = num_heads, attn_drop
-        self.relative_position_bias_table = nn.Parameter(torch.empty(bias_rows(window), num_heads))
-        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
-        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
-        self.proj = nn.Linear(channels, channels)
-        self.proj_drop = nn.Dropout(proj_drop)
-
-    def reset_parameters(self) -> None:
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Windows (N * windows, cells, C) -> the same; `mask` (windows, cells, cells) is added to the scores."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1).unsqueeze(0)
+        bias = self.position_bias().unsqueeze(0)
         if mask is not None:
             bias = (bias + mask.unsqueeze(1)).repeat(x.shape[0] // mask.shape[0], 1, 1, 1)
-        dropped = self.attn_drop_rate if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropped)
-        return self.proj_drop(self.proj(merge_heads(x)))
+        return super().forward(x, bias)
 
 
-class SwinTransformerBlock(nn.Module):
+class SwinTransformerBlock(TransformerBlock):
     """Attention within windows and a perceptron, each on the normed map (N, H, W, C) and with a shortcut.
 
     Args:
-        spec: the variant.
-        channels, num_heads: of the stage.
+        style: of the stage.
+        drop_path: rate of stochastic depth.
         size: the map's (height, width), at which the windows are laid out.
         window, shift: (height, width) that are wanted. A window is cut to the map, and where it fills an axis, nothing
             is shifted along it.
         always_partition: do neither.
         any_size: maps may have other sizes; the windows stay.
-        proj_drop, attn_drop, drop_path: rates of dropout and of stochastic depth.
     """
 
     attn_mask: Tensor | None
 
     def __init__(
         self,
-        spec: SwinTransformerSpec,
-        channels: int,
-        num_heads: int,
+        style: BlockStyle,
+        drop_path: float,
         *,
         size: Size,
         window: Size,
         shift: Size,
         always_partition: bool,
         any_size: bool,
-        proj_drop: float,
-        attn_drop: float,
-        drop_path: float,
     ) -> None:
-        super().__init__()
         if not always_partition:
             window = min(size[0], window[0]), min(size[1], window[1])
             shift = shift[0] if size[0] > window[0] else 0, shift[1] if size[1] > window[1] else 0
+        super().__init__(style, drop_path, attn=partial(WindowAttention, window=window))
         self.window_size, self.shift_size, self.any_size = window, shift, any_size
         mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
         self.register_buffer("attn_mask", mask, persistent=False)
-        self.norm1 = nn.LayerNorm(channels)
-        self.attn = WindowAttention(
-            channels, num_heads, window, qkv_bias=spec.qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop
-        )
-        self.drop_path1 = make_drop_path(drop_path)
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels, int(channels * spec.mlp_ratio), drop=proj_drop)
-        self.drop_path2 = make_drop_path(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path1(self._attend(self.norm1(x)))
-        return x + self.drop_path2(self.mlp(self.norm2(x)))
-
-    def _attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor) -> Tensor:
         size = height, width = x.shape[1], x.shape[2]
         down, right = self.shift_size
         if down or right:
@@ -200,6 +155,7 @@ class SwinTransformer(ImageModel):
             layout="NHWC",
             any_size=dynamic_img_size,
         )
+        layers = {"norm": nn.LayerNorm, "attn_drop": attn_drop_rate, "proj_drop": proj_drop_rate}
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
         self.layers = nn.Sequential()
         windows = []
@@ -211,19 +167,16 @@ class SwinTransformer(ImageModel):
             if index:
                 downsample = PatchMerging(channels)
                 channels, size, reduction = 2 * channels, ((size[0] + 1) // 2, (size[1] + 1) // 2), 2 * reduction
+            style = BlockStyle.of(spec, embed_dim=channels, num_heads=num_heads, **layers)
             blocks = [
                 SwinTransformerBlock(
-                    spec,
-                    channels,
-                    num_heads,
+                    style,
+                    next(rates),
                     size=size,
                     window=window,
                     shift=(window[0] // 2, window[1] // 2) if position % 2 else (0, 0),
                     always_partition=always_partition,
                     any_size=dynamic_img_size,
-                    proj_drop=proj_drop_rate,
-                    attn_drop=attn_drop_rate,
-                    drop_path=next(rates),
                 )
                 for position in range(depth)
             ]
@@ -244,16 +197,12 @@ class SwinTransformer(ImageModel):
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x).permute(0, 3, 1, 2)
 
-    def feature_map(self, x: Tensor, size: Size) -> Tensor:  # noqa: ARG002 - the map has its own
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - the map has its own
         return x.permute(0, 3, 1, 2).contiguous()
 
     def init_module(self, name: str, module: nn.Module) -> None:
-        """Linear layers as those of vision transformers: a deviation of 0.02, no bias."""
         super().init_module(name, module)
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        init_linear(module)
 
 
 def unused_keys(keys: Collection[str], model: SwinTransformer) -> set[str]:  # noqa: ARG001

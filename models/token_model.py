@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel, Size
 from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.token_init import init_linear
 
 
 class TokenModel(ImageModel):
@@ -18,7 +20,7 @@ class TokenModel(ImageModel):
     A family sets `num_prefix_tokens` and has a `patch_embed`, or says in `feature_size` how patches lie in an image.
     """
 
-    default_out_indices = 3
+    default_out_indices: int | Sequence[int] | None = 3
     num_prefix_tokens: int = 0
 
     def feature_size(self, height: int, width: int) -> Size:
@@ -26,13 +28,22 @@ class TokenModel(ImageModel):
         size: Size = self.patch_embed.feature_size(height, width)
         return size
 
-    def feature_map(self, x: Tensor, size: Size) -> Tensor:
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - of one grid of patches
         """Tokens without their prefix as a map (N, C, rows, columns)."""
         patches = x[:, self.num_prefix_tokens :]
         return patches.transpose(1, 2).unflatten(2, self.feature_size(*size)).contiguous()
 
+    def level_norm(self, level: int) -> nn.Module:  # noqa: ARG002 - one norm of all levels
+        """The trunk's final norm of what a level reads."""
+        norm: nn.Module = self.norm
+        return norm
+
     def make_pool(self, pool_type: str) -> TokenPool:
         return TokenPool(pool_type, self.num_prefix_tokens)
+
+    def init_module(self, name: str, module: nn.Module) -> None:
+        super().init_module(name, module)
+        init_linear(module)
 
     def forward_intermediates(
         self,
@@ -59,12 +70,11 @@ class TokenModel(ImageModel):
             raise UsageError("The final norm was cut off with the layers that these features do not need.")
         size = (x.shape[2], x.shape[3])
         x, states = self._intermediates(x, indices, stop_early)
-        if norm:
-            states = [self.norm(state) for state in states]
-        start = self.num_prefix_tokens
-        maps: list[Any] = [self.feature_map(s, size) if output_fmt == "NCHW" else s[:, start:] for s in states]
-        if return_prefix_tokens and start:
-            maps = [(found, state[:, :start]) for found, state in zip(maps, states, strict=True)]
+        start, maps = self.num_prefix_tokens, []
+        for level, tokens in states.items():
+            tokens = self.level_norm(level)(tokens) if norm else tokens
+            found = self.feature_map(tokens, size, level) if output_fmt == "NCHW" else tokens[:, start:]
+            maps.append((found, tokens[:, :start]) if return_prefix_tokens and start else found)
         if intermediates_only:
             return maps
         return x if self._last_step else self.finish(x), maps

@@ -21,7 +21,6 @@ from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention_pool import LatentAttentionPool
 from zoo.models.layers.drop import PatchDrop, drop_path_schedule
-from zoo.models.layers.mlp import GluMlp, SwiGLU
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
 from zoo.models.layers.pool import TokenPool
@@ -83,23 +82,7 @@ class VisionTransformer(TokenModel):
         self.pos_drop = nn.Dropout(pos_drop_rate)
         self.patch_drop = PatchDrop(patch_drop_rate, self.num_prefix_tokens) if patch_drop_rate else nn.Identity()
         self.norm_pre = norm(spec.embed_dim) if spec.pre_norm else nn.Identity()
-        style = BlockStyle(
-            channels=spec.embed_dim,
-            num_heads=spec.num_heads,
-            mlp_ratio=spec.mlp_ratio,
-            qkv_bias=spec.qkv_bias,
-            proj_bias=spec.proj_bias,
-            qk_norm=spec.qk_norm,
-            attn_norm=spec.scale_attn_norm,
-            mlp_norm=spec.scale_mlp_norm,
-            init_values=spec.init_values,
-            act=spec.act_layer,
-            norm=norm,
-            mlp=spec.mlp_layer,
-            attention=spec.attn_layer,
-            attn_drop=attn_drop_rate,
-            proj_drop=proj_drop_rate,
-        )
+        style = BlockStyle.of(spec, norm=norm, attn_drop=attn_drop_rate, proj_drop=proj_drop_rate)
         rates = drop_path_schedule(drop_path_rate, spec.depth)
         make_block = BLOCKS[spec.block]
         self.blocks = nn.Sequential(*(make_block(style, rate, depth) for depth, rate in enumerate(rates)))
@@ -185,12 +168,3 @@ class VisionTransformer(TokenModel):
         for token in map(self._parameters.get, self.prefix_names):
             if token is not None:
                 nn.init.normal_(token, std=1e-6)
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, GluMlp | SwiGLU):
-            module.init_gate()

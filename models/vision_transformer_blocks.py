@@ -6,12 +6,11 @@ from collections import OrderedDict
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.attention import check_heads, merge_heads, split_heads
+from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.differential_attention import DifferentialHeads
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
@@ -69,9 +68,9 @@ class ParallelInput(nn.Module):
     """
 
     def _make_input(self, style: BlockStyle, head_dim: int) -> None:
-        if style.attn_norm or style.mlp_norm:
+        if style.scale_attn_norm or style.scale_mlp_norm:
             raise UsageError("A parallel block has no norms inside its branches.")
-        channels, hidden = style.channels, style.hidden_channels
+        channels, hidden = style.embed_dim, style.hidden_channels
         self.widths = (hidden, channels, channels, channels)
         self.in_norm = style.make_norm()
         self.in_proj = nn.Linear(channels, sum(self.widths), bias=style.qkv_bias)
@@ -79,7 +78,7 @@ class ParallelInput(nn.Module):
         self.q_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()
         self.k_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()
         self.mlp_drop = nn.Dropout(style.proj_drop)
-        self.mlp_act = make_activation(style.act, inplace=False)
+        self.mlp_act = make_activation(style.act_layer, inplace=False)
 
     def reset_parameters(self) -> None:
         if self.mlp_bias is not None:
@@ -101,20 +100,19 @@ class ParallelBlock(ParallelInput):
 
     def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:  # noqa: ARG002
         super().__init__()
-        check_heads(style.channels, style.num_heads)
+        check_heads(style.embed_dim, style.num_heads)
         self.num_heads, self.attn_drop_rate = style.num_heads, style.attn_drop
-        self._make_input(style, style.channels // style.num_heads)
-        self.attn_out_proj = nn.Linear(style.channels, style.channels, bias=style.proj_bias)
-        self.mlp_out_proj = nn.Linear(style.hidden_channels, style.channels, bias=style.proj_bias)
+        self._make_input(style, style.embed_dim // style.num_heads)
+        self.attn_out_proj = nn.Linear(style.embed_dim, style.embed_dim, bias=style.proj_bias)
+        self.mlp_out_proj = nn.Linear(style.hidden_channels, style.embed_dim, bias=style.proj_bias)
         self.ls = style.make_scale()
         self.drop_path = make_drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden, *parts = self._project(x)
         q, k, v = (split_heads(part, self.num_heads) for part in parts)
-        dropped = self.attn_drop_rate if self.training else 0.0
-        attended = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v, dropout_p=dropped)
-        y = self.attn_out_proj(merge_heads(attended)) + self.mlp_out_proj(hidden)
+        attended = attend(self.q_norm(q), self.k_norm(k), v, dropout=self.attn_drop_rate if self.training else 0.0)
+        y = self.attn_out_proj(attended) + self.mlp_out_proj(hidden)
         return x + self.drop_path(self.ls(y))
 
 
@@ -122,9 +120,9 @@ class DifferentialParallelBlock(ParallelInput, DifferentialHeads):
     """A parallel block with differential attention and one projection `out_proj` of both branches."""
 
     def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:
-        DifferentialHeads.__init__(self, style.channels, style.num_heads, depth, style.attn_drop)
+        DifferentialHeads.__init__(self, style.embed_dim, style.num_heads, depth, style.attn_drop)
         self._make_input(style, self.half_dim)
-        self.out_proj = nn.Linear(style.channels + style.hidden_channels, style.channels, bias=style.proj_bias)
+        self.out_proj = nn.Linear(style.embed_dim + style.hidden_channels, style.embed_dim, bias=style.proj_bias)
         self.ls = style.make_scale()
         self.drop_path = make_drop_path(drop_path)
 

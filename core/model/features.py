@@ -181,5 +181,7 @@ class FeatureHookNet(FeatureNet):
             for handle in handles:
                 handle.remove()
         found = [outputs[name] for name in self.hooked]
-        size = (x.shape[2], x.shape[3])
-        return [self.feature_map(state, size) for state in found] if self.reads_levels else found  # type: ignore[operator]
+        if not self.reads_levels:
+            return found
+        levels, size = self.feature_info.out_indices, (x.shape[2], x.shape[3])
+        return [self.feature_map(state, size, level) for state, level in zip(found, levels, strict=True)]  # type: ignore[operator]

@@ -5,6 +5,10 @@ Vaswani et al., Attention Is All You Need (arXiv:1706.03762), section 3.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,13 +33,22 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """`softmax(q k^T / sqrt(D) + bias) v`: heads (N, heads, L, D) each -> (N, L, heads * D).
+
+    A boolean bias masks where it is False.
+    """
+    return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout))
+
+
 class Attention(nn.Module):
     """Tokens (N, L, C) -> (N, L, C): `proj(norm(softmax(q k^T / sqrt(D)) v))`, one layer `qkv` for all three.
 
     Args:
         channels: of the tokens.
         num_heads: how many heads share them.
-        qkv_bias, proj_bias: whether the layers have one.
+        qkv_bias, proj_bias: whether the layers have one; `qkv_bias="qv"` gives queries and values biases outside the
+            layer, `q_bias` and `v_bias`, and keys none (arXiv:2106.08254).
         qk_norm: makes the norms of queries and keys, each head by itself (arXiv:2302.05442); None for none.
         out_norm: makes the norm of what the heads found (arXiv:2210.06423); None for none.
         attn_drop: dropout rate of the attention weights.
@@ -47,7 +60,7 @@ class Attention(nn.Module):
         channels: int,
         num_heads: int,
         *,
-        qkv_bias: bool = True,
+        qkv_bias: bool | Literal["qv"] = True,
         proj_bias: bool = True,
         qk_norm: NormFactory | None = None,
         out_norm: NormFactory | None = None,
@@ -58,16 +71,38 @@ class Attention(nn.Module):
         check_heads(channels, num_heads)
         self.num_heads, self.head_dim = num_heads, channels // num_heads
         self.attn_drop_rate = attn_drop
-        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
+        self.q_bias = nn.Parameter(torch.empty(channels)) if qkv_bias == "qv" else None
+        self.v_bias = nn.Parameter(torch.empty(channels)) if qkv_bias == "qv" else None
+        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias is True)
         self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.norm = out_norm(channels) if out_norm else nn.Identity()
         self.proj = nn.Linear(channels, channels, bias=proj_bias)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """`bias`, (heads, L, L) or what broadcasts to (N, heads, L, L), is added to the scores; False in it masks."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
-        dropped = self.attn_drop_rate if self.training else 0.0
-        x = F.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v, attn_mask=bias, dropout_p=dropped)
-        return self.proj_drop(self.proj(self.norm(merge_heads(x))))
+    def reset_parameters(self) -> None:
+        for bias in (self.q_bias, self.v_bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, rotate: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """As the class says.
+
+        Args:
+            x: the tokens.
+            bias: (heads, L, L) or what broadcasts to (N, heads, L, L), is added to the scores; False in it masks.
+            rotate: gives queries and keys (N, heads, L, D) their rotary positions (arXiv:2104.09864).
+        """
+        q, k, v = self._project(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotate is not None:
+            q, k = rotate(q), rotate(k)
+        x = attend(q, k, v, bias, self.attn_drop_rate if self.training else 0.0)
+        return self.proj_drop(self.proj(self.norm(x)))
+
+    def _project(self, x: Tensor) -> Tensor:
+        if self.q_bias is None or self.v_bias is None:
+            return self.qkv(x)
+        return F.linear(x, self.qkv.weight, torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias]))

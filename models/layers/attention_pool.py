@@ -10,10 +10,9 @@ from math import sqrt
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.layers.attention import check_heads, merge_heads, split_heads
+from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import NormFactory
 
@@ -55,5 +54,5 @@ class LatentAttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q = split_heads(self.q(self.latent.expand(x.shape[0], -1, -1)), self.num_heads)
         k, v = (split_heads(part, self.num_heads) for part in self.kv(x).chunk(2, 2))
-        x = self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        x = self.proj(attend(q, k, v))
         return (x + self.mlp(self.norm(x))).squeeze(1)

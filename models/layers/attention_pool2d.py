@@ -6,11 +6,10 @@ from math import sqrt
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.models.layers.attention import check_heads, merge_heads, split_heads
+from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.position_embedding import resample_positions
 
 
@@ -59,5 +58,5 @@ class AttentionPool2d(nn.Module):
         x = x + resample_positions(self.pos_embed.unsqueeze(0), self.grid, size, num_prefix_tokens=1)
         queries = x[:, :1] if self.pool_type else x[:, 1:]
         q, k, v = (split_heads(part, self.num_heads) for part in (self.q(queries), self.k(x), self.v(x)))
-        x = merge_heads(F.scaled_dot_product_attention(q, k, v))
+        x = attend(q, k, v)
         return x.squeeze(1) if self.pool_type else x.transpose(1, 2).unflatten(2, size)

@@ -1,6 +1,7 @@
-"""Attention in windows: cutting a map into them, shifting them, and the relative positions of their cells.
+"""Cutting a map into windows or grids for attention within them, and shifting the windows.
 
-Liu et al., Swin Transformer (arXiv:2103.14030), section 3.2. Maps are (N, H, W, C); windows are (height, width).
+Liu et al., Swin Transformer (arXiv:2103.14030), section 3.2; grids: Tu et al., MaxViT (arXiv:2204.01697), section 3.2.
+Maps are (N, H, W, C); windows and grids are (height, width).
 """
 
 from __future__ import annotations
@@ -27,6 +28,18 @@ def merge_windows(windows: Tensor, window: Size, size: Size) -> Tensor:
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
+def partition_grid(x: Tensor, grid: Size) -> Tensor:
+    """(N, H, W, C) -> (N * places, cells of a grid, C): each grid is spread over the map, which it divides."""
+    x = x.unflatten(2, (grid[1], -1)).unflatten(1, (grid[0], -1))
+    return x.permute(0, 2, 4, 1, 3, 5).flatten(3, 4).flatten(0, 2)
+
+
+def merge_grid(cells: Tensor, grid: Size, size: Size) -> Tensor:
+    """The inverse of `partition_grid`, to a map of this (height, width)."""
+    x = cells.unflatten(1, grid).unflatten(0, (-1, size[0] // grid[0], size[1] // grid[1]))
+    return x.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2)
+
+
 def padded_size(size: Size, window: Size) -> Size:
     """The smallest map that holds this one and that the windows divide."""
     return size[0] + -size[0] % window[0], size[1] + -size[1] % window[1]
@@ -51,16 +64,3 @@ def _regions(length: int, window: int, shift: int, device: torch.device | str) -
         regions[-window:] = 1
         regions[-shift:] = 2
     return regions
-
-
-def relative_position_index(window: Size) -> Tensor:
-    """Row of a bias table for each pair of cells of a window: (cells, cells).
-
-    The table has (2h - 1)(2w - 1) rows, in the order of the vertical, then the horizontal offset.
-    """
-    # Constants: on the CPU also where the model is on meta.
-    rows, columns = (torch.arange(side, device="cpu") for side in window)
-    vertical = rows[:, None] - rows + window[0] - 1
-    horizontal = columns[:, None] - columns + window[1] - 1
-    index = vertical[:, None, :, None] * (2 * window[1] - 1) + horizontal[None, :, None, :]
-    return index.flatten(2).flatten(0, 1)

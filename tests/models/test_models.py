@@ -82,6 +82,20 @@ def batch(model):
     return torch.randn(2, model.in_chans, height, width, generator=torch.Generator().manual_seed(0))
 
 
+def record_run(model):
+    """Paths of the modules of a forward pass, in the order of their ends."""
+    ran = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, _output, path=path: ran.append(path))
+        for path, module in model.named_modules()
+    ]
+    with torch.inference_mode():
+        model.eval()(batch(model))
+    for handle in handles:
+        handle.remove()
+    return ran
+
+
 def as_map(model, x):
     """What the trunk gives as a map: tokens lose their prefix and get a dummy axis, branches are put together."""
     if isinstance(x, list):
@@ -181,6 +195,27 @@ def test_pooling(family, pool):
         expected = model.before_classifier(expected[pool])
     if pooled.shape == expected.shape:  # a family may have a pooling of its own
         assert torch.allclose(pooled, expected, atol=1e-5)
+
+
+class TestOrderOfExecution:
+    """`steps` says what runs when; features are cut off and read by it."""
+
+    def test_the_steps_run_in_the_order_that_they_are_stated_in(self, model):
+        stated = [path for path, _ in model.steps()]
+        # A module may run more than once in its step, which gives its last output.
+        assert list(dict.fromkeys(path for path in record_run(model) if path in stated)) == stated
+        assert {level["module"] for level in model.feature_info} <= set(stated)
+
+    def test_levels_have_names_of_their_own(self, model):
+        names = [level.get("name", level["module"]) for level in model.feature_info]
+        assert len(set(names)) == len(names)
+
+    def test_all_weights_that_a_level_keeps_run(self, model):
+        for level in range(len(model.feature_info)):
+            net = zoo.FeatureListNet(model, [level])
+            ran = set(record_run(net))
+            left = {path for path, module in net.named_modules() if module._parameters and not list(module.children())}
+            assert left <= ran, f"level {level}"
 
 
 class TestFeatures:

@@ -13,6 +13,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.models.layers.attention import Attention
 from zoo.models.layers.mlp import GluMlp, SwiGLU
 from zoo.models.layers.position_embedding import resample_positions
+from zoo.models.layers.relative_position import RelativePositionBias
 from zoo.models.vision_transformer import repair_keys
 
 DEPTH, HEADS, WIDTH, GRID = 6, 2, 64, 10
@@ -257,6 +258,22 @@ def test_attention_is_the_formula():
     q, k, v = (part.reshape(2, 5, 3, 4).transpose(1, 2) for part in layer.qkv(x).chunk(3, 2))
     weights = torch.softmax(q @ k.transpose(2, 3) / 2, -1)
     assert torch.allclose(layer(x), layer.proj((weights @ v).transpose(1, 2).reshape(2, 5, 12)))
+
+
+def test_parts_of_attention_that_are_passed_in():
+    torch.manual_seed(0)
+    layer, x = Attention(12, 3, qkv_bias="qv").eval(), torch.randn(2, 6, 12)
+    assert list(layer.state_dict())[:3] == ["q_bias", "v_bias", "qkv.weight"]
+    layer.reset_parameters()
+    assert not layer.q_bias.any()
+    torch.nn.init.normal_(layer.q_bias)
+    torch.nn.init.normal_(layer.v_bias)
+    positions = RelativePositionBias((2, 3), 3)
+    q, k, v = layer.qkv(x).chunk(3, 2)
+    q, k, v = (part.reshape(2, 6, 3, 4).transpose(1, 2) for part in (q + layer.q_bias, k, v + layer.v_bias))
+    weights = torch.softmax(q.flip(3) @ k.flip(3).mT / 2 + positions(), -1)
+    expected = layer.proj((weights @ v).transpose(1, 2).reshape(2, 6, 12))
+    assert torch.allclose(layer(x, positions(), rotate=lambda part: part.flip(3)), expected, atol=1e-6)
 
 
 def test_gated_perceptrons_agree():

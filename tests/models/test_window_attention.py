@@ -9,14 +9,15 @@ import torch
 import zoo
 from zoo.core.model.match import repair_keys
 from zoo.core.resize.positions import resize_bias_table
+from zoo.models.layers.relative_position import distance_indices, relative_position_index
 from zoo.models.layers.window import (
     MASKED,
+    merge_grid,
     merge_windows,
+    partition_grid,
     partition_windows,
-    relative_position_index,
     shifted_window_mask,
 )
-from zoo.models.levit import distance_indices
 
 TINY = "swin_tiny_patch4_window7_224"
 SMALL = {"embed_dim": 32, "depths": (2, 2), "num_heads": (1, 2)}
@@ -28,6 +29,14 @@ def test_windows_hold_the_cells_of_their_place_and_go_back():
     assert windows.shape == (8, 6, 1)
     assert windows[3, :, 0].tolist() == x[0, 2:4, 3:6, 0].flatten().tolist()
     assert torch.equal(merge_windows(windows, (2, 3), (4, 6)), x)
+
+
+def test_grids_hold_cells_from_all_over_the_map_and_go_back():
+    x = torch.arange(2 * 4 * 6).reshape(2, 4, 6, 1)
+    cells = partition_grid(x, (2, 3))
+    assert cells.shape == (8, 6, 1)
+    assert cells[3, :, 0].tolist() == x[0, 1::2, 1::2, 0].flatten().tolist()
+    assert torch.equal(merge_grid(cells, (2, 3), (4, 6)), x)
 
 
 def test_the_mask_parts_what_was_not_adjacent():

@@ -65,16 +65,4 @@ VARIANTS = {
 PLAIN = Weights(fixed_input_size=True, input_size=240)
 LARGE = PLAIN.but(input_size=408, crop_pct=1.0)
 
-WEIGHTS = {
-    "crossvit_tiny_240.in1k": PLAIN,
-    "crossvit_small_240.in1k": PLAIN,
-    "crossvit_base_240.in1k": PLAIN,
-    "crossvit_9_240.in1k": PLAIN,
-    "crossvit_15_240.in1k": PLAIN,
-    "crossvit_18_240.in1k": PLAIN,
-    "crossvit_9_dagger_240.in1k": PLAIN,
-    "crossvit_15_dagger_240.in1k": PLAIN,
-    "crossvit_15_dagger_408.in1k": LARGE,
-    "crossvit_18_dagger_240.in1k": PLAIN,
-    "crossvit_18_dagger_408.in1k": LARGE,
-}
+WEIGHTS = {f"{name}.in1k": LARGE if name.endswith("408") else PLAIN for name in VARIANTS}

@@ -48,40 +48,37 @@ VARIANTS = {
 DEIT = "https://dl.fbaipublicfiles.com/deit"
 
 VIT = Weights(fixed_input_size=True, crop_pct=0.9)
+WHOLE = VIT.but(crop_pct=1.0)
+LARGE = WHOLE.but(input_size=384)
+
+
+def deit(file: str, row: Weights = VIT) -> Weights:
+    return row.but(url=f"{DEIT}/{file}.pth")
+
 
 WEIGHTS = {
-    "deit3_base_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_3_base_224_1k.pth"),
-    "deit3_base_patch16_224.fb_in22k_ft_in1k": VIT.but(crop_pct=1.0, url=DEIT + "/deit_3_base_224_21k.pth"),
-    "deit3_base_patch16_384.fb_in1k": VIT.but(crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_base_384_1k.pth"),
-    "deit3_base_patch16_384.fb_in22k_ft_in1k": VIT.but(
-        crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_base_384_21k.pth"
-    ),
-    "deit3_huge_patch14_224.fb_in1k": VIT.but(url=DEIT + "/deit_3_huge_224_1k.pth"),
-    "deit3_huge_patch14_224.fb_in22k_ft_in1k": VIT.but(crop_pct=1.0, url=DEIT + "/deit_3_huge_224_21k_v1.pth"),
-    "deit3_large_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_3_large_224_1k.pth"),
-    "deit3_large_patch16_224.fb_in22k_ft_in1k": VIT.but(crop_pct=1.0, url=DEIT + "/deit_3_large_224_21k.pth"),
-    "deit3_large_patch16_384.fb_in1k": VIT.but(crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_large_384_1k.pth"),
-    "deit3_large_patch16_384.fb_in22k_ft_in1k": VIT.but(
-        crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_large_384_21k.pth"
-    ),
-    "deit3_medium_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_3_medium_224_1k.pth"),
-    "deit3_medium_patch16_224.fb_in22k_ft_in1k": VIT.but(crop_pct=1.0, url=DEIT + "/deit_3_medium_224_21k.pth"),
-    "deit3_small_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_3_small_224_1k.pth"),
-    "deit3_small_patch16_224.fb_in22k_ft_in1k": VIT.but(crop_pct=1.0, url=DEIT + "/deit_3_small_224_21k.pth"),
-    "deit3_small_patch16_384.fb_in1k": VIT.but(crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_small_384_1k.pth"),
-    "deit3_small_patch16_384.fb_in22k_ft_in1k": VIT.but(
-        crop_pct=1.0, input_size=384, url=DEIT + "/deit_3_small_384_21k.pth"
-    ),
-    "deit_base_distilled_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_base_distilled_patch16_224-df68dfff.pth"),
-    "deit_base_distilled_patch16_384.fb_in1k": VIT.but(
-        crop_pct=1.0, input_size=384, url=DEIT + "/deit_base_distilled_patch16_384-d0272ac0.pth"
-    ),
-    "deit_base_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_base_patch16_224-b5f2ef4d.pth"),
-    "deit_base_patch16_384.fb_in1k": VIT.but(
-        crop_pct=1.0, input_size=384, url=DEIT + "/deit_base_patch16_384-8de9b5d1.pth"
-    ),
-    "deit_small_distilled_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_small_distilled_patch16_224-649709d9.pth"),
-    "deit_small_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_small_patch16_224-cd65a155.pth"),
-    "deit_tiny_distilled_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_tiny_distilled_patch16_224-b40b3cf7.pth"),
-    "deit_tiny_patch16_224.fb_in1k": VIT.but(url=DEIT + "/deit_tiny_patch16_224-a1311bcf.pth"),
+    "deit3_base_patch16_224.fb_in1k": deit("deit_3_base_224_1k"),
+    "deit3_base_patch16_224.fb_in22k_ft_in1k": deit("deit_3_base_224_21k", WHOLE),
+    "deit3_base_patch16_384.fb_in1k": deit("deit_3_base_384_1k", LARGE),
+    "deit3_base_patch16_384.fb_in22k_ft_in1k": deit("deit_3_base_384_21k", LARGE),
+    "deit3_huge_patch14_224.fb_in1k": deit("deit_3_huge_224_1k"),
+    "deit3_huge_patch14_224.fb_in22k_ft_in1k": deit("deit_3_huge_224_21k_v1", WHOLE),
+    "deit3_large_patch16_224.fb_in1k": deit("deit_3_large_224_1k"),
+    "deit3_large_patch16_224.fb_in22k_ft_in1k": deit("deit_3_large_224_21k", WHOLE),
+    "deit3_large_patch16_384.fb_in1k": deit("deit_3_large_384_1k", LARGE),
+    "deit3_large_patch16_384.fb_in22k_ft_in1k": deit("deit_3_large_384_21k", LARGE),
+    "deit3_medium_patch16_224.fb_in1k": deit("deit_3_medium_224_1k"),
+    "deit3_medium_patch16_224.fb_in22k_ft_in1k": deit("deit_3_medium_224_21k", WHOLE),
+    "deit3_small_patch16_224.fb_in1k": deit("deit_3_small_224_1k"),
+    "deit3_small_patch16_224.fb_in22k_ft_in1k": deit("deit_3_small_224_21k", WHOLE),
+    "deit3_small_patch16_384.fb_in1k": deit("deit_3_small_384_1k", LARGE),
+    "deit3_small_patch16_384.fb_in22k_ft_in1k": deit("deit_3_small_384_21k", LARGE),
+    "deit_base_distilled_patch16_224.fb_in1k": deit("deit_base_distilled_patch16_224-df68dfff"),
+    "deit_base_distilled_patch16_384.fb_in1k": deit("deit_base_distilled_patch16_384-d0272ac0", LARGE),
+    "deit_base_patch16_224.fb_in1k": deit("deit_base_patch16_224-b5f2ef4d"),
+    "deit_base_patch16_384.fb_in1k": deit("deit_base_patch16_384-8de9b5d1", LARGE),
+    "deit_small_distilled_patch16_224.fb_in1k": deit("deit_small_distilled_patch16_224-649709d9"),
+    "deit_small_patch16_224.fb_in1k": deit("deit_small_patch16_224-cd65a155"),
+    "deit_tiny_distilled_patch16_224.fb_in1k": deit("deit_tiny_distilled_patch16_224-b40b3cf7"),
+    "deit_tiny_patch16_224.fb_in1k": deit("deit_tiny_patch16_224-a1311bcf"),
 }

@@ -67,29 +67,16 @@ VARIANTS = LINEAR | {
 }
 
 PLAIN = Weights(crop_pct=0.9, fixed_input_size=True)
-CONV = PLAIN.but(pool_size=(4, 4))
-# Whether their variant is distilled or not, these name one classifier.
-UNTRAINED = PLAIN.but(classifier="head.linear")
+TRAINED = {"levit_128s", "levit_128", "levit_192", "levit_256", "levit_384"}
 
-WEIGHTS = {
-    "levit_128s.fb_dist_in1k": PLAIN,
-    "levit_128.fb_dist_in1k": PLAIN,
-    "levit_192.fb_dist_in1k": PLAIN,
-    "levit_256.fb_dist_in1k": PLAIN,
-    "levit_384.fb_dist_in1k": PLAIN,
-    "levit_conv_128s.fb_dist_in1k": CONV,
-    "levit_conv_128.fb_dist_in1k": CONV,
-    "levit_conv_192.fb_dist_in1k": CONV,
-    "levit_conv_256.fb_dist_in1k": CONV,
-    "levit_conv_384.fb_dist_in1k": CONV,
-    "levit_384_s8.untrained": UNTRAINED,
-    "levit_512_s8.untrained": UNTRAINED,
-    "levit_512.untrained": UNTRAINED,
-    "levit_256d.untrained": UNTRAINED,
-    "levit_512d.untrained": UNTRAINED,
-    "levit_conv_384_s8.untrained": UNTRAINED,
-    "levit_conv_512_s8.untrained": UNTRAINED,
-    "levit_conv_512.untrained": UNTRAINED,
-    "levit_conv_256d.untrained": UNTRAINED,
-    "levit_conv_512d.untrained": UNTRAINED,
-}
+
+def weights(name: str) -> tuple[str, Weights]:
+    """The one row of a variant."""
+    linear = name.replace("_conv", "")
+    if linear in TRAINED:
+        return f"{name}.fb_dist_in1k", PLAIN if name == linear else PLAIN.but(pool_size=(4, 4))
+    # Whether their variant is distilled or not, these name one classifier.
+    return f"{name}.untrained", PLAIN.but(classifier="head.linear")
+
+
+WEIGHTS = dict(map(weights, VARIANTS))

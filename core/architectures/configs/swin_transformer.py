@@ -80,38 +80,29 @@ MS_384 = MS.but(input_size=384, crop_pct=1.0)
 MS_21K = MS.but(num_classes=21841)
 MS_384_21K = MS_384.but(num_classes=21841)
 
+
+def ms(file: str, row: Weights = MS) -> Weights:
+    return row.but(url=f"{URL}/{file}.pth")
+
+
 WEIGHTS = {
-    "swin_base_patch4_window7_224.ms_in22k_ft_in1k": MS.but(
-        url=URL + "/v1.0.0/swin_base_patch4_window7_224_22kto1k.pth"
-    ),
-    "swin_base_patch4_window7_224.ms_in1k": MS.but(url=URL + "/v1.0.0/swin_base_patch4_window7_224.pth"),
-    "swin_base_patch4_window7_224.ms_in22k": MS_21K.but(url=URL + "/v1.0.0/swin_base_patch4_window7_224_22k.pth"),
-    "swin_base_patch4_window12_384.ms_in22k_ft_in1k": MS_384.but(
-        url=URL + "/v1.0.0/swin_base_patch4_window12_384_22kto1k.pth"
-    ),
-    "swin_base_patch4_window12_384.ms_in1k": MS_384.but(url=URL + "/v1.0.0/swin_base_patch4_window12_384.pth"),
-    "swin_base_patch4_window12_384.ms_in22k": MS_384_21K.but(url=URL + "/v1.0.0/swin_base_patch4_window12_384_22k.pth"),
-    "swin_large_patch4_window7_224.ms_in22k_ft_in1k": MS.but(
-        url=URL + "/v1.0.0/swin_large_patch4_window7_224_22kto1k.pth"
-    ),
-    "swin_large_patch4_window7_224.ms_in22k": MS_21K.but(url=URL + "/v1.0.0/swin_large_patch4_window7_224_22k.pth"),
-    "swin_large_patch4_window12_384.ms_in22k_ft_in1k": MS_384.but(
-        url=URL + "/v1.0.0/swin_large_patch4_window12_384_22kto1k.pth"
-    ),
-    "swin_large_patch4_window12_384.ms_in22k": MS_384_21K.but(
-        url=URL + "/v1.0.0/swin_large_patch4_window12_384_22k.pth"
-    ),
+    "swin_base_patch4_window7_224.ms_in22k_ft_in1k": ms("v1.0.0/swin_base_patch4_window7_224_22kto1k"),
+    "swin_base_patch4_window7_224.ms_in1k": ms("v1.0.0/swin_base_patch4_window7_224"),
+    "swin_base_patch4_window7_224.ms_in22k": ms("v1.0.0/swin_base_patch4_window7_224_22k", MS_21K),
+    "swin_base_patch4_window12_384.ms_in22k_ft_in1k": ms("v1.0.0/swin_base_patch4_window12_384_22kto1k", MS_384),
+    "swin_base_patch4_window12_384.ms_in1k": ms("v1.0.0/swin_base_patch4_window12_384", MS_384),
+    "swin_base_patch4_window12_384.ms_in22k": ms("v1.0.0/swin_base_patch4_window12_384_22k", MS_384_21K),
+    "swin_large_patch4_window7_224.ms_in22k_ft_in1k": ms("v1.0.0/swin_large_patch4_window7_224_22kto1k"),
+    "swin_large_patch4_window7_224.ms_in22k": ms("v1.0.0/swin_large_patch4_window7_224_22k", MS_21K),
+    "swin_large_patch4_window12_384.ms_in22k_ft_in1k": ms("v1.0.0/swin_large_patch4_window12_384_22kto1k", MS_384),
+    "swin_large_patch4_window12_384.ms_in22k": ms("v1.0.0/swin_large_patch4_window12_384_22k", MS_384_21K),
     "swin_s3_base_224.ms_in1k": MS.but(url=S3_URL + "/s3_b-a1e95db4.pth"),
     "swin_s3_small_224.ms_in1k": MS.but(url=S3_URL + "/s3_s-3bb4c69d.pth"),
     "swin_s3_tiny_224.ms_in1k": MS.but(url=S3_URL + "/s3_t-1d53f6a8.pth"),
-    "swin_small_patch4_window7_224.ms_in22k_ft_in1k": MS.but(
-        url=URL + "/v1.0.8/swin_small_patch4_window7_224_22kto1k_finetune.pth"
-    ),
-    "swin_small_patch4_window7_224.ms_in1k": MS.but(url=URL + "/v1.0.0/swin_small_patch4_window7_224.pth"),
-    "swin_small_patch4_window7_224.ms_in22k": MS_21K.but(url=URL + "/v1.0.8/swin_small_patch4_window7_224_22k.pth"),
-    "swin_tiny_patch4_window7_224.ms_in1k": MS.but(url=URL + "/v1.0.0/swin_tiny_patch4_window7_224.pth"),
-    "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k": MS.but(
-        url=URL + "/v1.0.8/swin_tiny_patch4_window7_224_22kto1k_finetune.pth"
-    ),
-    "swin_tiny_patch4_window7_224.ms_in22k": MS_21K.but(url=URL + "/v1.0.8/swin_tiny_patch4_window7_224_22k.pth"),
+    "swin_small_patch4_window7_224.ms_in22k_ft_in1k": ms("v1.0.8/swin_small_patch4_window7_224_22kto1k_finetune"),
+    "swin_small_patch4_window7_224.ms_in1k": ms("v1.0.0/swin_small_patch4_window7_224"),
+    "swin_small_patch4_window7_224.ms_in22k": ms("v1.0.8/swin_small_patch4_window7_224_22k", MS_21K),
+    "swin_tiny_patch4_window7_224.ms_in1k": ms("v1.0.0/swin_tiny_patch4_window7_224"),
+    "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k": ms("v1.0.8/swin_tiny_patch4_window7_224_22kto1k_finetune"),
+    "swin_tiny_patch4_window7_224.ms_in22k": ms("v1.0.8/swin_tiny_patch4_window7_224_22k", MS_21K),
 }

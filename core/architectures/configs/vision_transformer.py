@@ -75,6 +75,8 @@ class VisionTransformerSpec(Spec):
 
 
 SIZES: dict[str, tuple[int, int, int, float]] = {
+    "test": (64, 6, 2, 3),
+    "test_96": (96, 9, 3, 3),
     "tiny": (192, 12, 3, 4),
     "wee": (256, 14, 4, 5),
     "pwee": (256, 16, 4, 5),
@@ -95,6 +97,10 @@ SIZES: dict[str, tuple[int, int, int, float]] = {
     "giantopt": (1536, 40, 16, 4),
     "giant_dinov2": (1536, 40, 24, 5.33334),
     "gigantic": (1664, 48, 16, 64 / 13),
+    "aim_large": (1024, 24, 8, 2.75),
+    "aim_huge": (1536, 24, 12, 2.6667),
+    "aim_1b": (2048, 24, 16, 2.75),
+    "aim_3b": (3072, 24, 24, 2.6667),
 }
 """Channels, blocks, heads and MLP ratio."""
 
@@ -127,8 +133,15 @@ def map_pool(size: str, patch_size: int, **fields: Any) -> VisionTransformerSpec
     return vit(size, patch_size, class_token=False, global_pool="map", **fields)
 
 
-def dinov2(size: str, patch_size: int, **fields: Any) -> VisionTransformerSpec:
-    return vit(size, patch_size, init_values=1e-5, **fields)
+def dinov2(size: str, patch_size: int, reg_tokens: int = 0, **fields: Any) -> VisionTransformerSpec:
+    """With registers, the position embedding is of the patches alone."""
+    registers = {"reg_tokens": reg_tokens, "no_embed_class": reg_tokens > 0}
+    return vit(size, patch_size, init_values=1e-5, **registers, **fields)
+
+
+def tips(size: str, **fields: Any) -> VisionTransformerSpec:
+    """TIPS v2: DINOv2's networks with one register."""
+    return vit(size, 14, init_values=1.0, reg_tokens=1, no_embed_class=True, **fields)
 
 
 def radio(size: str, patch_size: int, **fields: Any) -> VisionTransformerSpec:
@@ -147,39 +160,28 @@ def beit3(size: str, patch_size: int, **fields: Any) -> VisionTransformerSpec:
     return vit(size, patch_size, scale_attn_norm=True, scale_mlp_norm=True, global_pool="avg", norm_eps=1e-5, **fields)
 
 
-def aimv2(embed_dim: int, num_heads: int, mlp_ratio: float) -> VisionTransformerSpec:
-    return VisionTransformerSpec(
-        patch_size=14,
-        embed_dim=embed_dim,
-        depth=24,
-        num_heads=num_heads,
-        mlp_ratio=mlp_ratio,
-        qkv_bias=False,
-        proj_bias=False,
-        class_token=False,
-        global_pool="avg",
-        fc_norm=False,
-        embed_norm=True,
-        act_layer="silu",
-        norm_layer="rmsnorm",
-        norm_eps=1e-5,
-        mlp_layer="swiglu",
-    )
+def aimv2(size: str) -> VisionTransformerSpec:
+    norms = {"embed_norm": True, "norm_layer": "rmsnorm", "norm_eps": 1e-5}
+    return gap(size, 14, qkv_bias=False, proj_bias=False, act_layer="silu", mlp_layer="swiglu", **norms)
 
+
+SO150M2 = vit("so150m2", 16, init_values=1e-05, qkv_bias=False, class_token=False, reg_tokens=1, global_pool="avg")
+TEST_REGISTER: dict[str, Any] = {"class_token": False, "reg_tokens": 1, "init_values": 1e-5}
+GIANT_SWIGLU: dict[str, Any] = {"mlp_layer": "swiglu_packed", "act_layer": "silu"}
 
 VARIANTS = {
-    "aimv2_1b_patch14_224": aimv2(2048, 16, 2.75),
-    "aimv2_1b_patch14_336": aimv2(2048, 16, 2.75),
-    "aimv2_1b_patch14_448": aimv2(2048, 16, 2.75),
-    "aimv2_3b_patch14_224": aimv2(3072, 24, 2.6667),
-    "aimv2_3b_patch14_336": aimv2(3072, 24, 2.6667),
-    "aimv2_3b_patch14_448": aimv2(3072, 24, 2.6667),
-    "aimv2_huge_patch14_224": aimv2(1536, 12, 2.6667),
-    "aimv2_huge_patch14_336": aimv2(1536, 12, 2.6667),
-    "aimv2_huge_patch14_448": aimv2(1536, 12, 2.6667),
-    "aimv2_large_patch14_224": aimv2(1024, 8, 2.75),
-    "aimv2_large_patch14_336": aimv2(1024, 8, 2.75),
-    "aimv2_large_patch14_448": aimv2(1024, 8, 2.75),
+    "aimv2_1b_patch14_224": aimv2("aim_1b"),
+    "aimv2_1b_patch14_336": aimv2("aim_1b"),
+    "aimv2_1b_patch14_448": aimv2("aim_1b"),
+    "aimv2_3b_patch14_224": aimv2("aim_3b"),
+    "aimv2_3b_patch14_336": aimv2("aim_3b"),
+    "aimv2_3b_patch14_448": aimv2("aim_3b"),
+    "aimv2_huge_patch14_224": aimv2("aim_huge"),
+    "aimv2_huge_patch14_336": aimv2("aim_huge"),
+    "aimv2_huge_patch14_448": aimv2("aim_huge"),
+    "aimv2_large_patch14_224": aimv2("aim_large"),
+    "aimv2_large_patch14_336": aimv2("aim_large"),
+    "aimv2_large_patch14_448": aimv2("aim_large"),
     "beit3_base_patch16_224": beit3("base", 16),
     "beit3_giant_patch14_224": beit3("giant", 14, mlp_ratio=4.3637),
     "beit3_giant_patch14_336": beit3("giant", 14, mlp_ratio=4.3637),
@@ -189,57 +191,22 @@ VARIANTS = {
     "flexivit_base": vit("base", 16, no_embed_class=True),
     "flexivit_large": vit("large", 16, no_embed_class=True),
     "flexivit_small": vit("small", 16, no_embed_class=True),
-    "test_vit": VisionTransformerSpec(embed_dim=64, depth=6, num_heads=2, mlp_ratio=3, dynamic_img_size=True),
-    "test_vit2": VisionTransformerSpec(
-        embed_dim=64,
-        depth=8,
-        num_heads=2,
-        mlp_ratio=3,
-        class_token=False,
-        reg_tokens=1,
-        global_pool="avg",
-        init_values=1e-05,
-        dynamic_img_size=True,
-    ),
-    "test_vit3": VisionTransformerSpec(
-        embed_dim=96,
-        depth=9,
-        num_heads=3,
-        mlp_ratio=2,
-        reg_tokens=1,
-        pool_include_prefix=True,
-        init_values=1e-05,
-        class_token=False,
-        global_pool="map",
-    ),
-    "test_vit4": VisionTransformerSpec(
-        embed_dim=96,
-        depth=9,
-        num_heads=3,
-        mlp_ratio=3,
-        class_token=False,
-        reg_tokens=1,
-        global_pool="avg",
-        init_values=1e-05,
-        dynamic_img_size=True,
-        norm_layer="rmsnorm",
-    ),
+    "test_vit": vit("test", 16, dynamic_img_size=True),
+    "test_vit2": vit("test", 16, depth=8, global_pool="avg", dynamic_img_size=True, **TEST_REGISTER),
+    "test_vit3": vit("test_96", 16, mlp_ratio=2, global_pool="map", pool_include_prefix=True, **TEST_REGISTER),
+    "test_vit4": vit("test_96", 16, global_pool="avg", dynamic_img_size=True, norm_layer="rmsnorm", **TEST_REGISTER),
     "vit_base_patch8_224": vit("base", 8),
     "vit_base_patch14_dinov2": dinov2("base", 14),
-    "vit_base_patch14_reg1_tipsv2": vit("base", 14, init_values=1.0, reg_tokens=1, no_embed_class=True),
-    "vit_base_patch14_reg4_dinov2": dinov2("base", 14, reg_tokens=4, no_embed_class=True),
-    "vit_base_patch16_18x2_224": VisionTransformerSpec(
-        embed_dim=768, depth=18, num_heads=12, init_values=1e-05, block="parallel_branches"
-    ),
+    "vit_base_patch14_reg1_tipsv2": tips("base"),
+    "vit_base_patch14_reg4_dinov2": dinov2("base", 14, reg_tokens=4),
+    "vit_base_patch16_18x2_224": vit("base", 16, depth=18, init_values=1e-05, block="parallel_branches"),
     "vit_base_patch16_224": vit("base", 16),
     "vit_base_patch16_224_miil": vit("base", 16, qkv_bias=False),
     "vit_base_patch16_384": vit("base", 16),
     "vit_base_patch16_clip_224": clip("base", 16),
     "vit_base_patch16_clip_384": clip("base", 16),
     "vit_base_patch16_clip_quickgelu_224": clip("base", 16, act_layer="quick_gelu"),
-    "vit_base_patch16_gap_224": VisionTransformerSpec(
-        embed_dim=768, depth=12, num_heads=16, class_token=False, global_pool="avg", fc_norm=False
-    ),
+    "vit_base_patch16_gap_224": gap("base", 16, num_heads=16),
     "vit_base_patch16_plus_240": vit("base_plus", 16, init_values=1e-05),
     "vit_base_patch16_plus_clip_240": clip("base_plus", 16),
     "vit_base_patch16_radio_v3": radio("base", 16, init_values=1e-05, reg_tokens=7),
@@ -278,19 +245,9 @@ VARIANTS = {
     "vit_dwee_patch16_reg1_gap_256": reg_gap("wee", 16, reg_tokens=1, attn_layer="diff"),
     "vit_giant_patch14_224": vit("giant", 14),
     "vit_giant_patch14_clip_224": clip("giant", 14),
-    "vit_giant_patch14_dinov2": dinov2("giant_dinov2", 14, mlp_layer="swiglu_packed", act_layer="silu"),
-    "vit_giant_patch14_reg1_tipsv2": vit(
-        "giant_dinov2",
-        14,
-        init_values=1.0,
-        mlp_layer="swiglu_packed",
-        act_layer="silu",
-        reg_tokens=1,
-        no_embed_class=True,
-    ),
-    "vit_giant_patch14_reg4_dinov2": dinov2(
-        "giant_dinov2", 14, mlp_layer="swiglu_packed", act_layer="silu", reg_tokens=4, no_embed_class=True
-    ),
+    "vit_giant_patch14_dinov2": dinov2("giant_dinov2", 14, **GIANT_SWIGLU),
+    "vit_giant_patch14_reg1_tipsv2": tips("giant_dinov2", **GIANT_SWIGLU),
+    "vit_giant_patch14_reg4_dinov2": dinov2("giant_dinov2", 14, reg_tokens=4, **GIANT_SWIGLU),
     "vit_giant_patch16_gap_224": gap("giant", 16),
     "vit_giant_patch16_radio_v3": radio("giant_dinov2", 16, mlp_ratio=4, reg_tokens=7),
     "vit_giantopt_patch16_siglip_256": map_pool("giantopt", 16, act_layer="gelu_tanh"),
@@ -319,8 +276,8 @@ VARIANTS = {
     "vit_large_patch14_clip_quickgelu_224": clip("large", 14, act_layer="quick_gelu"),
     "vit_large_patch14_clip_quickgelu_336": clip("large", 14, act_layer="quick_gelu"),
     "vit_large_patch14_dinov2": dinov2("large", 14),
-    "vit_large_patch14_reg1_tipsv2": vit("large", 14, init_values=1.0, reg_tokens=1, no_embed_class=True),
-    "vit_large_patch14_reg4_dinov2": dinov2("large", 14, reg_tokens=4, no_embed_class=True),
+    "vit_large_patch14_reg1_tipsv2": tips("large"),
+    "vit_large_patch14_reg4_dinov2": dinov2("large", 14, reg_tokens=4),
     "vit_large_patch14_xp_224": parallel("large", 14),
     "vit_large_patch16_224": vit("large", 16),
     "vit_large_patch16_384": vit("large", 16),
@@ -347,30 +304,20 @@ VARIANTS = {
     "vit_pwee_patch16_reg1_gap_256": reg_gap("pwee", 16, reg_tokens=1, block="parallel"),
     "vit_small_patch8_224": vit("small", 8),
     "vit_small_patch14_dinov2": dinov2("small", 14),
-    "vit_small_patch14_reg4_dinov2": dinov2("small", 14, reg_tokens=4, no_embed_class=True),
-    "vit_small_patch16_18x2_224": VisionTransformerSpec(
-        embed_dim=384, depth=18, num_heads=6, init_values=1e-05, block="parallel_branches"
-    ),
-    "vit_small_patch16_36x1_224": VisionTransformerSpec(embed_dim=384, depth=36, num_heads=6, init_values=1e-05),
+    "vit_small_patch14_reg4_dinov2": dinov2("small", 14, reg_tokens=4),
+    "vit_small_patch16_18x2_224": vit("small", 16, depth=18, init_values=1e-05, block="parallel_branches"),
+    "vit_small_patch16_36x1_224": vit("small", 16, depth=36, init_values=1e-05),
     "vit_small_patch16_224": vit("small", 16),
     "vit_small_patch16_384": vit("small", 16),
     "vit_small_patch32_224": vit("small", 32),
     "vit_small_patch32_384": vit("small", 32),
-    "vit_so150m2_patch16_reg1_gap_256": vit(
-        "so150m2", 16, init_values=1e-05, qkv_bias=False, class_token=False, reg_tokens=1, global_pool="avg"
-    ),
-    "vit_so150m2_patch16_reg1_gap_384": vit(
-        "so150m2", 16, init_values=1e-05, qkv_bias=False, class_token=False, reg_tokens=1, global_pool="avg"
-    ),
-    "vit_so150m2_patch16_reg1_gap_448": vit(
-        "so150m2", 16, init_values=1e-05, qkv_bias=False, class_token=False, reg_tokens=1, global_pool="avg"
-    ),
+    "vit_so150m2_patch16_reg1_gap_256": SO150M2,
+    "vit_so150m2_patch16_reg1_gap_384": SO150M2,
+    "vit_so150m2_patch16_reg1_gap_448": SO150M2,
     "vit_so150m_patch16_reg4_gap_256": gap("so150m", 16, reg_tokens=4),
     "vit_so150m_patch16_reg4_gap_384": gap("so150m", 16, reg_tokens=4),
     "vit_so150m_patch16_reg4_map_256": map_pool("so150m", 16, reg_tokens=4),
-    "vit_so400m_patch14_reg1_tipsv2": vit(
-        "so400m", 14, mlp_ratio=4304 / 1152, init_values=1.0, reg_tokens=1, no_embed_class=True
-    ),
+    "vit_so400m_patch14_reg1_tipsv2": tips("so400m", mlp_ratio=4304 / 1152),
     "vit_so400m_patch14_siglip_224": map_pool("so400m", 14),
     "vit_so400m_patch14_siglip_378": map_pool("so400m", 14),
     "vit_so400m_patch14_siglip_384": map_pool("so400m", 14),
