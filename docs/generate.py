@@ -52,13 +52,13 @@ A sensor alone stands for the bands of its multispectral image. Bands marked wit
 ## Which filter a band gets
 
 A band gets the filter of its counterpart. This is the source band of the same name and sensor, else that of the same
-common name, else the one nearest in wavelength if it is no further away than half the width of the wider of the two. For
-a band without a counterpart `--missing-bands` decides:
+common name, else the one nearest in wavelength if it is no further away than half the width of the wider of the two.
+For a band without a counterpart `--missing-bands` decides:
 
 | | |
 |---|---|
 | `nearest` | the filter of the source band nearest in wavelength |
-| `interpolate` | a mixture of the two neighbours in wavelength; beyond the outermost bands the nearest. Here a band has a counterpart by name only |
+| `interpolate` | a mixture of the two neighbours in wavelength, beyond them the nearest; counterparts by name only |
 | `mean` | the mean of all source filters |
 | `zero` | zeros |
 
