@@ -20,6 +20,9 @@ HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
 
 # The command line
+
+This page has the help of every command, as `zoo COMMAND --help` prints it. The options of all commands stand last, under
+"Common options". The exit codes are those of every command.
 """
 
 SENSORS_HEADER = """\
