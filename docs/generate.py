@@ -20,6 +20,9 @@ HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
 
 # The command line
+
+This page has the help of every command, as `zoo COMMAND --help` prints it. The options of all commands stand last, under
+"Common options". The exit codes are those of every command.
 """
 
 SENSORS_HEADER = """\
@@ -27,33 +30,33 @@ SENSORS_HEADER = """\
 
 # Sensors and bands
 
-The bands that zoo knows by name, and where each number is published. Wavelengths are in nanometres: the centre, and
-the full width at half maximum or the length of the published range. A range counts as its middle, as the
-[STAC EO extension](https://github.com/stac-extensions/eo) has it; its common names are used throughout, for sensors
-that its table does not list by their wavelength.
+This page lists the bands that zoo knows by name, and where each number is published. Wavelengths are in nanometres: the
+centre, and the full width at half maximum or the length of the published range. A range counts as its middle, as in the
+[STAC EO extension](https://github.com/stac-extensions/eo). The common names are those of that extension. A sensor that
+its table does not list gets them by wavelength.
 
 ## How a band is named
 
-- As the sensor's documents do. Case, spaces, hyphens, underscores and leading zeros do not count: `B02`, `b2`,
-  `Band 2` and `2` are one band. Bands of a sensor that has no numbers count from 1 in the order of its image.
+- By the name in the sensor's documents. Case, spaces, hyphens, underscores and leading zeros do not count: `B02`, `b2`,
+  `Band 2` and `2` are one band. If a sensor has no band numbers, its bands count from 1 in the order of its image.
 - By common name: `red`, `nir`, `swir16`, and short `R`, `G`, `B`, `N`, `RE1`, `SWIR1`, `CA`, `PAN`. A wider name is
-  enough where the sensor has one such band only: `NIR` of Landsat 8 is its `nir08`.
+  enough if the sensor has only one such band: `NIR` of Landsat 8 is its `nir08`.
 - By wavelength: `450nm`, `0.45um`, or a number from 100 on.
-- With its sensor, to mix two: `sentinel1:VV`.
+- With its sensor, to mix two sensors: `sentinel1:VV`.
 - A channel that is no band (an index, elevation, a mask) by one of the names [below](#channels-that-are-no-band), or by
   any name as `aux:NAME`.
 
-A number means nothing without its sensor: B8 is near infrared on Sentinel-2 and panchromatic on Landsat 8. Where no
-sensor is named, numbers are read as Sentinel-2's. A common name in a list without numbers lies in the middle of its
-range in the first table below. Any other name counts if all sensors that have it agree within 40 nm.
+A number means nothing without its sensor: B8 is near infrared on Sentinel-2 and panchromatic on Landsat 8. If no sensor
+is named, numbers are read as Sentinel-2's. A common name in a list without numbers lies in the middle of its range in
+the first table below. Any other name counts if all sensors that have it agree within 40 nm.
 
-A sensor alone stands for the bands of its multispectral image; bands marked with `+` have to be named.
+A sensor alone stands for the bands of its multispectral image. Bands marked with `+` have to be named.
 
 ## Which filter a band gets
 
-Its counterpart's: the source band of the same name and sensor, else that of the same common name, else the one nearest
-in wavelength if it is no further away than half the width of the wider of the two. A band without a counterpart gets
-what was asked for:
+A band gets the filter of its counterpart. This is the source band of the same name and sensor, else that of the same
+common name, else the one nearest in wavelength if it is no further away than half the width of the wider of the two.
+For a band without a counterpart `--missing-bands` decides:
 
 | | |
 |---|---|
@@ -63,19 +66,19 @@ what was asked for:
 | `zero` | zeros |
 
 Source bands that are equally near share. Panchromatic, thermal and radar bands, and channels that are no band, have no
-place among the wavelengths: they match by name only, and they are nearest to nothing. With `nearest` and `interpolate`
-they get the mean of all source filters, which the report says: `NDVI <- mean of all (no wavelength)`.
+place among the wavelengths. They match by name only, and they are nearest to nothing. With `nearest` and `interpolate`
+they get the mean of all source filters. The report says so: `NDVI <- mean of all (no wavelength)`.
 
 ## Channels that are no band
 
     zoo adapt-weights resnet34 --bands B2,B3,B4,NDVI -o ndvi.safetensors
     zoo adapt-weights resnet34 --weights ndvi.safetensors --bands B2,B3,B4,NDVI,DEM,aux:x1 -o six.safetensors
 
-and for a checkpoint that does not say what it reads, `--from-bands B2,B3,B4,NDVI`.
+If a checkpoint does not say what it reads, add `--from-bands B2,B3,B4,NDVI`.
 
-A name is such a channel where one of its words is listed here, in any case: `NDVI`, `ndvi_mean`, `DEM30`,
-`coherence_VV`. Any other unknown name is refused, because it may be a band that was mistyped; `aux:` before it says
-that it is none. A file states such channels, and the next `adapt-weights` finds them there by name.
+A name is such a channel if one of its words is listed here, in any case: `NDVI`, `ndvi_mean`, `DEM30`, `coherence_VV`.
+Any other unknown name is refused, because it may be a mistyped band. `aux:` before a name says that it is no band. A
+file states such channels, and the next `adapt-weights` finds them there by name.
 
 {channels}
 

@@ -56,7 +56,7 @@ WRITTEN_BY_HAND = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {
 
 
 @pytest.mark.parametrize("page", WRITTEN_BY_HAND, ids=lambda page: page.name)
-def test_a_page_names_only_options_and_commands_that_there_are(page: Path, generate: ModuleType):
+def test_a_page_names_only_options_and_commands_that_names(page: Path, generate: ModuleType):
     reference = generate.PAGE.read_text(encoding="utf-8")
     commands = {"help", *re.findall(r"^##+ `zoo (.+)`", reference, re.MULTILINE)}
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", reference.partition("## `zoo list`")[2]))
@@ -80,3 +80,38 @@ def test_the_numbers_of_the_readme_are_those_of_the_tables():
         (r"bands of (\d+) sensors", len(sensors())),
     ):
         assert re.findall(pattern, text) == [f"{number:,}"], pattern
+
+
+NAMING_CODE = [page for page in WRITTEN_BY_HAND if page.name != "cli.md"]
+_FILE = re.compile(r"(?<![\w./-])(?:cli|core|models|weights_cache|tests|docs)/[\w./<>-]*")
+_MODULE = re.compile(r"(?<![\w./-])(?:cli|core|models|weights_cache)(?!\.md\b)(?:\.[a-zA-Z_]\w*)+")
+_TABLE = re.compile(r"^\| module in `([\w/]+)` \|.*\n((?:\|.*\n)+)", re.MULTILINE)
+
+
+def _exists(module: str, folder: Path = ROOT) -> bool:
+    """Whether a dotted name is a module or a package, or a name that stands in the module before the last dot."""
+    path = folder.joinpath(*module.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    source = path.parent.with_suffix(".py")
+    return source.is_file() and re.search(rf"\b{path.name}\b", source.read_text(encoding="utf-8")) is not None
+
+
+@pytest.mark.parametrize("page", NAMING_CODE, ids=lambda page: page.name)
+def test_the_modules_and_files_that_a_page_names_exist(page: Path):
+    text = page.read_text(encoding="utf-8")
+    files = {name.rstrip(".") for name in _FILE.findall(text)}
+    # `<family>` stands for any name.
+    missing = {name for name in files if not [*ROOT.glob(re.sub("<.*?>", "*", name))]}
+    missing |= {name for name in _MODULE.findall(text) if not _exists(name)}
+    for folder, rows in _TABLE.findall(text):
+        names = [name for row in rows.splitlines() for name in re.findall(r"`([\w.]+)`", row.split("|")[1])]
+        missing |= {f"{folder}: {name}" for name in names if not _exists(name, ROOT / folder)}
+    assert missing == set()
+
+
+def test_every_table_of_modules_is_checked():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert len(_TABLE.findall(text)) == text.count("| module")
+    names = {"core.files", "core.errors.ExitCode", "core.nowhere", "core.errors.Nothing"}
+    assert {name for name in names if _exists(name)} == {"core.files", "core.errors.ExitCode"}
