@@ -10,7 +10,7 @@ import zoo
 from zoo.core.architectures import registry
 from zoo.core.errors import UsageError
 
-from golden import UNPADDED, all_names, golden, recorded_outputs, smallest
+from golden import all_names, golden, recorded_outputs, smallest
 from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-9
@@ -215,7 +215,7 @@ class TestFeatures:
                 found = net(x)
                 assert all(torch.equal(f, maps[i]) for f, i in zip(found, indices, strict=True))
                 assert [m.shape[1] for m in found] == net.feature_info.channels()
-                if family in UNPADDED:
+                if not model.spec.is_padded:
                     expected = [recorded_outputs(model)["maps"][i]["shape"][2:] for i in indices]
                     assert [list(m.shape[2:]) for m in found] == expected
                 else:

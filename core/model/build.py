@@ -26,7 +26,7 @@ from zoo.core.metadata.stated import adapted_cfg, configured, stated_image_size,
 from zoo.core.model.features import FeatureHookNet, FeatureListNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
-from zoo.core.resize.families import require_size_dependent
+from zoo.core.resize.rules import require_size_dependent
 from zoo.models.base import ImageModel
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
@@ -254,7 +254,7 @@ def _nearest(word: str, known: set[str]) -> str:
 
 @cache
 def _pruned_channels() -> dict[str, dict[str, list[int]]]:
-    path = Path(__file__).with_name("configs") / "pruned.json"
+    path = registry.INDEX_PATH.with_name("configs") / "pruned.json"
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
