@@ -457,8 +457,8 @@ def _resizes(
             hint="Give the model's name, and the file with --weights.",
             path=source,
         )
-    from zoo.core.resize.families import depends_on_size, require_size_dependent
     from zoo.core.resize.plan import image_size_of, plan_resizes
+    from zoo.core.resize.rules import depends_on_size, require_size_dependent
 
     if request.source_size:
         require_size_dependent(family, cfg.architecture)

@@ -63,7 +63,7 @@ def adapt_weights(
     require_weights(cfg)
     # What a config.json says is said of the weights beside it; what a name stands for is not said of another file.
     if request.source_size and cfg.architecture:
-        from zoo.core.resize.families import require_size_dependent
+        from zoo.core.resize.rules import require_size_dependent
 
         require_size_dependent(family_of(cfg.architecture) or "", cfg.architecture)
     is_read = bool(cfg.file) or bool(hub_id_of(os.fspath(source)))

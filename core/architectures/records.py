@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from zoo.core.architectures.family_facts import SizedTensors as SizedTensors
+from zoo.core.architectures.family_facts import SizeFacts as SizeFacts
 from zoo.core.architectures.model_facts import IMAGE_SIZE
 from zoo.core.architectures.model_facts import module_paths as module_paths
 from zoo.core.errors import UsageError
@@ -45,6 +47,12 @@ class Spec:
     """Pixels to a cell of the last map; None where no pool size follows from it."""
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit(zero_bias=False)
     """As the family's model initialises it; by default as torch does a linear layer."""
+    sizes: ClassVar[SizeFacts] = SizeFacts()
+    """How tensors depend on the image and the patch size: of the whole family."""
+    small_size: ClassVar[int] = 64
+    """Pixels on the side of a small image that every variant takes, or can be built for."""
+    is_padded: ClassVar[bool] = True
+    """Whether a map has a cell for every `reduction` pixels; without padding it has fewer."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the texts that it may hold."""
@@ -67,6 +75,11 @@ class Spec:
     def input_layout(self) -> str:
         """Where the channels lie in that layer's weight, as `core.channels.input_layers.InputLayout` reads it."""
         return "conv"
+
+    @property
+    def embeds_prefix(self) -> bool | None:
+        """Whether prefix tokens have positions of their own; None where there are none."""
+        return None
 
 
 class Weights(NamedTuple):

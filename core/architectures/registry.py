@@ -254,7 +254,7 @@ def list_models(
     Args:
         filter: shell wildcard(s); a name that matches any is kept. One with a dot matches `name.tag`, another the
             architecture alone.
-        module: family name(s), e.g. `"resnet"`.
+        module: family name(s), of those that `list_modules` gives.
         pretrained: only names with published weights.
         exclude_filters: wildcard(s) to leave out.
         name_matches_cfg: only names that have a default config of their own (a user's model may have none).

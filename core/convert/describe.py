@@ -151,8 +151,8 @@ def _said_sizes(
 ) -> dict[str, Any]:
     """The same where the image size is said, which the shapes must not contradict."""
     from zoo.core.architectures.published import family_of
-    from zoo.core.resize.families import require_size_dependent
     from zoo.core.resize.plan import plan_resizes
+    from zoo.core.resize.rules import require_size_dependent
 
     family = family_of(known.architecture) or ""
     require_size_dependent(family, known.architecture)

@@ -9,6 +9,7 @@ from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.core.architectures.family_facts import SizeFacts, families_of_sizes, size_facts
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.known import known_with_fingerprint
 from zoo.core.architectures.model_facts import TaskLayers, module_paths
@@ -93,27 +94,23 @@ def _num_inside(shapes: Shapes, classifier: Sequence[str]) -> int:
 
 def architectures_of_other_size(shapes: Shapes) -> list[str]:
     """The architectures that zoo builds which these are tensors of, but for the image and patch size."""
-    from zoo.core.resize.families import PATCH_KERNELS, RULES
-
     found: list[str] = []
     for input_layers, classifier in _possible_layers(shapes):
-        for family in sorted({*RULES, *PATCH_KERNELS}):
-            free = size_free(family, shapes)
+        for family in families_of_sizes():
+            free = size_free(size_facts(family), shapes)
             if free != shapes:
                 found += names_with_size_free_fingerprint(family, fingerprint(free, input_layers, classifier))
     return list(dict.fromkeys(found))
 
 
-def size_free(family: str, shapes: Shapes) -> dict[str, Sequence[int]]:
-    """The shapes without those that depend on the image or patch size in this family."""
-    from zoo.core.resize.families import PATCH_KERNELS, RULES
-
-    patterns = [re.compile(pattern) for pattern, _ in RULES.get(family, ())]
+def size_free(facts: SizeFacts, shapes: Shapes) -> dict[str, Sequence[int]]:
+    """The shapes without those that depend on the image or patch size, by the facts of a family."""
+    patterns = [re.compile(one.names) for one in facts.tensors]
     free: dict[str, Sequence[int]] = {}
     for name, shape in shapes.items():
         if any(pattern.fullmatch(name) for pattern in patterns):
             free[name] = ()
-        elif name == PATCH_KERNELS.get(family):
+        elif name == facts.patch_kernel:
             free[name] = shape[:-2] if len(shape) == 4 else shape[:1]
         else:
             free[name] = shape
@@ -333,12 +330,11 @@ def sizes_of(
         tensors: in timm's layout.
         stated: height and width that are said of these tensors; passed over where they contradict.
     """
-    from zoo.core.resize.families import PATCH_KERNELS, RULES, SIZES
-
     family = family_of(cfg.architecture) or ""
-    kernel = tensors.get(PATCH_KERNELS.get(family, ""))
+    facts = size_facts(family)
+    kernel = tensors.get(facts.patch_kernel)
     patch = (kernel.shape[2], kernel.shape[3]) if kernel is not None and len(kernel.shape) == 4 else None
-    depends = any(re.fullmatch(pattern, name) for pattern, _ in RULES.get(family, ()) for name in tensors)
+    depends = any(re.fullmatch(one.names, name) for one in facts.tensors for name in tensors)
     if not depends:
         return Sizes(patch=patch)
     from zoo.core.resize.plan import fits_size, image_size_of
@@ -349,7 +345,8 @@ def sizes_of(
         return Sizes(stated, patch)
     if match == "exact":
         return Sizes(usual, patch)
-    table = next((name for pattern, _ in SIZES.get(family, ()) for name in shapes if re.fullmatch(pattern, name)), None)
+    telling = (one.names for one in facts.tensors if one.tells_size)
+    table = next((name for pattern in telling for name in shapes if re.fullmatch(pattern, name)), None)
     if table is None:
         return Sizes(patch=patch)
     try:

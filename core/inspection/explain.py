@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from zoo.core.architectures.family_facts import size_facts
 from zoo.core.architectures.records import PretrainedCfg, module_paths
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import METHODS, channel_mixing
@@ -191,12 +192,11 @@ def _method(
 
 def _told_of_size(pair: Pair, family: str) -> str:
     """Whether the tensor is one whose shape follows the image or the patch size."""
-    from zoo.core.resize.families import PATCH_KERNELS, RULES
-
     assert pair.a is not None
     assert pair.b is not None
-    if pair.name == PATCH_KERNELS.get(family) and pair.a.shape[:2] == pair.b.shape[:2]:
+    facts = size_facts(family)
+    if pair.name == facts.patch_kernel and pair.a.shape[:2] == pair.b.shape[:2]:
         return "resized: it follows the patch size"
-    if any(re.fullmatch(pattern, pair.name) for pattern, _ in RULES.get(family, ())):
+    if any(re.fullmatch(one.names, pair.name) for one in facts.tensors):
         return "resized: it follows the image size"
     return ""

@@ -24,7 +24,7 @@ from zoo.core.model.features import FeatureHookNet, FeatureListNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
 from zoo.core.model.prune import prune
-from zoo.core.resize.families import require_size_dependent
+from zoo.core.resize.rules import require_size_dependent
 from zoo.models.base import ImageModel
 
 FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}

@@ -1,4 +1,4 @@
-"""Make index.json and the rows of layer_digests.json from the registry: what it takes a model to measure.
+"""Make index.json, families.json and the rows of layer_digests.json from the registry: what takes a model to measure.
 
 python -m zoo.core.model.build_index                write them
 python -m zoo.core.model.build_index FAMILY ...     measure these families only, keep what they say of the others
@@ -16,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.core.architectures import registry
+from zoo.core.architectures.family_facts import FAMILIES_PATH, FAMILIES_SECTION, SizeFacts, rendered
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.known import known_names
 from zoo.core.architectures.line_table import LineTable, render_line_table
@@ -51,7 +52,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         **stated(name),
         "fingerprint": fingerprint(shapes, *layers),
     }
-    free = size_free(family, shapes)
+    free = size_free(spec.sizes, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
     return measured, {"layers": layer_digests(shapes, *layers)}
@@ -81,11 +82,25 @@ def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, li
     return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
 
 
-def build(families: Sequence[str] = ()) -> dict[Path, str]:
-    """The text of both files: `families` measured (default: all), of the others what the files say already.
+def family_lines() -> dict[str, dict[str, Any]]:
+    """The lines of families.json: those of zoo's families from their specs, of the others as they are written."""
+    written = LineTable(FAMILIES_PATH, FAMILIES_SECTION)
+    lines = {**written, **{family: rendered(_sizes_of(family)) for family in registry.families()}}
+    return {family: line for family, line in lines.items() if line}
 
-    The lines of architectures that zoo knows and does not build are kept. Raises UsageError for a family that there is
-    none of.
+
+def _sizes_of(family: str) -> SizeFacts:
+    """What every spec of a family says of sizes."""
+    first, *others = registry.variants(family).values()
+    assert all(spec.sizes == first.sizes for spec in others), f"the specs of {family} differ in `sizes`"
+    return first.sizes
+
+
+def build(families: Sequence[str] = ()) -> dict[Path, str]:
+    """The text of the files: `families` measured (default: all), of the others what the files say already.
+
+    The lines of architectures and families that zoo knows and does not build are kept. Raises UsageError for a family
+    that there is none of.
     """
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
@@ -102,6 +117,7 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
             else:
                 rows[name], layers[name] = measure(name)
     return {
+        FAMILIES_PATH: render_line_table(FAMILIES_SECTION, family_lines()),
         registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
         DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
     }

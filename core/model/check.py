@@ -30,8 +30,6 @@ FROM_FILE = frozenset(("loaded", "cast", "adapted", "resized"))
 _FLOATS = frozenset(("F16", "BF16", "F32", "F64"))
 _RUNNING = (".running_mean", ".running_var")
 _COUNTER = ".num_batches_tracked"
-_CONV_CLASSIFIERS = frozenset(("resnetv2",))
-"""Families whose classifier is a 1x1 convolution, not a linear layer."""
 _NO_TENSOR = ("", ())
 
 
@@ -123,7 +121,7 @@ def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckR
         check_in_chans(request.in_chans)
     cfg = _default_cfg(request.model_name)  # before the file is looked for
     if request.source_size is not None:
-        from zoo.core.resize.families import require_size_dependent
+        from zoo.core.resize.rules import require_size_dependent
 
         require_size_dependent(registry.find_spec(cfg.architecture)[0], cfg.architecture)
     with open_weights(path, key=request.key) as opened:
@@ -225,7 +223,7 @@ def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans:
     num_trunk = sum(prod(shape) for name, shape in trunk.items() if not name.endswith((*_RUNNING, _COUNTER)))
     return (
         default.num_classes > 0
-        and _is_classifier(head, heads, num_classes, 4 if facts.family in _CONV_CLASSIFIERS else 2)
+        and head == _classifier_shapes(cfg.architecture, heads, num_classes)
         and sum(map(prod, head.values())) * default.num_classes == (facts.params - num_trunk) * num_classes
     )
 
@@ -236,17 +234,11 @@ def _is_of_measured_size(cfg: PretrainedCfg, default: PretrainedCfg) -> bool:
     return sizes[0] == sizes[1] and not cfg.model_args
 
 
-def _is_classifier(
-    shapes: Mapping[str, tuple[int, ...]], layers: Sequence[str], num_classes: int, num_axes: int
-) -> bool:
-    """Whether these are weight and bias of each layer, the weights of (classes, features) or (..., 1, 1)."""
-    names = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
-    return shapes.keys() == names and all(
-        shape == (num_classes,)
-        if name.endswith(".bias")
-        else (len(shape) == num_axes and shape[0] == num_classes and set(shape[2:]) <= {1})
-        for name, shape in shapes.items()
-    )
+def _classifier_shapes(architecture: str, layers: Iterable[str], num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Of the weight and the bias of each of these classifiers."""
+    inputs = registry.classifier_inputs(architecture)
+    weights = {f"{layer}.weight": (num_classes, *inputs[layer]) for layer in layers}
+    return weights | {f"{layer}.bias": (num_classes,) for layer in layers}
 
 
 def _has_usual_dtype(tensor: StoredTensor) -> bool:

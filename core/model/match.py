@@ -11,12 +11,12 @@ from importlib import import_module
 import torch.nn as nn
 from torch import Tensor
 
+from zoo.core.architectures.family_facts import size_facts
 from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import ChannelMixing, channel_mixing
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.tensor_names import first_names
-from zoo.core.resize.families import PATCH_KERNELS, RULES
 from zoo.core.resize.plan import image_size_of, plan_resizes
 from zoo.core.resize.rule import Resize, Shape
 from zoo.models.base import ImageModel
@@ -183,11 +183,10 @@ def _plan_resizes(
     if not isinstance(model, ImageModel) or model.img_size is None:
         return {}, None
     # A file without the patch embedding fits in no size; that it is missing is told with what else is.
-    patches = PATCH_KERNELS.get(family, "")
+    patches = size_facts(family).patch_kernel
     kernel = wanted.get(patches, ()) if patches in shapes else ()
     usual = cfg.input_size[1:]
-    leaves_out = getattr(model.spec, "no_embed_class", None)
-    embeds_prefix = None if leaves_out is None else not leaves_out
+    embeds_prefix = model.spec.embeds_prefix
     try:
         source = image_size_of(
             family,
@@ -217,7 +216,7 @@ def _plan_resizes(
 
 def _is_of_a_size(model: nn.Module, key: str) -> bool:
     """Whether this is one of the tensors that follow the image size."""
-    return any(re.fullmatch(pattern, key) for pattern, _ in RULES.get(_family(model), ()))
+    return any(re.fullmatch(one.names, key) for one in size_facts(_family(model)).tensors)
 
 
 def _plan_mixings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,9 @@ def size_of_tokens(tensor: Tensor, stride: int | None = None) -> Size:
     return size_of_grid(tensor, token_grid(tensor, tensor.axes(3)[1], cell), cell)
 
 
-def tokens_if_sized(tensor: Tensor) -> Resize | None:
+def tokens_if_sized(tensor: Tensor, stride: int) -> Resize | None:
     """Hiera: (1, H * W, D), or a map (1, D, H, W) of any size that the model itself resizes."""
-    return tokens(tensor, as_reference=False, stride=HIERA_STRIDE) if len(tensor.shape) == 3 else None
-
-
-HIERA_STRIDE = 4
+    return tokens(tensor, as_reference=False, stride=stride) if len(tensor.shape) == 3 else None
 
 
 def _resized_tokens(tensor: Tensor, old: Size, new: Size, as_reference: bool) -> Resize | None:
@@ -56,17 +54,14 @@ def _resized_tokens(tensor: Tensor, old: Size, new: Size, as_reference: bool) ->
     return tensor.to(shape, tensor.job.filter_, function, as_reference)
 
 
-def pool_tokens(tensor: Tensor) -> Resize | None:
+def pool_tokens(tensor: Tensor, stride: int) -> Resize | None:
     """CLIP's attention pool: (1 + H * W, D) over the last map. timm resizes it in its forward pass."""
     count, width = tensor.axes(2)
-    old = token_grid(tensor, count - 1, (POOL_STRIDE, POOL_STRIDE))
-    new = strided_grid(tensor, old, POOL_STRIDE)
+    old = token_grid(tensor, count - 1, (stride, stride))
+    new = strided_grid(tensor, old, stride)
     if old == new:
         return None
     return tensor.to((1 + math.prod(new), width), ANTIALIASED, partial(_resize_pool_tokens, old=old, new=new))
-
-
-POOL_STRIDE = 32
 
 
 def _resize_pool_tokens(embedding: NDArray[Any], old: Size, new: Size) -> NDArray[Any]:
@@ -124,16 +119,14 @@ def _resized_map(tensor: Tensor, new: Size) -> Resize | None:
     return tensor.to((batch, channels, *new), ANTIALIASED, function, as_reference=False)
 
 
-CROSSVIT_BRANCHES = {"pos_embed_0": (12, (1.0,)), "pos_embed_1": (16, (224 / 240, 384 / 408))}
-"""Patch of each branch, and the fractions of the image's sides that it may see."""
+def scaled_tokens(tensor: Tensor, patch: int, scales: Sequence[tuple[str, float]]) -> Resize | None:
+    """CrossViT: (1, 1 + H * W, D) of a branch that sees the image at its own scale.
 
-
-def two_scale_tokens(tensor: Tensor) -> Resize | None:
-    """CrossViT: (1, 1 + H * W, D) of a branch that sees the image at its own scale."""
+    `scales` are the fractions of the image's sides that it may see, each with the part of an architecture's name that
+    says so: by name, for two of them give the same grid at some sizes.
+    """
     count = tensor.axes(3)[1] - 1
-    patch, scales = CROSSVIT_BRANCHES[tensor.name]
-    # By name, for 224/240 and 384/408 give the same grid at some sizes.
-    scale = scales["408" in tensor.job.architecture and len(scales) > 1]
+    scale = next(scale for part, scale in scales if part in tensor.job.architecture)
 
     def scaled(size: Size) -> Size:
         return int(size[0] * scale), int(size[1] * scale)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from zoo.core.architectures.family_facts import size_facts
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.resize.families import PATCH_KERNELS, PATCHES_RESIZED_BY_TIMM, RULES, SIZES, token_filter
 from zoo.core.resize.positions import ANTIALIASED, resize_patch_kernel, resize_patch_linear
 from zoo.core.resize.resample import Filter
 from zoo.core.resize.rule import Job, Resize, Shape, Size, Tensor, text
+from zoo.core.resize.rules import rules_of, sizes_of_tensors, token_filter
 
 MAX_SIZE = 1 << 14
 """Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
@@ -78,7 +79,7 @@ def plan_resizes(
         embeds_prefix=embeds_prefix,
         filter_=filter_,
     )
-    for tensor, rule in _with_rules(RULES.get(family, ()), job):
+    for tensor, rule in _with_rules(rules_of(family), job):
         resize = rule(tensor)
         if resize is not None:
             plan[tensor.name] = resize
@@ -127,7 +128,7 @@ def image_size_of(
         new_patch=patch,
         filter_=ANTIALIASED,
     )
-    for tensor, size_of in _with_rules(SIZES.get(family, ()), job):
+    for tensor, size_of in _with_rules(sizes_of_tensors(family), job):
         return size_of(tensor)
     return source
 
@@ -150,10 +151,11 @@ def _checked(size: int | Size, what: str) -> Size:
 
 def _patch_of(family: str, shapes: Mapping[str, Shape]) -> Size | None:
     """The patch size (height, width), None where no patch embedding tells it."""
-    shape = shapes.get(PATCH_KERNELS.get(family, ""), ())
+    facts = size_facts(family)
+    shape = shapes.get(facts.patch_kernel, ())
     if len(shape) == 4 and min(shape) > 0:
         return shape[2], shape[3]
-    if len(shape) == 2 and family == "naflexvit":  # a linear layer on square RGB patches
+    if len(shape) == 2 and facts.patch_is_linear:
         edge = math.isqrt(shape[1] // RGB)
         return (edge, edge) if edge and edge * edge * RGB == shape[1] else None
     return None
@@ -169,14 +171,14 @@ def _plan_patch(
             f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
             hint="Leave out --patch-size.",
         )
-    name = PATCH_KERNELS[family]
+    name = size_facts(family).patch_kernel
     shape = shapes[name]
     is_conv = len(shape) == 4
     resize = Resize(
         old_shape=shape,
         new_shape=(*shape[:2], *new) if is_conv else (shape[0], math.prod(new) * RGB),
         method=f"pseudo-inverse of a resize ({filter_})",
-        as_reference=family in PATCHES_RESIZED_BY_TIMM,
+        as_reference=size_facts(family).patch_in_timm,
         function=partial(resize_patch_kernel, new=new, filter_=filter_)
         if is_conv
         else partial(resize_patch_linear, old=old, new=new),

@@ -83,22 +83,25 @@ def _global_window(tensor: Tensor) -> Size:
     raise not_told(tensor, f"{rows} relative positions", possible, job.old_patch, 0)
 
 
-def swin_table(tensor: Tensor) -> Resize | None:
-    """Swin: windows keep their size, and are cut to a stage's map where that is smaller, unless they are given."""
+def window_table(tensor: Tensor, windows_by_stage: str) -> Resize | None:
+    """Swin: windows keep their size, and are cut to a stage's map where that is smaller, unless they are given.
+
+    `windows_by_stage` begins the names of architectures whose stages have windows of different sizes by design.
+    """
     rows = tensor.axes(2)[0]
     stage = _stage(tensor.name)
     old_grid, new_grid = patch_grids(tensor)
     old_map, new_map = halved(old_grid, stage), halved(new_grid, stage)
     given = tensor.job.windows[stage] if stage < len(tensor.job.windows) else None
-    side = _swin_side(rows, old_map)
+    side = _window_side(rows, old_map)
     if side is None:
         return _oblong_table(tensor, old_map, new_map, given)
     if given:
         return _resized_table(tensor, _cut(side, old_map), given)
     wanted = side
     # A window that fills its map may have been cut from the one that the other stages show.
-    if side >= max(old_map) and not tensor.job.architecture.startswith(SWIN_WINDOWS_BY_STAGE):
-        wanted = max(side, _swin_side_elsewhere(tensor, old_grid))
+    if side >= max(old_map) and not tensor.job.architecture.startswith(windows_by_stage):
+        wanted = max(side, _window_side_elsewhere(tensor, old_grid))
     return _resized_table(tensor, _cut(side, old_map), _cut(wanted, new_map))
 
 
@@ -129,9 +132,6 @@ def _fits(window: Size, limit: Size) -> bool:
     return window[0] <= limit[0] and window[1] <= limit[1]
 
 
-SWIN_WINDOWS_BY_STAGE = "swin_s3_"
-"""Architectures whose stages have windows of different sizes by design."""
-
 MAX_WINDOW = 128
 
 
@@ -143,18 +143,18 @@ def _cut(side: int, limit: Size) -> Size:
     return min(side, limit[0]), min(side, limit[1])
 
 
-def _swin_side(rows: int, limit: Size) -> int | None:
+def _window_side(rows: int, limit: Size) -> int | None:
     """Side of the smallest square window that, cut to the map, has a table of so many rows."""
     return next((side for side in range(1, MAX_WINDOW) if bias_rows(_cut(side, limit)) == rows), None)
 
 
-def _swin_side_elsewhere(tensor: Tensor, grid: Size) -> int:
+def _window_side_elsewhere(tensor: Tensor, grid: Size) -> int:
     """The largest window of the stages that it does not fill; 0 if none."""
     found = [0]
     for name, shape in tensor.job.shapes.items():
         if re.fullmatch(r"layers\.\d\.blocks\.0\.attn\.relative_position_bias_table", name) and len(shape) == 2:
             limit = halved(grid, _stage(name))
-            side = _swin_side(shape[0], limit)
+            side = _window_side(shape[0], limit)
             found += [side] if side and side < max(limit) else []
     return max(found)
 
@@ -188,19 +188,16 @@ def _table_window(tensor: Tensor, expected: Size) -> Size:
 
 # ---------------------------------------------------------------- other layouts
 
-EFFICIENTVIT_WINDOW = 7
-EFFICIENTVIT_STRIDE = 16
 
-
-def windowed_offsets(tensor: Tensor) -> Resize | None:
-    """EfficientViT (MSRA): (heads, N) for square windows, cut to the map of a stage."""
+def windowed_offsets(tensor: Tensor, window: int, stride: int) -> Resize | None:
+    """EfficientViT (MSRA): (heads, N) for square windows, cut to the map of a stage; the first is image / stride."""
     heads, offsets = tensor.axes(2)
     old = square(offsets)
     if old is None:
         raise tensor.refused("it is not that of a square window")
     # The shorter side of the image sets the window.
-    shorter = min(tensor.job.target) // EFFICIENTVIT_STRIDE
-    new = nonempty(tensor, _cut(EFFICIENTVIT_WINDOW, halved((shorter, shorter), _stage(tensor.name))))
+    shorter = min(tensor.job.target) // stride
+    new = nonempty(tensor, _cut(window, halved((shorter, shorter), _stage(tensor.name))))
     if old == new:
         return None
     return tensor.to((heads, new[0] * new[1]), ANTIALIASED, partial(resize_offset_biases, old=old, new=new))
@@ -214,7 +211,7 @@ def relative_axis(tensor: Tensor) -> Resize | None:
     return _resized_axis(tensor, strided_grid(tensor, (cells, cells))[0])
 
 
-def sam_axis(tensor: Tensor) -> Resize | None:
+def quarterly_axis(tensor: Tensor) -> Resize | None:
     """SAM: (2n - 1, D) for one axis; n is the grid's in the last block of each quarter, a window's in the others.
 
     timm resizes these in its forward pass.

@@ -63,8 +63,7 @@ def _positions_of_prefix(tensor: Tensor, prefix: int) -> Collection[int]:
             spec = registry.find_spec(tensor.job.architecture)[1]
         except UnknownModelError:
             return range(prefix + 1)
-        leaves_out = getattr(spec, "no_embed_class", None)
-        embeds = None if leaves_out is None else not leaves_out
+        embeds = spec.embeds_prefix
     return range(prefix + 1) if embeds is None else (prefix if embeds else 0,)
 
 

@@ -15,9 +15,6 @@ SMALL = 9_000_000
 
 HERE = Path(__file__).parent
 
-UNPADDED = ("inception_v3", "inception_v4", "inception_resnet_v2")
-"""Families without padding: their maps are smaller than the reduction says, and nothing is left of a small image."""
-
 
 @cache
 def golden(family):

@@ -15,7 +15,8 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from golden import UNPADDED
+from zoo.core.architectures import registry
+
 from golden.fill import fill_, image, summary
 
 HERE = Path(__file__).parent
@@ -58,9 +59,7 @@ def flat(key):
 
 def output_size(name, cfg):
     """A small image that the model takes, or can be built for."""
-    if name.startswith("crossvit"):
-        return [3, 120, 120]  # both branches have whole patches
-    side = 128 if name in UNPADDED else 64
+    side = registry.find_spec(name)[1].small_size
     return cfg.get("min_input_size") or [3, side, side]
 
 

@@ -7,7 +7,7 @@ import zoo
 from zoo.core.architectures import registry
 from zoo.core.errors import UsageError
 
-from golden import SMALL, UNPADDED, all_names, build, golden, recorded_outputs, smallest, takes
+from golden import SMALL, all_names, build, golden, recorded_outputs, smallest, takes
 from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-9
@@ -229,7 +229,7 @@ class TestFeatures:
                 found = net(x)
                 assert all(torch.equal(f, maps[i]) for f, i in zip(found, indices, strict=True))
                 assert [m.shape[1] for m in found] == net.feature_info.channels()
-                if family in UNPADDED:
+                if not model.spec.is_padded:
                     expected = [recorded_outputs(model)["maps"][i]["shape"][2:] for i in indices]
                     assert [list(m.shape[2:]) for m in found] == expected
                 else:

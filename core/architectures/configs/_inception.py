@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from zoo.core.architectures.records import HALF, Spec, Weights
 
@@ -10,6 +11,9 @@ from zoo.core.architectures.records import HALF, Spec, Weights
 @dataclass(frozen=True, kw_only=True)
 class InceptionSpec(Spec):
     """An Inception network; its layers are those of the paper, their norm and activation can be chosen."""
+
+    small_size: ClassVar[int] = 128
+    is_padded: ClassVar[bool] = False
 
     act_layer: str = "relu"
     norm_layer: str = "batchnorm"

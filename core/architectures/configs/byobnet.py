@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from zoo.core.architectures.configs._byobnet_weights import WEIGHTS
-from zoo.core.architectures.records import ClassifierInit, Spec
+from zoo.core.architectures.records import ClassifierInit, SizedTensors, SizeFacts, Spec
 
 __all__ = ["VARIANTS", "WEIGHTS", "AttentionPooledSpec", "Blocks", "ByobNetSpec"]
 
@@ -55,6 +55,9 @@ class ByobNetSpec(Spec):
     model_class: ClassVar[str] = "ByobNet"
     classifier: ClassVar[str] = "head.fc"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.01)
+    sizes: ClassVar[SizeFacts] = SizeFacts(
+        (SizedTensors(r"head\.pos_embed", "pool_tokens", arguments=(("stride", 32),)),)
+    )
 
     choices = {
         "stem_type": ("", "3x3", "7x7", "deep", "tiered", "quad", "quad2", "rep", "one"),

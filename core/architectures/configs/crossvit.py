@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.architectures.records import ClassifierInit, Spec, Weights
+from zoo.core.architectures.records import ClassifierInit, SizedTensors, SizeFacts, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,17 @@ class CrossVitSpec(Spec):
     classifier: ClassVar[str | tuple[str, ...]] = ("head.0", "head.1")
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
+    small_size: ClassVar[int] = 120  # both branches have whole patches
+    sizes: ClassVar[SizeFacts] = SizeFacts(
+        tensors=(
+            SizedTensors("pos_embed_0", "scaled_tokens", arguments=(("patch", 12), ("scales", (("", 1.0),)))),
+            SizedTensors(
+                "pos_embed_1",
+                "scaled_tokens",
+                arguments=(("patch", 16), ("scales", (("408", 384 / 408), ("", 224 / 240)))),
+            ),
+        )
+    )
 
     embed_dim: tuple[int, int]
     num_heads: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from zoo.core.architectures.records import ClassifierInit, Spec, Weights
+from zoo.core.architectures.records import ClassifierInit, SizedTensors, SizeFacts, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class LevitSpec(Spec):
     model_class: ClassVar[str] = "Levit"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
+    sizes: ClassVar[SizeFacts] = SizeFacts((SizedTensors(r".+\.attention_biases", "refuse"),))
 
     choices = {"stem_type": ("s16", "s8")}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.architectures.records import HALF, ClassifierInit, Spec, Weights
+from zoo.core.architectures.records import HALF, ClassifierInit, SizedTensors, SizeFacts, Spec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,9 @@ class MlpMixerSpec(Spec):
     model_class: ClassVar[str] = "MlpMixer"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.0)
     total_stride: ClassVar[int | None] = None
+    sizes: ClassVar[SizeFacts] = SizeFacts(
+        (SizedTensors(r".+\.(mlp_tokens\.fc[12]|linear_tokens|gate\.proj)\.weight", "token_mixing"),)
+    )
 
     choices = {"block": ("mixer", "resmlp", "gmlp"), "mlp_layer": ("mlp", "glu")}
 

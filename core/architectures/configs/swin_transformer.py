@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.architectures.records import ClassifierInit, Spec, Weights
+from zoo.core.architectures.records import ClassifierInit, SizedTensors, SizeFacts, Spec, Weights
 from zoo.core.errors import UsageError
 
 
@@ -20,6 +20,17 @@ class SwinTransformerSpec(Spec):
     model_class: ClassVar[str] = "SwinTransformer"
     classifier: ClassVar[str | tuple[str, ...]] = "head.fc"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
+    sizes: ClassVar[SizeFacts] = SizeFacts(
+        tensors=(
+            SizedTensors(
+                r"layers\.\d\..+\.relative_position_bias_table",
+                "window_table",
+                arguments=(("windows_by_stage", "swin_s3_"),),
+            ),
+        ),
+        patch_kernel="patch_embed.proj.weight",
+        patch_in_timm=True,
+    )
 
     embed_dim: int
     depths: tuple[int, ...]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.core.architectures.configs._vision_transformer_weights import WEIGHTS
-from zoo.core.architectures.records import ClassifierInit, Spec
+from zoo.core.architectures.records import ClassifierInit, SizedTensors, SizeFacts, Spec
 
 __all__ = ["SIZES", "VARIANTS", "WEIGHTS", "VisionTransformerSpec", "vit"]
 
@@ -27,6 +27,18 @@ class VisionTransformerSpec(Spec):
     model_class: ClassVar[str] = "VisionTransformer"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
+    sizes: ClassVar[SizeFacts] = SizeFacts(
+        tensors=(SizedTensors("pos_embed", "tokens", tells_size=True),),
+        patch_kernel="patch_embed.proj.weight",
+        patch_in_timm=True,
+        # FlexiViT and RADIO were trained with bilinear resizing: timm follows them.
+        filters=(
+            ("base_patch16_radio_v3", "linear, corners aligned"),
+            ("huge_patch16_radio_v3", "linear, corners aligned"),
+            ("flexi", "linear"),
+            ("radio", "linear"),
+        ),
+    )
 
     choices = {
         "global_pool": ("", "token", "avg", "max", "avgmax", "map"),
@@ -68,6 +80,10 @@ class VisionTransformerSpec(Spec):
     @property
     def first_conv(self) -> str:
         return "patch_embed.proj"
+
+    @property
+    def embeds_prefix(self) -> bool:
+        return not self.no_embed_class
 
     @property
     def norm_after_pool(self) -> bool:
