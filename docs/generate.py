@@ -21,8 +21,8 @@ HEADER = """\
 
 # The command line
 
-This page has the help of every command, as `zoo COMMAND --help` prints it. The options of all commands stand last, under
-"Common options". The exit codes are those of every command.
+This page has the help of every command, as `zoo COMMAND --help` prints it. The options of all commands stand last,
+under "Common options". The exit codes are those of every command.
 """
 
 SENSORS_HEADER = """\
