@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -19,9 +18,8 @@ from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.files.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.files.background import in_background
-from zoo.core.files.file_digest import sha256_of
 from zoo.core.files.float8 import told_of_scales
-from zoo.core.files.safetensors_file import open_safetensors, read_header
+from zoo.core.files.safetensors_file import read_header
 from zoo.core.files.safetensors_writer import layout, write_safetensors
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.metadata.stated import configured, stated_configuration, stated_image_size, weight_metadata, with_channels
@@ -201,36 +199,6 @@ def adapt_source(
         nbytes=job.nbytes,
         status=status,
     )
-
-
-def adapt_file(
-    source: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    cfg: PretrainedCfg,
-    *,
-    in_chans: int,
-    num_classes: int | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-) -> AdaptReport:
-    """`adapt_source` for one safetensors file of the architecture that `cfg` describes.
-
-    Raises as that does, and NotFoundError where there is no such file.
-    """
-    with open_safetensors(source) as file:
-        return adapt_source(
-            Source(
-                label=file.path,
-                name="file",
-                tensors=tuple(file.tensors.values()),
-                metadata=file.metadata,
-                cfg=cfg,
-                sha256=partial(sha256_of, file.fd),
-                require_unchanged=file.require_unchanged,
-            ),
-            AdaptRequest(in_chans=in_chans, num_classes=num_classes),
-            OutputRequest(path=output, force=force, dry_run=dry_run),
-        )
 
 
 class _Job:

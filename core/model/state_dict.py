@@ -12,7 +12,6 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.files.checkpoint.state_dict import Measure, TensorKind, find_state_dict
 from zoo.core.files.checkpoint.unsound import UnsoundError
 from zoo.core.files.open_weights import OpenedWeights, open_weights
-from zoo.core.files.safetensors_file import open_safetensors
 from zoo.core.files.stored_tensor import Region, StoredTensor, Unavailable
 from zoo.core.files.tensor_names import dropped_by
 from zoo.core.files.wrapper_names import bare_names
@@ -65,12 +64,6 @@ def read_weights(path: str | Path, *, use_ema: bool = True, key: str = "", drop:
         tensors = _mapped(opened._replace(tensors=kept))
         opened.require_unchanged()
         return ReadWeights(tensors, opened.notes(), tuple(dropped))
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file; empty where it has none. Raises as `read_state_dict`."""
-    with open_safetensors(path) as file:
-        return file.metadata
 
 
 def clean_state_dict(checkpoint: Any, *, use_ema: bool = True, key: str = "") -> dict[str, torch.Tensor]:

@@ -405,15 +405,15 @@ def test_a_file_that_the_library_refuses_is_noticed(small: State, tmp_path: Path
 
 
 def test_a_failed_proof_leaves_nothing_behind(adapt: Adapt, monkeypatch: pytest.MonkeyPatch):
-    import zoo.core.adapt.job as adapt_file
+    from zoo.core.adapt import job
 
-    sound = adapt_file.write_safetensors
+    sound = job.write_safetensors
 
     def damaging(file: Any, *rest: Any) -> None:
         sound(file, *rest)
         file.write_at(b"\xff\xff", os.fstat(file.fd).st_size - 9)
 
-    monkeypatch.setattr(adapt_file, "write_safetensors", damaging)
+    monkeypatch.setattr(job, "write_safetensors", damaging)
     assert_refused(adapt("--in-chans", 4, "--verify"), 4, "do not hold what they must", "Nothing was written")
 
 

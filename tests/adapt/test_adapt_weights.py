@@ -239,14 +239,14 @@ def test_a_file_is_adapted_in_place_with_force(adapt: Zoo, source: Path):
 
 
 def test_a_source_that_changes_on_the_way_leaves_no_output(adapt: Zoo, source: Path, monkeypatch: pytest.MonkeyPatch):
-    from zoo.core.adapt import job as adapt_file
+    from zoo.core.adapt import job
 
     def write_and_touch(*arguments: Any) -> None:
         real(*arguments)
         os.utime(source, ns=(1, 1))
 
-    real = adapt_file.write_safetensors
-    monkeypatch.setattr(adapt_file, "write_safetensors", write_and_touch)
+    real = job.write_safetensors
+    monkeypatch.setattr(job, "write_safetensors", write_and_touch)
     assert_refused(adapt(4), 4, "source.safetensors was changed while it was read", "Run again")
 
 

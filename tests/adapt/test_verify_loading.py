@@ -76,11 +76,11 @@ def test_the_check_of_a_usual_file_needs_no_torch(tmp_path: Path, state: State):
 @pytest.mark.parametrize("drop", ["layer1.0.conv1.weight", "layer1.0.bn1.running_mean"])
 def test_a_file_that_create_would_refuse_is_not_written(adapted: Adapt, state: State, drop: str):
     # Published files of some families are not exactly the model's; what is missing here makes it unloadable.
-    from zoo.core.adapt import job as adapt_file
+    from zoo.core.adapt import job
 
     lacking = {key: value for key, value in state.items() if key != drop}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapt_file, "require_architecture", lambda *_, **__: [])
+        patch.setattr(job, "require_architecture", lambda *_, **__: [])
         code, out, said = adapted("--in-chans", 5, tensors=lacking)
     assert (code, out, Path("out").exists()) == (4, "", False)
     assert f"1 missing ({drop})" in said

@@ -23,7 +23,6 @@ from PIL import Image
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.adapt.job import adapt_file
 from zoo.core.export.request import ExportRequest, Inputs
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.read import read_image
@@ -102,9 +101,13 @@ def test_grey_input(export: Callable[..., Run], tmp_path: Path) -> None:
 
 
 def test_an_adapted_file_needs_no_flags(weights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    cfg = zoo.PretrainedCfg(architecture="resnet18", first_conv="conv1", classifier="fc", mean=(0.1, 0.2, 0.6))
-    grey = tmp_path / "grey.safetensors"
-    adapt_file(weights, grey, cfg, in_chans=1, num_classes=0)
+    config = {"architecture": "resnet18", "pretrained_cfg": {"first_conv": "conv1", "mean": [0.1, 0.2, 0.6]}}
+    source, grey = tmp_path / "source", tmp_path / "grey.safetensors"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "model.safetensors").symlink_to(weights)
+    words = ["adapt-weights", str(source), "--in-chans", "1", "--num-classes", "0", "-o", str(grey)]
+    assert errors.run(app, words) == 0, capsys.readouterr().err
     words = ["export-features", "resnet18", str(DATA), "--weights", str(grey), "-o", str(tmp_path / "out")]
     assert errors.run(app, words) == 0, capsys.readouterr().err
     config = json.loads((tmp_path / "out" / "config.json").read_text())

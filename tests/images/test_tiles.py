@@ -15,7 +15,7 @@ from zoo.core.images.inputs.tiles import expand_tiles, tile_windows
 
 
 def test_the_last_row_and_column_are_moved_inwards() -> None:
-    windows = tile_windows(height=5, width=10, tile=4, stride=3)
+    windows = list(tile_windows(height=5, width=10, tile=4, stride=3))
     assert [(w.top, w.left) for w in windows] == [(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)]
     assert {(w.width, w.height) for w in windows} == {(4, 4)}
 
@@ -23,7 +23,7 @@ def test_the_last_row_and_column_are_moved_inwards() -> None:
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 25), st.data())
 def test_windows_cover_every_pixel_and_are_full(height: int, width: int, tile: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, tile))
-    windows = tile_windows(height, width, tile, stride)
+    windows = list(tile_windows(height, width, tile, stride))
     covered = np.zeros((height, width), int)
     for w in windows:
         view = covered[w.top : w.top + w.height, w.left : w.left + w.width]
@@ -38,9 +38,9 @@ def test_windows_cover_every_pixel_and_are_full(height: int, width: int, tile: i
 
 
 def test_a_raster_smaller_than_the_tile_is_one_window() -> None:
-    assert tile_windows(100, 200, 224, 112) == [Window(0, 0, 200, 100)]
-    assert tile_windows(224, 224, 224, 224) == [Window(0, 0, 224, 224)]
-    assert tile_windows(100, 225, 224, 224) == [Window(0, 0, 224, 100), Window(1, 0, 224, 100)]
+    assert list(tile_windows(100, 200, 224, 112)) == [Window(0, 0, 200, 100)]
+    assert list(tile_windows(224, 224, 224, 224)) == [Window(0, 0, 224, 224)]
+    assert list(tile_windows(100, 225, 224, 224)) == [Window(0, 0, 224, 100), Window(1, 0, 224, 100)]
 
 
 @pytest.mark.parametrize(("tile", "stride"), [(0, 1), (-1, -1), (4, 0), (4, 5), (4, -4)])

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
-from zoo.core.model.state_dict import clean_state_dict, read_metadata, read_state_dict
+from zoo.core.files.open_weights import open_weights
+from zoo.core.model.state_dict import clean_state_dict, read_state_dict
 
 WEIGHT = torch.arange(6, dtype=torch.float32).reshape(2, 3)
 STATE = {"fc.weight": WEIGHT, "bn.num_batches_tracked": torch.tensor(7)}
@@ -38,7 +39,6 @@ class TestFormats:
         found = read_state_dict(path)
         assert set(found) == set(STATE)
         assert torch.equal(found["fc.weight"], WEIGHT)
-        assert read_metadata(path) == {"format": "pt"}
 
     def test_torch_zip(self, tmp_path):
         path = tmp_path / "w.safetensors"
@@ -58,14 +58,11 @@ class TestFormats:
         read_state_dict(path)["fc.weight"].zero_()
         assert path.read_bytes() == before
 
-    def test_metadata_is_empty_where_there_is_none(self, tmp_path):
-        save_file(STATE, tmp_path / "w")
-        assert read_metadata(tmp_path / "w") == {}
-
-    def test_metadata_of_a_pickle_is_refused(self, tmp_path):
-        torch.save(STATE, tmp_path / "w")
-        with pytest.raises(InvalidInputError, match="a torch or zip file, not a safetensors file"):
-            read_metadata(tmp_path / "w")
+    @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+    def test_metadata_of_a_safetensors_file(self, tmp_path, metadata):
+        save_file(STATE, tmp_path / "w", metadata=metadata)
+        with open_weights(tmp_path / "w") as opened:
+            assert opened.metadata == (metadata or {})
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(NotFoundError, match="There is no file"):

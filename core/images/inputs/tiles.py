@@ -9,7 +9,7 @@ from zoo.core.images.inputs.image_input import ImageInput, Window
 from zoo.core.images.inputs.input_list import InputList
 
 
-def tile_windows(height: int, width: int, tile: int, stride: int) -> list[Window]:
+def tile_windows(height: int, width: int, tile: int, stride: int) -> Iterator[Window]:
     """Windows of `tile` x `tile` pixels, `stride` apart, that cover a raster; by rows, then by columns.
 
     The last row and column are moved inwards, so every window is full. A raster that is smaller than the tile, in one
@@ -20,7 +20,7 @@ def tile_windows(height: int, width: int, tile: int, stride: int) -> list[Window
         InvalidInputError: the raster has no pixels.
     """
     _check(tile, stride)
-    return list(_windows(height, width, tile, stride))
+    return _windows(height, width, tile, stride)
 
 
 def expand_tiles(
@@ -44,7 +44,7 @@ def expand_tiles(
         for item in inputs:
             try:
                 height, width = sizes(item)
-                for window in _windows(height, width, tile, stride):
+                for window in tile_windows(height, width, tile, stride):
                     yield item._replace(id=f"{item.id}#{window.top},{window.left}", window=window)
             except (InvalidInputError, NotFoundError):
                 yield item

@@ -9,7 +9,6 @@ from typing import BinaryIO, NamedTuple
 from zoo.core.errors import InvalidInputError
 
 _MOST_BOXES = 1 << 12
-_MOST_PROPERTIES = 1 << 22  # bytes
 _AVIF = (b"avif", b"avis")
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
