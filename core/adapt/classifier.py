@@ -29,15 +29,13 @@ class Head(NamedTuple):
     new: Mapping[str, tuple[int, ...]] = {}
 
 
-def with_classifier(
+def _with_classifier(
     cfg: PretrainedCfg, stored: Mapping[str, StoredTensor], request: AdaptRequest, twin: str
 ) -> tuple[PretrainedCfg, Mapping[str, tuple[int, ...]]]:
-    """The config with its classifier, where that is to be changed, and what the architecture's classifiers read.
+    """The config with the classifier that is to be changed, and what the architecture's classifiers read.
 
     One that nobody stated is found by its name.
     """
-    if request.num_classes is None and not request.keep_classes:
-        return cfg, {}
     from zoo.core.architectures.published import classifier_inputs, classifier_names
 
     facts = classifier_inputs(cfg.architecture or twin)
@@ -69,18 +67,30 @@ def _num_classes(stored: Mapping[str, StoredTensor], paths: Sequence[str]) -> in
 
 
 def decide_head(
+    stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str, *, twin: str = ""
+) -> tuple[PretrainedCfg, Head]:
+    """Decide what becomes of the classifier; with it the config, which then names one that is to be changed.
+
+    `twin` is an architecture with these tensors, where `cfg` names none.
+
+    Raises:
+        UsageError: nothing says which tensors the classifier is.
+        InvalidInputError: there is none, it has fewer classes than are to be kept, or the shape of a new one is not
+            known.
+    """
+    facts: Mapping[str, tuple[int, ...]] = {}
+    if request.num_classes is not None or request.keep_classes:
+        cfg, facts = _with_classifier(cfg, stored, request, twin)
+    return cfg, _head(stored, cfg, request, facts, source)
+
+
+def _head(
     stored: Mapping[str, StoredTensor],
     cfg: PretrainedCfg,
     request: AdaptRequest,
     facts: Mapping[str, tuple[int, ...]],
     source: str,
 ) -> Head:
-    """Decide what becomes of the classifier that `cfg` names; what is known of it is as `with_classifier` gives it.
-
-    Raises:
-        InvalidInputError: there is none, it has fewer classes than are to be kept, or the shape of a new one is not
-            known.
-    """
     paths = module_paths(cfg.classifier)
     inside = {path: [name for name in stored if name.startswith(f"{path}.")] for path in paths}
     if request.classifier and not any(inside.values()) and not (request.num_classes and facts.keys() >= set(paths)):

@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zoo.core.adapt.plan import AdaptPlan
+from zoo.core.adapt.plan import AdaptPlan, used_tensors
 from zoo.core.adapt.request import AdaptRequest
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.records import PretrainedCfg, module_paths
-from zoo.core.architectures.registry import facts
-from zoo.core.errors import InvalidInputError, UnknownModelError
-from zoo.core.files.stored_tensor import StoredTensor, without_prefix
-from zoo.core.files.tensor_names import dropped_by, first_names
+from zoo.core.errors import InvalidInputError
+from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.files.tensor_names import first_names
 from zoo.core.metadata.stated import stated_image_size
 
 
@@ -27,9 +26,7 @@ def identified(
     from zoo.core.architectures.published import task_layers_of
     from zoo.core.identify.identify import architectures_of, architectures_of_other_size
 
-    dropped = dropped_by((tensor.name for tensor in tensors), request.drop, source, request.strip_prefix)
-    left, _ = without_prefix((one for one in tensors if one.name not in dropped), request.strip_prefix, source)
-    shapes = {name: tensor.shape for name, tensor in left.items()}
+    shapes = {name: tensor.shape for name, tensor in used_tensors(tensors, request, source).stored.items()}
     assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
     names: Sequence[str] = architectures_of(shapes) or architectures_of_other_size(shapes)
     if not names:
@@ -55,12 +52,11 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     Raises InvalidInputError where they are another's, or none's and zoo, or timm from its folder, could not load them.
     """
     from zoo.core.architectures.known import find_known
+    from zoo.core.architectures.published import known_fingerprint
 
     name = plan.cfg.architecture
-    known = find_known(name)
-    try:
-        expected = known.fingerprint if known else facts(name).fingerprint
-    except UnknownModelError:
+    expected = known_fingerprint(name)
+    if not expected:
         return []
     shapes, heads = plan.original_shapes(), module_paths(plan.cfg.classifier)
     strays: tuple[str, ...] | None = ()
@@ -68,6 +64,8 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
         from zoo.core.identify.stray_tensors import stray_tensors
 
         strays = stray_tensors(shapes, name) or None
+    elif not plan.dropped:
+        return []
     if strays is not None:
         return _told_of_others(plan, strays, tuple(f"{head}." for head in heads), source, for_timm=for_timm)
     from zoo.core.identify.identify import architectures_of, architectures_of_other_size
@@ -77,7 +75,7 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     if not fitting and is_sized and name in architectures_of_other_size(shapes):
         return []
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
-    if not fitting and not plan.new_classifier and (known or not plan.cfg.file):
+    if not fitting and not plan.new_classifier and (find_known(name) or not plan.cfg.file):
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
         f"{source} does not hold the tensors of {name}.",

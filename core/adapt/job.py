@@ -1,28 +1,34 @@
-"""A checkpoint fitted to other input channels, as a stream: no torch, and only the changed tensors in memory."""
+"""A checkpoint fitted to other input channels, as a stream: no torch, and only the changed tensors in memory.
+
+What is known of the tensors is in one place after another: `Source.cfg` is what their name stands for, `stated` what
+their file says of itself, `plan.cfg` both with what names and shapes tell, `plan.result_cfg()` that of the new file.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from zoo.core.adapt.identity import identified, require_architecture, told_of_classifier
 from zoo.core.adapt.plan import AdaptPlan, TensorChange, plan_adaptation
 from zoo.core.adapt.request import AdaptRequest
-from zoo.core.architectures.records import PretrainedCfg, module_paths
+from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 from zoo.core.files.atomic_output import OutputFile, atomic_output, check_target
 from zoo.core.files.background import in_background
 from zoo.core.files.float8 import told_of_scales
+from zoo.core.files.float_bytes import are_finite_floats, is_finite
 from zoo.core.files.safetensors_file import read_header
 from zoo.core.files.safetensors_writer import layout, write_safetensors
-from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.metadata.stated import configured, stated_configuration, stated_image_size, weight_metadata, with_channels
+from zoo.core.files.stored_tensor import Computed, StoredTensor
+from zoo.core.metadata.stated import configured, stated_configuration, stated_image_size, weight_metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +163,8 @@ def adapt_source(
         notes.append(f"its positions are those of images of {plan.image_size[0]} x {plan.image_size[1]}")
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
         notes += require_architecture(plan, source.label, for_timm=output.file_format == "timm")
-    notes += told_of_classifier(plan)
+    if plan.new_classifier:
+        notes += told_of_classifier(plan)
     if request.dtype:
         notes += told_of_scales(source.tensors)
     coverage = _coverage(plan.changes)
@@ -179,7 +186,7 @@ def adapt_source(
             import numpy  # noqa: F401
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target)
         job.draw()
-        for name in plan.non_finite:
+        for name in job.non_finite:
             warnings.warn(f"{name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
     return AdaptReport(
         source=source.label,
@@ -214,12 +221,13 @@ class _Job:
     ) -> None:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
         self.check_loading = check_loading
-        self.cfg = _described(plan)
+        self.cfg = plan.result_cfg()
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
         self.config = b""
         self.nbytes = 0  # of the weight file
         self.filters: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self.non_finite: list[str] = []  # names of computed tensors that came out with NaN or infinite values
 
     def metadata(self, digest: str) -> dict[str, str]:
         plan = self.plan
@@ -284,10 +292,29 @@ class _Job:
                 wait()
                 return self.metadata(digest)
 
-            write_safetensors(file, self.plan.tensors, self.metadata(digest), final_metadata)
+            write_safetensors(file, self._watched_tensors(), self.metadata(digest), final_metadata)
         self.nbytes = os.fstat(file.fd).st_size
         self.source.require_unchanged()
-        self._check(file)
+        if self.output.verify or self.output.fail_on_nonfinite or self.output.plot:
+            self._check(file)
+
+    def _watched_tensors(self) -> list[StoredTensor]:
+        """The tensors to write; what is computed from the source's values is looked at on its way."""
+        watched = {c.new_name for c in self.plan.changes if c.action not in ("copy", "new", "drop")}
+        return [
+            tensor._replace(data=Computed(tensor.nbytes, partial(self._watch, tensor)))
+            if tensor.name in watched
+            else tensor
+            for tensor in self.plan.tensors
+        ]
+
+    def _watch(self, tensor: StoredTensor) -> Iterator[bytes | memoryview]:
+        # Where numpy is not needed, values are few.
+        finite = is_finite if self.plan.needs_numpy else are_finite_floats
+        for data in tensor.chunks():
+            if tensor.name not in self.non_finite and not finite(data, tensor.dtype):
+                self.non_finite.append(tensor.name)
+            yield data
 
     def draw(self) -> None:
         """The picture that was asked for; called when the weights are in place."""
@@ -302,8 +329,6 @@ class _Job:
 
     def _check(self, file: OutputFile) -> None:
         """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
-        if not (self.output.verify or self.output.fail_on_nonfinite or self.output.plot):
-            return
         from zoo.core.adapt.verify import verify_adapted
 
         tensors, metadata = read_header(os.fspath(self.output.path), file.fd)
@@ -353,21 +378,6 @@ def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
     if pixels % width:
         width = pixels
     return weight.reshape(*weight.shape[:2], pixels // width, width)
-
-
-def _described(plan: AdaptPlan) -> PretrainedCfg:
-    """The config of the file to write: its channels, sizes and layer names."""
-    cfg = with_channels(plan.cfg, plan.channel_values(plan.cfg.mean), plan.channel_values(plan.cfg.std))
-    size = plan.image_size or plan.request.img_size
-    if size:
-        cfg = replace(cfg, input_size=(plan.in_chans, *size), test_input_size=None, pool_size=None)
-    if plan.request.prefix:
-
-        def prefixed(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
-            return tuple(plan.request.prefix + path for path in module_paths(paths))
-
-        cfg = replace(cfg, first_conv=prefixed(cfg.first_conv), classifier=prefixed(cfg.classifier))
-    return cfg
 
 
 def _coverage(changes: Iterable[TensorChange]) -> float:

@@ -7,19 +7,21 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import isfinite, prod
+from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from zoo.core.adapt.classifier import decide_head, with_classifier
+from zoo.core.adapt.classifier import decide_head
 from zoo.core.adapt.request import DTYPES, AdaptRequest
-from zoo.core.architectures.records import ClassifierInit, PretrainedCfg
+from zoo.core.architectures.records import ClassifierInit, PretrainedCfg, module_paths
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import ChannelMixing, band_mixing, channel_mixing
 from zoo.core.channels.stem import MissingInputLayerError, Stem, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, is_finite, to_float32
+from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, to_float32
 from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 from zoo.core.files.tensor_names import dropped_by, dropped_reason
+from zoo.core.metadata.stated import with_channels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,10 +61,11 @@ class TensorChange(NamedTuple):
 class AdaptPlan(NamedTuple):
     """The tensors to write, and where each is from.
 
-    `changes` has one entry a tensor of the source, and then one for each that is new; `tensors` are those to write,
-    under their new names, `sources` the source's under the same names. `dropped` are those that `request.drop` left
-    out, with their shapes. `non_finite` fills while tensors are computed: names of those that
-    came out with NaN or infinite values. `needs_numpy` says whether any is computed with it.
+    `cfg` is of the source: what its name stands for and what it says of itself, with the layers that were found.
+    `result_cfg()` is of the file to write. `changes` has one entry a tensor of the source, and then one for each that
+    is new; `tensors` are those to write, under their new names, `sources` the source's under the same names.
+    `new_classifier` are the names, without a prefix, of the tensors of a classifier that is made anew. `dropped` are
+    those that `request.drop` left out, with their shapes. `needs_numpy` says whether any is computed with it.
     """
 
     cfg: PretrainedCfg
@@ -71,21 +74,16 @@ class AdaptPlan(NamedTuple):
     mixings: tuple[ChannelMixing, ...]
     in_chans: int
     num_classes: int
+    new_classifier: tuple[str, ...]
     placements: tuple[str, ...]
     changes: tuple[TensorChange, ...]
     tensors: tuple[StoredTensor, ...]
     sources: Mapping[str, StoredTensor]
-    non_finite: list[str]
     dropped: Mapping[str, tuple[int, ...]]
     needs_numpy: bool = False
     image_size: tuple[int, int] | None = None
     """Height and width of the images that the tensors to write are for, where that is known of these tensors and is
     not the config's, or tensors were resized for them."""
-
-    @property
-    def new_classifier(self) -> tuple[str, ...]:
-        """Names, without a prefix, of the tensors of a classifier that is made anew."""
-        return tuple(change.name for change in self.changes if change.action == "new")
 
     @property
     def method(self) -> str:
@@ -124,6 +122,20 @@ class AdaptPlan(NamedTuple):
             start += mixing.from_chans
         return tuple(found)
 
+    def result_cfg(self) -> PretrainedCfg:
+        """The config of the file to write: its channels, sizes and layer names."""
+        cfg = with_channels(self.cfg, self.channel_values(self.cfg.mean), self.channel_values(self.cfg.std))
+        size = self.image_size or self.request.img_size
+        if size:
+            cfg = replace(cfg, input_size=(self.in_chans, *size), test_input_size=None, pool_size=None)
+        if not self.request.prefix:
+            return cfg
+        first_conv, classifier = (
+            tuple(self.request.prefix + path for path in module_paths(paths))
+            for paths in (cfg.first_conv, cfg.classifier)
+        )
+        return replace(cfg, first_conv=first_conv, classifier=classifier)
+
     def original_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name, without a prefix, and shape of every tensor of the source that is used, or was left out by its name."""
         dropped = {name: shape for name, shape in self.dropped.items() if name not in self.new_classifier}
@@ -160,60 +172,31 @@ def plan_adaptation(
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
     """
-    given = list(tensors)
-    matched = dropped_by((tensor.name for tensor in given), request.drop, source, request.strip_prefix)
-    stored, left_out = without_prefix(
-        [tensor for tensor in given if tensor.name not in matched], request.strip_prefix, source
-    )
+    used = used_tensors(list(tensors), request, source)
+    stored = used.stored
     if request.classifier:
         cfg = replace(cfg, classifier=request.classifier)
-    try:
-        stem = find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
-    except MissingInputLayerError as error:
-        from zoo.core.identify.name_hint import missing_layer_hint
-
-        error.hint = missing_layer_hint(stored, error.layer, cfg.architecture)
-        raise
+    stem = _stem(stored, cfg, request, source)
     cfg = replace(cfg, first_conv=stem.layers[0] if len(stem.layers) == 1 else stem.layers)
     mixings, placements = _mixings(stem, request, stated_bands)
     in_chans = sum(mixing.in_chans for mixing in (mixings if stem.apart else mixings[:1])) * stem.num_groups
-
-    cfg, inputs = with_classifier(cfg, stored, request, twin)
-    head = decide_head(stored, cfg, request, inputs, source)
+    cfg, head = decide_head(stored, cfg, request, source, twin=twin)
     resizes, image_size = _resizes(stored, cfg, request, source, stated_size)
-    transforms = _selections(stored, head.selected, request.keep_classes) | resizes
-    for name, mixing in zip(stem.weights, mixings, strict=True):
-        if mixing.is_identity:
-            continue
-        # After a resize of its kernel: both are linear, and the resized one may be the larger.
-        before = transforms.get(name)
-        if before and stem.layout.kind in ("blocks", "planes"):
-            raise UsageError(
-                "A linear patch embedding gets another patch size and other channels one after the other.",
-                hint="Change the patch size first, then the channels of the result.",
-            )
-        shape = stem.layout.shape_for(before.shape if before else stored[name].shape, mixing.in_chans * stem.num_groups)
-        adapt = partial(stem.layout.adapt, mixing=mixing)
-        alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None
-        transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
 
-    plan = _Tensors(request, DTYPES.get(request.dtype, ""))
-    for tensor in given:
-        if tensor.name in matched:
-            plan.drop(tensor, dropped_reason(matched[tensor.name]))
-    for tensor in left_out:
-        plan.drop(tensor, f"its name does not begin with {request.strip_prefix}")
+    transforms = _selections(stored, head.selected, request.keep_classes) | resizes
+    _add_mixings(transforms, stored, stem, mixings)
+    planned = [_left_out(tensor, reason) for tensor, reason in used.left_out]
+    why = "the classifier is new" if head.num_classes else "the classifier is left out"
     for tensor in stored.values():
         if tensor.name in head.dropped:
-            plan.drop(tensor, "the classifier is new" if head.num_classes else "the classifier is left out")
+            planned.append(_left_out(tensor, why))
         elif tensor.name not in head.new:
-            plan.write(tensor, transforms.get(tensor.name))
+            planned.append(_written(tensor, transforms.get(tensor.name), request))
     if head.new:
         from zoo.core.architectures.published import classifier_init
 
-        init = classifier_init(cfg.architecture or twin)
-        for name, shape in head.new.items():
-            plan.renew(name, shape, init, stored.get(name), like=stored[stem.weights[0]].dtype)
+        init, like = classifier_init(cfg.architecture or twin), stored[stem.weights[0]].dtype
+        planned += [_renewed(name, shape, init, stored.get(name), like, request) for name, shape in head.new.items()]
     return AdaptPlan(
         cfg=cfg,
         request=request,
@@ -221,17 +204,55 @@ def plan_adaptation(
         mixings=mixings,
         in_chans=in_chans,
         num_classes=head.num_classes,
+        new_classifier=tuple(head.new),
         placements=placements,
-        changes=tuple(plan.changes),
-        tensors=tuple(plan.tensors),
-        sources=plan.sources,
-        non_finite=plan.non_finite,
-        dropped={
-            tensor.name.removeprefix(request.strip_prefix): tensor.shape for tensor in given if tensor.name in matched
-        },
-        needs_numpy=plan.needs_numpy,
+        changes=tuple(one.change for one in planned),
+        tensors=tuple(one.tensor for one in planned if one.tensor),
+        sources=MappingProxyType({one.tensor.name: one.source for one in planned if one.tensor and one.source}),
+        dropped=MappingProxyType(used.dropped),
+        needs_numpy=any(one.needs_numpy for one in planned),
         image_size=image_size,
     )
+
+
+class Used(NamedTuple):
+    """The tensors of a source that a request leaves in, by their names without its prefix, and the others.
+
+    `dropped` are those that `request.drop` names, their names without the prefix too, with their shapes; `left_out` are
+    these and those without the prefix, each with why.
+    """
+
+    stored: dict[str, StoredTensor]
+    dropped: dict[str, tuple[int, ...]] = {}
+    left_out: Sequence[tuple[StoredTensor, str]] = ()
+
+
+def used_tensors(tensors: Sequence[StoredTensor], request: AdaptRequest, source: str) -> Used:
+    """What a request uses of a source. Raises UsageError and InvalidInputError where that is nothing."""
+    prefix = request.strip_prefix
+    if not (request.drop or prefix):
+        return Used({tensor.name: tensor for tensor in tensors})
+    matched = dropped_by((tensor.name for tensor in tensors), request.drop, source, prefix)
+    stored, others = without_prefix((one for one in tensors if one.name not in matched), prefix, source)
+    dropped = [tensor for tensor in tensors if tensor.name in matched]
+    return Used(
+        stored,
+        {tensor.name.removeprefix(prefix): tensor.shape for tensor in dropped},
+        [
+            *((tensor, dropped_reason(matched[tensor.name])) for tensor in dropped),
+            *((tensor, f"its name does not begin with {prefix}") for tensor in others),
+        ],
+    )
+
+
+def _stem(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str) -> Stem:
+    try:
+        return find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
+    except MissingInputLayerError as error:
+        from zoo.core.identify.name_hint import missing_layer_hint
+
+        error.hint = missing_layer_hint(stored, error.layer, cfg.architecture)
+        raise
 
 
 class _Transform(NamedTuple):
@@ -281,69 +302,84 @@ def _after(first: Transform, second: Transform) -> Transform:
     return lambda values: second(first(values))
 
 
-class _Tensors:
-    """Collects what is written, under which name and from what."""
+def _add_mixings(
+    transforms: dict[str, _Transform],
+    stored: Mapping[str, StoredTensor],
+    stem: Stem,
+    mixings: Sequence[ChannelMixing],
+) -> None:
+    """Put what becomes of the input layers' channels to what else is done to them."""
+    for name, mixing in zip(stem.weights, mixings, strict=True):
+        if mixing.is_identity:
+            continue
+        # After a resize of its kernel: both are linear, and the resized one may be the larger.
+        before = transforms.get(name)
+        if before and stem.layout.kind in ("blocks", "planes"):
+            raise UsageError(
+                "A linear patch embedding gets another patch size and other channels one after the other.",
+                hint="Change the patch size first, then the channels of the result.",
+            )
+        shape = stem.layout.shape_for(before.shape if before else stored[name].shape, mixing.in_chans * stem.num_groups)
+        adapt = partial(stem.layout.adapt, mixing=mixing)
+        alone = mixing if before is None and stem.layout.kind in ("conv", "groups") else None
+        transforms[name] = _Transform("adapt", shape, _after(before.apply, adapt) if before else adapt, alone)
 
-    def __init__(self, request: AdaptRequest, dtype: str) -> None:
-        self.request, self.dtype = request, dtype
-        self.changes: list[TensorChange] = []
-        self.tensors: list[StoredTensor] = []
-        self.sources: dict[str, StoredTensor] = {}
-        self.non_finite: list[str] = []
-        self.needs_numpy = False
 
-    def drop(self, tensor: StoredTensor, reason: str) -> None:
-        self.changes.append(TensorChange(tensor.name, "drop", tensor.shape, tensor.dtype, reason=reason))
+class _Planned(NamedTuple):
+    """What happens to one tensor, where it is from and what is written; `source` or `tensor` is None where not."""
 
-    def write(self, tensor: StoredTensor, transform: _Transform | None) -> None:
-        name = self.request.prefix + tensor.name
-        dtype = cast_dtype(tensor, self.dtype)
-        shape = transform.shape if transform else tensor.shape
-        if transform is None and dtype == tensor.dtype:
-            new = tensor._replace(name=name)
-        else:
-            nbytes = prod(shape) * DTYPE_BITS[dtype] // 8
-            compute = partial(self._computed, tensor, dtype, transform, name)
-            new = StoredTensor(name, dtype, shape, Computed(nbytes, compute))
-            self.needs_numpy |= not _is_small(tensor, dtype, transform)
-        action: Action = transform.action if transform else "copy" if dtype == tensor.dtype else "cast"
-        self.changes.append(TensorChange(tensor.name, action, tensor.shape, tensor.dtype, name, shape, dtype))
-        self.tensors.append(new)
-        self.sources[name] = tensor
+    change: TensorChange
+    source: StoredTensor | None = None
+    tensor: StoredTensor | None = None
+    needs_numpy: bool = False
 
-    def renew(
-        self, name: str, weight: tuple[int, ...], init: ClassifierInit, old: StoredTensor | None, like: str
-    ) -> None:
-        """A tensor of a new classifier whose weight has this shape, in the dtype of the old one or of `like`."""
-        shape = weight[:1] if name.endswith(".bias") else weight
-        dtype = self.dtype or next((d for d in (old.dtype if old else "", like) if d in _NEW_DTYPES), "F32")
-        nbytes = prod(shape) * DTYPE_BITS[dtype] // 8
-        compute = partial(_initial_bytes, name, weight, init, self.request.seed, dtype)
-        new_name = self.request.prefix + name
-        was = ((), "") if old is None else (old.shape, old.dtype)
-        self.changes.append(TensorChange(name, "new", *was, new_name, shape, dtype))
-        self.tensors.append(StoredTensor(new_name, dtype, shape, Computed(nbytes, compute)))
-        self.needs_numpy |= dtype not in _ARRAY_CODES
 
-    def _computed(
-        self, tensor: StoredTensor, dtype: str, transform: _Transform | None, name: str
-    ) -> Iterator[bytes | memoryview]:
-        """The new bytes: all at once where values depend on each other, else a few megabytes at a time."""
-        if transform and transform.mixing and _is_small(tensor, dtype, transform):
-            floats = _mixed_floats(tensor, transform.mixing)
-            if not all(map(isfinite, floats)):
-                self.non_finite.append(name)
-            yield floats.tobytes()
-            return
-        if transform:
-            values = transform.apply(to_float32(tensor.read(), tensor.dtype, tensor.shape))
-            pieces = iter([from_float32(values, dtype)])
-        else:
-            pieces = cast_pieces(tensor, dtype)
-        for data in pieces:
-            if name not in self.non_finite and not is_finite(data, dtype):
-                self.non_finite.append(name)
-            yield data
+def _left_out(tensor: StoredTensor, reason: str) -> _Planned:
+    return _Planned(TensorChange(tensor.name, "drop", tensor.shape, tensor.dtype, reason=reason))
+
+
+def _written(tensor: StoredTensor, transform: _Transform | None, request: AdaptRequest) -> _Planned:
+    """A tensor under its new name: as it is stored, or computed when it is written."""
+    name = request.prefix + tensor.name
+    dtype = cast_dtype(tensor, DTYPES[request.dtype]) if request.dtype else tensor.dtype
+    if transform is None and dtype == tensor.dtype:
+        change = TensorChange(tensor.name, "copy", tensor.shape, dtype, name, tensor.shape, dtype)
+        return _Planned(change, tensor, tensor._replace(name=name))
+    shape = transform.shape if transform else tensor.shape
+    action: Action = transform.action if transform else "cast"
+    data = Computed(prod(shape) * DTYPE_BITS[dtype] // 8, partial(_new_bytes, tensor, dtype, transform))
+    return _Planned(
+        TensorChange(tensor.name, action, tensor.shape, tensor.dtype, name, shape, dtype),
+        tensor,
+        StoredTensor(name, dtype, shape, data),
+        needs_numpy=not _is_small(tensor, dtype, transform),
+    )
+
+
+def _renewed(
+    name: str, weight: tuple[int, ...], init: ClassifierInit, old: StoredTensor | None, like: str, request: AdaptRequest
+) -> _Planned:
+    """A tensor of a new classifier whose weight has this shape, in the dtype of the old one or of `like`."""
+    shape = weight[:1] if name.endswith(".bias") else weight
+    kept = next((dtype for dtype in (old.dtype if old else "", like) if dtype in _NEW_DTYPES), "F32")
+    dtype = DTYPES[request.dtype] if request.dtype else kept
+    compute = partial(_initial_bytes, name, weight, init, request.seed, dtype)
+    new_name = request.prefix + name
+    was = ((), "") if old is None else (old.shape, old.dtype)
+    return _Planned(
+        TensorChange(name, "new", *was, new_name, shape, dtype),
+        tensor=StoredTensor(new_name, dtype, shape, Computed(prod(shape) * DTYPE_BITS[dtype] // 8, compute)),
+        needs_numpy=dtype not in _ARRAY_CODES,
+    )
+
+
+def _new_bytes(tensor: StoredTensor, dtype: str, transform: _Transform | None) -> Iterable[bytes]:
+    """The new bytes: all at once where values depend on each other, else a few megabytes at a time."""
+    if transform is None:
+        return cast_pieces(tensor, dtype)
+    if transform.mixing and _is_small(tensor, dtype, transform):
+        return [_mixed_floats(tensor, transform.mixing).tobytes()]
+    return [from_float32(transform.apply(to_float32(tensor.read(), tensor.dtype, tensor.shape)), dtype)]
 
 
 # ---------------------------------------------------------------- what is asked of which tensor

@@ -48,7 +48,11 @@ class ChannelMixing(NamedTuple):
     method: str
     from_chans: int
     rows: Rows
-    claims: tuple[Claim, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The identities that hold for these coefficients, the general one last."""
+        return _claims(self.rows, self.from_chans)
 
     @property
     def in_chans(self) -> int:
@@ -159,9 +163,8 @@ def channel_mixing(method: str, from_chans: int, in_chans: int) -> ChannelMixing
     if method not in METHODS:
         raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {method!r}.")
     if from_chans == in_chans:
-        return ChannelMixing("none", in_chans, _identity(in_chans), _claims(_identity(in_chans), in_chans))
-    rows = METHODS[method](from_chans, in_chans)
-    return ChannelMixing(method, from_chans, rows, _claims(rows, from_chans))
+        return ChannelMixing("none", in_chans, _identity(in_chans))
+    return ChannelMixing(method, from_chans, METHODS[method](from_chans, in_chans))
 
 
 def band_mixing(shares: Iterable[Sequence[tuple[int, float]]], from_chans: int) -> ChannelMixing:
@@ -177,7 +180,7 @@ def band_mixing(shares: Iterable[Sequence[tuple[int, float]]], from_chans: int) 
     check_in_chans(len(placed))
     totals = ChannelMixing("bands", from_chans, placed).gains()
     rows = tuple(tuple((source, share / totals[source]) for source, share in row if share) for row in placed)
-    return ChannelMixing("bands", from_chans, rows, _claims(rows, from_chans))
+    return ChannelMixing("bands", from_chans, rows)
 
 
 def _repeat(from_chans: int, in_chans: int) -> Rows:
@@ -241,7 +244,6 @@ def _grey(size: int) -> Rows:
 
 
 def _claims(rows: Rows, from_chans: int) -> tuple[Claim, ...]:
-    """The identities that hold for these coefficients, the general one last."""
     in_chans = len(rows)
     transposed = _transposed(rows, from_chans)
     candidates = [

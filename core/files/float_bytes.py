@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from zoo.core.errors import InvalidInputError
@@ -78,6 +81,15 @@ def is_finite(data: bytes | memoryview, dtype: str) -> bool:
     if dtype in FLOAT8:
         return bool(np.isfinite(float8_values(dtype)[np.frombuffer(data, np.uint8)]).all())
     return dtype not in _NUMPY or bool(np.isfinite(np.frombuffer(data, _NUMPY[dtype])).all())
+
+
+def are_finite_floats(data: bytes | memoryview, dtype: str) -> bool:
+    """`is_finite` of F32 or F64, by the standard library: slower for many values, but without numpy's import."""
+    floats = array({"F32": "f", "F64": "d"}[dtype])
+    floats.frombytes(data)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return all(map(isfinite, floats))
 
 
 def epsilon(dtype: str) -> float:
