@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isqrt, prod
+from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from zoo.core.adapt.identity import identified, require_architecture, told_of_classifier
@@ -167,7 +167,7 @@ def adapt_source(
         notes += told_of_classifier(plan)
     if request.dtype:
         notes += told_of_scales(source.tensors)
-    coverage = _coverage(plan.changes)
+    coverage = plan.coverage()
     if coverage < output.min_coverage:
         raise InvalidInputError(
             f"{coverage:.1%} of the values of {source.label} would reach the file, less than the"
@@ -185,7 +185,8 @@ def adapt_source(
             # is imported while the kernel copies.
             import numpy  # noqa: F401
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target)
-        job.draw()
+        if output.plot is not None:
+            job.draw(output.plot)
         for name in job.non_finite:
             warnings.warn(f"{name} holds NaN or infinite values after adapting.", RuntimeWarning, stacklevel=2)
     return AdaptReport(
@@ -316,16 +317,15 @@ class _Job:
                 self.non_finite.append(tensor.name)
             yield data
 
-    def draw(self) -> None:
+    def draw(self, path: str | os.PathLike[str]) -> None:
         """The picture that was asked for; called when the weights are in place."""
-        if self.output.plot is None or self.filters is None:
-            return
+        assert self.filters is not None  # taken from the file that was written
         from zoo.core.adapt.plot import plot_stem
 
         before, after = self.filters
         names = [band.name for band in self.plan.request.from_bands] or [str(c) for c in range(before.shape[1])]
         new_names = [band.name for band in self.plan.request.bands] or [str(n) for n in range(after.shape[1])]
-        plot_stem(before, after, self.output.plot, before_bands=names, after_bands=new_names, force=self.output.force)
+        plot_stem(before, after, path, before_bands=names, after_bands=new_names, force=self.output.force)
 
     def _check(self, file: OutputFile) -> None:
         """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
@@ -378,15 +378,3 @@ def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
     if pixels % width:
         width = pixels
     return weight.reshape(*weight.shape[:2], pixels // width, width)
-
-
-def _coverage(changes: Iterable[TensorChange]) -> float:
-    """The share of the source's values that are in the file, changed or not."""
-    total = kept = 0
-    for change in (change for change in changes if change.dtype):
-        total += prod(change.shape)
-        if change.action == "select":
-            kept += prod(change.new_shape)
-        elif change.action not in ("drop", "new"):
-            kept += prod(change.shape)
-    return kept / total if total else 1.0

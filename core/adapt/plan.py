@@ -141,6 +141,17 @@ class AdaptPlan(NamedTuple):
         dropped = {name: shape for name, shape in self.dropped.items() if name not in self.new_classifier}
         return dropped | {tensor.name: tensor.shape for tensor in self.sources.values()}
 
+    def coverage(self) -> float:
+        """The share of the source's values that are in the file, changed or not."""
+        total = kept = 0
+        for change in (change for change in self.changes if change.dtype):
+            total += prod(change.shape)
+            if change.action == "select":
+                kept += prod(change.new_shape)
+            elif change.action not in ("drop", "new"):
+                kept += prod(change.shape)
+        return kept / total if total else 1.0
+
     def model_args(self) -> dict[str, Any]:
         """What the model has to be built with for tensors that were resized, or are of another size than usual."""
         resized = any(change.action == "resize" for change in self.changes)

@@ -83,7 +83,7 @@ def find_stem(
             that is no input layer's.
         UsageError: channels for some layers and not for others.
     """
-    named, new_chans = _with_channels(input_layers)
+    named, new_chans = _with_channels(input_layers) if input_layers else ((), ())
     layers = named or module_paths(cfg.first_conv)
     if not layers and _has_no_input_layer(cfg.architecture):
         raise InvalidInputError(

@@ -82,7 +82,7 @@ def weight_metadata(
         "mean": cfg.mean,
         "std": cfg.std,
         "origin": origin,
-        **{key: cfg[key] for key in _CARRIED if cfg[key] is not None},
+        **{key: value for key in _CARRIED if (value := getattr(cfg, key)) is not None},
     }
     optional = {"bands": bands, "input_layout": input_layout, "model_args": model_args}
     values |= {key: value for key, value in optional.items() if value}
