@@ -223,8 +223,7 @@ def _options(name: str) -> set[str]:
     """The keywords that a model takes: those of its class and the fields of its spec."""
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
-    own = {"self", "spec", "block", "layers", "spec_fields"}
-    parameters = set(inspect.signature(model_class.__init__).parameters) - own
+    parameters = set(inspect.signature(model_class).parameters) - {"spec"}
     return parameters | {f.name for f in fields(spec)} - {"pruned"}
 
 
