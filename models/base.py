@@ -38,12 +38,6 @@ def resolve_indices(num_levels: int, indices: int | Sequence[int] | None) -> lis
     return resolved
 
 
-def check_output_stride(output_stride: int) -> None:
-    """Raises UsageError for a stride that no dilation gives."""
-    if output_stride not in (8, 16, 32):
-        raise UsageError(f"output_stride must be 8, 16 or 32, found {output_stride}.")
-
-
 def in_sequence(modules: Sequence[nn.Module]) -> Step:
     """One step that runs the modules one after the other."""
 

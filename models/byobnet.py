@@ -7,8 +7,7 @@ attention: SE (arXiv:1709.01507), ECA (arXiv:1910.03151), GC (arXiv:1904.11492),
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, MutableMapping
-from math import sqrt
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 import torch.nn as nn
@@ -16,112 +15,100 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.byobnet import AttentionPooledSpec, Blocks, ByobNetSpec
-from zoo.models.base import FeatureDict, Step
-from zoo.models.byobnet_blocks import BlockPlace, BlockStyle, ResidualBlock, make_block
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.base import FeatureDict
+from zoo.models.byobnet_blocks import BlockStyle, make_block
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.head import NormMlpHead
+from zoo.models.layers.init import GROUPED_FAN_OUT
 from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.patch_embed import as_pair
+from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("byobnet")
 
 
-class Stem(nn.Sequential):
-    """Convolutions `conv1`, `conv2`, ..., then `pool`: 4 times smaller. Without pooling the last has a second stride.
-
-    Attributes:
-        levels: (module name, channels, reduction) of what is there before and after the second halving.
-    """
-
-    def __init__(self, style: BlockStyle, in_chans: int, widths: list[int], kernel: int) -> None:
-        super().__init__()
-        spec = style.spec
-        num_bare = 2 if spec.stem_type == "quad2" else 0
-        channels = in_chans
-        for index, width in enumerate(widths):
-            is_last = index == len(widths) - 1
-            stride = 2 if index == 0 or (is_last and not spec.stem_pool) else 1
-            if index < num_bare:
-                conv: nn.Module = make_conv(channels, width, kernel, stride)
-            else:
-                conv = style.conv(channels, width, kernel, stride, antialias=False)
-            self.add_module(f"conv{index + 1}", conv)
-            channels = width
-        if spec.stem_pool:
-            pool = nn.AvgPool2d(2) if spec.stem_pool == "avg2" else nn.MaxPool2d(3, stride=2, padding=1)
-            self.add_module("pool", pool)
-        before, last = list(self._modules)[-2:]
-        self.levels = [(before, widths[-1 if spec.stem_pool else -2], 2), (last, widths[-1], 4)]
+def make_stem(style: BlockStyle, in_chans: int) -> nn.Sequential:
+    """Convolutions `conv1`, `conv2`, ..., then `pool`: 4 times smaller. Without it the last has a second stride."""
+    spec, stem = style.spec, nn.Sequential()
+    kernel, num_bare = 7 if spec.stem_type == "7x7" else 3, 2 if spec.stem_type == "quad2" else 0
+    last = len(spec.stem_widths)
+    for number, width in enumerate(spec.stem_widths, 1):
+        stride = 2 if number == 1 or (number == last and not spec.stem_pool) else 1
+        if number <= num_bare:
+            conv: nn.Module = make_conv(in_chans, width, kernel, stride)
+        else:
+            conv = style.conv(in_chans, width, kernel, stride, aa_layer="")
+        stem.add_module(f"conv{number}", conv)
+        in_chans = width
+    if spec.stem_pool:
+        pool = nn.AvgPool2d(2) if spec.stem_pool == "avg2" else nn.MaxPool2d(3, stride=2, padding=1)
+        stem.add_module("pool", pool)
+    return stem
 
 
-class ByobNet(DilatedConvNet):
+class ByobNet(ConvNet):
     """Stem, stages of blocks, a 1x1 convolution, pooling, classifier `head.fc`."""
 
     spec: ByobNetSpec
+    initial_values = GROUPED_FAN_OUT
+    trunk = ("stem", "stages.*", "final_conv")
     head: Any
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
-        style = BlockStyle(spec)
-        level = self._make_stem(style, in_chans)
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        style = BlockStyle(self.spec)
+        level = self._make_stem(style)
         level = self._make_stages(style, level, output_stride, drop_path_rate)
-        self.num_features = round(spec.num_features * spec.width_factor) or level["num_chs"]
+        self.num_features = round(self.spec.num_features * self.spec.width_factor) or level["num_chs"]
         self.final_conv: nn.Module = nn.Identity()
-        if spec.num_features:
+        if self.spec.num_features:
             self.final_conv = style.conv(level["num_chs"], self.num_features)
-        self.feature_info.append({**level, "num_chs": self.num_features, "module": "final_conv"})
+        self.add_level(self.num_features, level["reduction"], "final_conv")
 
-    def _make_stem(self, style: BlockStyle, in_chans: int) -> FeatureDict:
+    def _make_stem(self, style: BlockStyle) -> FeatureDict:
         """Create `stem`; returns the level of its output, `feature_info` gets one before it."""
         spec, widths = style.spec, style.spec.stem_widths
-        kernel = 7 if spec.stem_type == "7x7" else 3
-        self.feature_info = []
-        if spec.stem_type not in ("rep", "one") and (spec.stem_pool or len(widths) > 1):
-            self.stem: nn.Module = Stem(style, in_chans, widths, kernel)
-            levels = [
-                {"num_chs": width, "reduction": reduction, "module": f"stem.{name}"}
-                for name, width, reduction in self.stem.levels
-            ]
-            self.feature_info.append(levels[0])
-            return levels[1]
+        place = BlockPlace(self.in_chans, widths[0], stride=2, reduction=2)
         if spec.stem_type in ("rep", "one"):
             row = Blocks(spec.stem_type, 1, widths[0], attention=spec.stem_type == "rep")
-            self.stem = make_block(style, row, BlockPlace(in_chans, widths[0], 2, 1, 1, 0.0))
-        else:
-            self.stem = style.conv(in_chans, widths[0], kernel, 2, antialias=False)
-        return {"num_chs": widths[0], "reduction": 2, "module": "stem"}
+            self.stem = make_block(style, row, place)
+            return place.level("stem")
+        if not spec.stem_pool and len(widths) == 1:
+            kernel = 7 if spec.stem_type == "7x7" else 3
+            self.stem = style.conv(self.in_chans, widths[0], kernel, 2, aa_layer="")
+            return place.level("stem")
+        self.stem = make_stem(style, self.in_chans)
+        self.trunk = ("stem.*", *self.trunk[1:])
+        # The last module strides a second time: a pooling of the last convolution's map, or that convolution itself.
+        names = [name for name, _ in self.stem.named_children()]
+        self.add_level([*widths, widths[-1]][len(names) - 2], 2, f"stem.{names[-2]}")
+        return {"num_chs": widths[-1], "reduction": 4, "module": f"stem.{names[-1]}"}
 
     def _make_stages(
         self, style: BlockStyle, level: FeatureDict, output_stride: int, drop_path_rate: float
     ) -> FeatureDict:
         """Create `stages`; returns the level of the last, `feature_info` gets those before each stride."""
         stages = [stage if isinstance(stage, tuple) else (stage,) for stage in style.spec.stages]
-        rates = iter(drop_path_schedule(drop_path_rate, sum(row.depth for rows in stages for row in rows)))
-        channels, reduction, dilation = level["num_chs"], level["reduction"], 1
+        rows = [[row for row in stage for _ in range(row.depth)] for stage in stages]
+        walk = walk_stages(
+            [[make_divisible(row.channels * style.spec.width_factor) for row in stage] for stage in rows],
+            level["num_chs"],
+            level["reduction"],
+            strides=[stage[0].stride for stage in rows],
+            output_stride=output_stride,
+            drop_path=drop_path_rate,
+        )
         self.stages = nn.Sequential()
-        for index, rows in enumerate(stages):
-            stride = rows[0].stride
-            if stride > 1:
+        for stage, places in zip(rows, walk, strict=True):
+            if stage[0].stride > 1:
                 self.feature_info.append(level)
-            if stride > 1 and reduction >= output_stride:
-                dilation, stride = dilation * stride, 1
-            reduction *= stride
-            first_dilation = 1 if dilation in (1, 2) else 2
-            stage = nn.Sequential()
-            for row in rows:
-                width = make_divisible(row.channels * style.spec.width_factor)
-                for _ in range(row.depth):
-                    place = BlockPlace(channels, width, stride, first_dilation, dilation, next(rates))
-                    stage.append(make_block(style, row, place))
-                    channels, stride, first_dilation = width, 1, dilation
-            self.stages.append(stage)
-            level = {"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"}
+            level = places[-1].level(f"stages.{len(self.stages)}")
+            self.stages.append(nn.Sequential(*map(make_block, [style] * len(stage), stage, places)))
         return level
 
     def make_head(self, global_pool: str) -> None:
@@ -137,49 +124,21 @@ class ByobNet(DilatedConvNet):
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled) if self.spec.head_hidden_size else pooled
 
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        if isinstance(self.stem, Stem):
-            for name, part in self.stem.named_children():
-                yield f"stem.{name}", part
-        else:
-            yield "stem", self.stem
-        for index, stage in enumerate(self.stages):
-            yield f"stages.{index}", stage
-        yield "final_conv", self.final_conv
+    def zero_initialised(self, block: ResidualBlock) -> bool:
+        return self.spec.zero_init_last and block.shortcut is not None
 
     def init_module(self, name: str, module: nn.Module) -> None:
         super().init_module(name, module)
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
-            nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-        elif isinstance(module, GlobalContext):
+        if isinstance(module, GlobalContext):
             nn.init.kaiming_normal_(module.conv_attn.weight, nonlinearity="relu")
             nn.init.zeros_(module.mlp_add.get_parameter("fc2.weight"))
-        elif isinstance(module, ResidualBlock) and self.spec.zero_init_last and module.shortcut is not None:
-            # Each branch starts as zero, so the network as the identity (arXiv:1706.02677, section 5.1).
-            nn.init.zeros_(module.get_parameter(f"{module.last_conv}.bn.weight"))
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 class AttentionPooledByobNet(ByobNet):
     """A byobnet that pools by attention, classifier `head.proj`. `global_pool` is 'token', or '' for maps."""
 
     spec: AttentionPooledSpec
-
-    def __init__(
-        self,
-        spec: AttentionPooledSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "token",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(spec, num_classes, in_chans, output_stride, global_pool, drop_rate, drop_path_rate)
+    default_pool = "token"
 
     @property
     def global_pool(self) -> AttentionPool2d:  # the head itself: registered once

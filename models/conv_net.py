@@ -1,10 +1,27 @@
-"""The constructor that most convolutional families have in common: everything but the trunk."""
+"""What the convolutional families have in common: the constructor, the order of the trunk, initial values."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from inspect import Signature, signature
+from typing import Any, ClassVar
 
-from zoo.models.base import ImageModel, check_output_stride
+import torch.nn as nn
+
+from zoo.models.base import ImageModel, Step
+from zoo.models.layers.init import TORCH, InitialValues
+from zoo.models.layers.residual import ResidualBlock
+
+
+class _Keywords:
+    """The signature of a family's class: the keywords of every `ConvNet` and those of the family's own `build`."""
+
+    def __get__(self, model: ConvNet | None, family: type[ConvNet]) -> Signature:
+        if model is not None:
+            raise AttributeError("A model is called with images, only its class with keywords.")
+        common = [p for p in signature(ConvNet.__init__).parameters.values() if p.name not in ("self", "options")]
+        own = [p for p in signature(family.build).parameters.values() if p.name != "self"]
+        return Signature(common + own)
 
 
 class ConvNet(ImageModel):
@@ -14,56 +31,56 @@ class ConvNet(ImageModel):
         spec: the variant.
         num_classes: outputs of the classifier; 0 leaves it out.
         in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
+        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0; by default the family's.
         drop_rate: dropout before the classifier.
+        options: keywords of the family's `build`. `output_stride` is 32, 16 or 8, where smaller ones replace strides by
+            dilation; `drop_path_rate` is that of stochastic depth in the last block.
     """
+
+    default_pool: ClassVar[str] = "avg"
+    initial_values: ClassVar[InitialValues] = TORCH
+    """How convolutions and linear layers start."""
+    trunk: tuple[str, ...] = ("stem", "stages.*")
+    """Module paths of the steps in order; `.*` stands for the children of a module, each a step."""
+    __signature__ = _Keywords()
 
     def __init__(
         self,
         spec: Any,
         num_classes: int = 1000,
         in_chans: int = 3,
-        global_pool: str = "avg",
+        global_pool: str | None = None,
         drop_rate: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
-        self.build()
-        self.make_head(global_pool)
+        self.feature_info = []
+        self.build(**options)
+        self.make_head(self.default_pool if global_pool is None else global_pool)
 
-    def build(self) -> None:
+    def build(self, *args: Any, **options: Any) -> None:
         """Create the trunk, `feature_info` and `num_features`."""
         raise NotImplementedError
 
+    def add_level(self, channels: int, reduction: int, module: str) -> None:
+        """Add to `feature_info` a level of so many channels and pixels to a cell, the output of the module."""
+        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": module})
 
-class DilatedConvNet(ImageModel):
-    """A `ConvNet` whose strides can be replaced by dilation, with stochastic depth.
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        for path in self.trunk:
+            module = self.get_submodule(path.removesuffix(".*"))
+            if path.endswith(".*"):
+                yield from ((f"{path[:-1]}{name}", child) for name, child in module.named_children())
+            else:
+                yield path, module
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of the last block.
-    """
+    def zero_initialised(self, block: ResidualBlock) -> bool:
+        """Whether a block's branch starts as zero."""
+        return bool(block.last_norm)
 
-    def __init__(
-        self,
-        spec: Any,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        output_stride: int = 32,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        check_output_stride(output_stride)
-        self.spec = spec
-        self.build(output_stride, drop_path_rate)
-        self.make_head(global_pool)
-
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        """Create the trunk, `feature_info` and `num_features`."""
-        raise NotImplementedError
+    def init_module(self, name: str, module: nn.Module) -> None:
+        super().init_module(name, module)
+        self.initial_values.fill(module)
+        if isinstance(module, ResidualBlock) and self.zero_initialised(module):
+            module.zero_last_norm()

@@ -6,7 +6,7 @@ Liu et al., A ConvNet for the 2020s (arXiv:2201.03545); Woo et al., ConvNeXt V2 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Collection, MutableMapping
 
 import torch
 import torch.nn as nn
@@ -14,16 +14,17 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.convnext import ConvNeXtSpec
-from zoo.models.base import Step
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.head import NormMlpHead
+from zoo.models.layers.init import TRUNCATED_NORMAL
 from zoo.models.layers.mlp import GlobalResponseNormMlp, Mlp
 from zoo.models.layers.norm import norm_factory, token_norm_factory
+from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("convnext")
 
@@ -35,17 +36,20 @@ class ConvNeXtBlock(nn.Module):
     small widths.
     """
 
-    def __init__(self, spec: ConvNeXtSpec, channels: int, kernel: int, *, dilation: int, drop_path: float) -> None:
+    def __init__(self, spec: ConvNeXtSpec, place: BlockPlace, kernel: int) -> None:
         super().__init__()
+        channels = place.channels
         self.channels_last = not spec.conv_mlp
         self.init_value = spec.ls_init_value
-        self.conv_dw = make_conv(channels, channels, kernel, dilation=dilation, groups=channels, bias=spec.conv_bias)
+        self.conv_dw = make_conv(
+            channels, channels, kernel, dilation=place.dilation, groups=channels, bias=spec.conv_bias
+        )
         make_norm = token_norm_factory if self.channels_last else norm_factory
         self.norm = make_norm(spec.norm_layer, spec.norm_eps)(channels)
         mlp = GlobalResponseNormMlp if spec.use_grn else Mlp
         self.mlp = mlp(channels, 4 * channels, act=spec.act_layer, use_conv=spec.conv_mlp)
         self.gamma = nn.Parameter(torch.empty(channels)) if spec.ls_init_value is not None else None
-        self.drop_path = make_drop_path(drop_path)
+        self.drop_path = make_drop_path(place.drop_path)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -64,16 +68,26 @@ class ConvNeXtBlock(nn.Module):
         return self.drop_path(x) + shortcut
 
 
-class ConvNeXt(DilatedConvNet):
+class ConvNeXt(ConvNet):
     """Stem, four stages, pooling, norm, classifier `head.fc`; with `head_norm_first` the norm is before pooling."""
 
     spec: ConvNeXtSpec
+    initial_values = TRUNCATED_NORMAL
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        spec = self.spec
         norm = norm_factory(spec.norm_layer, spec.norm_eps)
-        self.stem = self._make_stem(spec, in_chans)
-        self._make_stages(spec, output_stride, drop_path_rate)
+        kernels = (spec.kernel_sizes,) * 4 if isinstance(spec.kernel_sizes, int) else spec.kernel_sizes
+        self.stem = self._make_stem(spec, self.in_chans)
+        self.stages = nn.Sequential()
+        widths = [[channels] * depth for channels, depth in zip(spec.dims, spec.depths, strict=True)]
+        reduction = spec.patch_size if spec.stem_type == "patch" else 4
+        walk = walk_stages(widths, spec.dims[0], reduction, output_stride=output_stride, drop_path=drop_path_rate)
+        for kernel, places in zip(kernels, walk, strict=True):
+            blocks = nn.Sequential(*(ConvNeXtBlock(spec, place, kernel) for place in places))
+            downsample = self._make_downsample(spec, places[0])
+            self.feature_info.append(places[-1].level(f"stages.{len(self.stages)}"))
+            self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=blocks)))
         self.num_features = spec.dims[-1]
         self.norm_pre = norm(self.num_features) if spec.head_norm_first else nn.Identity()
         if not spec.head_norm_first:
@@ -94,51 +108,23 @@ class ConvNeXt(DilatedConvNet):
             norm,
         )
 
-    def _make_stages(self, spec: ConvNeXtSpec, output_stride: int, drop_path_rate: float) -> None:
-        kernels = (spec.kernel_sizes,) * 4 if isinstance(spec.kernel_sizes, int) else spec.kernel_sizes
-        rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
-        in_channels, dilation = spec.dims[0], 1
-        reduction = spec.patch_size if spec.stem_type == "patch" else 4
-        self.feature_info = []
-        self.stages = nn.Sequential()
-        for index, (depth, channels, kernel) in enumerate(zip(spec.depths, spec.dims, kernels, strict=True)):
-            stride = 2 if index > 0 or reduction == 2 else 1
-            if stride > 1 and reduction >= output_stride:
-                dilation, stride = dilation * stride, 1
-            reduction *= stride
-            blocks = (
-                ConvNeXtBlock(spec, channels, kernel, dilation=dilation, drop_path=next(rates)) for _ in range(depth)
-            )
-            downsample = self._make_downsample(spec, in_channels, channels, stride, dilation)
-            self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=nn.Sequential(*blocks))))
-            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
-            in_channels = channels
-
     @staticmethod
-    def _make_downsample(spec: ConvNeXtSpec, in_channels: int, channels: int, stride: int, dilation: int) -> nn.Module:
+    def _make_downsample(spec: ConvNeXtSpec, first: BlockPlace) -> nn.Module:
         """Norm and strided convolution; where a stride became a dilation, one of the same kernel without stride."""
-        # The dilation of the stage before: a new one starts behind this convolution.
-        first_dilation = 1 if dilation in (1, 2) else 2
-        dilates = first_dilation != dilation
-        if stride == 1 and not dilates and in_channels == channels:
+        if first.keeps_shape:
             return nn.Identity()
         return nn.Sequential(
-            norm_factory(spec.norm_layer, spec.norm_eps)(in_channels),
+            norm_factory(spec.norm_layer, spec.norm_eps)(first.in_channels),
             make_conv(
-                in_channels,
-                channels,
-                2 if stride > 1 or dilates else 1,
-                stride,
-                dilation=first_dilation,
-                pad_type="same" if dilation > 1 else "valid",
+                first.in_channels,
+                first.channels,
+                2 if first.stride > 1 or first.first_dilation != first.dilation else 1,
+                first.stride,
+                dilation=first.first_dilation,
+                pad_type="same" if first.dilation > 1 else "valid",
                 bias=spec.conv_bias,
             ),
         )
-
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "stem", self.stem
-        for index, stage in enumerate(self.stages):
-            yield f"stages.{index}", stage
 
     def finish(self, x: Tensor) -> Tensor:
         return self.norm_pre(x)
@@ -151,12 +137,8 @@ class ConvNeXt(DilatedConvNet):
 
     def init_module(self, name: str, module: nn.Module) -> None:
         super().init_module(name, module)
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-            if name.startswith("head."):
-                module.weight.mul_(self.spec.head_init_scale)
+        if isinstance(module, nn.Conv2d | nn.Linear) and name.startswith("head."):
+            module.weight.mul_(self.spec.head_init_scale)
 
 
 # ---------------------------------------------------------------- published files of other layouts

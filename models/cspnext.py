@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, MutableMapping
-from functools import partial
+from collections.abc import MutableMapping
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.cspnext import CspNextSpec
-from zoo.models.base import Step
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.channel_attention import EffectiveSqueezeExcite
-from zoo.models.layers.conv_norm_act import ConvNormAct
+from zoo.models.layers.conv_norm_act import ConvFactory, conv_factory
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
-from zoo.models.layers.norm_act import norm_act_factory
+from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("cspnext")
-
-ConvFactory = partial[ConvNormAct]
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -53,32 +50,27 @@ class DepthwiseSeparableConv(nn.Module):
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
-class CspNextBlock(nn.Module):
+def make_block(conv: ConvFactory, channels: int, place: BlockPlace, skip: bool) -> ResidualBlock:
     """3x3, then separable 5x5 convolution; with `skip` the input is added."""
-
-    def __init__(self, conv: ConvFactory, channels: int, dilation: int, skip: bool, drop_path: float) -> None:
-        super().__init__()
-        self.conv1 = conv(channels, channels, 3, dilation=dilation)
-        self.conv2 = DepthwiseSeparableConv(conv, channels, dilation)
-        self.skip = skip
-        self.drop_path = make_drop_path(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(x))
-        return self.drop_path(out) + x if self.skip else out
+    parts = {
+        "conv1": conv(channels, channels, 3, dilation=place.dilation),
+        "conv2": DepthwiseSeparableConv(conv, channels, place.dilation),
+        "skip": nn.Identity() if skip else None,
+        "drop_path": make_drop_path(place.drop_path),
+    }
+    return ResidualBlock(parts, shortcut="skip")
 
 
 class CspNextLayer(nn.Module):
     """Two paths from one input, the main one through the blocks; attention over both joins them."""
 
-    def __init__(
-        self, spec: CspNextSpec, conv: ConvFactory, channels: int, dilation: int, skip: bool, rates: list[float]
-    ) -> None:
+    def __init__(self, spec: CspNextSpec, conv: ConvFactory, places: list[BlockPlace], skip: bool) -> None:
         super().__init__()
+        channels = places[0].channels
         hidden = int(channels * spec.expand_ratio)
         self.short_conv = conv(channels, hidden, 1)
         self.main_conv = conv(channels, hidden, 1)
-        self.blocks = nn.Sequential(*(CspNextBlock(conv, hidden, dilation, skip, rate) for rate in rates))
+        self.blocks = nn.Sequential(*(make_block(conv, hidden, place, skip) for place in places))
         self.attention = EffectiveSqueezeExcite(2 * hidden) if spec.channel_attention else nn.Identity()
         self.final_conv = conv(2 * hidden, channels, 1)
 
@@ -87,7 +79,7 @@ class CspNextLayer(nn.Module):
         return self.final_conv(self.attention(both))
 
 
-class CspNext(DilatedConvNet):
+class CspNext(ConvNet):
     """Three convolutions, stages of a strided convolution and two paths, pooling, classifier `head.fc`.
 
     The last stage has spatial pyramid pooling, and blocks without residual connections.
@@ -95,45 +87,28 @@ class CspNext(DilatedConvNet):
 
     spec: CspNextSpec
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
-        self.conv = partial(ConvNormAct, norm_act=norm_act_factory(spec.norm_layer, spec.act_layer))
-        self._make_stem(spec, in_chans)
-        self._make_stages(spec, output_stride, drop_path_rate)
-
-    def _make_stem(self, spec: CspNextSpec, in_chans: int) -> None:
-        channels = int(spec.channels[0] * spec.widen_factor) // 2
-        half = channels // 2
-        self.stem = nn.Sequential(
-            self.conv(in_chans, half, 3, 2), self.conv(half, half, 3), self.conv(half, channels, 3)
-        )
-        self.feature_info = [{"num_chs": channels, "reduction": 2, "module": "stem"}]
-        self.num_features = channels
-
-    def _make_stages(self, spec: CspNextSpec, output_stride: int, drop_path_rate: float) -> None:
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        spec, conv = self.spec, conv_factory(self.spec.norm_layer, self.spec.act_layer)
+        width = int(spec.channels[0] * spec.widen_factor) // 2
+        half = width // 2
+        self.stem = nn.Sequential(conv(self.in_chans, half, 3, 2), conv(half, half, 3), conv(half, width, 3))
+        self.add_level(width, 2, "stem")
         depths = [max(round(depth * spec.deepen_factor), 1) for depth in spec.depths]
+        channels = [int(base * spec.widen_factor) for base in spec.channels]
+        widths = [[width] * depth for width, depth in zip(channels, depths, strict=True)]
         rates = [*drop_path_schedule(drop_path_rate, sum(depths[:-1])), *[0.0] * depths[-1]]
-        reduction, dilation = 2, 1
         self.stages = nn.Sequential()
-        for index, (depth, base_channels) in enumerate(zip(depths, spec.channels, strict=True)):
-            channels, is_last = int(base_channels * spec.widen_factor), index == len(depths) - 1
-            first_dilation, stride = dilation, 2
-            if 2 * reduction > output_stride:
-                dilation, stride = 2 * dilation, 1
-            reduction *= stride
-            stage = nn.Sequential(self.conv(self.num_features, channels, 3, stride, dilation=first_dilation))
-            if is_last:
-                stage.append(SpatialPyramidPooling(self.conv, channels))
-            stage.append(CspNextLayer(spec, self.conv, channels, dilation, not is_last, rates[:depth]))
-            self.stages.append(stage)
-            rates = rates[depth:]
-            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
-            self.num_features = channels
-
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "stem", self.stem
-        for index, stage in enumerate(self.stages):
-            yield f"stages.{index}", stage
+        for places in walk_stages(widths, width, 2, output_stride=output_stride, drop_path=rates):
+            first, is_last = places[0], places[0].stage == len(depths) - 1
+            self.stages.append(
+                nn.Sequential(
+                    conv(first.in_channels, first.channels, 3, first.stride, dilation=first.first_dilation),
+                    *([SpatialPyramidPooling(conv, first.channels)] if is_last else []),
+                    CspNextLayer(spec, conv, places, skip=not is_last),
+                )
+            )
+            self.feature_info.append(places[-1].level(f"stages.{first.stage}"))
+        self.num_features = channels[-1]
 
 
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:  # noqa: ARG001 - the call has both

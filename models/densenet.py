@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, MutableMapping
+from functools import partial
 
 import torch
 import torch.nn as nn
@@ -11,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.densenet import DenseNetSpec
-from zoo.models.base import ImageModel, Step
+from zoo.models.base import Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
+from zoo.models.layers.init import InitialValues, kaiming
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
 
@@ -66,36 +69,22 @@ class Transition(nn.Sequential):
         self.pool = antialias_pool(aa_layer or "avg", channels, 2)
 
 
-class DenseNet(ImageModel):
+class DenseNet(ConvNet):
     """Stem, dense blocks with transitions between them, a norm, pooling, classifier `classifier`.
 
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate, proj_drop_rate: dropout before the classifier and after each dense layer.
-        memory_efficient: start with gradient checkpointing (arXiv:1707.06990).
+    `proj_drop_rate` is dropout after each dense layer, `memory_efficient` starts with gradient checkpointing
+    (arXiv:1707.06990).
     """
 
-    def __init__(
-        self,
-        spec: DenseNetSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        proj_drop_rate: float = 0.0,
-        memory_efficient: bool = False,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    spec: DenseNetSpec
+    initial_values = InitialValues(partial(kaiming, mode="fan_in"), zero_bias=True)
+
+    def build(self, proj_drop_rate: float = 0.0, memory_efficient: bool = False) -> None:
         self.grad_checkpointing = memory_efficient
-        norm_act = norm_act_factory(spec.norm_layer, spec.act_layer)
+        norm_act = norm_act_factory(self.spec.norm_layer, self.spec.act_layer)
         self.features = nn.Sequential()
-        self._make_stem(spec, norm_act, in_chans)
-        self._make_blocks(spec, norm_act, proj_drop_rate)
-        self.make_head(global_pool)
+        self._make_stem(self.spec, norm_act, self.in_chans)
+        self._make_blocks(self.spec, norm_act, proj_drop_rate)
 
     def _make_stem(self, spec: DenseNetSpec, norm_act: NormActFactory, in_channels: int) -> None:
         width, unit = 2 * spec.growth_rate, spec.growth_rate // 4
@@ -111,7 +100,7 @@ class DenseNet(ImageModel):
             self.features.add_module(f"conv{index}", conv)
             self.features.add_module(f"norm{index}", norm_act(channels))
             in_channels = channels
-        self.feature_info = [{"num_chs": width, "reduction": 2, "module": f"features.norm{len(widths) - 1}"}]
+        self.add_level(width, 2, f"features.norm{len(widths) - 1}")
         pool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         if spec.aa_layer:
             pool = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), antialias_pool(spec.aa_layer, width, 2))
@@ -123,27 +112,19 @@ class DenseNet(ImageModel):
             block = DenseBlock(spec, norm_act, channels, num_layers, drop_rate)
             self.features.add_module(f"denseblock{number}", block)
             channels += num_layers * spec.growth_rate
-            level = {"num_chs": channels, "reduction": 2 ** (number + 1), "module": f"features.denseblock{number}"}
-            if number == last:
-                # Checkpoints call it so whatever the number of blocks.
-                self.features.add_module("norm5", norm_act(channels))
-                level["module"] = "features.norm5"
-            else:
+            # Checkpoints call the last norm so whatever the number of blocks.
+            self.add_level(
+                channels, 2 ** (number + 1), f"features.{'norm5' if number == last else f'denseblock{number}'}"
+            )
+            if number < last:
                 aa_layer = "" if spec.aa_stem_only else spec.aa_layer
                 self.features.add_module(f"transition{number}", Transition(norm_act, channels, aa_layer))
-            self.feature_info.append(level)
-            channels = channels if number == last else channels // 2
+                channels //= 2
+        self.features.add_module("norm5", norm_act(channels))
         self.num_features = channels
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         return self.steps_by_level("features")
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-        elif isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
 
 
 # torchvision's files name the parts of a dense layer norm.1, conv.1, norm.2, conv.2, from when names could have dots.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch.nn as nn
@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.inception_v3 import InceptionV3Spec
-from zoo.models.base import ImageModel, Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
-from zoo.models.layers.inception import Branches, Conv, ConvFactory, Path, conv_factory
+from zoo.models.layers.conv_norm_act import ConvFactory, conv_factory
+from zoo.models.layers.inception import Branches, Conv, Path
+from zoo.models.layers.init import truncated_normal
 
 __getattr__ = family_attributes("inception_v3")
 
@@ -140,40 +142,24 @@ class AuxiliaryClassifier(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-class InceptionV3(ImageModel):
+class InceptionV3(ConvNet):
     """Convolutions and blocks of parallel branches, pooling, classifier `fc`.
 
-    With `aux_logits` a model returns a pair: the logits and those of the auxiliary classifier.
-
-    Args:
-        spec: the variant.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
-        drop_rate: dropout before the classifier.
-        aux_logits: build the auxiliary classifier.
+    With `aux_logits` a model has an auxiliary classifier, and returns a pair: the logits and that one's.
     """
 
-    def __init__(
-        self,
-        spec: InceptionV3Spec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
-        aux_logits: bool = False,
-    ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+    spec: InceptionV3Spec
+    trunk = tuple(TRUNK)
+
+    def build(self, aux_logits: bool = False) -> None:
+        spec = self.spec
         self.aux_logits = aux_logits
         conv = conv_factory(spec.norm_layer, spec.act_layer, spec.norm_eps)
-        self._make_trunk(conv, in_chans)
+        self._make_trunk(conv, self.in_chans)
         if aux_logits:
-            self.AuxLogits = AuxiliaryClassifier(conv, self.feature_info[AUX_LEVEL]["num_chs"], num_classes)
-        self.make_head(global_pool)
+            self.AuxLogits = AuxiliaryClassifier(conv, self.feature_info[AUX_LEVEL]["num_chs"], self.num_classes)
 
     def _make_trunk(self, conv: ConvFactory, channels: int) -> None:
-        self.feature_info = []
         for name, part in TRUNK.items():
             if part is None:
                 module: nn.Module = nn.MaxPool2d(3, stride=2)
@@ -184,14 +170,8 @@ class InceptionV3(ImageModel):
                 channels = module.out_channels
             self.add_module(name, module)
             if name in LEVELS:
-                self.feature_info.append(
-                    {"num_chs": channels, "reduction": 2 ** (len(self.feature_info) + 1), "module": name}
-                )
+                self.add_level(channels, 2 ** (len(self.feature_info) + 1), name)
         self.num_features = channels
-
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        for name in TRUNK:
-            yield name, getattr(self, name)
 
     def forward(self, x: Tensor) -> Any:
         if not self.aux_logits:
@@ -211,7 +191,7 @@ class InceptionV3(ImageModel):
         super().init_module(name, module)
         if isinstance(module, nn.Conv2d | nn.Linear):
             std = {"AuxLogits.conv1.conv": 0.01, "AuxLogits.fc": 0.001}.get(name, 0.1)
-            nn.init.trunc_normal_(module.weight, std=std)
+            truncated_normal(std)(module)
 
 
 def unused_keys(keys: Collection[str], model: nn.Module) -> set[str]:

@@ -6,8 +6,6 @@ FBNetV3 (arXiv:2006.02049); Cui et al., PP-LCNet (arXiv:2109.15099).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch.nn as nn
 from torch import Tensor
 
@@ -32,12 +30,12 @@ class MobileNetV3(EfficientNet):
     head_parts = ("global_pool", "conv_head", "norm_head", "act2")
     spec: MobileNetV3Spec
 
-    def make_style(self, spec: EfficientNetSpec) -> BlockStyle:
-        assert isinstance(spec, MobileNetV3Spec)
+    def make_style(self) -> BlockStyle:
+        spec = self.spec
         squeeze = SqueezeStyle(
             spec.se_act, spec.se_gate, spec.se_of_expanded, spec.se_divisor, round_limit=spec.round_limit
         )
-        return replace(super().make_style(spec), squeeze=squeeze, layer_scale=spec.layer_scale)
+        return BlockStyle.of(spec, squeeze=squeeze, layer_scale=spec.layer_scale)
 
     def make_final_conv(self, spec: EfficientNetSpec, style: BlockStyle, channels: int) -> int:  # noqa: ARG002 - no conv
         return channels
@@ -58,7 +56,7 @@ class MobileNetV3(EfficientNet):
             return spec.head_channels
         self.conv_head = nn.Conv2d(pooled, spec.head_channels, 1, bias=spec.head_bias and not spec.head_norm)
         if spec.head_norm:
-            self.norm_head: nn.Module = self.make_style(spec).norm_act(spec.head_channels)
+            self.norm_head: nn.Module = self.make_style().norm_act(spec.head_channels)
             self.act2: nn.Module = nn.Identity()
         else:
             self.norm_head = nn.Identity()

@@ -8,8 +8,7 @@ Brock et al., Characterizing signal propagation to close the performance gap in 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,14 +17,15 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.nfnet import NfNetSpec
-from zoo.models.base import Step
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.channel_attention import EfficientChannelAttention, SqueezeExcite
-from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.channel_attention import make_attention
+from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.gain_activation import GainActivation, variance_gain
+from zoo.models.layers.init import KAIMING_FAN_IN
 from zoo.models.layers.pool import shortcut_pool
+from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.std_conv import ScaledStdConv2d
 
 __getattr__ = family_attributes("nfnet")
@@ -49,49 +49,26 @@ class Style:
         return make(self.spec.act_layer, inplace)
 
     def attention(self, channels: int) -> nn.Module | None:
-        if self.spec.attn_layer == "se":
-            return SqueezeExcite(channels, self.spec.attn_ratio)
-        return EfficientChannelAttention(channels) if self.spec.attn_layer == "eca" else None
-
-
-@dataclass(frozen=True)
-class BlockPlace:
-    """Where in the network a block stands.
-
-    `first_dilation` is the dilation of its strided convolution: that of the stage before, where `output_stride` turned
-    a stride into dilation. `deviation` is the expected standard deviation of its input, `drop_path` the rate of
-    stochastic depth.
-    """
-
-    in_channels: int
-    channels: int
-    bottle_ratio: float
-    stride: int
-    dilation: int
-    first_dilation: int
-    deviation: float
-    drop_path: float
-
-    @property
-    def keeps_shape(self) -> bool:
-        same_channels = self.in_channels == self.channels
-        return same_channels and self.stride == 1 and self.dilation == self.first_dilation
+        kind = self.spec.attn_layer
+        return make_attention(kind, channels, ratio=self.spec.attn_ratio) if kind else None
 
 
 class NormFreeBlock(nn.Module):
     """Pre-activation bottleneck: `shortcut(h) + alpha * branch(h)` with `h = act(x) / deviation of x`.
 
-    Where nothing is projected the shortcut is x itself.
+    Where nothing is projected the shortcut is x itself. `deviation` is the one expected of x.
     """
 
-    def __init__(self, style: Style, place: BlockPlace) -> None:
+    def __init__(self, style: Style, place: BlockPlace, deviation: float) -> None:
         super().__init__()
         spec, channels = style.spec, place.channels
-        width = make_divisible((place.in_channels if spec.reg else channels) * place.bottle_ratio)
+        # The first block of an NF-RegNet does not expand.
+        ratio = 1.0 if spec.reg and place.stage == place.position == 0 else spec.bottle_ratio
+        width = make_divisible((place.in_channels if spec.reg else channels) * ratio)
         groups = width // spec.group_size if spec.group_size else 1
         if spec.group_size and spec.group_size % 8 == 0:
             width = groups * spec.group_size
-        self.alpha, self.beta, self.attn_gain = spec.alpha, 1 / place.deviation, spec.attn_gain
+        self.alpha, self.beta, self.attn_gain = spec.alpha, 1 / deviation, spec.attn_gain
         self.downsample = None if place.keeps_shape else self._projection(style, place)
         self.act1 = style.act()
         self.conv1 = style.conv(place.in_channels, width, 1)
@@ -149,71 +126,40 @@ def make_stem(style: Style, in_chans: int) -> nn.Sequential:
     return nn.Sequential(stem)
 
 
-class NormFreeNet(DilatedConvNet):
+class NormFreeNet(ConvNet):
     """Stem, four stages, an optional 1x1 convolution, activation, pooling, classifier `head.fc`."""
 
     spec: NfNetSpec
+    initial_values = KAIMING_FAN_IN
+    trunk: tuple[str, ...] = ("stem.*", "stages.*")
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        spec = self.spec
         style = Style(spec)
-        self.stem = make_stem(style, in_chans)
+        self.stem = make_stem(style, self.in_chans)
         deep = spec.stem_type == "deep_quad"
-        width = spec.stem_channels // 2 if deep else spec.stem_channels
-        self.feature_info = [{"num_chs": width, "reduction": 2, "module": "stem.conv3" if deep else "stem.conv"}]
+        self.add_level(spec.stem_channels // (2 if deep else 1), 2, "stem.conv3" if deep else "stem.conv")
         self.stages = nn.Sequential()
-        for places in self._places(spec, output_stride, drop_path_rate):
-            self.stages.append(nn.Sequential(*(NormFreeBlock(style, place) for place in places)))
-        channels = self.feature_info[-1]["num_chs"]
-        self.num_features = spec.round_channels(spec.num_features) if spec.num_features else channels
-        if spec.num_features:
-            self.final_conv: nn.Module = style.conv(channels, self.num_features, 1)
-            self.feature_info[-1] |= {"num_chs": self.num_features, "module": "final_conv"}
-        else:
-            self.final_conv = nn.Identity()
-        self.final_act = style.act()
-
-    def _places(self, spec: NfNetSpec, output_stride: int, drop_path_rate: float) -> Iterator[list[BlockPlace]]:
-        """The places of the blocks of each stage; adds the stage to `feature_info`."""
-        rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
-        in_channels, dilation, variance = spec.stem_channels, 1, 1.0
-        reduction = 2 if spec.stem_type == "3x3" else 4
-        for index, (depth, base_channels) in enumerate(zip(spec.depths, spec.channels, strict=True)):
-            channels, first_dilation = spec.round_channels(base_channels), dilation
-            stride = 1 if index == 0 and reduction == 4 else 2
-            if reduction * stride > output_stride:
-                dilation, stride = dilation * stride, 1
-            reduction *= stride
-            places = []
-            for position in range(depth):
-                # The first block of an NF-RegNet does not expand.
-                ratio = 1.0 if spec.reg and index == position == 0 else spec.bottle_ratio
-                places.append(
-                    BlockPlace(
-                        in_channels, channels, ratio, stride, dilation, first_dilation, variance**0.5, next(rates)
-                    )
-                )
+        widths = [[spec.round_channels(c)] * depth for c, depth in zip(spec.channels, spec.depths, strict=True)]
+        reduction, variance = 2 if spec.stem_type == "3x3" else 4, 1.0
+        for places in walk_stages(
+            widths, spec.stem_channels, reduction, output_stride=output_stride, drop_path=drop_path_rate
+        ):
+            stage = nn.Sequential()
+            for place in places:
+                stage.append(NormFreeBlock(style, place, variance**0.5))
                 # A projected shortcut starts from variance 1 again; each branch then adds alpha squared.
-                variance = (1.0 if position == 0 else variance) + spec.alpha**2
-                in_channels, stride, first_dilation = channels, 1, dilation
-            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
-            yield places
-
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        for part in ("stem", "stages"):
-            for name, module in self.get_submodule(part).named_children():
-                yield f"{part}.{name}", module
-        if self.spec.num_features:
-            yield "final_conv", self.final_conv
+                variance = (1.0 if place.opens_stage else variance) + spec.alpha**2
+            self.feature_info.append(places[-1].level(f"stages.{len(self.stages)}"))
+            self.stages.append(stage)
+        self.num_features = channels = self.feature_info[-1]["num_chs"]
+        self.final_conv: nn.Module = nn.Identity()
+        if spec.num_features:
+            self.num_features = spec.round_channels(spec.num_features)
+            self.final_conv = style.conv(channels, self.num_features, 1)
+            self.feature_info[-1] |= {"num_chs": self.num_features, "module": "final_conv"}
+            self.trunk = (*self.trunk, "final_conv")
+        self.final_act = style.act()
 
     def finish(self, x: Tensor) -> Tensor:
         return self.final_act(x)
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)

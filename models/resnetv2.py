@@ -7,8 +7,7 @@ He et al., Identity Mappings in Deep Residual Networks (arXiv:1603.05027); Koles
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping
 from functools import partial
 
 import torch.nn as nn
@@ -17,14 +16,15 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.resnetv2 import ResNetV2Spec
-from zoo.models.base import Step
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.init import InitialValues, Layer, kaiming, normal
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import shortcut_pool
+from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.std_conv import StdConv2d
 
 __getattr__ = family_attributes("resnetv2")
@@ -35,24 +35,6 @@ ConvFactory = Callable[..., nn.Conv2d]
 def conv_factory(spec: ResNetV2Spec) -> ConvFactory:
     """(in_channels, channels, kernel, stride=1, dilation=1) -> convolution."""
     return partial(StdConv2d, eps=spec.std_eps) if spec.conv_layer == "std" else make_conv
-
-
-@dataclass(frozen=True)
-class BlockPlace:
-    """Where in the network a block stands.
-
-    `width` are the channels within it. `first_dilation` is the dilation of its strided convolution: that of the stage
-    before, where `output_stride` turned a stride into dilation. `drop_path` is the rate of stochastic depth.
-    """
-
-    in_channels: int
-    channels: int
-    width: int
-    stride: int
-    dilation: int
-    first_dilation: int
-    drop_path: float
-    opens_stage: bool
 
 
 def make_downsample(spec: ResNetV2Spec, place: BlockPlace, conv: ConvFactory) -> nn.Module:
@@ -85,12 +67,12 @@ class PreActBasic(PreActBlock):
 
     def __init__(self, spec: ResNetV2Spec, place: BlockPlace, conv: ConvFactory, norm_act: NormActFactory) -> None:
         super().__init__()
-        keeps_shape = (place.stride, place.in_channels, place.first_dilation) == (1, place.channels, place.dilation)
-        self.downsample = None if keeps_shape else make_downsample(spec, place, conv)
+        width = make_divisible(place.channels * spec.bottle_ratio)
+        self.downsample = None if place.keeps_shape else make_downsample(spec, place, conv)
         self.norm1 = norm_act(place.in_channels)
-        self.conv1 = conv(place.in_channels, place.width, 3, place.stride, dilation=place.first_dilation)
-        self.norm2 = norm_act(place.width)
-        self.conv2 = conv(place.width, place.channels, 3, dilation=place.dilation)
+        self.conv1 = conv(place.in_channels, width, 3, place.stride, dilation=place.first_dilation)
+        self.norm2 = norm_act(width)
+        self.conv2 = conv(width, place.channels, 3, dilation=place.dilation)
         self.drop_path = make_drop_path(place.drop_path)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -102,13 +84,14 @@ class PreActBottleneck(PreActBlock):
 
     def __init__(self, spec: ResNetV2Spec, place: BlockPlace, conv: ConvFactory, norm_act: NormActFactory) -> None:
         super().__init__()
+        width = make_divisible(place.channels * spec.bottle_ratio)
         self.downsample = make_downsample(spec, place, conv) if place.opens_stage else None
         self.norm1 = norm_act(place.in_channels)
-        self.conv1 = conv(place.in_channels, place.width, 1)
-        self.norm2 = norm_act(place.width)
-        self.conv2 = conv(place.width, place.width, 3, place.stride, dilation=place.first_dilation)
-        self.norm3 = norm_act(place.width)
-        self.conv3 = conv(place.width, place.channels, 1)
+        self.conv1 = conv(place.in_channels, width, 1)
+        self.norm2 = norm_act(width)
+        self.conv2 = conv(width, width, 3, place.stride, dilation=place.first_dilation)
+        self.norm3 = norm_act(width)
+        self.conv3 = conv(width, place.channels, 1)
         self.drop_path = make_drop_path(place.drop_path)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -123,6 +106,10 @@ class PointwiseClassifier(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.flatten(1), self.bias)
+
+
+def fill_conv(layer: Layer) -> None:
+    (normal(0.01) if isinstance(layer, PointwiseClassifier) else kaiming)(layer)
 
 
 def make_stem(
@@ -144,76 +131,36 @@ def make_stem(
     return nn.Sequential(stem)
 
 
-class ResNetV2(DilatedConvNet):
+class ResNetV2(ConvNet):
     """Stem, four stages, norm, pooling, classifier `head.fc`."""
 
     spec: ResNetV2Spec
+    initial_values = InitialValues(fill_conv, zero_bias=True)
+    trunk = ("stem.*", "stages.*")
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        spec = self.spec
         conv, norm_act = conv_factory(spec), norm_act_factory(spec.norm_layer, spec.act_layer)
         width = make_divisible(spec.stem_width * spec.width_factor)
-        self.stem = make_stem(spec, in_chans, width, conv, norm_act)
-        last_conv = "stem.conv3" if spec.stem_type else "stem.conv"
-        self.feature_info = [{"num_chs": width, "reduction": 2, "module": last_conv}]
+        self.stem = make_stem(spec, self.in_chans, width, conv, norm_act)
+        self.add_level(width, 2, "stem.conv3" if spec.stem_type else "stem.conv")
         self.stages = nn.Sequential()
         make_block = partial(
             PreActBasic if spec.block == "basic" else PreActBottleneck, spec, conv=conv, norm_act=norm_act
         )
-        for places in self._places(spec, output_stride, drop_path_rate):
+        channels = [make_divisible(base * spec.width_factor) for base in spec.channels]
+        widths = [[width] * depth for width, depth in zip(channels, spec.layers, strict=True)]
+        for places in walk_stages(widths, width, 4, output_stride=output_stride, drop_path=drop_path_rate):
+            self.feature_info.append(places[-1].level(f"stages.{len(self.stages)}"))
             self.stages.append(nn.Sequential(OrderedDict(blocks=nn.Sequential(*map(make_block, places)))))
-        self.num_features = self.feature_info[-1]["num_chs"]
+        self.num_features = channels[-1]
         self.norm = norm_act(self.num_features)
-
-    def _places(self, spec: ResNetV2Spec, output_stride: int, drop_path_rate: float) -> Iterator[list[BlockPlace]]:
-        """The places of the blocks of each stage; adds the stage to `feature_info`."""
-        rates = iter(drop_path_schedule(drop_path_rate, sum(spec.layers)))
-        in_channels, reduction, dilation = self.feature_info[0]["num_chs"], 4, 1
-        for index, (depth, base_channels) in enumerate(zip(spec.layers, spec.channels, strict=True)):
-            channels = make_divisible(base_channels * spec.width_factor)
-            width = make_divisible(channels * spec.bottle_ratio)
-            stride, first_dilation = 1 if index == 0 else 2, dilation
-            if reduction * stride > output_stride:
-                dilation, stride = dilation * stride, 1
-            reduction *= stride
-            places = []
-            for position in range(depth):
-                first = position == 0
-                places.append(
-                    BlockPlace(
-                        in_channels if first else channels,
-                        channels,
-                        width,
-                        stride=stride if first else 1,
-                        dilation=dilation,
-                        first_dilation=first_dilation if first else dilation,
-                        drop_path=next(rates),
-                        opens_stage=first,
-                    )
-                )
-            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
-            in_channels = channels
-            yield places
 
     def make_classifier(self) -> nn.Module:
         return PointwiseClassifier(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
-    def steps(self) -> Iterator[tuple[str, Step]]:
-        for part in ("stem", "stages"):
-            for name, module in self.get_submodule(part).named_children():
-                yield f"{part}.{name}", module
-
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, PointwiseClassifier):
-            nn.init.normal_(module.weight, std=0.01)
-        elif isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(module, nn.Conv2d) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 # Of the published npz files, whose kernels are (height, width, in, out).

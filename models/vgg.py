@@ -13,6 +13,7 @@ from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.init import KAIMING_NORMAL
 from zoo.models.layers.norm import norm_factory
 
 __getattr__ = family_attributes("vgg")
@@ -46,19 +47,19 @@ class VGG(ConvNet):
     """Stages of 3x3 convolutions, two fully connected layers, classifier `head.fc`."""
 
     spec: VggSpec
+    initial_values = KAIMING_NORMAL
     head_parts = ("global_pool", "pre_logits")
     hidden = 4096
 
     def build(self) -> None:
-        spec, in_chans = self.spec, self.in_chans
-        self._make_stages(spec, in_chans)
+        spec = self.spec
+        self._make_stages(spec, self.in_chans)
         width = int(self.hidden * spec.mlp_ratio)
         self.pre_logits = FullyConnected(self.num_features, width, self.hidden, spec.act_layer, self.drop_rate)
 
     def _make_stages(self, spec: VggSpec, in_channels: int) -> None:
         """Create `features`; a level ends before each pooling, the last one after it."""
         self.features = nn.Sequential()
-        self.feature_info = []
         for index, (repeats, channels) in enumerate(zip(spec.repeats, spec.channels, strict=True)):
             for _ in range(repeats):
                 self.features.append(nn.Conv2d(in_channels, channels, 3, padding=1))
@@ -66,14 +67,10 @@ class VGG(ConvNet):
                     self.features.append(norm_factory(spec.norm_layer)(channels))
                 self.features.append(make_activation(spec.act_layer))
                 in_channels = channels
-            self._add_level(channels, 2**index)
+            self.add_level(channels, 2**index, f"features.{len(self.features) - 1}")
             self.features.append(nn.MaxPool2d(2))
         self.num_features = in_channels
-        self._add_level(in_channels, 2 ** len(spec.repeats))
-
-    def _add_level(self, channels: int, reduction: int) -> None:
-        last = f"features.{len(self.features) - 1}"
-        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": last})
+        self.add_level(in_channels, 2 ** len(spec.repeats), f"features.{len(self.features) - 1}")
 
     def classifier_width(self, pooled: int) -> int:  # noqa: ARG002 - the hidden vectors are pooled, not the trunk's maps
         return self.hidden * self.global_pool.feature_multiplier
@@ -83,15 +80,6 @@ class VGG(ConvNet):
 
     def classifier_input(self, x: Tensor) -> Tensor:
         return super().classifier_input(self.pre_logits(x))
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 # torchvision's layers are linear where these are convolutions: the same numbers in another shape.

@@ -11,6 +11,7 @@ from zoo.core.architectures.configs.xception import XceptionSpec
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
+from zoo.models.layers.init import KAIMING
 from zoo.models.layers.split_block import SplitBlock
 
 __getattr__ = family_attributes("xception")
@@ -62,25 +63,25 @@ class Xception(ConvNet):
     """Stem, blocks, two separable convolutions, pooling, classifier `fc`."""
 
     spec: XceptionSpec
+    initial_values = KAIMING
     num_features = 2048
 
     def build(self) -> None:
-        spec, in_chans = self.spec, self.in_chans
-        self.conv1 = nn.Conv2d(in_chans, 32, 3, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(self.in_chans, 32, 3, stride=2, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.act1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(32, 64, 3, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
         self.act2 = nn.ReLU(inplace=True)
-        self.feature_info = [{"num_chs": 64, "reduction": 2, "module": "act2"}]
-        channels = self._make_blocks(spec)
+        self.add_level(64, 2, "act2")
+        channels = self._make_blocks(self.spec)
         self.conv3 = SeparableConv(channels, 1536)
         self.bn3 = nn.BatchNorm2d(1536)
         self.act3 = nn.ReLU(inplace=True)
         self.conv4 = SeparableConv(1536, self.num_features)
         self.bn4 = nn.BatchNorm2d(self.num_features)
         self.act4 = nn.ReLU(inplace=True)
-        self.feature_info.append({"num_chs": self.num_features, "reduction": 32, "module": "act4"})
+        self.add_level(self.num_features, 32, "act4")
 
     def _make_blocks(self, spec: XceptionSpec) -> int:
         """Create `block1` and so on; returns the channels of the last. A level is inside every block that strides."""
@@ -88,9 +89,7 @@ class Xception(ConvNet):
         for number, widths in enumerate(spec.blocks, start=1):
             stride = 2 if len(widths) == 2 else 1
             if stride > 1 and number > 1:
-                self.feature_info.append(
-                    {"num_chs": channels, "reduction": reduction, "module": f"block{number}.rep.0"}
-                )
+                self.add_level(channels, reduction, f"block{number}.rep.0")
             self.add_module(f"block{number}", XceptionBlock(channels, widths, stride, start_with_act=number > 1))
             channels, reduction = widths[-1], reduction * stride
         return channels
@@ -114,8 +113,3 @@ class Xception(ConvNet):
     def _exit(self, x: Tensor) -> Tensor:
         x = self.act3(self.bn3(self.conv3(x)))
         return self.act4(self.bn4(self.conv4(x)))
-
-    def init_module(self, name: str, module: nn.Module) -> None:
-        super().init_module(name, module)
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.xception_aligned import XceptionAlignedSpec, XceptionRow
 from zoo.models.base import Step
-from zoo.models.conv_net import DilatedConvNet
+from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.split_block import SplitBlock
+from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("xception_aligned")
 
@@ -65,35 +66,28 @@ class PreactSeparableConv(nn.Module):
 class AlignedBlock(SplitBlock):
     """Three separable convolutions in `stack` and a shortcut around them; the level inside is the last one's input.
 
-    `stride` and `dilation` are those after `output_stride` was applied; whether the shortcut projects is told by the
-    row's own stride, so that its keys do not depend on `output_stride`.
+    Whether the shortcut projects is told by the row's own stride, so that its keys do not depend on `output_stride`.
     """
 
     level: ClassVar[str]
 
     def __init__(
-        self,
-        spec: XceptionAlignedSpec,
-        norm_act: NormActFactory,
-        row: XceptionRow,
-        in_channels: int,
-        stride: int,
-        dilation: int,
-        drop_path: float,
+        self, spec: XceptionAlignedSpec, norm_act: NormActFactory, row: XceptionRow, place: BlockPlace
     ) -> None:
         super().__init__()
+        in_channels = place.in_channels
         self.act_layer, self.norm_act, self.has_shortcut = spec.act_layer, norm_act, row.has_shortcut
         self.norm = self.make_norm(in_channels)
         self.stack = nn.Sequential()
         channels = in_channels
         for number, width in enumerate(row.widths, start=1):
-            self.add_conv(number, channels, width, stride if number == 3 else 1, dilation)
+            self.add_conv(number, channels, width, place.stride if number == 3 else 1, place.first_dilation)
             channels = width
         self.num_before_level = len(self.stack) - 1
         if row.has_shortcut:
             projects = row.stride > 1 or channels != in_channels
-            self.shortcut = self.make_projection(in_channels, channels, stride) if projects else nn.Identity()
-            self.drop_path = make_drop_path(drop_path)
+            self.shortcut = self.make_projection(in_channels, channels, place.stride) if projects else nn.Identity()
+            self.drop_path = make_drop_path(place.drop_path)
 
     def make_norm(self, channels: int) -> nn.Module:
         """What the block's input passes first."""
@@ -154,41 +148,38 @@ class PreactBlock(AlignedBlock):
         return nn.Conv2d(in_channels, channels, 1, stride, bias=False)
 
 
-class XceptionAligned(DilatedConvNet):
+class XceptionAligned(ConvNet):
     """Stem, blocks of the entry, middle and exit flow, pooling, classifier `head.fc`."""
 
     spec: XceptionAlignedSpec
 
-    def build(self, output_stride: int, drop_path_rate: float) -> None:
-        spec, in_chans = self.spec, self.in_chans
+    def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
+        spec = self.spec
         norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, spec.norm_eps)
         self.stem = nn.Sequential(
-            ConvNormAct(in_chans, 32, 3, 2, norm_act=norm_act),
+            ConvNormAct(self.in_chans, 32, 3, 2, norm_act=norm_act),
             make_conv(32, 64, 3) if spec.preact else ConvNormAct(32, 64, 3, norm_act=norm_act),
         )
-        self._make_blocks(spec, norm_act, output_stride, drop_path_rate)
-        self.act = make_activation(spec.act_layer, inplace=False) if spec.preact else nn.Identity()
-
-    def _make_blocks(
-        self, spec: XceptionAlignedSpec, norm_act: NormActFactory, output_stride: int, drop_path_rate: float
-    ) -> None:
-        """Create `blocks`; a level is inside every block that halves the resolution at `output_stride` 32."""
         make_block = PreactBlock if spec.preact else PostactBlock
         rows = spec.blocks()
-        channels, reduction, dilation = 64, 2, 1
+        # Each block is a stage of its own; a level is inside every one that halves the resolution at stride 32.
+        walk = walk_stages(
+            [row.widths[-1:] for row in rows],
+            64,
+            2,
+            strides=[row.stride for row in rows],
+            output_stride=output_stride,
+            drop_path=drop_path_rate,
+        )
         self.blocks = nn.Sequential()
-        self.feature_info = []
-        for index, (row, drop_path) in enumerate(zip(rows, drop_path_schedule(drop_path_rate, len(rows)), strict=True)):
-            stride, next_dilation = row.stride, dilation
+        for row, (place,) in zip(rows, walk, strict=True):
             if row.stride > 1:
-                level = f"blocks.{index}.stack.{make_block.level}"
-                self.feature_info.append({"num_chs": row.widths[1], "reduction": reduction, "module": level})
-                if reduction * row.stride > output_stride:
-                    stride, next_dilation = 1, dilation * row.stride
-            self.blocks.append(make_block(spec, norm_act, row, channels, stride, dilation, drop_path))
-            channels, reduction, dilation = row.widths[-1], reduction * stride, next_dilation
-        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"blocks.{len(rows) - 1}"})
-        self.num_features = channels
+                level = f"blocks.{place.stage}.stack.{make_block.level}"
+                self.add_level(row.widths[1], place.reduction // place.stride, level)
+            self.blocks.append(make_block(spec, norm_act, row, place))
+        self.feature_info.append(place.level(f"blocks.{place.stage}"))
+        self.num_features = place.channels
+        self.act = make_activation(spec.act_layer, inplace=False) if spec.preact else nn.Identity()
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         yield "stem", self.stem

@@ -183,8 +183,7 @@ def _build(name: str, cfg: PretrainedCfg, arguments: Mapping[str, Any]) -> Image
 
 def _options(model_class: type, spec: Spec) -> set[str]:
     """The keywords that a model takes: those of its class and the fields of its spec."""
-    own = {"self", "spec", "block", "layers", "spec_fields"}
-    parameters = set(inspect.signature(model_class.__init__).parameters) - own  # type: ignore[misc]
+    parameters = set(inspect.signature(model_class).parameters) - {"spec"}
     return parameters | {f.name for f in fields(spec)} - {"pruned"}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.bilinear_attention import BilinearAttention
 from zoo.models.layers.norm import LayerNorm2d
 
 
@@ -99,3 +100,21 @@ class EffectiveSqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(self.fc(x.mean((2, 3), keepdim=True)))
+
+
+def make_attention(
+    kind: str, channels: int, *, ratio: float = 1 / 16, divisor: int = 8, hidden: int = 0, act: str = "relu"
+) -> nn.Module:
+    """Attention over `channels` by the name that specs use: "se", "eca", "gca", "bat", or "" for none.
+
+    The hidden width of "se" is given, or `ratio` of the channels, brought to a multiple of `divisor`; `act` stands
+    between its layers.
+    """
+    if kind == "se":
+        hidden = hidden or make_divisible(channels * ratio, divisor, round_limit=0.0)
+        return SqueezeExcite(channels, act=act, hidden=hidden)
+    if kind == "gca":
+        return GlobalContext(channels, make_divisible(channels / 8, 1, round_limit=0.0), "relu", fuse="add")
+    if kind == "eca":
+        return EfficientChannelAttention(channels)
+    return BilinearAttention(channels) if kind == "bat" else nn.Identity()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn as nn
 from torch import Tensor
 
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.norm_act import NormActFactory
+from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
+
+ConvFactory = Callable[..., "ConvNormAct"]
 
 
 class ConvNormAct(nn.Module):
@@ -57,3 +62,8 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.aa(self.bn(self.conv(x)))
+
+
+def conv_factory(norm_layer: str, act_layer: str, norm_eps: float = 1e-5, group_size: int = 0) -> ConvFactory:
+    """(in_channels, channels, kernel=1, stride=1, **options) -> a `ConvNormAct` with this norm and activation."""
+    return partial(ConvNormAct, norm_act=norm_act_factory(norm_layer, act_layer, norm_eps, group_size))

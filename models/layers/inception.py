@@ -13,10 +13,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.models.layers.conv_norm_act import ConvNormAct
-from zoo.models.layers.norm_act import norm_act_factory
+from zoo.models.layers.conv_norm_act import ConvFactory, ConvNormAct
 
-ConvFactory = Callable[..., ConvNormAct]
 Path = Sequence[Mapping[str, nn.Module]]
 
 
@@ -33,17 +31,24 @@ class Conv(NamedTuple):
         return conv(in_channels, self.channels, self.kernel, self.stride, pad_type=pad_type)
 
 
-def conv_factory(norm_layer: str, act_layer: str, norm_eps: float) -> ConvFactory:
-    """Makes a network's convolutions, each with its norm and activation."""
-    return partial(ConvNormAct, norm_act=norm_act_factory(norm_layer, act_layer, norm_eps))
+POOLS: dict[str, Callable[[], nn.Module]] = {
+    # The average keeps the size; at the borders it is over fewer pixels.
+    "avg": partial(nn.AvgPool2d, 3, stride=1, padding=1, count_include_pad=False),
+    "max": partial(nn.MaxPool2d, 3, stride=2),
+}
+Branch = Sequence[Conv | str]
+"""Convolutions and poolings (names of POOLS) in order."""
 
 
-def chain(conv: ConvFactory, in_channels: int, *rows: Conv, pool: nn.Module | None = None) -> nn.Module:
-    """The convolutions of one branch in order, after `pool` where it has one; a single module is not wrapped."""
-    modules = [] if pool is None else [pool]
-    for row in rows:
-        modules.append(row.make(conv, in_channels))
-        in_channels = row.channels
+def chain(conv: ConvFactory, in_channels: int, branch: Branch) -> nn.Module:
+    """The layers of one branch; a single one is not wrapped."""
+    modules: list[nn.Module] = []
+    for layer in branch:
+        if isinstance(layer, str):
+            modules.append(POOLS[layer]())
+        else:
+            modules.append(layer.make(conv, in_channels))
+            in_channels = layer.channels
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
@@ -72,11 +77,6 @@ class Branches(nn.Module):
         return torch.cat(outputs, 1)
 
 
-def numbered(*branches: nn.Module) -> list[Path]:
+def numbered(conv: ConvFactory, in_channels: int, branches: Sequence[Branch]) -> list[Path]:
     """The paths of branches that are called `branch0`, `branch1` and so on."""
-    return [[{f"branch{index}": branch}] for index, branch in enumerate(branches)]
-
-
-def average_pool() -> nn.Module:
-    """3x3 average that keeps the size; at the borders over fewer pixels."""
-    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return [[{f"branch{index}": chain(conv, in_channels, branch)}] for index, branch in enumerate(branches)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.nn as nn
 from torch import Tensor
@@ -34,8 +34,15 @@ from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.layer_scale import LayerScale2d
 from zoo.models.layers.mixed_conv import MixedConv2d
 from zoo.models.layers.mobile_attention import MultiQueryAttention2d
-from zoo.models.layers.norm_act import NormActFactory
+from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
+from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.stages import BlockPlace
+
+if TYPE_CHECKING:
+    from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
+
+Parts = dict[str, nn.Module]
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,12 @@ class BlockStyle:
     se_layer: str = "se"
     squeeze: SqueezeStyle = SqueezeStyle()
     layer_scale: float = 0.0
+
+    @classmethod
+    def of(cls, spec: EfficientNetSpec, **more: Any) -> BlockStyle:
+        """The style of a network; `more` are fields that its spec does not have."""
+        norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, spec.bn_eps, spec.norm_group_size)
+        return cls(norm_act, spec.act_layer, spec.pad_type, spec.aa_layer, spec.se_layer, **more)
 
     def conv(
         self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -144,212 +157,157 @@ def groups_of(channels: int, group_size: int) -> int:
     return channels // group_size
 
 
-class Block(nn.Module):
-    """What the blocks share: a residual connection where input and output have one shape."""
-
-    has_skip: bool
-    drop_path: nn.Module
-
-    def close(self, row: BlockRow, in_channels: int, drop_path: float) -> None:
-        self.out_channels = row.channels
-        self.has_skip = row.skip and row.stride == 1 and in_channels == row.channels
-        self.drop_path = make_drop_path(drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop_path(self.branch(x)) + x if self.has_skip else self.branch(x)
-
-
-class ConvBlock(Block):
+def conv_block(style: BlockStyle, row: Conv, place: BlockPlace) -> Parts:
     """Convolution, norm, activation."""
-
-    def __init__(self, style: BlockStyle, row: Conv, in_channels: int, *, dilation: int, drop_path: float) -> None:
-        super().__init__()
-        stride, groups = style.conv_stride(row.stride), groups_of(in_channels, row.group_size)
-        self.conv = style.conv(in_channels, row.channels, row.kernel, stride, dilation, groups)
-        self.bn1 = style.norm_act(row.channels, act=row.act or style.act)
-        self.aa = style.antialias(row.channels, row.stride)
-        self.close(row, in_channels, drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        return self.aa(self.bn1(self.conv(x)))
+    groups = groups_of(place.in_channels, row.group_size)
+    stride = style.conv_stride(row.stride)
+    return {
+        "conv": style.conv(place.in_channels, row.channels, row.kernel, stride, place.first_dilation, groups),
+        "bn1": style.norm_act(row.channels, act=row.act or style.act),
+        "aa": style.antialias(row.channels, row.stride),
+    }
 
 
-class DepthwiseSeparableConv(Block):
+def depthwise_separable(style: BlockStyle, row: DepthwiseConv, place: BlockPlace) -> Parts:
     """Depthwise convolution, attention, pointwise convolution.
 
     With `space_to_depth` a 2x2 convolution with stride 2 first turns the input into four times the channels, and the
     depthwise kernel shrinks to cover what it covered before.
     """
-
-    def __init__(
-        self, style: BlockStyle, row: DepthwiseConv, in_channels: int, *, dilation: int, drop_path: float
-    ) -> None:
-        super().__init__()
-        act, width, kernel, depthwise = row.act or style.act, in_channels, row.kernel, style
-        if row.space_to_depth:
-            assert isinstance(kernel, int)
-            width, kernel = 4 * in_channels, (kernel + 1) // 2
-            if kernel % 2 == 0:  # an even kernel has no symmetric padding
-                depthwise = replace(style, pad_type="same")
-            self.conv_s2d = make_conv(in_channels, width, 2, stride=2, pad_type="same")
-            self.bn_s2d = style.norm_act(width, act=act)
-        self.space_to_depth = row.space_to_depth
-        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
-        self.conv_dw = depthwise.conv(width, width, kernel, stride, dilation, groups)
-        self.bn1 = style.norm_act(width, act=act)
-        self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se, act, expand=width / in_channels)
-        self.conv_pw = style.conv(width, row.channels, 1)
-        self.bn2 = style.norm_act(row.channels, act=act if row.project_act else "identity")
-        self.close(row, in_channels, drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        if self.space_to_depth:
-            x = self.bn_s2d(self.conv_s2d(x))
-        x = self.se(self.aa(self.bn1(self.conv_dw(x))))
-        return self.bn2(self.conv_pw(x))
+    parts: Parts = {}
+    act, width, kernel, depthwise = row.act or style.act, place.in_channels, row.kernel, style
+    if row.space_to_depth:
+        assert isinstance(kernel, int)
+        width, kernel = 4 * place.in_channels, (kernel + 1) // 2
+        if kernel % 2 == 0:  # an even kernel has no symmetric padding
+            depthwise = replace(style, pad_type="same")
+        parts["conv_s2d"] = make_conv(place.in_channels, width, 2, stride=2, pad_type="same")
+        parts["bn_s2d"] = style.norm_act(width, act=act)
+    stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+    return {
+        **parts,
+        "conv_dw": depthwise.conv(width, width, kernel, stride, place.first_dilation, groups),
+        "bn1": style.norm_act(width, act=act),
+        "aa": style.antialias(width, row.stride),
+        "se": style.attention(width, row.se, act, expand=width / place.in_channels),
+        "conv_pw": style.conv(width, row.channels, 1),
+        "bn2": style.norm_act(row.channels, act=act if row.project_act else "identity"),
+    }
 
 
-class InvertedResidual(Block):
-    """MBConv: pointwise expansion, depthwise convolution, attention, pointwise projection without activation."""
+def inverted_residual(style: BlockStyle, row: MBConv, place: BlockPlace) -> Parts:
+    """MBConv: pointwise expansion, depthwise convolution, attention, pointwise projection without activation.
 
-    def __init__(self, style: BlockStyle, row: MBConv, in_channels: int, *, dilation: int, drop_path: float) -> None:
-        super().__init__()
-        act, width = row.act or style.act, make_divisible(in_channels * row.expand)
-        conv = self.conv_factory(style, row)
-        self.conv_pw = conv(in_channels, width, row.expand_kernel)
-        self.bn1 = style.norm_act(width, act=act)
-        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
-        self.conv_dw = conv(width, width, row.kernel, stride, dilation, groups)
-        self.bn2 = style.norm_act(width, act=act)
-        self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se, act, expand=row.expand)
-        self.conv_pwl = conv(width, row.channels, row.project_kernel)
-        self.bn3 = style.norm_act(row.channels, act="identity")
-        self.close(row, in_channels, drop_path)
-
-    def conv_factory(self, style: BlockStyle, row: MBConv) -> Callable[..., nn.Module]:  # noqa: ARG002 - CondConv's
-        """Makes a convolution from its channels, kernel, stride, dilation and groups."""
-        return style.conv
-
-    def branch(self, x: Tensor) -> Tensor:
-        x = self.bn1(self.conv_pw(x))
-        x = self.se(self.aa(self.bn2(self.conv_dw(x))))
-        return self.bn3(self.conv_pwl(x))
+    With `experts` the three convolutions are mixed of so many kernels, by the routing of a `CondConvResidual`.
+    """
+    act, width = row.act or style.act, make_divisible(place.in_channels * row.expand)
+    stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+    conv: Callable[..., nn.Module] = style.conv
+    if row.experts:
+        conv = partial(CondConv2d, experts=row.experts, pad_type=style.pad_type)
+    return {
+        "conv_pw": conv(place.in_channels, width, row.expand_kernel),
+        "bn1": style.norm_act(width, act=act),
+        "conv_dw": conv(width, width, row.kernel, stride, place.first_dilation, groups),
+        "bn2": style.norm_act(width, act=act),
+        "aa": style.antialias(width, row.stride),
+        "se": style.attention(width, row.se, act, expand=row.expand),
+        "conv_pwl": conv(width, row.channels, row.project_kernel),
+        "bn3": style.norm_act(row.channels, act="identity"),
+    }
 
 
-class CondConvResidual(InvertedResidual):
-    """MBConv whose three convolutions mix their kernels by one routing, computed from the block's input."""
+class CondConvResidual(ResidualBlock):
+    """A block whose `CondConv2d` mix their kernels by one routing, computed from the block's input."""
 
-    def __init__(self, style: BlockStyle, row: MBConv, in_channels: int, *, dilation: int, drop_path: float) -> None:
-        super().__init__(style, row, in_channels, dilation=dilation, drop_path=drop_path)
-        self.routing_fn = nn.Linear(in_channels, row.experts)
-
-    def conv_factory(self, style: BlockStyle, row: MBConv) -> Callable[..., nn.Module]:
-        return partial(CondConv2d, experts=row.experts, pad_type=style.pad_type)
+    routing_fn: nn.Module
 
     def branch(self, x: Tensor) -> Tensor:
         routing = self.routing_fn(x.mean((2, 3))).sigmoid()
-        x = self.bn1(self.conv_pw(x, routing))
-        x = self.se(self.aa(self.bn2(self.conv_dw(x, routing))))
-        return self.bn3(self.conv_pwl(x, routing))
+        for name in self.in_order:
+            module = getattr(self, name)
+            x = module(x, routing) if isinstance(module, CondConv2d) else module(x)
+        return x
 
 
-class EdgeResidual(Block):
+def edge_residual(style: BlockStyle, row: FusedMBConv, place: BlockPlace) -> Parts:
     """Fused MBConv: dense expansion, attention, pointwise projection without activation."""
-
-    def __init__(
-        self, style: BlockStyle, row: FusedMBConv, in_channels: int, *, dilation: int, drop_path: float
-    ) -> None:
-        super().__init__()
-        act, width = row.act or style.act, make_divisible((row.expand_from or in_channels) * row.expand)
-        stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
-        self.conv_exp = style.conv(in_channels, width, row.kernel, stride, dilation, groups)
-        self.bn1 = style.norm_act(width, act=act)
-        self.aa = style.antialias(width, row.stride)
-        self.se = style.attention(width, row.se, act, expand=row.expand)
-        self.conv_pwl = style.conv(width, row.channels, 1)
-        self.bn2 = style.norm_act(row.channels, act="identity")
-        self.close(row, in_channels, drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        x = self.se(self.aa(self.bn1(self.conv_exp(x))))
-        return self.bn2(self.conv_pwl(x))
+    act, width = row.act or style.act, make_divisible((row.expand_from or place.in_channels) * row.expand)
+    stride, groups = style.conv_stride(row.stride), groups_of(width, row.group_size)
+    return {
+        "conv_exp": style.conv(place.in_channels, width, row.kernel, stride, place.first_dilation, groups),
+        "bn1": style.norm_act(width, act=act),
+        "aa": style.antialias(width, row.stride),
+        "se": style.attention(width, row.se, act, expand=row.expand),
+        "conv_pwl": style.conv(width, row.channels, 1),
+        "bn2": style.norm_act(row.channels, act="identity"),
+    }
 
 
-class UniversalInvertedBottleneck(Block):
+def universal_bottleneck(style: BlockStyle, row: UniversalBottleneck, place: BlockPlace) -> Parts:
     """Depthwise, pointwise expansion, depthwise, pointwise projection; either depthwise convolution may be missing."""
+    if row.stride > 1 and not (row.start_kernel or row.kernel):
+        raise UsageError("A block without a depthwise convolution has nothing to stride with.")
+    act, width = row.act or style.act, make_divisible(place.in_channels * row.expand)
 
-    def __init__(
-        self, style: BlockStyle, row: UniversalBottleneck, in_channels: int, *, dilation: int, drop_path: float
-    ) -> None:
-        super().__init__()
-        if row.stride > 1 and not (row.start_kernel or row.kernel):
-            raise UsageError("A block without a depthwise convolution has nothing to stride with.")
-        act, width = row.act or style.act, make_divisible(in_channels * row.expand)
+    def depthwise(channels: int, kernel: int, stride: int, act: str) -> nn.Module:
+        if not kernel:
+            return nn.Identity()
+        dilation, groups = place.first_dilation, groups_of(channels, row.group_size)
+        return style.conv_norm(channels, channels, kernel, stride, act=act, dilation=dilation, groups=groups)
 
-        def depthwise(channels: int, kernel: int, stride: int, act: str) -> nn.Module:
-            if not kernel:
-                return nn.Identity()
-            groups = groups_of(channels, row.group_size)
-            return style.conv_norm(channels, channels, kernel, stride, act=act, dilation=dilation, groups=groups)
-
-        self.dw_start = depthwise(in_channels, row.start_kernel, 1 if row.kernel else row.stride, "identity")
-        self.pw_exp = style.conv_norm(in_channels, width, act=act)
-        self.dw_mid = depthwise(width, row.kernel, row.stride, act)
-        self.pw_proj = style.conv_norm(width, row.channels, act="identity")
-        self.layer_scale = style.scale(row.channels)
-        self.close(row, in_channels, drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        x = self.dw_mid(self.pw_exp(self.dw_start(x)))
-        return self.layer_scale(self.pw_proj(x))
+    start_stride = 1 if row.kernel else row.stride
+    return {
+        "dw_start": depthwise(place.in_channels, row.start_kernel, start_stride, "identity"),
+        "pw_exp": style.conv_norm(place.in_channels, width, act=act),
+        "dw_mid": depthwise(width, row.kernel, row.stride, act),
+        "pw_proj": style.conv_norm(width, row.channels, act="identity"),
+        "layer_scale": style.scale(row.channels),
+    }
 
 
-class MobileAttentionBlock(Block):
+def mobile_attention(style: BlockStyle, row: MobileAttention, place: BlockPlace) -> Parts:
     """Norm and multi-query attention."""
-
-    def __init__(
-        self, style: BlockStyle, row: MobileAttention, in_channels: int, *, dilation: int, drop_path: float
-    ) -> None:
-        super().__init__()
-        if row.stride > 1:
-            raise UsageError("A block of mobile attention has no stride.")
-        self.norm = style.norm_act(in_channels, act="identity")
-        self.attn = MultiQueryAttention2d(
-            in_channels,
-            row.channels,
-            num_heads=row.num_heads,
-            head_dim=row.head_dim,
-            kv_stride=row.kv_stride,
-            kernel=row.kernel,
-            norm_act=style.norm_act,
-            dilation=dilation,
-            pad_type=style.pad_type,
-        )
-        self.layer_scale = style.scale(row.channels)
-        self.close(row, in_channels, drop_path)
-
-    def branch(self, x: Tensor) -> Tensor:
-        return self.layer_scale(self.attn(self.norm(x)))
+    if row.stride > 1:
+        raise UsageError("A block of mobile attention has no stride.")
+    attention = MultiQueryAttention2d(
+        place.in_channels,
+        row.channels,
+        num_heads=row.num_heads,
+        head_dim=row.head_dim,
+        kv_stride=row.kv_stride,
+        kernel=row.kernel,
+        norm_act=style.norm_act,
+        dilation=place.first_dilation,
+        pad_type=style.pad_type,
+    )
+    norm = style.norm_act(place.in_channels, act="identity")
+    return {"norm": norm, "attn": attention, "layer_scale": style.scale(row.channels)}
 
 
-BLOCKS: dict[type[BlockRow], Callable[..., Block]] = {
-    Conv: ConvBlock,
-    DepthwiseConv: DepthwiseSeparableConv,
-    MBConv: InvertedResidual,
-    FusedMBConv: EdgeResidual,
-    UniversalBottleneck: UniversalInvertedBottleneck,
-    MobileAttention: MobileAttentionBlock,
+BRANCHES: dict[type[BlockRow], Callable[..., Parts]] = {
+    Conv: conv_block,
+    DepthwiseConv: depthwise_separable,
+    MBConv: inverted_residual,
+    FusedMBConv: edge_residual,
+    UniversalBottleneck: universal_bottleneck,
+    MobileAttention: mobile_attention,
 }
 
 
-def make_block(style: BlockStyle, row: BlockRow, in_channels: int, *, dilation: int, drop_path: float) -> Block:
-    """The block of a row; its stride is the row's."""
-    block: Callable[..., Block] = BLOCKS[type(row)]
-    if isinstance(row, MBConv) and row.experts:
-        block = CondConvResidual
-    return block(style, row, in_channels, dilation=dilation, drop_path=drop_path)
+def make_block(style: BlockStyle, row: BlockRow, place: BlockPlace) -> ResidualBlock:
+    """The block of a row, with a residual connection where input and output have one shape.
+
+    Its stride is the row's, and `first_dilation` the dilation of all its convolutions.
+    """
+    has_skip = row.skip and row.stride == 1 and place.in_channels == row.channels
+    parts = {
+        **BRANCHES[type(row)](style, row, place),
+        "drop_path": make_drop_path(place.drop_path if has_skip else 0.0),
+        "skip": nn.Identity() if has_skip else None,
+    }
+    if not (isinstance(row, MBConv) and row.experts):
+        return ResidualBlock(parts, shortcut="skip")
+    block = CondConvResidual(parts, shortcut="skip")
+    block.routing_fn = nn.Linear(place.in_channels, row.experts)
+    return block

@@ -12,11 +12,12 @@ from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.bilinear_attention import BilinearTransform
 from zoo.models.layers.multi_branch import MobileOneBlock, RepVggBlock
 from zoo.models.layers.norm_act import norm_act_factory
+from zoo.models.layers.stages import BlockPlace
 
 from golden.fill import fill_
 
 BATCH_NORM = norm_act_factory("batchnorm", "relu")
-OPTIONS = {"keeps_shape": True, "norm_act": BATCH_NORM, "act": "identity"}
+OPTIONS = {"norm_act": BATCH_NORM, "act": "identity"}
 
 
 def folded(conv_weight, norm):
@@ -42,10 +43,10 @@ def one_convolution(block, kernels):
 @pytest.mark.parametrize("kind", ["rep", "one"])
 def test_branches_are_one_convolution(kind, groups):
     if kind == "rep":
-        block = fill_(RepVggBlock(4, 4, groups=groups, **OPTIONS).eval())
+        block = fill_(RepVggBlock(BlockPlace(4, 4), groups=groups, **OPTIONS).eval())
         kernels = [block.conv_kxk, block.conv_1x1]
     else:
-        block = fill_(MobileOneBlock(4, 4, groups=groups, branches=3, **OPTIONS).eval())
+        block = fill_(MobileOneBlock(BlockPlace(4, 4), groups=groups, branches=3, **OPTIONS).eval())
         kernels = [*block.conv_kxk, block.conv_scale]
     x = torch.randn(2, 4, 6, 5).double()
     kernel, bias = one_convolution(block, kernels)

@@ -25,6 +25,7 @@ from zoo.models.layers.mixed_conv import MixedConv2d, split_channels
 from zoo.models.layers.mobile_attention import MultiQueryAttention2d
 from zoo.models.layers.norm_act import EvoNormS0, norm_act_factory
 from zoo.models.layers.pool import BlurPool2d
+from zoo.models.layers.stages import BlockPlace
 
 
 def random(*shape, seed=0):
@@ -254,9 +255,9 @@ def test_universal_inverted_bottleneck(start, kernel, strided):
     row = UniversalBottleneck(channels=16, start_kernel=start, kernel=kernel, stride=2, expand=4)
     if not strided:
         with pytest.raises(UsageError, match="nothing to stride"):
-            make_block(style, row, 8, dilation=1, drop_path=0.0)
+            make_block(style, row, BlockPlace(8, 16))
         row = UniversalBottleneck(channels=16, start_kernel=start, kernel=kernel, expand=4)
-    block = make_block(style, row, 8, dilation=1, drop_path=0.0).eval()
+    block = make_block(style, row, BlockPlace(8, 16)).eval()
     convs = {name: m for name, m in block.named_modules() if isinstance(m, torch.nn.Conv2d)}
     assert [name.split(".")[0] for name in convs] == [
         name for name, present in (("dw_start", start), ("pw_exp", 1), ("dw_mid", kernel), ("pw_proj", 1)) if present

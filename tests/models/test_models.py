@@ -1,5 +1,7 @@
 """Every architecture against timm's facts: keys, shapes, options, outputs. A new row is tested without an edit here."""
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -344,10 +346,14 @@ class TestOptions:
         with pytest.raises(UsageError):
             zoo.create_model("test_resnet", **options)
 
-    def test_the_class_takes_blocks_and_layers(self):
-        from zoo.models.resnet import BasicBlock, ResNet
+    def test_the_class_takes_a_spec_and_keywords(self):
+        from zoo.core.architectures.configs.resnet import ResNetSpec
+        from zoo.models.resnet import ResNet
 
-        model = ResNet(BasicBlock, layers=[1, 1, 1, 1], in_chans=2, num_classes=3)
+        spec = ResNetSpec(block="basic", layers=(1, 1, 1, 1))
+        model = ResNet(spec, in_chans=2, num_classes=3, output_stride=16)
         assert model(torch.randn(1, 2, 64, 64)).shape == (1, 3)
         with pytest.raises(TypeError, match="stem_widht"):
-            ResNet(BasicBlock, layers=[1, 1, 1, 1], stem_widht=32)
+            ResNet(spec, stem_widht=32)
+        assert "drop_block_rate" in signature(ResNet).parameters
+        assert "num_classes" not in signature(model).parameters
