@@ -5,7 +5,6 @@ Vaswani et al., Attention Is All You Need (arXiv:1706.03762), section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -39,6 +38,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout:
     A boolean bias masks where it is False.
     """
     return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout))
+
+
+def rotate(x: Tensor, rotary: Tensor) -> Tensor:
+    """Rotary positions (arXiv:2104.09864): each two neighbouring channels of (N, heads, L, D) are a point to rotate."""
+    turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(-2)
+    return x * rotary[0] + turned * rotary[1]
 
 
 class Attention(nn.Module):
@@ -85,20 +90,18 @@ class Attention(nn.Module):
             if bias is not None:
                 nn.init.zeros_(bias)
 
-    def forward(
-        self, x: Tensor, bias: Tensor | None = None, rotate: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None, rotary: Tensor | None = None) -> Tensor:
         """As the class says.
 
         Args:
             x: the tokens.
             bias: (heads, L, L) or what broadcasts to (N, heads, L, L), is added to the scores; False in it masks.
-            rotate: gives queries and keys (N, heads, L, D) their rotary positions (arXiv:2104.09864).
+            rotary: (2, L, D), the cosines and sines of the angles by which queries and keys are rotated.
         """
         q, k, v = self._project(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self.q_norm(q), self.k_norm(k)
-        if rotate is not None:
-            q, k = rotate(q), rotate(k)
+        if rotary is not None:
+            q, k = rotate(q, rotary), rotate(k, rotary)
         x = attend(q, k, v, bias, self.attn_drop_rate if self.training else 0.0)
         return self.proj_drop(self.proj(self.norm(x)))
 

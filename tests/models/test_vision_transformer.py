@@ -271,9 +271,15 @@ def test_parts_of_attention_that_are_passed_in():
     positions = RelativePositionBias((2, 3), 3)
     q, k, v = layer.qkv(x).chunk(3, 2)
     q, k, v = (part.reshape(2, 6, 3, 4).transpose(1, 2) for part in (q + layer.q_bias, k, v + layer.v_bias))
-    weights = torch.softmax(q.flip(3) @ k.flip(3).mT / 2 + positions(), -1)
+    angles = torch.rand(6, 2)
+    factors = torch.polar(torch.ones_like(angles), angles)
+    points = (torch.view_as_complex(part.unflatten(3, (2, 2)).contiguous()) for part in (q, k))
+    q, k = (torch.view_as_real(part * factors).flatten(3) for part in points)
+    rotary = torch.stack([angles.cos(), angles.sin()]).repeat_interleave(2, -1)
+    weights = torch.softmax(q @ k.mT / 2 + positions(), -1)
     expected = layer.proj((weights @ v).transpose(1, 2).reshape(2, 6, 12))
-    assert torch.allclose(layer(x, positions(), rotate=lambda part: part.flip(3)), expected, atol=1e-6)
+    assert torch.allclose(layer(x, positions(), rotary), expected, atol=1e-6)
+    assert torch.allclose(torch.jit.script(layer)(x, positions(), rotary), expected, atol=1e-6)
 
 
 def test_gated_perceptrons_agree():
