@@ -83,6 +83,7 @@ from zoo.core.export.writers import WRITERS
 from zoo.core.files.atomic_output import refuse_pipe
 from zoo.core.images.inputs.selection import describe_passed_over
 from zoo.core.images.inputs.shard_choice import parse_part, part_from_environment, shards_of
+from zoo.core.images.rasters.options import NODATA
 
 FAILURES_TOLD = 10
 CHANGED_TOLD = 3
@@ -180,7 +181,7 @@ def export_features(
         ("--format", file_format, tuple(WRITERS)),
         ("--on-error", on_error, ON_ERROR),
         ("--engine", engine, ("local", "ray")),
-        ("--nodata", nodata, ("mean", "zero", "error")),
+        ("--nodata", nodata, NODATA),
     ):
         if value not in choices:
             raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")

@@ -26,7 +26,7 @@ from PIL import Image
 
 from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
 from zoo.core.errors import InvalidInputError
-from zoo.core.images.rasters.options import MAX_PIXELS
+from zoo.core.images.rasters.options import MAX_PIXELS, NODATA
 from zoo.core.images.rasters.raster import Raster
 
 INTERPOLATIONS = {
@@ -39,7 +39,6 @@ INTERPOLATIONS = {
 }
 CROP_MODES = ("center", "squash", "border")
 SCALE_OF_FILE = "file"
-NODATA = ("mean", "zero", "error")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,9 @@ AXES = ("auto", "chw", "hwc")
 
 PAGES = ("auto", "bands")
 
+NODATA = ("mean", "zero", "error")
+"""What stands where a raster has no data; with "error" it cannot be read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
