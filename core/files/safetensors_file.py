@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.file_kind import EMPTY, HEAD, SAFETENSORS, FileKind, file_kind
@@ -23,21 +21,6 @@ MAX_HEADER = 25_000_000
 MAX_RANK = 64
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_NESTING, _MAX_NUMBER = 125, 1e308
-
-
-class SafetensorsFile(NamedTuple):
-    """An open, checked file: its tensors in the order of their bytes, and its metadata."""
-
-    path: str
-    fd: int
-    size: int
-    tensors: dict[str, StoredTensor]
-    metadata: dict[str, str]
-    stamp: tuple[int, int]
-
-    def require_unchanged(self) -> None:
-        """Raises InvalidInputError where somebody wrote to the file since it was opened."""
-        require_unchanged(self.path, self.fd, self.stamp)
 
 
 def stamp_of(info: os.stat_result) -> tuple[int, int]:
@@ -51,24 +34,6 @@ def require_unchanged(path: str, fd: int, stamp: tuple[int, int]) -> None:
         raise InvalidInputError(
             f"{path} was changed while it was read.", hint="Run again when nothing writes to it.", path=path
         )
-
-
-@contextmanager
-def open_safetensors(path: str | os.PathLike[str], max_header: int = MAX_HEADER) -> Iterator[SafetensorsFile]:
-    """Open a file and check its whole header; the tensors' bytes are not read.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidInputError: it is not a sound safetensors file; the message says what it is instead, where known.
-    """
-    given = os.fspath(path)
-    fd = open_regular(given)
-    try:
-        info = os.fstat(fd)
-        tensors, metadata = read_header(given, fd, max_header)
-        yield SafetensorsFile(given, fd, info.st_size, tensors, metadata, stamp_of(info))
-    finally:
-        os.close(fd)
 
 
 def open_regular(path: str) -> int:

@@ -25,7 +25,7 @@ from zoo.core.adapt.request import AdaptRequest
 from zoo.core.adapt.verify import verify_adapted
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, UsageError
-from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.open_weights import open_weights
 from zoo.core.files.stored_tensor import StoredTensor
 
 MODEL, INPUT = "test_resnet", "conv1.0.weight"
@@ -447,7 +447,7 @@ def test_no_other_byte_changes_and_every_promise_holds(
     }
     path, out = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
     save_file(state, path)
-    with open_safetensors(path) as file:
+    with open_weights(path) as file:
         report = adapt_source(
             Source(
                 label=str(path),

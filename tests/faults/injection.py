@@ -168,7 +168,7 @@ _WRITE = f"""
 import os, sys
 from zoo.core.files.atomic_output import atomic_output
 from zoo.core.errors import CannotWriteError, InvalidInputError
-from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.open_weights import open_weights
 from zoo.core.files.safetensors_writer import write_safetensors
 from zoo.core.files.stored_tensor import StoredTensor
 
@@ -177,7 +177,7 @@ def stop(number, frame):
 
 import signal
 signal.signal(signal.SIGTERM, stop)
-with open_safetensors(sys.argv[1]) as source:
+with open_weights(sys.argv[1]) as source:
     tensors = [*source.tensors.values()]
     tensors[1] = StoredTensor("new", "U8", (8,), b"computed")
     os.access({_MARK!r}, os.F_OK)

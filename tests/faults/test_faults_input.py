@@ -22,7 +22,7 @@ from safetensors import deserialize, safe_open
 
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.open_weights import open_weights
 
 from injection import (
     COPY,
@@ -105,7 +105,7 @@ def test_a3_the_largest_header_takes_bounded_time(job: Job, largest_header: Path
 def test_a3_a_caller_can_raise_the_limit(tmp_path: Path):
     metadata = {"long": "v" * 26_000_000}
     (tmp_path / "w").write_bytes(file_bytes({"__metadata__": metadata}))
-    with open_safetensors(tmp_path / "w", max_header=27_000_000) as file:
+    with open_weights(tmp_path / "w", max_header=27_000_000) as file:
         assert file.metadata == metadata
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, deserialize
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.errors import InvalidInputError
-from zoo.core.files.safetensors_file import open_safetensors
+from zoo.core.files.open_weights import open_weights
 
 from injection import MODEL, OLD, OUT, adapt_words, temporary_files
 from weight_bytes import file_bytes
@@ -38,7 +38,7 @@ def zoo_accepts(path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with open_safetensors(path) as file:
+        with open_weights(path) as file:
             for tensor in file.tensors.values():
                 tensor.read()
     except InvalidInputError:

@@ -23,7 +23,8 @@ from safetensors.torch import load, save, save_file
 
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.atomic_output import atomic_output
-from zoo.core.files.safetensors_file import MAX_HEADER, open_safetensors
+from zoo.core.files.open_weights import open_weights
+from zoo.core.files.safetensors_file import MAX_HEADER
 from zoo.core.files.safetensors_writer import layout, write_safetensors
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.model.save import stored_tensors
@@ -35,7 +36,7 @@ SHARED_FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[
 
 def refusal(path: Path, content: bytes) -> InvalidInputError:
     path.write_bytes(content)
-    with pytest.raises(InvalidInputError) as caught, open_safetensors(path):
+    with pytest.raises(InvalidInputError) as caught, open_weights(path):
         pass
     assert caught.value.path == str(path)
     assert str(path) in caught.value.message
@@ -53,7 +54,7 @@ def library_accepts(content: bytes) -> bool:
 def we_accept(path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
-        with open_safetensors(path) as file:
+        with open_weights(path) as file:
             for tensor in file.tensors.values():
                 tensor.read()
     except InvalidInputError:
@@ -139,27 +140,27 @@ def test_a_tensor_that_cannot_be(tmp_path: Path, tensors: dict[str, Any], words:
 @pytest.mark.parametrize("name", ["", "\0", "../x", "/etc/passwd", "\x1b[31m", "\u202e", "x" * 1_000_000, "[red]"])
 def test_an_odd_name_is_only_a_name(tmp_path: Path, name: str):
     (tmp_path / "w").write_bytes(file_bytes({name: entry()}, b"\7"))
-    with open_safetensors(tmp_path / "w") as file:
+    with open_weights(tmp_path / "w") as file:
         assert file.tensors[name].read() == b"\7"
 
 
 def test_metadata_is_returned_as_it_is(tmp_path: Path):
     metadata = {"note": "\x1b[31m[red]", "long": "v" * 10_000_000}
     (tmp_path / "w").write_bytes(file_bytes({"__metadata__": metadata}))
-    with open_safetensors(tmp_path / "w") as file:
+    with open_weights(tmp_path / "w") as file:
         assert (file.metadata, file.tensors) == (metadata, {})
 
 
 @pytest.mark.parametrize(("dtype", "shape", "size"), [("F8_E4M3", [3], 3), ("F4", [2, 3], 3), ("BF16", [2], 4)])
 def test_dtypes_that_numpy_lacks(tmp_path: Path, dtype: str, shape: list[int], size: int):
     (tmp_path / "w").write_bytes(file_bytes({"w": entry(dtype, shape, 0, size)}, bytes(range(size))))
-    with open_safetensors(tmp_path / "w") as file:
+    with open_weights(tmp_path / "w") as file:
         assert file.tensors["w"].read() == bytes(range(size))
 
 
 def test_a_huge_tensor_of_nothing(tmp_path: Path):
     (tmp_path / "w").write_bytes(file_bytes({"w": entry("F32", [0, 2**40], 0, 0)}))
-    with open_safetensors(tmp_path / "w") as file:
+    with open_weights(tmp_path / "w") as file:
         assert (file.tensors["w"].shape, file.tensors["w"].read()) == ((0, 2**40), b"")
 
 
@@ -168,8 +169,6 @@ def test_a_huge_tensor_of_nothing(tmp_path: Path):
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "git lfs pull"),
         (b"<!DOCTYPE html>", "an HTML page", "download again"),
-        (b"PK\x03\x04" + bytes(30), "a torch or zip file", ".pth"),
-        (b"\x80\x02}q\x00." + bytes(30), "a pickle", ".pth"),
     ],
 )
 def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, what: str, hint: str):
@@ -184,27 +183,26 @@ def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, what: str
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("fifo")
-    os.mkdir("folder")
-    for name in ("fifo", "folder", "/dev/zero"):
-        with pytest.raises(InvalidInputError, match=f"{name} is not a regular file"), open_safetensors(name):
+    for name in ("fifo", "/dev/zero"):
+        with pytest.raises(InvalidInputError, match=f"{name} is not a regular file"), open_weights(name):
             pass
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
-        with pytest.raises(NotFoundError, match="socket cannot be opened"), open_safetensors("socket"):
+        with pytest.raises(NotFoundError, match="socket cannot be opened"), open_weights("socket"):
             pass
 
 
 def test_a_missing_file_and_a_dangling_link(tmp_path: Path):
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("none", "link"):
-        with pytest.raises(NotFoundError, match="There is no file"), open_safetensors(tmp_path / name):
+        with pytest.raises(NotFoundError, match="There is no file"), open_weights(tmp_path / name):
             pass
 
 
 def test_a_file_that_is_cut_while_it_is_open(tmp_path: Path):
     path = tmp_path / "w"
     path.write_bytes(file_bytes({"w": entry("U8", [5000], 0, 5000)}, bytes(5000)))
-    with open_safetensors(path) as file:
+    with open_weights(path) as file:
         os.truncate(path, 1000)
         with pytest.raises(InvalidInputError, match=f"{path} became shorter"):
             file.tensors["w"].read()
@@ -255,7 +253,7 @@ def test_what_we_write_the_library_reads(tmp_path: Path, described: dict[str, An
         assert (file.metadata() or {}) == metadata
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[n], t) and found[n].dtype == t.dtype for n, t in tensors.items())
-    with open_safetensors(tmp_path / "w") as ours:
+    with open_weights(tmp_path / "w") as ours:
         assert ours.metadata == metadata
         for tensor in ours.tensors.values():
             assert tensor.data.offset % max(tensors[tensor.name].element_size(), 1) == 0  # type: ignore[union-attr]
@@ -285,7 +283,7 @@ def test_a_copy_from_a_file_is_the_same_bytes(tmp_path: Path, monkeypatch: pytes
     generator = np.random.default_rng(0)
     tensors = {f"t{i}": torch.from_numpy(generator.standard_normal(1000 + i)) for i in range(5)}
     save_file(tensors, tmp_path / "source")
-    with open_safetensors(tmp_path / "source") as file, atomic_output(tmp_path / "w") as output:
+    with open_weights(tmp_path / "source") as file, atomic_output(tmp_path / "w") as output:
         kept = [t for t in file.tensors.values() if t.name != "t2"]
         write_safetensors(output, [*kept, StoredTensor("new", "U8", (3,), b"abc")], {})
     found = load((tmp_path / "w").read_bytes())
@@ -329,7 +327,7 @@ def large_source(path: Path) -> dict[str, torch.Tensor]:
 
 def copied_but_for(source: Path, target: Path, name: str) -> None:
     """A copy of which one tensor is another."""
-    with open_safetensors(source) as file, atomic_output(target) as output:
+    with open_weights(source) as file, atomic_output(target) as output:
         new = StoredTensor(name, "F32", (2,), b"new data")
         write_safetensors(output, [new if t.name == name else t for t in file.tensors.values()], {"format": "pt"})
 
