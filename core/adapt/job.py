@@ -222,7 +222,7 @@ class _Job:
     ) -> None:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
         self.check_loading = check_loading
-        self.cfg = plan.result_cfg()
+        self.result_cfg = plan.result_cfg()
         self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
         self.checks: list[Check] = []
         self.config = b""
@@ -243,7 +243,7 @@ class _Job:
         if "origin" in self.stated:
             origin["previous"] = self.stated["origin"]
         return weight_metadata(
-            self.cfg,
+            self.result_cfg,
             num_classes=plan.num_classes,
             origin=origin,
             kept=self.source.metadata,
@@ -272,7 +272,7 @@ class _Job:
         from zoo.core.adapt.timm_folder import timm_config
         from zoo.core.files.atomic_folder import atomic_folder
 
-        self.config = config = timm_config(self.cfg, self.plan, self.model_args)
+        self.config = config = timm_config(self.result_cfg, self.plan, self.model_args)
         with atomic_folder(target, force=self.output.force, sync=self.output.sync) as folder:
             with folder.file("model.safetensors") as file:
                 self._write(file)
