@@ -102,6 +102,7 @@ class ByobNet(ConvNet):
             strides=[stage[0].stride for stage in rows],
             output_stride=output_stride,
             drop_path=drop_path_rate,
+            own_dilation=True,
         )
         self.stages = nn.Sequential()
         for stage, places in zip(rows, walk, strict=True):

@@ -82,7 +82,14 @@ class ConvNeXt(ConvNet):
         self.stages = nn.Sequential()
         widths = [[channels] * depth for channels, depth in zip(spec.dims, spec.depths, strict=True)]
         reduction = spec.patch_size if spec.stem_type == "patch" else 4
-        walk = walk_stages(widths, spec.dims[0], reduction, output_stride=output_stride, drop_path=drop_path_rate)
+        walk = walk_stages(
+            widths,
+            spec.dims[0],
+            reduction,
+            output_stride=output_stride,
+            drop_path=drop_path_rate,
+            own_dilation=True,
+        )
         for kernel, places in zip(kernels, walk, strict=True):
             blocks = nn.Sequential(*(ConvNeXtBlock(spec, place, kernel) for place in places))
             downsample = self._make_downsample(spec, places[0])

@@ -36,7 +36,7 @@ class BlockPlace:
 
     @property
     def keeps_shape(self) -> bool:
-        """Whether the input can be added to the output; the same at every `output_stride`."""
+        """Whether the input can be added to the output as it is, also at an `output_stride` of 32."""
         return self.in_channels == self.channels and self.stride == 1 and self.first_dilation == self.dilation
 
     def level(self, module: str) -> dict[str, Any]:
@@ -52,6 +52,7 @@ def walk_stages(
     strides: Iterable[int] = (),
     output_stride: int = 32,
     drop_path: float | Sequence[float] = 0.0,
+    own_dilation: bool = False,
 ) -> Iterator[list[BlockPlace]]:
     """The places of the blocks, a list for each stage.
 
@@ -61,6 +62,8 @@ def walk_stages(
         strides: of each stage's first block; by default 2, for the first stage only behind a stem that strides by 2.
         output_stride: 32, 16 or 8; smaller ones replace strides by dilation.
         drop_path: rate of stochastic depth of the last block, which grows linearly from 0; or a rate for each block.
+        own_dilation: tell `first_dilation` from that of the stage itself, as if every dilated stage would stride. It
+            differs in stages without a stride, where families whose published code does so have it like that.
 
     Raises UsageError for an output stride that no dilation gives.
     """
@@ -75,6 +78,8 @@ def walk_stages(
         if reduction * stride > output_stride:
             dilation, stride = dilation * stride, 1
         reduction *= stride
+        if own_dilation:
+            first_dilation = 1 if dilation in (1, 2) else 2
         places = []
         for position, width in enumerate(channels):
             place = BlockPlace(
