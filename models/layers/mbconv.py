@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch.nn as nn
 from torch import Tensor
@@ -38,9 +38,6 @@ from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace
-
-if TYPE_CHECKING:
-    from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
 
 Parts = dict[str, nn.Module]
 
@@ -84,8 +81,8 @@ class BlockStyle:
     layer_scale: float = 0.0
 
     @classmethod
-    def of(cls, spec: EfficientNetSpec, **more: Any) -> BlockStyle:
-        """The style of a network; `more` are fields that its spec does not have."""
+    def of(cls, spec: Any, **more: Any) -> BlockStyle:
+        """The style of a network, by the fields of its spec that are called so; `more` are those that it does not have."""
         norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, spec.bn_eps, spec.norm_group_size)
         return cls(norm_act, spec.act_layer, spec.pad_type, spec.aa_layer, spec.se_layer, **more)
 

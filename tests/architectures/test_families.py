@@ -14,7 +14,8 @@ import pytest
 import zoo
 from zoo.core.architectures import registry
 from zoo.core.architectures.family_facts import FAMILIES_PATH, SizedTensors, families_of_sizes, size_facts
-from zoo.core.architectures.known import family_of, known_names
+from zoo.core.architectures.known import known_names
+from zoo.core.architectures.published import family_of
 from zoo.core.model.build_index import family_lines
 from zoo.core.resize.rules import RULES, SIZES
 

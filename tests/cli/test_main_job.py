@@ -37,7 +37,7 @@ def adapted(tmp_path_factory):
 def classify(model, photo, in_chans):
     colours = 1 if in_chans == 1 else 3
     cfg = zoo.get_pretrained_cfg(MODEL)
-    image = Preprocess.from_cfg(cfg, in_chans=colours)(read_image(PHOTOS / photo, colours))
+    image = torch.from_numpy(Preprocess.from_cfg(cfg, in_chans=colours).array(read_image(PHOTOS / photo, colours)))
     bands = image[[i % colours for i in range(in_chans)]]
     with torch.inference_mode():
         return model(bands[None]).argmax().item()

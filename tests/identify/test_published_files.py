@@ -98,7 +98,7 @@ def prepared(path: Path, photo: str) -> torch.Tensor:
     """A photograph as the file's own configuration prepares it, its colours over and over."""
     cfg = stated(path)
     colours = {**cfg, "mean": cfg["mean"][:3], "std": cfg["std"][:3]}
-    image = Preprocess.from_cfg(colours)(read_image(PHOTOS / photo, 3))
+    image = torch.from_numpy(Preprocess.from_cfg(colours).array(read_image(PHOTOS / photo, 3)))
     return image[[channel % 3 for channel in range(cfg["in_chans"])]][None]
 
 
