@@ -82,7 +82,7 @@ class BlockStyle:
 
     @classmethod
     def of(cls, spec: Any, **more: Any) -> BlockStyle:
-        """The style of a network, by the fields of its spec that are called so; `more` are those that it does not have."""
+        """The style of a network, by its spec's fields of these names; `more` are those that it does not have."""
         norm_act = norm_act_factory(spec.norm_layer, spec.act_layer, spec.bn_eps, spec.norm_group_size)
         return cls(norm_act, spec.act_layer, spec.pad_type, spec.aa_layer, spec.se_layer, **more)
 
