@@ -52,10 +52,10 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     Raises InvalidInputError where they are another's, or none's and zoo, or timm from its folder, could not load them.
     """
     from zoo.core.architectures.known import find_known
-    from zoo.core.architectures.published import known_fingerprint
+    from zoo.core.architectures.published import fingerprint_of
 
     name = plan.cfg.architecture
-    expected = known_fingerprint(name)
+    expected = fingerprint_of(name)
     if not expected:
         return []
     shapes, heads = plan.original_shapes(), module_paths(plan.cfg.classifier)

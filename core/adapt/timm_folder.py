@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.core.adapt.plan import AdaptPlan
 from zoo.core.adapt.verify import Check
+from zoo.core.architectures.published import num_features
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import UsageError
@@ -56,17 +57,6 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
         },
     }
     return (json.dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n").encode()
-
-
-def num_features(architecture: str) -> int | None:
-    """Channels of the last feature map, where the architecture is known."""
-    from zoo.core.architectures import registry
-    from zoo.core.architectures.known import find_known
-
-    if registry.is_model(architecture):
-        return registry.facts(architecture).num_features
-    known = find_known(architecture)
-    return known.num_features if known else None
 
 
 # ---------------------------------------------------------------- timm's rules
@@ -136,9 +126,9 @@ def _classifier_problem(
 
 
 def _is_known(name: str) -> bool:
-    from zoo.core.architectures.published import known_fingerprint
+    from zoo.core.architectures.published import fingerprint_of
 
-    return bool(known_fingerprint(name))
+    return bool(fingerprint_of(name))
 
 
 def count_of(count: int, what: str) -> str:

@@ -11,7 +11,7 @@ from zoo.core.adapt.timm_folder import count_of, layer_paths, num_classes_told
 from zoo.core.adapt.verify import Check
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.known import find_known
-from zoo.core.architectures.published import known_fingerprint
+from zoo.core.architectures.published import fingerprint_of
 from zoo.core.errors import ZooError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
@@ -36,7 +36,7 @@ def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str
         return Check("create", True, "not built, as the file names no architecture")
     if find_known(name) is not None:
         return _has_names_of(name, tensors, stated)
-    if not known_fingerprint(name):
+    if not fingerprint_of(name):
         return Check("create", True, f"not built, as zoo does not know {name}")
     strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
     request = CheckRequest(name, allow_unexpected=tuple(map(escape, strays)))
@@ -60,6 +60,6 @@ def _told(name: str, report: CheckReport, strays: Sequence[str]) -> str:
 def _has_names_of(name: str, tensors: Mapping[str, StoredTensor], stated: Mapping[str, Any]) -> Check:
     shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
     layers, heads = (layer_paths(stated.get(key)) for key in ("first_conv", "classifier"))
-    same = fingerprint(shapes, layers, heads) == known_fingerprint(name)
+    same = fingerprint(shapes, layers, heads) == fingerprint_of(name)
     told = "those that it has" if same else "not all those of its published weights"
     return Check("create", True, f"not built, as zoo cannot build {name}; the names and shapes are {told}")

@@ -27,14 +27,11 @@ def find_cfg(model_name: str) -> PretrainedCfg:
         NotFoundError: it has no such tag; the message lists those it has.
     """
     name, tag = _resolve(model_name)
-    known = find_known(name)
-    if known is not None and registry.user_model(name) is None:
-        return choose_cfg(name, tag, known.cfgs_by_tag())
-    cfgs = registry.cfgs_of(name)
+    cfgs = cfgs_of(name)
     if not cfgs and not tag:
         raise NotFoundError(f"{model_name} was registered without a default config.")
     cfg = choose_cfg(name, tag, cfgs)
-    if registry.user_model(name) is not None:
+    if registry.user_model(name) is not None or find_known(name) is not None:
         return cfg
     stated = registry.task_layers(name) or registry.find_spec(name)[1]
     if stated.classifier == cfg.classifier:
@@ -43,6 +40,17 @@ def find_cfg(model_name: str) -> PretrainedCfg:
 
     # The published config of an untrained model with two heads names one of them.
     return replace(cfg, classifier=stated.classifier)
+
+
+def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
+    """Default configs of an architecture by tag, the default first. Raises UnknownModelError.
+
+    The name is a current one, without a tag.
+    """
+    known = find_known(name)
+    if known is not None and registry.user_model(name) is None:
+        return known.cfgs_by_tag()
+    return registry.cfgs_of(name)
 
 
 def _resolve(model_name: str) -> tuple[str, str]:
@@ -67,7 +75,7 @@ def task_layers_of(name: str) -> TaskLayers | None:
     return known_task_layers(name) or registry.task_layers(name)
 
 
-def known_fingerprint(name: str) -> str:
+def fingerprint_of(name: str) -> str:
     """The fingerprint of an architecture that zoo builds or knows, '' for another."""
     known = find_known(name)
     if known is not None:
@@ -82,6 +90,17 @@ def family_of(name: str) -> str | None:
     """The family of an architecture that zoo builds or knows, None for another."""
     layers = task_layers_of(name)
     return layers and layers.family
+
+
+def num_features(name: str) -> int | None:
+    """Channels of the last feature map of an architecture that zoo builds or knows, None for another."""
+    known = find_known(name)
+    if known is not None:
+        return known.num_features
+    try:
+        return registry.facts(name).num_features
+    except UnknownModelError:
+        return None
 
 
 def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:

@@ -120,9 +120,9 @@ def find_stem(
 
 def _is_decided(named: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
     """Whether somebody said which layers are meant: the user, or a file about an architecture unknown to zoo."""
-    from zoo.core.architectures.published import known_fingerprint
+    from zoo.core.architectures.published import fingerprint_of
 
-    return bool(named or (module_paths(cfg.first_conv) and not known_fingerprint(cfg.architecture)))
+    return bool(named or (module_paths(cfg.first_conv) and not fingerprint_of(cfg.architecture)))
 
 
 def _stay(count: int) -> str:
@@ -168,10 +168,10 @@ def _is_whole(tensors: Mapping[str, StoredTensor], layers: Sequence[str], cfg: P
     if not cfg.architecture:
         return False
     from zoo.core.architectures.fingerprint import fingerprint
-    from zoo.core.architectures.published import known_fingerprint
+    from zoo.core.architectures.published import fingerprint_of
 
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return fingerprint(shapes, layers, module_paths(cfg.classifier)) == known_fingerprint(cfg.architecture)
+    return fingerprint(shapes, layers, module_paths(cfg.classifier)) == fingerprint_of(cfg.architecture)
 
 
 def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""Writing safetensors files as a stream: header, alignment, copies by the kernel. Standard library only."""
+"""Writing safetensors files as a stream: header, alignment, copies. Standard library only."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def write_safetensors(
     metadata: Mapping[str, str],
     late_metadata: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a whole file: bytes that lie in other files are shared or copied by the kernel while others are computed.
+    """Write a whole file: bytes that lie in other files are shared or copied while others are computed.
 
     The bytes are the same whatever the file system can do.
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zoo.core.architectures import registry
-from zoo.core.architectures.known import find_known
+from zoo.core.architectures.published import cfgs_of
 from zoo.core.architectures.records import HALF, IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
 from zoo.core.files.file_digest import hash_in_name
 
@@ -107,8 +106,7 @@ def published_file(known: PretrainedCfg, sha256: str) -> Published | None:
 
 
 def _of_registry(architecture: str) -> Iterator[tuple[str, PretrainedCfg]]:
-    known = find_known(architecture)
-    for cfg in (known.cfgs_by_tag() if known else registry.cfgs_by_tag(architecture)).values():
+    for cfg in cfgs_of(architecture).values():
         for place in (cfg.package, cfg.url):
             file = place.rpartition("/")[2]
             if hash_in_name(file):

@@ -10,11 +10,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import find_known
-from zoo.core.architectures.published import find_cfg
+from zoo.core.architectures.published import find_cfg, fingerprint_of
 from zoo.core.architectures.records import module_paths
-from zoo.core.architectures.registry import facts
-from zoo.core.errors import UnknownModelError
 from zoo.core.identify.similar_architectures import Similar, digest, digests_of, find_similar, layers_of
 
 Shapes = Mapping[str, Sequence[int]]
@@ -39,10 +36,8 @@ def stray_tensors(shapes: Shapes, architecture: str) -> tuple[str, ...] | None:
 
     Channels and classes may be any. None too for an architecture that zoo does not know.
     """
-    known = find_known(architecture)
-    try:
-        expected = known.fingerprint if known else facts(architecture).fingerprint
-    except UnknownModelError:
+    expected = fingerprint_of(architecture)
+    if not expected:
         return None
     cfg = find_cfg(architecture)
     inputs, heads = module_paths(cfg.first_conv), module_paths(cfg.classifier)
