@@ -47,7 +47,7 @@ def _with_classifier(
     found = [path for path in classifier_names() if _is_classifier(stored.get(f"{path}.weight"))]
     if len(found) != 1:
         raise UsageError(
-            f"The classifier cannot be told from the names; candidates: {', '.join(found) or 'none'}.",
+            f"The tensor names do not show which layer is the classifier; candidates: {', '.join(found) or 'none'}.",
             hint="Name it with --classifier, or name the architecture.",
         )
     return replace(cfg, classifier=found[0]), facts
@@ -94,7 +94,7 @@ def _head(
     paths = module_paths(cfg.classifier)
     inside = {path: [name for name in stored if name.startswith(f"{path}.")] for path in paths}
     if request.classifier and not any(inside.values()) and not (request.num_classes and facts.keys() >= set(paths)):
-        raise InvalidInputError(f"{source} has no tensors of the classifier {' and '.join(paths)}.", path=source)
+        raise InvalidInputError(f"{source} has no tensors of a classifier at {' and '.join(paths)}.", path=source)
     from_classes = _num_classes(stored, paths)
     if request.keep_classes:
         return Head(len(request.keep_classes), _kept_classes(stored, paths, request.keep_classes, from_classes, source))
@@ -142,7 +142,7 @@ def _kept_classes(
     """The tensors of which rows are kept."""
     if max(kept) >= num_classes:
         raise InvalidInputError(
-            f"The class {max(kept)} is to be kept, but {source} has {num_classes}, counted from 0.",
+            f"Class {max(kept)} cannot be kept: {source} has {num_classes} classes, counted from 0.",
             path=source,
         )
     return frozenset(

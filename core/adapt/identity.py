@@ -78,8 +78,8 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     if not fitting and not plan.new_classifier and (find_known(name) or not plan.cfg.file):
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
-        f"{source} does not hold the tensors of {name}.",
-        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+        f"{source} does not have the tensors of {name}.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that the file was made for.",
         path=source,
     )
 

@@ -149,7 +149,7 @@ def adapt_source(
         CannotWriteError: nothing was written.
     """
     if replace(request, seed=0) == AdaptRequest() and output.file_format == "safetensors":
-        raise UsageError("Nothing was asked to be changed.", hint="For other channels: --in-chans N, or --bands.")
+        raise UsageError("No change was asked for.", hint="To change the channels, pass --in-chans N or --bands.")
     target = check_target(output.path, folder=output.file_format == "timm")
     if output.plot is not None:
         check_target(output.plot)
@@ -262,7 +262,7 @@ class _Job:
         replaces = not self.output.force and os.path.exists(target)
         if replaces and os.path.getsize(target) != self.planned_bytes():
             raise CannotWriteError(
-                f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+                f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
             )
         with atomic_output(self.output.path, force=self.output.force, sync=self.output.sync) as file:
             self._write(file)

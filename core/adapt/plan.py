@@ -327,8 +327,8 @@ def _add_mixings(
         before = transforms.get(name)
         if before and stem.layout.kind in ("blocks", "planes"):
             raise UsageError(
-                "A linear patch embedding gets another patch size and other channels one after the other.",
-                hint="Change the patch size first, then the channels of the result.",
+                "A linear patch embedding cannot change its patch size and its channels in one step.",
+                hint="Change the patch size first, then adapt the channels of the result.",
             )
         shape = stem.layout.shape_for(before.shape if before else stored[name].shape, mixing.in_chans * stem.num_groups)
         adapt = partial(stem.layout.adapt, mixing=mixing)
@@ -410,7 +410,8 @@ def _mixings_apart(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, ..
     """Those of layers that read channels of their own."""
     if request.bands:
         raise InvalidInputError(
-            "Bands cannot be placed by name where each input layer reads its own.", hint="Use --method."
+            "Bands cannot be placed by name in a model whose input layers each read their own bands.",
+            hint="Use --method.",
         )
     if not stem.new_chans and request.in_chans not in (None, stem.from_chans):
         raise UsageError(
@@ -421,7 +422,7 @@ def _mixings_apart(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, ..
     if request.in_chans not in (None, sum(stem.new_chans or stem.chans)):
         raise UsageError(
             f"The layers were given {' + '.join(map(str, stem.new_chans))} channels, but {request.in_chans} asked for.",
-            hint="Leave out --in-chans, it is their sum.",
+            hint="Leave out --in-chans: it is their sum.",
         )
     layout = stem.layout
     return tuple(
@@ -442,7 +443,7 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
     from zoo.core.channels.bands import parse_bands
 
     if stem.layout.kind == "groups":
-        raise InvalidInputError("Bands cannot be placed by name in an input layer of groups.", hint="Use --method.")
+        raise InvalidInputError("Bands cannot be placed by name in a grouped input layer.", hint="Use --method.")
     source_bands = request.from_bands
     if not source_bands and len(stated_bands) == stem.from_chans:
         source_bands = parse_bands(stated_bands)
@@ -556,6 +557,6 @@ def _said_size(
     if not fits_size(family, shapes, stated):
         return given
     raise UsageError(
-        f"{source} says that it is for images of {stated[0]} x {stated[1]}, not {given[0]} x {given[1]}.",
+        f"{source} states that it is for images of {stated[0]} x {stated[1]}, not {given[0]} x {given[1]}.",
         hint="Leave out --source-size.",
     )

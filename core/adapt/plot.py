@@ -76,10 +76,12 @@ def pixels_per_value(weight: NDArray[np.float32]) -> int:
 def _check(title: str, weight: NDArray[np.float32], bands: Sequence[str]) -> None:
     if weight.ndim != 4 or not weight.size:
         raise InvalidInputError(
-            f"The plot needs weights of the axes (filters, bands, height, width), found the shape {weight.shape}."
+            f"The plot needs a weight with the axes (filters, bands, height, width), found the shape {weight.shape}."
         )
     if max(weight.shape[2:]) > MAX_KERNEL:
-        raise InvalidInputError(f"The plot takes kernels of up to {MAX_KERNEL}, found the shape {weight.shape}.")
+        raise InvalidInputError(
+            f"The plot shows kernels of at most {MAX_KERNEL} pixels a side, found the shape {weight.shape}."
+        )
     if len(bands) != weight.shape[1]:
         raise UsageError(f"The weight {title} has {weight.shape[1]} bands, found {len(bands)} names for them.")
 

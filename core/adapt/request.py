@@ -65,20 +65,22 @@ class AdaptRequest:
             raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {self.method!r}.")
         if self.bands and self.in_chans not in (None, len(self.bands)):
             raise UsageError(
-                f"{len(self.bands)} bands were named for {self.in_chans} channels; the numbers must agree."
+                f"{len(self.bands)} bands were named for {self.in_chans} channels; the two numbers must be equal."
             )
         if self.from_bands and not self.bands:
             raise UsageError(
-                "The source's bands say nothing without those of the new images.", hint="Pass --bands too."
+                "The bands of the source are of no use without those of the new images.", hint="Pass --bands too."
             )
         if self.num_classes is not None and self.num_classes < 0:
             raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {self.num_classes}.")
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"The seed must be a number from 0 to 2^64 - 1, found {self.seed}.")
         if self.keep_classes and self.num_classes not in (None, len(self.keep_classes)):
-            raise UsageError(f"{len(self.keep_classes)} classes are kept, but {self.num_classes} asked for.")
+            raise UsageError(
+                f"{len(self.keep_classes)} classes would be kept, but {self.num_classes} classes were asked for."
+            )
         if min(self.keep_classes, default=0) < 0 or len(set(self.keep_classes)) != len(self.keep_classes):
-            raise UsageError("The classes to keep must be different numbers from 0.")
+            raise UsageError("The classes to keep must be distinct numbers, counted from 0.")
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
         sides = [*(self.img_size or ()), *(self.source_size or ()), 1 if self.patch_size is None else self.patch_size]

@@ -36,10 +36,10 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
     """
     if not cfg.architecture:
         raise UsageError(
-            "A folder for timm names its architecture, which is not known here.", hint="Give the model's name."
+            "A folder for timm must name its architecture, which is not known here.", hint="Give the model's name."
         )
     if plan.request.prefix:
-        raise UsageError("timm knows no prefixes in its folders.", hint="Leave out --prefix.")
+        raise UsageError("Folders for timm have no key prefixes.", hint="Leave out --prefix.")
     values = {
         "architecture": cfg.architecture,
         "num_classes": plan.num_classes,

@@ -73,8 +73,9 @@ def _place(source: Sequence[Band], band: Band, missing: Missing) -> Placement:
         return placed(how, _equal_shares(range(len(source))))
     if not nearest:
         raise UsageError(
-            f"The band {band.name} finds no source band in its place, so none is nearest to it.",
-            hint="Use the mean of all, or zero, for it: --missing-bands mean, or zero.",
+            f"The band {band.name} lies in a part of the spectrum where the source has no band, so none is "
+            "its nearest.",
+            hint="Give it the mean of all bands with --missing-bands mean, or zeros with --missing-bands zero.",
         )
     if missing == "nearest":
         return placed("nearest", nearest)

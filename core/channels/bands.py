@@ -83,11 +83,11 @@ def parse_bands(names: str | Sequence[str] | None, sensor: str | None = None) ->
     """
     if names is None:
         if sensor is None:
-            raise UsageError("Neither bands nor a sensor were named.", hint="Name bands with --bands, or --sensor.")
+            raise UsageError("Neither bands nor a sensor was named.", hint="Name bands with --bands, or --sensor.")
         return find_sensor(sensor).bands
     given = _split(names)
     if not given or not all(given):
-        raise UsageError(f"Expected names of bands with commas between them, found {names!r}.")
+        raise UsageError(f"Expected band names separated by commas, found {names!r}.")
     assumed = assumed_sensor(given, sensor)
     named = assumed or sensor
     home = None if named is None else find_sensor(named)
@@ -124,7 +124,7 @@ def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
         return matches[0]
     if matches:
         hint = f"Name one of {', '.join(map(_describe, matches))}."
-        raise UsageError(f"{name!r} is more than one band of {(home or find_sensor(COMMON)).name}.", hint=hint)
+        raise UsageError(f"{name!r} stands for more than one band of {(home or find_sensor(COMMON)).name}.", hint=hint)
     if not is_numbered(name) and (channel := auxiliary_channel(name)):
         return channel
     where = home.name if home else "any sensor"
@@ -178,7 +178,7 @@ def _agreeing(name: str) -> tuple[Band, ...]:
     positions = [band.wavelength for band in found if band.wavelength is not None]
     if len(positions) not in (0, len(found)) or (positions and max(positions) - min(positions) > SAME_WAVELENGTH):
         hint = f"Say which with --sensor: {', '.join(dict.fromkeys(map(_describe, found)))}."
-        raise UsageError(f"{name!r} is a different band at different sensors.", hint=hint)
+        raise UsageError(f"{name!r} stands for different bands on different sensors.", hint=hint)
     return tuple(found[:1])
 
 

@@ -32,7 +32,8 @@ class InputLayout(NamedTuple):
         """Read `conv`, `groups:3`, `blocks:16` or `planes:4`. Raises UsageError."""
         kind, _, count = text.partition(":")
         sound = kind in KINDS and (
-            (count.isascii() and count.isdigit() and int(count) > 0) or (kind, count) == ("conv", "")
+            (count.isascii() and count.isdigit() and len(count) < 10 and int(count) > 0)
+            or (kind, count) == ("conv", "")
         )
         if not sound or (kind == "conv" and count not in ("", "1")):
             raise UsageError(
@@ -61,7 +62,8 @@ class InputLayout(NamedTuple):
             return channels
         if channels % self.count:
             raise InvalidInputError(
-                f"The input layer has {self.count} groups, among which {channels} channels cannot be divided equally.",
+                f"The input layer has {self.count} groups, and {channels} channels cannot be divided equally "
+                "among them.",
                 hint=f"Choose a multiple of {self.count} channels.",
             )
         return channels // self.count

@@ -213,7 +213,7 @@ def _luma(from_chans: int, in_chans: int) -> Rows:
     """One channel: the filters of red, green and blue weighted as luma weights the colours, times 3."""
     if (from_chans, in_chans) != (3, 1):
         raise UsageError(
-            f"The method luma makes one channel of three, not {in_chans} of {from_chans}.",
+            f"The method luma makes one channel from three, not {in_chans} of {from_chans}.",
             hint="Use --method balanced.",
         )
     return (tuple((c, 3 * weight) for c, weight in enumerate(LUMA)),)
@@ -310,6 +310,7 @@ def adapt_input(weight: NDArray[np.float32], in_chans: int, method: str = "repea
     check_in_chans(in_chans)
     if weight.ndim < 3 or weight.shape[1] == 0:
         raise InvalidInputError(
-            f"An input layer's weight has the axes (out, in, kernel...), found the shape {tuple(weight.shape)}."
+            f"The weight of an input layer must have the axes (out, in, kernel...), found the shape "
+            f"{tuple(weight.shape)}."
         )
     return channel_mixing(method, weight.shape[1], in_chans).apply(weight)

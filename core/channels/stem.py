@@ -108,7 +108,7 @@ def find_stem(
     if others and not _is_decided(named, cfg):
         shown |= {_path(layer.weight): layer.reads for layer in others}
         raise InvalidInputError(
-            f"More layers of {source} read the image than {' and '.join(layers)}: {_counted(shown)}.",
+            f"In {source} other layers read the image too, not only {' and '.join(layers)}: {_counted(shown)}.",
             hint=_choice_hint(tensors, shown),
             path=source,
         )
@@ -135,9 +135,9 @@ def _with_channels(input_layers: Sequence[str]) -> tuple[tuple[str, ...], tuple[
     layers = tuple(path.removesuffix(".weight") for path, _, _ in parts)
     if not any(mark for _, mark, _ in parts):
         return layers, ()
-    if not all(count.isascii() and count.isdigit() and int(count) for _, _, count in parts):
+    if not all(count.isascii() and count.isdigit() and len(count) < 10 and int(count) for _, _, count in parts):
         raise UsageError(
-            "Channels are given to each input layer or to none.",
+            "Either every input layer is given its channels, or none is.",
             hint=_hint_apart(layers),
         )
     return layers, tuple(int(count) for _, _, count in parts)
@@ -206,7 +206,7 @@ def _channels(
     tensor = tensors.get(name)
     if tensor is None and name in parametrised_weights(tensors.keys()):
         raise InvalidInputError(
-            f"{source}: the input layer {_path(name)} is stored as what its weight is computed from.",
+            f"{source}: the input layer {_path(name)} is stored as the factors that its weight is computed from.",
             hint=f"{parametrised(tensors.keys())}.".capitalize(),
             path=source,
         )
@@ -267,7 +267,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
         )
     some = ", ".join(f"{path[:80]} {list(shapes[_weight_of(shapes, path)])}" for path in list(shown)[:_MOST_TOLD])
     raise InvalidInputError(
-        f"The input layer of {source} cannot be told from names and shapes; candidates: {some or 'no convolution'}.",
+        f"The input layer of {source} cannot be found by names and shapes; candidates: {some or 'no convolution'}.",
         hint="Name the architecture, or the layer: "
         + (f"--input-layer {next(iter(shown))}" if len(shown) == 1 else "--input-layer NAME"),
         path=source,

@@ -73,13 +73,13 @@ def describe(
     if not architecture:
         if source_size:
             raise UsageError(
-                f"Which tensors of {source} depend on the image size follows from its architecture.",
+                f"The architecture decides which tensors of {source} depend on the image size, and it is not known.",
                 hint="Name it with --arch.",
             )
         return Description(notes=tuple(notes), candidates=tuple(names))
     if architecture not in exact and exact:
         raise InvalidInputError(
-            f"{source} does not hold the tensors of {architecture}.",
+            f"{source} does not have the tensors of {architecture}.",
             hint=f"It fits {' or '.join(exact[:3])}.",
             path=source,
         )

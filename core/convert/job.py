@@ -246,8 +246,8 @@ def _described(
     if stated := stated_configuration(kept, request.architecture, source.label):
         if with_image_size(stated, request.source_size, source.label) != stated:
             raise UsageError(
-                f"{source.label} says what it is already, but not for which image size.",
-                hint="`zoo adapt-weights` with --source-size writes it down.",
+                f"{source.label} already states its architecture, but not its image size.",
+                hint="`zoo adapt-weights` with --source-size records it.",
             )
         name = stated["architecture"]
         return Description(

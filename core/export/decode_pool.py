@@ -162,7 +162,8 @@ class _Processes:
         except (EOFError, OSError) as error:  # a TimeoutError too
             code = self._end(process)
             raise UsageError(
-                f"A decoding process did not start ({_cause_of_death(code)}).", hint="Decode in threads: --workers 0."
+                f"A decoding process could not be started ({_cause_of_death(code)}).",
+                hint="Decode in threads: --workers 0.",
             ) from error
         return process
 

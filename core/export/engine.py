@@ -101,7 +101,7 @@ class FeatureEngine:
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise UsageError(
                 f"The model could not be compiled: {reason}.",
-                hint="Leave --compile out; on the CPU it needs a C++ compiler.",
+                hint="Leave out --compile; on the CPU it needs a C++ compiler.",
             ) from error
         self.compiles = False
         return maps
@@ -132,7 +132,8 @@ def find_device(name: str) -> torch.device:
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(number or 0) >= found:
         raise UsageError(
-            f"The device {name!r} was asked for, PyTorch {torch.__version__} finds {found} of its kind here.",
+            f"The device {name!r} was asked for, but PyTorch {torch.__version__} finds {found} of its kind "
+            "on this machine.",
             hint="Choose --device cpu, or install a PyTorch that is built for the device.",
         )
     return torch.device(name)

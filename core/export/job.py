@@ -157,7 +157,7 @@ def export_job(
     if computing.batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
         raise UsageError("Batch size and images per shard must be 1 or more.")
     if not 0 <= min_valid <= 1:
-        raise UsageError(f"A share of valid pixels is a number from 0 to 1, not {min_valid:g}.")
+        raise UsageError(f"The share of valid pixels must be a number from 0 to 1, not {min_valid:g}.")
     if isinstance(model, torch.nn.Module):
         model.eval()
     reading = reading or ReadOptions(in_chans=preprocess.in_chans)

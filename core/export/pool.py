@@ -40,11 +40,13 @@ def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
         return model
     if pool == "cls" and getattr(model, "cls_token", None) is None:
         raise UsageError(
-            "The pool 'cls' is the class token, which this model has not.", hint="Choose --pool avg or --pool max."
+            "The pool 'cls' is the class token, and this model has none.", hint="Choose --pool avg or --pool max."
         )
     if pool == "embedding":
         if not isinstance(model, ImageModel) or isinstance(model, FeatureNet) or not model.global_pool.pool_type:
-            raise UsageError("The embedding needs a whole model of zoo's with its pooling, not feature maps alone.")
+            raise UsageError(
+                "The embedding needs one of zoo's models with its pooling, not a model of feature maps alone."
+            )
         return EmbeddingModel(model)
     return PooledFeatures(model, pool)
 

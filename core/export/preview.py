@@ -47,7 +47,7 @@ def write_preview(path: str | os.PathLike[str], job: ExportJob) -> None:
     with closing(job.decode(tried)) as decoded:
         images = [found.image for found in islice((d for d in decoded if isinstance(d, Prepared)), MAX_IMAGES)]
     if not images:
-        raise InvalidInputError("No image could be read to make a preview of.", hint="Leave out --preview.")
+        raise InvalidInputError("No image could be read, so there is nothing to preview.", hint="Leave out --preview.")
     levels = zip(*_features(job.maps(images)), strict=True)
     columns = [_as_colours(images, plan.preprocessing), *map(_principal_colours, levels)]
     png, mark = BytesIO(), PngInfo()

@@ -93,7 +93,7 @@ def run_on_ray(
         PartialError: no shard was done for `timeout` seconds, or the cluster failed.
     """
     if num_actors < 1:
-        raise UsageError(f"There is 1 actor or more, not {num_actors}.")
+        raise UsageError(f"The number of actors must be 1 or more, not {num_actors}.")
     numbers = list(shards)
     if not numbers:
         return
@@ -177,7 +177,7 @@ def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) 
         try:
             row = done.get(timeout=timeout)
         except queue.Empty:
-            raise PartialError(f"No shard was done on Ray for {timeout:.0f} s.", hint=hint) from None
+            raise PartialError(f"Ray has finished no shard for {timeout:.0f} s.", hint=hint) from None
         if isinstance(row, Exception):
             raise PartialError(f"The Ray cluster failed: {_last_line(row)}", hint=hint) from row
         if row is None:

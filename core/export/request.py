@@ -105,7 +105,9 @@ class ExportRequest:
             passed_over: counts the files of folders and archives that are no images, by their ending.
         """
         if self.storage.pool == "embedding" and self.out_indices is not None:
-            raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
+            raise UsageError(
+                "The embedding is one vector for each image, not a feature level.", hint="Leave out --out-indices."
+            )
         inputs = self.inputs.find(passed_over)
         given = None if self.weights is None else WatchedWeights(self.weights, self.weights_key)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}

@@ -194,7 +194,7 @@ def run_shards(
         CannotWriteError: a file could not be written.
     """
     if on_error not in ON_ERROR:
-        raise UsageError(f"On an error there is {' or '.join(ON_ERROR)}, not {on_error!r}.")
+        raise UsageError(f"On an error zoo can {' or '.join(ON_ERROR)}, not {on_error!r}.")
     numbers = list(shards)
     if not numbers:
         return

@@ -103,7 +103,7 @@ def _publish(temporary: str, target: str, force: bool) -> bool:
         return True
     if os.listdir(target) and not force:
         raise CannotWriteError(
-            f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+            f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
         )
     _exchange(temporary, target)
     sync_folder(os.path.dirname(target))

@@ -124,7 +124,7 @@ def refuse_pipe(path: str | os.PathLike[str]) -> None:
     """Raises UsageError where an output is `-`, which stands for standard output elsewhere."""
     if os.fspath(path) == "-":
         raise UsageError(
-            "The output cannot be standard output: it is checked, and then put in place as a whole.",
+            "The output cannot be standard output: it is checked first, and then moved into place as a whole.",
             hint="Name a file or folder with -o.",
         )
 
@@ -158,7 +158,7 @@ def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     except OSError as error:
         raise cannot_write(path, error) from error
     except ValueError:
-        raise CannotWriteError(f"{given!r} holds a NUL, which no file name can.", path=given) from None
+        raise CannotWriteError(f"{given!r} holds a NUL, which no file name may contain.", path=given) from None
     if folder and not stat.S_ISDIR(mode):
         raise CannotWriteError(
             f"{given} is a file; the output must be a folder.", hint="Name a folder with -o.", path=given
@@ -204,7 +204,7 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             return True
         if not force:
             raise CannotWriteError(
-                f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+                f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)

@@ -35,7 +35,7 @@ def read_json_object(path: str | os.PathLike[str], *, name: str = "") -> dict[st
             f"{name} cannot be read: {os.strerror(error.errno or 0)}.", hint="Check the path.", path=path
         ) from error
     if len(data) > MAX_BYTES:
-        raise InvalidInputError(f"{name} should have at most {MAX_BYTES} bytes, found more.", path=path)
+        raise InvalidInputError(f"{name} is longer than the limit of {MAX_BYTES} bytes.", path=path)
     try:
         document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

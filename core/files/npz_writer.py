@@ -55,7 +55,8 @@ def npy_header(tensor: StoredTensor) -> bytes:
         raise tensor.refusal(f"should be dense, found {tensor.data.why}")
     if tensor.dtype not in _DESCRIPTIONS:
         raise InvalidInputError(
-            f"{tensor.name[:80]!r} holds {tensor.dtype}, which numpy has no name for.", hint="Pass --dtype float32."
+            f"{tensor.name[:80]!r} holds {tensor.dtype}, a dtype that numpy does not have.",
+            hint="Pass --dtype float32.",
         )
     if not tensor.name or "\x00" in tensor.name:
         raise InvalidInputError(f"An archive of arrays cannot hold a tensor called {tensor.name[:80]!r}.")

@@ -32,7 +32,9 @@ def require_unchanged(path: str, fd: int, stamp: tuple[int, int]) -> None:
     """Raises InvalidInputError where an open file has another stamp than it had."""
     if stamp_of(os.fstat(fd)) != stamp:
         raise InvalidInputError(
-            f"{path} was changed while it was read.", hint="Run again when nothing writes to it.", path=path
+            f"{path} changed while it was being read.",
+            hint="Run the command again when nothing writes to the file.",
+            path=path,
         )
 
 
@@ -84,7 +86,7 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     if length > max_header:
         raise invalid(
             f"its header takes {length} bytes, over the limit of {max_header}",
-            "Where it is meant so, allow it with --max-header.",
+            "If that is intended, allow it with --max-header.",
         )
     raw = os.pread(fd, length, 8)
     whole_number = _integer if b"-0" in raw else int  # a call for each number takes a third of the time

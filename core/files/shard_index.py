@@ -31,7 +31,7 @@ class ShardIndex(NamedTuple):
         """Raises InvalidInputError where a shard holds other tensors than the index says."""
         if wrong := sorted(self.tensors[shard] ^ set(found)):
             where = "holds" if wrong[0] in found else "does not hold"
-            raise _invalid(self.path, f"{shard} {where} {wrong[0][:80]!r}, other than the index says")
+            raise _invalid(self.path, f"{shard} {where} {wrong[0][:80]!r}, which contradicts the index")
 
 
 def read_index(path: str | os.PathLike[str], max_size: int = MAX_HEADER, kind: FileKind | None = None) -> ShardIndex:
@@ -86,7 +86,7 @@ def _weight_map(path: str, max_size: int, kind: FileKind | None) -> dict[str, st
 def _shard_path(index: str, name: str) -> str:
     """Where a shard is; it must be beside the index, links followed (the Hub cache links both to one folder)."""
     if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", "..") or not name.isprintable():
-        raise _invalid(index, f"it names {name[:80]!r}, which is not the name of a file beside it")
+        raise _invalid(index, f"it names {name[:80]!r}, which is not the name of a file in the same folder")
     path = os.path.join(os.path.dirname(index), name)
     if not os.path.exists(path):
         raise _invalid(index, f"the file {name[:80]} is missing", "Download it again.")
@@ -102,7 +102,7 @@ def _require_no_others(index: str, names: list[str]) -> None:
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+{re.escape(ending)}")
     others = sorted(n for n in os.listdir(os.path.dirname(index) or ".") if pattern.fullmatch(n) and n not in names)
     if others:
-        raise _invalid(index, f"it does not name {others[0][:80]}, which lies beside it")
+        raise _invalid(index, f"it does not name {others[0][:80]}, which lies in the same folder")
 
 
 def _invalid(path: str, what: str, hint: str = "") -> InvalidInputError:

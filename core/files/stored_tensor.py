@@ -128,8 +128,8 @@ def _read_exactly(region: Region, offset: int, count: int) -> bytes:
 def became_shorter(region: Region) -> InvalidInputError:
     """The error for a file that ends before its region does."""
     return InvalidInputError(
-        f"{region.path or 'The weight file'} became shorter while it was read.",
-        hint="Run again when nothing writes to it.",
+        f"{region.path or 'The weight file'} became shorter while it was being read.",
+        hint="Run the command again when nothing writes to the file.",
         path=region.path,
     )
 

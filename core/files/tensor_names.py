@@ -25,7 +25,7 @@ def dropped_by(names: Iterable[str], patterns: Sequence[str], source: str, prefi
     for pattern in patterns:
         if not any(pattern in matching for matching in found.values()):
             raise UsageError(
-                f"No tensor of {source} has a name that matches {pattern!r}.",
+                f"No tensor in {source} has a name that matches {pattern!r}.",
                 hint=f"`zoo inspect {source}` shows the names.",
             )
     return {name: matching[0] for name, matching in found.items() if matching}

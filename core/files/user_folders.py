@@ -65,8 +65,8 @@ def _below_home(variable: str, folder: str, remedy: str) -> Path:
     home = home_directory()
     if home is None:
         raise NoCacheFolderError(
-            "There is no folder for a cache: this user has no home directory.",
-            hint=f"Set {remedy} to the absolute path of a folder that can be written.",
+            "There is no folder for the cache: this user has no home directory.",
+            hint=f"Set {remedy} to the absolute path of a writable folder.",
         )
     return home / folder
 
@@ -81,7 +81,7 @@ def _environment(name: str) -> Path | None:
     value = os.path.expandvars(os.path.expanduser(value))
     if value.startswith("~"):
         raise NoCacheFolderError(
-            f"{name} is {value}, and there is no such home directory.",
-            hint=f"Set {name} to the absolute path of a folder that can be written.",
+            f"{name} is {value}, and that home directory does not exist.",
+            hint=f"Set {name} to the absolute path of a writable folder.",
         )
     return Path(value) if value else None

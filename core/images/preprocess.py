@@ -70,7 +70,9 @@ class Preprocess:
         if self.crop_mode not in CROP_MODES:
             raise InvalidInputError(f"Crop mode is one of {', '.join(CROP_MODES)}, not {self.crop_mode!r}.")
         if self.nodata not in NODATA:
-            raise InvalidInputError(f"What to do without data is one of {', '.join(NODATA)}, not {self.nodata!r}.")
+            raise InvalidInputError(
+                f"The choice for pixels without data is one of {', '.join(NODATA)}, not {self.nodata!r}."
+            )
         if isinstance(self.scale, str) and self.scale != SCALE_OF_FILE:
             raise InvalidInputError(f"A scale is a positive number or {SCALE_OF_FILE!r}, not {self.scale!r}.")
         if isinstance(self.scale, int | float) and not 0 < self.scale < math.inf:
@@ -123,7 +125,7 @@ class Preprocess:
         except InvalidInputError:
             raise
         except (TypeError, ValueError, IndexError) as error:  # a weight file may carry any JSON
-            raise InvalidInputError(f"The config does not describe an input: {error}.") from error
+            raise InvalidInputError(f"The config does not describe a model's input: {error}.") from error
 
     @property
     def in_chans(self) -> int:
@@ -182,7 +184,7 @@ class Preprocess:
         if self.nodata == "error":
             share = np.broadcast_to(missing, raster.pixels.shape).mean()
             raise InvalidInputError(
-                f"There is no data in {share:.1%} of the image.", hint="Fill it: --nodata mean, or --nodata zero."
+                f"{share:.1%} of the image has no data.", hint="Fill it with --nodata mean or --nodata zero."
             )
         fill = scale * _column(self.mean) if self.nodata == "mean" else np.float32(0)
         filled: NDArray[Any] = np.where(missing, fill, raster.pixels.astype(np.float32))
@@ -245,7 +247,7 @@ def _for_channels(name: str, values: Sequence[float], in_chans: int) -> tuple[fl
     if in_chans == 1:
         return (sum(values) / len(values),)
     raise InvalidInputError(
-        f"The model reads {in_chans} channels, its config has {name} for {len(values)}: "
+        f"The model reads {in_chans} channels, but its config has {name} for {len(values)}: "
         f"a photograph of {len(values)} channels does not fit.",
         hint=f"Give a config with {in_chans} values of mean and std, or a model with --in-chans 3 or 1.",
     )

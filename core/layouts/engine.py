@@ -163,12 +163,18 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
         return closest
     hint = f"The closest family is {closest.table.family}."
     if closest.unknown:
-        known = f"of the layout {layout}" if side == "theirs" else f"that the layout {layout} has names for"
+        many = f"{len(closest.unknown)} tensors"
+        what = f"{many} do not belong to the layout {layout}"
+        if side != "theirs":
+            what = f"The layout {layout} has no names for {many}"
         raise InvalidInputError(
-            f"{len(closest.unknown)} tensors are none {known}, the first is {closest.unknown[0][:80]!r}.", hint=hint
+            f"{what}; the first is {closest.unknown[0][:80]!r}.",
+            hint=hint,
         )
     if closest.missing:
-        raise InvalidInputError(f"The tensor {closest.missing[0][:80]!r} is missing beside others.", hint=hint)
+        raise InvalidInputError(
+            f"The tensor {closest.missing[0][:80]!r} is missing, though related tensors are there.", hint=hint
+        )
     raise InvalidInputError(f"Two tensors would be called {closest.clashing[0][:80]!r}.", hint=hint)
 
 
@@ -225,8 +231,8 @@ def apply_from_timm(matched: Matched, tensors: Mapping[str, StoredTensor], num_h
     back = match(matched.table, _shapes(made), "theirs")
     if _moves(back) != _moves(matched):
         raise InvalidInputError(
-            "Two neighbouring stages of this network have the same width, and the other layout counts blocks straight "
-            "through: from it nobody could tell where one stage ends.",
+            "Two neighbouring stages of this network have the same width, and the other layout numbers blocks "
+            "without regard to stages: it would not show where a stage ends.",
             hint="Keep the checkpoint in timm's names.",
         )
     return list(made.values())

@@ -146,7 +146,7 @@ class HeadsIn(NamedTuple):
 def _head_size(tensor: StoredTensor, width: int, num_heads: int) -> int:
     if not num_heads:
         raise InvalidInputError(
-            f"How many heads {tensor.name!r} has does not show in its shape.",
+            f"The shape of {tensor.name!r} does not show how many heads it has.",
             hint="Name the architecture with --arch.",
         )
     _require(tensor, width % num_heads == 0, f"a width that {num_heads} heads share")
@@ -170,7 +170,8 @@ class Derived(NamedTuple):
         expected = self.values(tensor.name, source)
         if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype) or bytes(tensor.read()) != expected.read():
             raise InvalidInputError(
-                f"{tensor.name!r} should follow from the shape of {source.name!r}, and has other values."
+                f"{tensor.name!r} should hold the values that follow from the shape of {source.name!r}, but "
+                "holds others."
             )
 
 

@@ -107,7 +107,7 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
         values = None
     if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION or not _is_sound(values):
         raise InvalidInputError(
-            f"{path} states a configuration that does not describe a model's input, or that another version of zoo"
+            f"{path} states a configuration that does not describe a model's input, or that a different version of zoo"
             " wrote.",
             hint="Write the file again with this zoo.",
             path=path,
@@ -115,7 +115,7 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
     stated = values.get("architecture")
     if stated and architecture and stated != architecture:
         raise InvalidInputError(
-            f"{path} says that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
+            f"{path} states that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
         )
     return values
 
@@ -148,7 +148,7 @@ def with_image_size(stated: Mapping[str, Any], size: tuple[int, int] | None, pat
     own = stated_image_size(arguments)
     if own not in (None, size):
         raise UsageError(
-            f"{path} says that it is for images of {own[0]} x {own[1]}, not {size[0]} x {size[1]}.",
+            f"{path} states that it is for images of {own[0]} x {own[1]}, not {size[0]} x {size[1]}.",
             hint="Leave out --source-size.",
         )
     return {**stated, "model_args": {**arguments, "img_size": list(size)}}

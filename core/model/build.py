@@ -155,7 +155,9 @@ def _require_use_of_size(name: str, path: str | Path) -> None:
     """Raises where the size of a source's images says nothing: of this architecture, or without a file."""
     require_size_dependent(registry.find_spec(name)[0], name)
     if not path:
-        raise UsageError("The source's size is said of a weight file.", hint="Name the file (checkpoint_path).")
+        raise UsageError(
+            "source_size describes a weight file, and none was given.", hint="Name the file (checkpoint_path)."
+        )
 
 
 def _build(name: str, cfg: PretrainedCfg, arguments: Mapping[str, Any]) -> ImageModel:
@@ -226,7 +228,7 @@ def _choose_cfg(
         known = {f.name for f in fields(PretrainedCfg)}
         for key in overlay:
             if key not in known:
-                raise TypeError(f"A pretrained config has no entry {key!r}{_nearest(key, known)}")
+                raise TypeError(f"A pretrained config has no field {key!r}{_nearest(key, known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
         if isinstance(values.get("file"), Path):
             values["file"] = str(values["file"])

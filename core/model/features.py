@@ -168,7 +168,7 @@ class FeatureHookNet(FeatureNet):
         def keep(name: str) -> Callable[..., None]:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 if not isinstance(output, Tensor):
-                    raise UsageError(f"{name} gives several tensors, which hooks do not tell apart.", hint=LIST_HINT)
+                    raise UsageError(f"{name} gives several tensors, which a hook cannot tell apart.", hint=LIST_HINT)
                 # Later layers may work in place on what is passed to them.
                 outputs[name] = output.clone()
 

@@ -54,7 +54,7 @@ def _resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) ->
                     empty = value.new_empty(counts[0])
                     setattr(module, name, nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty)
         elif not isinstance(module, nn.Identity):
-            raise UsageError(f"{path} is a {type(module).__name__}, which pruning does not know.")
+            raise UsageError(f"{path} is a {type(module).__name__}, which cannot be pruned.")
 
 
 def _remeasure_features(model: ImageModel) -> None:

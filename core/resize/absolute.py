@@ -99,7 +99,7 @@ def overlapping_map(tensor: Tensor) -> Resize | None:
     """PiT: (1, D, H, W), patches overlap by half."""
     kernel = tensor.job.shapes.get("patch_embed.conv.weight", ())
     if len(kernel) != 4 or kernel[2] < 2:
-        raise tensor.refused("the file has no patch embedding to tell the grid")
+        raise tensor.refused("the file has no patch embedding that shows the grid")
     patch, stride = kernel[2], kernel[2] // 2
 
     def grid(size: Size) -> Size:
@@ -107,7 +107,7 @@ def overlapping_map(tensor: Tensor) -> Resize | None:
 
     found = tensor.axes(4)[2:]
     if tensor.job.stated and grid(tensor.job.source) != found:
-        raise tensor.refused(f"{text(tensor.job.source)} is not the size that it is for")
+        raise tensor.refused(f"{text(tensor.job.source)} is not the size that it was made for")
     return _resized_map(tensor, nonempty(tensor, grid(tensor.job.target)))
 
 
@@ -149,7 +149,7 @@ def blocks(tensor: Tensor) -> Resize | None:
     batch, count, positions, width = tensor.axes(4)
     across, old = square(count), square(positions)
     if across is None or old is None or tensor.job.target[0] != tensor.job.target[1]:
-        raise tensor.refused("only square images are known")
+        raise tensor.refused("only square images are supported")
     edge = across[0]
     new = strided_grid(tensor, (edge * old[0], edge * old[0]))
     if new[0] % edge:

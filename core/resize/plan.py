@@ -168,7 +168,7 @@ def _plan_patch(
         return {}
     if old is None or new is None:
         raise InvalidInputError(
-            f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
+            f"A new patch size needs a patch embedding that can be resized; {family} has none in this file.",
             hint="Leave out --patch-size.",
         )
     name = size_facts(family).patch_kernel

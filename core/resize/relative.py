@@ -194,7 +194,7 @@ def windowed_offsets(tensor: Tensor, window: int, stride: int) -> Resize | None:
     heads, offsets = tensor.axes(2)
     old = square(offsets)
     if old is None:
-        raise tensor.refused("it is not that of a square window")
+        raise tensor.refused("it does not belong to a square window")
     # The shorter side of the image sets the window.
     shorter = min(tensor.job.target) // stride
     new = nonempty(tensor, _cut(window, halved((shorter, shorter), _stage(tensor.name))))
@@ -206,7 +206,7 @@ def windowed_offsets(tensor: Tensor, window: int, stride: int) -> Resize | None:
 def relative_axis(tensor: Tensor) -> Resize | None:
     """MViTv2: (2n - 1, D) for one axis of n cells."""
     if tensor.job.target[0] != tensor.job.target[1]:
-        raise tensor.refused("only square images are known")
+        raise tensor.refused("only square images are supported")
     cells = (tensor.axes(2)[0] + 1) // 2
     return _resized_axis(tensor, strided_grid(tensor, (cells, cells))[0])
 

@@ -136,7 +136,7 @@ def strided_grid(tensor: Tensor, old: Size, stride: int | None = None) -> Size:
     if stride is None:
         stride = job.source[0] // old[0] if min(old) else 0
         if (old[0] * stride, old[1] * stride) != job.source:
-            raise tensor.refused(f"its grid of {text(old)} does not divide the source's size")
+            raise tensor.refused(f"its grid of {text(old)} does not divide the size of the source")
     new = nonempty(tensor, divide(job.target, stride))
     if (new[0] * stride, new[1] * stride) != job.target:
         raise tensor.refused(f"the image size must be a multiple of {stride}")
@@ -147,7 +147,7 @@ def patch_grids(tensor: Tensor) -> tuple[Size, Size]:
     """Grid of patches before and after, for families whose stem is the patch embedding."""
     job = tensor.job
     if job.old_patch is None or job.new_patch is None:
-        raise tensor.refused("the file has no patch embedding to tell the grid")
+        raise tensor.refused("the file has no patch embedding that shows the grid")
     old, new = divide(job.source, job.old_patch), divide(job.target, job.new_patch)
     return nonempty(tensor, old), nonempty(tensor, new)
 

@@ -110,7 +110,7 @@ def require_size_dependent(family: str, architecture: str) -> None:
     """Raises UsageError where a source size is said of an architecture whose weights have none."""
     if not depends_on_size(family):
         raise UsageError(
-            f"The weights of {architecture} do not depend on the size of its images.", hint="Leave out --source-size."
+            f"The weights of {architecture} do not depend on the image size.", hint="Leave out --source-size."
         )
 
 

@@ -106,9 +106,9 @@ def not_told(
     likely = [one for one in likely if one[0][1] <= MAX_RATIO * one[0][0]] or likely[:1]
     if job.stated:
         grid = f", {text(divide(job.source, cell))} cells," if cell else ""
-        reason = f"it is stated to be for images of {text(job.source)}{grid} but has {found}"
+        reason = f"images of {text(job.source)}{grid} were stated, but it has {found}"
     else:
-        reason = f"its {found} are no square, and nothing states which image size it is for"
+        reason = f"its {found} do not form a square, and nothing states the image size"
     if likely:
         told = [f"{text(grid)}{f' + {others}' if prefix else ''}" for grid, others in likely[:MAX_SUGGESTIONS]]
         kinds = " cells and class or other prefix tokens" if prefix else " cells"
@@ -119,7 +119,7 @@ def not_told(
         wanted = f"{first[0] * cell[0]},{first[1] * cell[1]}"
         example = f" for {text(first)} cells"
     return InvalidInputError(
-        f"The grid of {tensor.name} of shape {tensor.shape} is not known: {reason}.",
+        f"The grid of {tensor.name}, of shape {tensor.shape}, is not known: {reason}.",
         hint=f"Say the size of the images that it was made for, height and width in pixels: --source-size {wanted}"
         f"{example} (source_size in the library).",
     )

@@ -289,7 +289,7 @@ def test_a_prefix_and_a_stripped_one(zoo: Zoo, state: State):
          "--classifier cls.2"),
         ({"stem.weight": (8, 3, 3, 3), "cls.0.weight": (5, 8), "cls.2.weight": (4, 5)}, ("--classifier", "cls.2"), 0,
          "cls.2 is a new classifier"),
-        ({"stem.weight": (8, 3, 3, 3)}, ("--classifier", "cls"), 4, "no tensors of the classifier cls"),
+        ({"stem.weight": (8, 3, 3, 3)}, ("--classifier", "cls"), 4, "no tensors of a classifier at cls"),
         ({"stem.weight": (8, 3, 3, 3), "cls.weight": (5,)}, ("--classifier", "cls"), 4,
          "How many features a new classifier cls"),
     ],
@@ -485,7 +485,7 @@ def test_another_architectures_tensors_are_refused_all_the_same(zoo: Zoo, state:
     damaged = {key: value for key, value in state.items() if key != "layer4.0.conv1.weight"}
     save_file(damaged | {"criterion.pos_weight": torch.ones(3)}, "damaged")
     run = adapt(zoo, "--in-chans", 5, source="damaged")
-    assert (run.code, "does not hold the tensors of" in run.stderr) == (4, True)
+    assert (run.code, "does not have the tensors of" in run.stderr) == (4, True)
 
 
 def test_a_trunk_that_is_not_the_architectures_gets_no_classifier(zoo: Zoo, state: State):
@@ -509,7 +509,7 @@ def test_a_pattern_that_matches_nothing_is_a_usage_error(zoo: Zoo, state: State)
     ):
         run = zoo(*command, "--drop", "criterion.*")
         assert (run.code, run.stdout) == (2, "")
-        assert "No tensor of source.safetensors has a name that matches 'criterion.*'" in run.stderr
+        assert "No tensor in source.safetensors has a name that matches 'criterion.*'" in run.stderr
     assert os.listdir() == ["source.safetensors"]
     assert zoo("create", MODEL, "--drop", "x").code == 2
 

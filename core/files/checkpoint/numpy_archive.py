@@ -92,8 +92,8 @@ def _array(name: str, region: Region) -> NumpyArray:
     dtype = numpy_dtype(descr)
     if descr.lstrip("<>=|").startswith("O"):
         raise UnsoundError(
-            f"its array {name[:80]!r} holds Python objects, which zoo does not load",
-            "Save numbers: an array of objects is a pickle in disguise.",
+            f"its array {name[:80]!r} contains Python objects, which zoo does not load",
+            "Save numbers: an array of objects is stored as a pickle.",
         )
     data = region._replace(offset=region.offset + start + length, length=region.length - start - length)
     array = NumpyArray(dtype, shape, data, fortran)

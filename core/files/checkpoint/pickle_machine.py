@@ -265,7 +265,7 @@ class PickleMachine:
         self._bytes(8)
 
     def _refuse_extension(self) -> NoReturn:
-        raise UnsoundError("its pickle uses codes that only the program which made it knows")
+        raise UnsoundError("its pickle uses extension codes that only the program that wrote it knows")
 
     def _refuse_buffer(self) -> NoReturn:
         raise UnsoundError("its pickle needs buffers that are not in it")

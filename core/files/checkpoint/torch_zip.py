@@ -64,7 +64,7 @@ def _unpickled(entry: ZipEntry, opaque: dict[str, None]) -> Any:
     stream = open_region(entry.data)
     # torch writes no checksums where it was told so (torch.serialization.set_crc32_options).
     if entry.crc and _crc(entry.data) != entry.crc:
-        raise UnsoundError("its pickle has another checksum than it should")
+        raise UnsoundError("its pickle does not have the checksum that the archive states")
     value = PickleMachine(stream, TorchVocabulary(_storage, opaque), entry.data).load()
     if stream.read(1):
         raise UnsoundError("something follows the end of its pickle")
@@ -91,7 +91,7 @@ def _is_big_endian(entry: ZipEntry | None) -> bool:
         return False
     order = os.pread(entry.data.fd, min(entry.data.length, 8), entry.data.offset)
     if order not in (b"little", b"big"):
-        raise UnsoundError("its byte order is neither little nor big")
+        raise UnsoundError("its byte order is neither little-endian nor big-endian")
     return order == b"big"
 
 

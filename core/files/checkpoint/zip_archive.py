@@ -76,7 +76,7 @@ def checked_chunks(entry: ZipEntry) -> Iterator[bytes]:
             break
         yield chunk
     if (crc, size) != (entry.crc, entry.size):
-        raise UnsoundError(f"its entry {entry.name[:80]!r} has another checksum than it should")
+        raise UnsoundError(f"its entry {entry.name[:80]!r} does not have the checksum that the archive states")
 
 
 def _chunks(entry: ZipEntry) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def _directory(fd: int, size: int) -> tuple[Region, int]:
     if disk or first_disk or here != count:
         raise UnsoundError("it is a part of several archives")
     if offset + length != end:
-        raise UnsoundError("its directory is not where it says; something was put before the archive")
+        raise UnsoundError("its directory is not where the archive says; something was put before the archive")
     if count > MAX_ENTRIES or length > _MAX_DIRECTORY:
         raise UnsoundError(f"it has {count} entries, over the limit of {MAX_ENTRIES}", "")
     return Region(fd, offset, length), count

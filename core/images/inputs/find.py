@@ -73,7 +73,9 @@ def find_inputs(
     if "" in given:
         raise UsageError("A path is empty.", hint="Pass . for the working directory.")
     if column and from_file is None:
-        raise UsageError("A column is one of a table.", hint="Name the table: --from-file TABLE.csv")
+        raise UsageError(
+            "--column names a column of a table, and no table was given.", hint="Name the table: --from-file TABLE.csv"
+        )
     named = [_tidy(path) for path in given if path != _STDIN]
     lists = [(_STDIN, "")] * (len(given) - len(named))
     lists += [] if from_file is None else [(os.fspath(from_file), column)]
@@ -90,7 +92,7 @@ def find_inputs(
         said = describe_passed_over(search.passed_over)
         raise NotFoundError(
             f"No image was found in {_some([*named, *(path for path, _ in lists)])}.{f' {said}' if said else ''}",
-            hint=f"Images are files ending in {', '.join(extensions)}; archives are named: 'shards/*.tar'.",
+            hint=f"Images are files that end in {', '.join(extensions)}; archives must be named: 'shards/*.tar'.",
         )
     return inputs
 
@@ -134,7 +136,7 @@ def _given(path: str, search: Selection) -> Iterator[ImageInput]:
     except OSError as error:
         raise InvalidInputError(f"{path!r} could not be read: {error.strerror}.", path=path) from error
     except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=path) from None
+        raise InvalidInputError(f"{path!r} contains a character that no file name may contain.", path=path) from None
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise InvalidInputError(f"{path!r} is neither a file nor a folder.", path=path)
     yield from _contents(path, stat.S_ISDIR(mode), search)
@@ -165,8 +167,8 @@ def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -
             entry = _tidy(text)
             if not entry.replace("/", "").replace(".", ""):
                 raise InvalidInputError(
-                    f"{name} names the folder {text!r}, which stands for all that is in it: a list names files.",
-                    hint="Name that folder on the command line. Of find, -type f gives files only.",
+                    f"{name} names the folder {text!r}, but a list must name files.",
+                    hint="Name the folder on the command line; with find, -type f lists files only.",
                     path=name,
                 )
             some_there = some_there or os.path.lexists(entry)
@@ -175,10 +177,10 @@ def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -
     if some_named and not some_there:
         table = not column and name.lower().endswith(_TABLES)
         raise NotFoundError(
-            f"Not one of the files in {name} is there.",
-            hint="Of a table, say which column has the paths: --column NAME"
+            f"None of the files listed in {name} exists.",
+            hint="Say which column of the table has the paths: --column NAME"
             if table
-            else f"They are relative to the working directory, {os.getcwd()!r}.",
+            else f"Paths are relative to the working directory, {os.getcwd()!r}.",
             path=name,
         )
 
@@ -207,11 +209,11 @@ def _some(paths: Sequence[str]) -> str:
 def _open_list(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
     if path == _STDIN:
         if stdin is None and sys.stdin is None:
-            raise NotFoundError("Standard input is closed, where a list of paths was expected.")
+            raise NotFoundError("Standard input is closed, but a list of paths was expected from it.")
         return nullcontext(stdin or sys.stdin.buffer)
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise NotFoundError(f"There is no list {path!r}.", path=path) from None
+        raise NotFoundError(f"There is no list file {path!r}.", path=path) from None
     except OSError as error:
         raise InvalidInputError(f"The list {path!r} could not be read: {error.strerror}.", path=path) from error

@@ -60,7 +60,7 @@ def open_input(item: ImageInput) -> BinaryIO:
     if item.offset + item.size > available:
         file.close()
         raise InvalidInputError(
-            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: it was changed.",
+            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: the file was changed.",
             path=item.source,
         )
     member = _MemberBytes(file, item.offset, item.size)
@@ -109,7 +109,7 @@ def _inflated(member: _MemberBytes, item: ImageInput) -> _MemberBytes:
                     )
                 _write_all(unpacked, data)
         if f"{DEFLATE} {crc:08x}" != item.packed:
-            raise zlib.error("its checksum is another one")
+            raise zlib.error("its checksum does not match")
     except zlib.error as error:
         unpacked.close()
         raise InvalidInputError(f"{item.source!r} is damaged in the archive: {error}.", path=item.source) from error

@@ -61,7 +61,7 @@ def _unpack(path: str, packed: io.FileIO, limit: int) -> io.FileIO:
             size += len(chunk)
             if size > limit:
                 raise InvalidInputError(
-                    f"{path!r} unpacks to more than {limit >> 20} MiB, which images do not.",
+                    f"{path!r} unpacks to more than {limit >> 20} MiB, more than images need.",
                     hint="Unpack it yourself if you trust it, and pass the folder.",
                     path=path,
                 )

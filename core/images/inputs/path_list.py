@@ -63,11 +63,13 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
         return
     for number, record in enumerate(_split(read, name, start, b"\n"), start=1):
         if b"\0" in record:
-            raise InvalidInputError(f"{name} holds a NUL after 64 KiB of lines: it is no list of paths.", path=name)
+            raise InvalidInputError(
+                f"{name} contains a NUL after 64 KiB of lines, so it is not a list of paths.", path=name
+            )
         line = os.fsdecode(record.removesuffix(b"\r"))
         if not line.isprintable() and not _is_utf8(record) and not os.path.lexists(line):
             raise InvalidInputError(
-                f"Line {number} of {name} is not UTF-8, and no file is called by its bytes.",
+                f"Line {number} of {name} is not UTF-8, and no file has those bytes as its name.",
                 hint=f"Convert the list from its own encoding, for example: {iconv_command('WINDOWS-1252', name)}",
                 path=name,
             )
@@ -102,7 +104,9 @@ def _as_utf8(file: BinaryIO, name: str) -> Callable[[], bytes]:
                     break
         except UnicodeDecodeError as error:
             raise InvalidInputError(
-                f"{name} begins with the mark of {encoding[:6].upper()}, and is not in it: {error.reason}.", path=name
+                f"{name} begins with the byte-order mark of {encoding[:6].upper()}, but is not valid in it: "
+                f"{error.reason}.",
+                path=name,
             ) from error
         return text.encode()
 
@@ -150,7 +154,9 @@ def _split(read: Callable[[], bytes], name: str, start: bytes, separator: bytes)
         *records, rest = (rest + block).split(separator)
         yield from records
         if len(rest) > _MAX_PATH:
-            raise InvalidInputError(f"{name} holds a line longer than any path: it is no list of paths.", path=name)
+            raise InvalidInputError(
+                f"{name} contains a line longer than any path, so it is not a list of paths.", path=name
+            )
         block = read()
     yield rest
 

@@ -56,7 +56,7 @@ def _csv(file: BinaryIO, name: str, column: str) -> Iterator[str]:
             if len(row) > position and (text := row[position].strip()):
                 yield text
     except csv.Error as error:
-        raise InvalidInputError(f"{name} is no table of text: {error}.", path=name) from error
+        raise InvalidInputError(f"{name} is not a table of text: {error}.", path=name) from error
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -71,11 +71,13 @@ def _lines(blocks: Iterable[bytes], name: str) -> Iterator[str]:
         for block in _with_end(blocks):
             text = rest + decoder.decode(block, final=not block)
             if "\0" in text:
-                raise InvalidInputError(f"{name} holds a NUL: it is no table of text.", path=name)
+                raise InvalidInputError(f"{name} contains a NUL, so it is not a table of text.", path=name)
             *whole, rest = text.split("\n")
             yield from (line + "\n" for line in whole)
             if len(rest) > _MAX_LINE:
-                raise InvalidInputError(f"{name} holds a line longer than 1 MiB: it is no table of text.", path=name)
+                raise InvalidInputError(
+                    f"{name} contains a line longer than 1 MiB, so it is not a table of text.", path=name
+                )
     except UnicodeDecodeError as error:
         raise InvalidInputError(
             f"{name} is not UTF-8: {error.reason}.",
@@ -100,7 +102,9 @@ def _parquet(file: BinaryIO, name: str, column: str) -> Iterator[str]:
         for batch in table.iter_batches(_BATCH, columns=[column]):
             for text in batch.column(0).to_pylist():
                 if text is not None and not isinstance(text, str):
-                    raise InvalidInputError(f"The column {column!r} of {name} holds {text!r}, no path.", path=name)
+                    raise InvalidInputError(
+                        f"The column {column!r} of {name} holds {text!r}, which is not a path.", path=name
+                    )
                 if text:
                     yield text
     except (NotFoundError, InvalidInputError):

@@ -19,7 +19,7 @@ def open_regular(path: str, source: str) -> io.FileIO:
     except OSError as error:
         raise InvalidInputError(f"{path!r} could not be opened: {error.strerror}.", path=source) from error
     except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=source) from None
+        raise InvalidInputError(f"{path!r} contains a character that no file name may contain.", path=source) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise InvalidInputError(f"{path!r} is not a regular file.", path=source)

@@ -29,11 +29,11 @@ def parse_part(text: str) -> Part:
     index, slash, count = text.partition("/")
     if not (slash and _is_number(index) and _is_number(count)):
         raise UsageError(
-            f"A part of the shards is written K/N, not {text!r}.",
+            f"--shard expects K/N, not {text!r}.",
             hint="--shard 2/8 is the second of 8.",
         )
     if not 1 <= int(index) <= int(count):
-        raise UsageError(f"There is no part {text}: K counts from 1 to N.", hint="--shard 2/8 is the second of 8.")
+        raise UsageError(f"There is no part {text}: K runs from 1 to N.", hint="--shard 2/8 is the second of 8.")
     return Part(int(index) - 1, int(count))
 
 
@@ -58,7 +58,7 @@ def part_from_environment(environ: Mapping[str, str]) -> Part:
                 hint=f"Set {COMPLETIONS} in the pod's env to the completions of the job, or pass --shard K/N.",
             )
         raise UsageError(
-            "Nothing tells which part of the shards to make: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK "
+            "Nothing says which part of the shards to make: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK "
             "and JOB_COMPLETION_INDEX is set.",
             hint="Pass --shard K/N, or 1/1 for all.",
         )
@@ -103,7 +103,7 @@ def _process(environ: Mapping[str, str]) -> Part | None:
     torchrun = _ranked(environ, "RANK", "WORLD_SIZE")
     if srun and torchrun.count % srun.count:
         raise UsageError(
-            f"WORLD_SIZE is {torchrun.count}, which does not span the {srun.count} tasks of SLURM_STEP_NUM_TASKS.",
+            f"WORLD_SIZE is {torchrun.count}, which does not equal the {srun.count} tasks of SLURM_STEP_NUM_TASKS.",
             hint="Give torchrun --nnodes and --rdzv-endpoint, or pass --shard K/N.",
         )
     return torchrun

@@ -84,7 +84,7 @@ def _headers(path: str, reader: _HeaderReader) -> Iterator[tarfile.TarInfo]:
         end = 0
         while (member := _next_header(archive, reader)) is not None:
             if member.size < 0 or member.offset_data < end + _BLOCK or len(archive.pax_headers) > _MAX_GLOBAL_FIELDS:
-                raise tarfile.ReadError(f"nonsense in the header at byte {member.offset}")
+                raise tarfile.ReadError(f"an invalid header at byte {member.offset}")
             end = archive.offset
             if not member.offset_data <= end <= size:
                 raise tarfile.ReadError(f"it ends within {member.name!r}")
@@ -97,7 +97,7 @@ def _headers(path: str, reader: _HeaderReader) -> Iterator[tarfile.TarInfo]:
         reason = str(error) or type(error).__name__
         raise InvalidInputError(
             f"{path!r} is not a complete tar archive: {reason}.",
-            hint="See what tar -tf says of it, and copy or download it again.",
+            hint="Check it with tar -tf, then copy or download it again.",
             path=path,
         ) from error
 
@@ -116,8 +116,8 @@ def _refuse_compressed(path: str, reader: _HeaderReader) -> None:
     for magic, command in _COMPRESSED.items():
         if start.startswith(magic):
             raise InvalidInputError(
-                f"{path!r} is compressed in a way that its name does not tell, or that is not read here.",
-                hint=f"Unpack the compression once: {command} {shlex.quote(path)}",
+                f"{path!r} is compressed in a way that its name does not show, or that zoo does not read.",
+                hint=f"Decompress it once: {command} {shlex.quote(path)}",
                 path=path,
             )
 

@@ -54,7 +54,7 @@ def expand_tiles(
 
 def _check(tile: int, stride: int) -> None:
     if tile < 1:
-        raise UsageError(f"A tile has at least 1 pixel, not {tile}.", hint="Pass --tile 224, for example.")
+        raise UsageError(f"A tile must be 1 pixel or larger, not {tile}.", hint="Pass --tile 224, for example.")
     if not 1 <= stride <= tile:
         raise UsageError(
             f"A stride of {stride} does not cover a raster with tiles of {tile} pixels.",
@@ -64,7 +64,7 @@ def _check(tile: int, stride: int) -> None:
 
 def _windows(height: int, width: int, tile: int, stride: int) -> Iterator[Window]:
     if height < 1 or width < 1:
-        raise InvalidInputError(f"A raster of {height} x {width} pixels has nothing to read.")
+        raise InvalidInputError(f"A raster of {height} x {width} pixels is empty.")
     for top in _starts(height, tile, stride):
         for left in _starts(width, tile, stride):
             yield Window(left, top, min(tile, width), min(tile, height))

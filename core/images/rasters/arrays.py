@@ -64,7 +64,7 @@ class StoredArray:
         while view:
             count = self._file.readinto(view)  # type: ignore[attr-defined]
             if not count:
-                raise InvalidInputError("the file became shorter while it was read.")
+                raise InvalidInputError("the file became shorter while it was being read.")
             view = view[count:]
 
 
@@ -106,7 +106,9 @@ def open_npy(file: BinaryIO, options: ReadOptions) -> ArrayRaster:
     start = file.tell()
     needed = math.prod(shape) * dtype.itemsize
     if file.seek(0, 2) - start < needed:
-        raise InvalidInputError(f"an array of shape {shape} and type {dtype} needs {needed} bytes: the file is cut.")
+        raise InvalidInputError(
+            f"an array of shape {shape} and type {dtype} needs {needed} bytes: the file is truncated."
+        )
     return ArrayRaster(StoredArray(file, start, shape, dtype, fortran=fortran), options)
 
 

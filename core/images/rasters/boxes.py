@@ -41,7 +41,7 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
             content += 8
         stop = end if size == 0 else min(end, start + size)
         if stop < content:
-            raise InvalidInputError("a box that is shorter than its own head.")
+            raise InvalidInputError("a box that is shorter than its own header.")
         yield Box(kind, content, stop)
         start = stop
     raise InvalidInputError(f"more than {_MOST_BOXES} boxes.")
@@ -87,7 +87,7 @@ def read_heif_header(file: BinaryIO) -> HeifHeader:
                             width, height = wide, high
                     bits = max(bits, _bits_of(box.kind, data))
     if not width:
-        raise InvalidInputError("no size is said of the picture.")
+        raise InvalidInputError("the file does not state the size of the picture.")
     return HeifHeader(width, height, bits or 8)
 
 
@@ -152,7 +152,7 @@ def _codestream(file: BinaryIO, start: int) -> Jpeg2000Header:
     _, _, _, right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, components = _SIZ.unpack(data)
     depths = file.read(3 * min(components, 16384))
     if right <= left or bottom <= top or not (tile_width and tile_height) or len(depths) < 3 * components:
-        raise InvalidInputError("a JPEG 2000 codestream without a sound size.")
+        raise InvalidInputError("a JPEG 2000 codestream with an impossible size.")
     across = -(-(right - tile_left) // tile_width)
     down = -(-(bottom - tile_top) // tile_height)
     bits = [(depth & 0x7F) + 1 for depth in depths[::3]]

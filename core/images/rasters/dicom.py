@@ -89,7 +89,7 @@ class Dicom(WholeRasterFile):
                 return default
             return int(value)
         except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"a DICOM file whose {name} is no whole number.") from error
+            raise InvalidInputError(f"a DICOM file whose {name} is not a whole number.") from error
 
     def _chosen_frames(self) -> range:
         total = max(1, self._whole_number("NumberOfFrames", 1))
@@ -164,7 +164,9 @@ class Dicom(WholeRasterFile):
         inverted = self._photometric == "MONOCHROME1" or self._header.get("PresentationLUTShape") == "INVERSE"
         white = max(slope * high, slope * low) + intercept
         if not slope or not white > 0 or not np.isfinite([slope, intercept]).all():
-            raise InvalidInputError(f"a rescale slope of {slope} and intercept of {intercept}, which leave no white.")
+            raise InvalidInputError(
+                f"a rescale slope of {slope} and intercept of {intercept}, which map all pixels to one value."
+            )
         valid = self._valid(stored) if self._samples == 1 else None
         if not inverted and (slope, intercept) == (1, 0):
             return Raster(pixels=stored, white=white, valid=valid, picture=True)
@@ -185,7 +187,7 @@ class Dicom(WholeRasterFile):
                 if value is not None and value != "":
                     return float(value)
             except (TypeError, ValueError) as error:
-                raise InvalidInputError(f"a DICOM file whose {name} is no number.") from error
+                raise InvalidInputError(f"a DICOM file whose {name} is not a number.") from error
         return default
 
     def _valid(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:

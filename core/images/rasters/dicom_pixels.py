@@ -43,7 +43,7 @@ class PixelData:
         self._syntax = pydicom.uid.UID(stated or assumed)
         head = file.read(8)
         if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != _PIXEL_DATA:
-            raise InvalidInputError("a DICOM file without pixels of whole numbers.")
+            raise InvalidInputError("a DICOM file without integer pixels.")
         length = struct.unpack(f"{order}L", head[4:] if implicit else file.read(4).ljust(4, b"\0"))[0]
         self._start = file.tell()
         self._options = pydicom.pixels.utils.as_pixel_options(header)
@@ -72,7 +72,7 @@ class PixelData:
             data = self._pydicom.encaps.encapsulate([self._compressed(number)])
             return np.asarray(decoder.as_array(data, index=0, **self._options)[0])
         if self._bits_of_frame % 8 and self._frames > 1:
-            raise InvalidInputError("frames that do not begin with a byte.")
+            raise InvalidInputError("frames that do not begin at a whole byte.")
         size = ceil(self._bits_of_frame / 8)
         self._file.seek(self._start + number * size)
         data = self._file.read(size)

@@ -156,7 +156,7 @@ def _compare(dataset: Any, header: TiffHeader) -> None:
     kinds = {np.dtype(name).itemsize * 8 for name in dataset.dtypes}
     seen, checked = (dataset.width, dataset.height, dataset.count), (header.width, header.height, header.samples)
     if seen != checked or min(kinds) < header.bits or max(kinds) > max(2 * header.bits, 32):
-        raise InvalidInputError("a TIFF in which GDAL sees another image than its header says.")
+        raise InvalidInputError("a TIFF in which GDAL finds a different image than its header describes.")
 
 
 def read_place(file: BinaryIO, item: ImageInput, header: TiffHeader) -> dict[str, Any] | None:
@@ -172,7 +172,7 @@ def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: 
     """A GeoTIFF, by its descriptor: its name means nothing to GDAL, and it has no neighbours."""
     if header.num_pages > 1 or header.page > 1:  # GDAL opens the first one
         raise InvalidInputError(
-            f"{header.stored_pages} pages, where a georeferenced image has one.", hint="Leave out --geo."
+            f"{header.stored_pages} pages, where a georeferenced image has one page.", hint="Leave out --geo."
         )
     if header.samples > _MAX_BANDS:
         raise InvalidInputError(

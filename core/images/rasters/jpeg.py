@@ -82,7 +82,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
     else:
         raise InvalidInputError(f"a JPEG of more than {_MOST_SEGMENTS} segments before its pixels.")
     if frame is None:
-        raise InvalidInputError("a JPEG whose pixels begin before its size is said.")
+        raise InvalidInputError("a JPEG whose pixels begin before its size is stated.")
     file.seek(0, 2)
     parts.append((position - 2, max(0, file.tell() - position + 2)))
     return _header(*frame, in_first_scan, exif=exif, xmp=xmp, parts=parts)

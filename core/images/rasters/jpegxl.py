@@ -57,7 +57,7 @@ class JpegXl(WholeRasterFile):
         pixels = self.width * self.height
         check_memory(file, pixels * _BYTES_PER_PIXEL, pixels, options)
         if self._floating or self._bits > 16:
-            raise InvalidInputError("a JPEG XL picture of floating point, which is not read.")
+            raise InvalidInputError("a JPEG XL picture of floating-point numbers, which is not read.")
         self._values = self._channels_last()
         self.num_bands = 1 if self._values.ndim == 2 or self._values.shape[2] < 3 else 3
 
@@ -75,7 +75,7 @@ class JpegXl(WholeRasterFile):
         values = self._values
         bands = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
         if values.dtype.kind != "u":
-            raise InvalidInputError(f"a JPEG XL picture of {values.dtype}, where whole numbers were expected.")
+            raise InvalidInputError(f"a JPEG XL picture of {values.dtype}, where integers were expected.")
         white = float(2**self._bits - 1)
         if values.max() > white:  # a decoder that fills up its type
             white = float(np.iinfo(values.dtype).max)
@@ -133,7 +133,7 @@ def _read_header(file: BinaryIO) -> _Header:
     bits.take(1)
     extra = bits.choose(((0, 0), (1, 0), (2, 4), (1, 12)))
     if extra > _MOST_EXTRA_CHANNELS:
-        raise InvalidInputError(f"a JPEG XL picture of {extra} channels beside its colours.")
+        raise InvalidInputError(f"a JPEG XL picture of {extra} channels besides its colours.")
     return _Header(width, height, orientation, depth, floating)
 
 

@@ -75,7 +75,7 @@ class Photograph(WholeRasterFile):
         if isinstance(image, TiffImageFile):  # whose `size` is of the upright image, in some versions of Pillow
             return image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         if self._header.size is not None and self._header.pillow_format != "AVIF" and image.size != self._header.size:
-            raise InvalidInputError("a header whose parts differ in the size of the picture.")
+            raise InvalidInputError("a header that states two different sizes of the picture.")
         return image.size
 
     def _check_memory(self, image: Image.Image, turned: bool) -> None:

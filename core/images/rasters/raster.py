@@ -60,7 +60,7 @@ class Raster:
         """
         if not self.scales:
             raise InvalidInputError(
-                "the file declares no scale and offset.", hint="Say the number that counts as 1: --scale 10000"
+                "the file declares no scale and offset.", hint="Give the value that stands for 1: --scale 10000"
             )
         scales, offsets = (np.array(values, np.float64)[:, None, None] for values in (self.scales, self.offsets))
         pixels = (np.asarray(self.pixels) * scales + offsets).astype(np.float32)

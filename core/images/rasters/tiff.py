@@ -69,7 +69,7 @@ class TiffRaster(RasterFile):
         self._pages = [self._reader(tifffile, file, page) for page in header.pages]
         self._mask = self._reader(tifffile, file, header.mask) if header.mask else None
         if len({page.dtype for page in self._pages}) > 1:
-            raise InvalidInputError("pages that do not fit together as bands: their numbers are of several types.")
+            raise InvalidInputError("pages that do not fit together as bands: their types differ.")
 
     def _reader(self, tifffile: Any, file: BinaryIO, page: TiffPage) -> PageReader:
         return PageReader(tifffile, Segments(file, page, self._header.order), self._header.order)

@@ -338,7 +338,7 @@ def read_header(file: BinaryIO) -> TiffHeader:
     seen: set[int] = set()
     while offset:
         if offset in seen or len(seen) >= MAX_PAGES:
-            raise InvalidInputError(f"more than {MAX_PAGES} pages, or pages in a circle.")
+            raise InvalidInputError(f"more than {MAX_PAGES} pages, or a loop of pages.")
         seen.add(offset)
         page, offset = reader.read(offset, first=not pages)
         pages.append(page)
@@ -352,7 +352,7 @@ def _of_full_size(order: str, pages: list[TiffPage]) -> TiffHeader:
     full = [page for page in images if not page.is_reduced]
     if not full and SUB_IFDS in first.tags:
         raise InvalidInputError(
-            "a thumbnail, whose image stands in a directory of its own, as raw files of cameras have it.",
+            "a thumbnail; the full image is in another directory, as in a camera's raw file.",
             hint="Convert it to an RGB TIFF first.",
         )
     full = full or images[:1] or pages[:1]

@@ -41,7 +41,9 @@ class PaletteWithNodata(Photograph):
         image, self._image = self._image or self._open(), None
         image.load()
         if image.mode != "P":
-            raise InvalidInputError(f"a palette that is read as {image.mode}, in which a nodata value is no index.")
+            raise InvalidInputError(
+                f"a palette that is read as {image.mode}, where the nodata value is not a palette index."
+            )
         indices = self._upright(image, image)
         return Raster(
             pixels=np.asarray(indices.convert("RGB")).transpose(2, 0, 1),
@@ -65,7 +67,7 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
         segments = Segments(file, page, header.order)
         parts = segments.everything()
         if not all(parts):
-            raise InvalidInputError("a picture of which strips or tiles are not stored.")
+            raise InvalidInputError("a picture with missing strips or tiles.")
         alone = tiff_directory.one_page(segments.template, header.order, parts)
         indexed = header.nodata is not None
         photograph = PaletteWithNodata(alone, header, options) if indexed else Photograph(alone, options)

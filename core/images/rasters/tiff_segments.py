@@ -141,7 +141,9 @@ class Segments:
         planes = [0] if self.samples > 1 else list(dict.fromkeys(samples))
         touched = list(islice(self.touched(window, planes), _MAX_AT_ONCE + 1))
         if len(touched) > _MAX_AT_ONCE:
-            raise InvalidInputError(f"more than {_MAX_AT_ONCE} strips or tiles at once.", hint="Read it by --tile.")
+            raise InvalidInputError(
+                f"more than {_MAX_AT_ONCE} strips or tiles would have to be decoded at once.", hint="Read it by --tile."
+            )
         return touched, {index for index in touched if self.check(index)}
 
     def data(self, index: int) -> bytes:
@@ -242,7 +244,7 @@ def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
     checked = [page.width, page.height, page.samples, page.bits, page.compression, rows, columns]
     checked.append(page.value(tiff_header.PREDICTOR, 1))
     if seen != checked or dtype.itemsize * 8 < page.bits:
-        raise InvalidInputError("a TIFF that its decoder understands otherwise than its header says.")
+        raise InvalidInputError("a TIFF that its decoder reads differently from what the header says.")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native
 

@@ -111,11 +111,12 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
 
 def _check_bands(stack: Stack, count: int, options: ReadOptions) -> None:
     if stack.axes and not stack.are_channels:
-        raise InvalidInputError(f"{count} pages that are {stack}, which are no bands.", hint=_ADVICE)
+        raise InvalidInputError(f"{count} pages that are {stack}, not bands.", hint=_ADVICE)
     unsaid = stack.axes is None and not options.bands
     if unsaid and count == options.in_chans == 3:
         raise InvalidInputError(
-            "3 grey pages: nothing says whether they are red, green and blue, or pages of a scan.", hint=_ADVICE
+            "3 grey pages: the file does not say whether they are red, green and blue, or pages of a scan.",
+            hint=_ADVICE,
         )
 
 
@@ -124,7 +125,7 @@ def _behind_one_another(header: TiffHeader, planes: int) -> tuple[TiffPage, ...]
     first = header.first
     if first.compression != 1 or first.is_tiled or first.samples != 1 or planes > tiff_header.MAX_PAGES:
         raise InvalidInputError(
-            f"{planes} planes behind one directory, of which only the first can be found.", hint="Choose it: --pages 1"
+            f"{planes} planes behind one directory, and only the first can be found.", hint="Choose it: --pages 1"
         )
     size = first.height * ((first.width * first.bits + 7) // 8)
     return tuple(TiffPage({**first.tags, tiff_header.PLANE: (number * size,)}) for number in range(planes))
