@@ -73,7 +73,9 @@ class ReducedStyle(BlockStyle):
     reduction: int = 1
     pooled_side: int = 0
 
-    def make_attention(self, depth: int = 0, make: Callable[..., nn.Module] | None = None) -> nn.Module:  # noqa: ARG002 - one kind
+    def make_attention(self, depth: int = 0, make: Callable[..., nn.Module] | None = None) -> nn.Module:
+        if make is not None:
+            return super().make_attention(depth, make)
         return ReducedAttention(
             self.embed_dim,
             self.num_heads,
