@@ -109,9 +109,9 @@ class Twins(ConvNet):
     def steps(self) -> Iterator[tuple[str, Step]]:
         for stage, blocks in enumerate(self.blocks):
             yield f"patch_embeds.{stage}", in_sequence([self.patch_embeds[stage], self.pos_drop])
-            for position, block in enumerate(blocks):
+            for position, block in blocks.named_children():
                 yield f"blocks.{stage}.{position}", block
-                if position == 0:
+                if position == "0":
                     yield f"pos_block.{stage}", self.pos_block[stage]
 
     def finish(self, x: Tensor) -> Tensor:
