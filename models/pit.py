@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.pit import PitSpec
 from zoo.core.errors import UsageError
-from zoo.models.base import ImageModel, Size, Step
+from zoo.models.base import Size, Step
+from zoo.models.conv_net import ConvNet
 from zoo.models.distilled import DistilledTokens
 from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
@@ -42,44 +43,34 @@ class Pooling(nn.Module):
         return torch.cat([self.fc(x[:, : self.num_tokens]), self.conv(patches).flatten(2).transpose(1, 2)], 1)
 
 
-class PoolingVisionTransformer(ImageModel):
+class PoolingVisionTransformer(ConvNet):
     """Overlapping patches, position embeddings, stages `transformers`, norm of the class token, classifier `head`.
 
     `forward_features` gives the class token alone: (N, 1, C).
 
-    Args:
-        spec: the variant, with the size of the images.
-        num_classes: outputs of the classifier; 0 leaves it out.
-        in_chans: channels of the image.
-        global_pool: token, or '' with num_classes=0.
-        drop_rate, pos_drop_rate: dropout before the classifier and of the embedded patches.
-        proj_drop_rate, attn_drop_rate: dropout within the blocks and of the attention weights.
-        drop_path_rate: stochastic depth of the last block.
+    Args of `build`: dropout of the embedded patches, within the blocks and of the attention weights; stochastic depth
+    of the last block.
     """
 
+    spec: PitSpec
+    default_pool = "token"
     num_tokens = 1
     """Tokens that come before the patches."""
 
-    def __init__(
+    def build(
         self,
-        spec: PitSpec,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        global_pool: str = "token",
-        drop_rate: float = 0.0,
         pos_drop_rate: float = 0.0,
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
-        self.spec = spec
+        spec = self.spec
         self.img_size = as_pair(spec.img_size)
         height, width = ((side - spec.patch_size) // spec.stride + 1 for side in self.img_size)
         if min(height, width) < 1:
             raise UsageError(f"Images of {spec.img_size} hold no patch of {spec.patch_size}.")
         widths = [base * heads for base, heads in zip(spec.base_dims, spec.heads, strict=True)]
-        convolution = nn.Conv2d(in_chans, widths[0], spec.patch_size, spec.stride)
+        convolution = nn.Conv2d(self.in_chans, widths[0], spec.patch_size, spec.stride)
         self.patch_embed = nn.Sequential(OrderedDict(conv=convolution))
         self.pos_embed = nn.Parameter(torch.empty(1, widths[0], height, width))
         self.cls_token = nn.Parameter(torch.empty(1, self.num_tokens, widths[0]))
@@ -87,7 +78,6 @@ class PoolingVisionTransformer(ImageModel):
         norm = token_norm_factory("layernorm", eps=1e-6)
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depth)))
         self.transformers = nn.Sequential()
-        self.feature_info = []
         self.map_sizes: list[Size] = []
         for index, (channels, depth) in enumerate(zip(widths, spec.depth, strict=True)):
             parts = OrderedDict[str, nn.Module]()
@@ -105,11 +95,9 @@ class PoolingVisionTransformer(ImageModel):
             parts["blocks"] = nn.Sequential(*(TransformerBlock(style, next(rates)) for _ in range(depth)))
             self.transformers.append(nn.Sequential(parts))
             self.map_sizes.append((height, width))
-            level = {"num_chs": channels, "reduction": spec.stride * 2**index, "module": f"transformers.{index}"}
-            self.feature_info.append(level)
+            self.add_level(channels, spec.stride * 2**index, f"transformers.{index}")
         self.num_features = widths[-1]
         self.norm = norm(self.num_features)
-        self.make_head(global_pool)
 
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
