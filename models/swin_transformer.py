@@ -26,8 +26,7 @@ from zoo.models.layers.patch_embed import PatchEmbed, as_pair
 from zoo.models.layers.relative_position import RelativePositionTable
 from zoo.models.layers.token_init import init_linear
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
-from zoo.models.layers.window import padded_size, shifted_window_mask
-from zoo.models.layers.within_windows import within_windows
+from zoo.models.layers.window import attend_in_windows, padded_size, shifted_window_mask
 
 __getattr__ = family_attributes("swin_transformer")
 
@@ -86,7 +85,7 @@ class SwinTransformerBlock(TransformerBlock):
         mask = self._mask(x)
         if down or right:
             x = x.roll((-down, -right), (1, 2))
-        x = within_windows(partial(self.attn, mask=mask), x, self.window_size)
+        x = attend_in_windows(x, self.window_size, partial(self.attn, mask=mask))
         return x.roll((down, right), (1, 2)) if down or right else x
 
     def _mask(self, x: Tensor) -> Tensor | None:

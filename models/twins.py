@@ -26,7 +26,7 @@ from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.pool import TokenPool
 from zoo.models.layers.reduced_attention import ReducedStyle
 from zoo.models.layers.transformer_block import TransformerBlock
-from zoo.models.layers.within_windows import within_windows
+from zoo.models.layers.window import attend_in_windows
 
 __getattr__ = family_attributes("twins")
 
@@ -39,7 +39,7 @@ class LocalAttention(Attention):
         self.window = window_size, window_size
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return within_windows(super().forward, x, self.window)
+        return attend_in_windows(x, self.window, super().forward)
 
 
 class PositionEncoding(nn.Module):
