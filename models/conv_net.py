@@ -63,9 +63,13 @@ class ConvNet(ImageModel):
         """Create the trunk, `feature_info` and `num_features`."""
         raise NotImplementedError
 
-    def add_level(self, channels: int, reduction: int, module: str) -> None:
-        """Add to `feature_info` a level of so many channels and pixels to a cell, the output of the module."""
-        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": module})
+    def add_level(self, channels: int, reduction: int, module: str, name: str = "") -> None:
+        """Add to `feature_info` a level of so many channels and pixels to a cell, the output of the module.
+
+        `name` is what the level is called where that is not the module's path.
+        """
+        level = {"num_chs": channels, "reduction": reduction, "module": module}
+        self.feature_info.append(level | {"name": name} if name else level)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         for path in self.trunk:

@@ -101,7 +101,7 @@ class Twins(ConvNet):
             )
             self.pos_block.append(PositionEncoding(channels))
             last = f"blocks.{index}.{depth - 1}" if depth > 1 else f"pos_block.{index}"
-            self.add_level(channels, 4 * 2**index, last)
+            self.add_level(channels, 4 * 2**index, last, f"block.{index}")
             before = channels
         self.norm = norm(before)
         self.num_features = before
