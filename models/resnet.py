@@ -6,9 +6,9 @@ Bag of Tricks: the C and D stems and shortcuts (arXiv:1812.01187); Bello et al.,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch.nn as nn
 
@@ -66,12 +66,22 @@ def shortcut_parts(spec: ResNetSpec, place: BlockPlace) -> dict[str, nn.Module]:
     }
 
 
-def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
-    """Two 3x3 convolutions."""
+def basic_width(spec: ResNetSpec, place: BlockPlace) -> int:
+    """Channels between the convolutions of a basic block. Raises UsageError for a spec that needs bottlenecks."""
     if spec.cardinality != 1 or spec.base_width != 64:
         raise UsageError("A basic block has neither groups nor a base width: use bottleneck blocks for these.")
+    return place.channels // spec.block_reduce_first
+
+
+def bottleneck_width(spec: ResNetSpec, place: BlockPlace) -> int:
+    """Channels of the 3x3 convolution of a bottleneck."""
+    return place.channels // 4 * spec.base_width // 64 * spec.cardinality
+
+
+def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
+    """Two 3x3 convolutions."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
-    hidden = place.channels // spec.block_reduce_first
+    hidden = basic_width(spec, place)
     stride, pool = antialias(spec, place, hidden)
     parts = {
         "conv1": make_conv(place.in_channels, hidden, 3, stride, dilation=place.first_dilation),
@@ -89,7 +99,7 @@ def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> R
 def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     """1x1, 3x3 (grouped in ResNeXt), 1x1 to four times the width; the stride is on the 3x3."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
-    width = place.channels // 4 * spec.base_width // 64 * spec.cardinality
+    width = bottleneck_width(spec, place)
     hidden = width // spec.block_reduce_first
     stride, pool = antialias(spec, place, width)
     parts = {
@@ -111,11 +121,8 @@ def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> Re
 class BlockKind(NamedTuple):
     """How a block is made, and the channels that leave it against the width of its stage."""
 
-    make: Callable[[ResNetSpec, BlockPlace, nn.Module], ResidualBlock]
+    make: Callable[[Any, BlockPlace, nn.Module], ResidualBlock]
     expansion: int
-
-
-BLOCKS = {"basic": BlockKind(basic_block, 1), "bottleneck": BlockKind(bottleneck, 4)}
 
 
 class ResNet(ConvNet):
@@ -125,14 +132,18 @@ class ResNet(ConvNet):
     """
 
     spec: ResNetSpec
+    blocks: ClassVar[Mapping[str, BlockKind]] = {
+        "basic": BlockKind(basic_block, 1),
+        "bottleneck": BlockKind(bottleneck, 4),
+    }
     initial_values = KAIMING
     trunk = ("maxpool", "layer1", "layer2", "layer3", "layer4")
 
     def build(self, output_stride: int = 32, drop_path_rate: float = 0.0, drop_block_rate: float = 0.0) -> None:
         spec = self.spec
-        width = self._make_stem(spec)
+        width = self.make_stem(spec)
         names = (spec.block,) * len(spec.layers) if isinstance(spec.block, str) else spec.block
-        kinds = [BLOCKS[name] for name in names]
+        kinds = [self.blocks[name] for name in names]
         rows = zip(spec.layers, spec.channels, kinds, strict=True)
         widths = [[channels * kind.expansion] * depth for depth, channels, kind in rows]
         for places in walk_stages(widths, width, 4, output_stride=output_stride, drop_path=drop_path_rate):
@@ -143,7 +154,7 @@ class ResNet(ConvNet):
             self.feature_info.append(last.level(name))
         self.num_features = self.feature_info[-1]["num_chs"]
 
-    def _make_stem(self, spec: ResNetSpec) -> int:
+    def make_stem(self, spec: ResNetSpec) -> int:
         """Create the stem; returns its channels."""
         norm, in_chans, width = norm_factory(spec.norm_layer), self.in_chans, 64
         if spec.stem_type:
