@@ -78,12 +78,12 @@ def bottleneck_width(spec: ResNetSpec, place: BlockPlace) -> int:
     return place.channels // 4 * spec.base_width // 64 * spec.cardinality
 
 
-def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
-    """Two 3x3 convolutions."""
+def basic_parts(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> dict[str, nn.Module]:
+    """Two 3x3 convolutions and the last activation, `act2`."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
     hidden = basic_width(spec, place)
     stride, pool = antialias(spec, place, hidden)
-    parts = {
+    return {
         "conv1": make_conv(place.in_channels, hidden, 3, stride, dilation=place.first_dilation),
         "bn1": norm(hidden),
         "drop_block": drop_block,
@@ -93,16 +93,15 @@ def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> R
         "bn2": norm(place.channels),
         "act2": act(),
     }
-    return ResidualBlock({**parts, **shortcut_parts(spec, place)}, act="act2", last_norm="bn2")
 
 
-def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
-    """1x1, 3x3 (grouped in ResNeXt), 1x1 to four times the width; the stride is on the 3x3."""
+def bottleneck_parts(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> dict[str, nn.Module]:
+    """1x1, 3x3 (grouped in ResNeXt), 1x1 to four times the width, and `act3`; the stride is on the 3x3."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
     width = bottleneck_width(spec, place)
     hidden = width // spec.block_reduce_first
     stride, pool = antialias(spec, place, width)
-    parts = {
+    return {
         "conv1": make_conv(place.in_channels, hidden, 1),
         "bn1": norm(hidden),
         "act1": act(),
@@ -115,7 +114,16 @@ def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> Re
         "bn3": norm(place.channels),
         "act3": act(),
     }
-    return ResidualBlock({**parts, **shortcut_parts(spec, place)}, act="act3", last_norm="bn3")
+
+
+def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
+    parts = {**basic_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    return ResidualBlock(parts, act="act2", last_norm="bn2")
+
+
+def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
+    parts = {**bottleneck_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    return ResidualBlock(parts, act="act3", last_norm="bn3")
 
 
 class BlockKind(NamedTuple):
@@ -189,8 +197,12 @@ class ResNet(ConvNet):
             return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool2d(width))
         return nn.MaxPool2d(3, stride=2, padding=1)
 
+    def stem_step(self) -> tuple[str, Step]:
+        """What runs before the stem's pooling."""
+        return "act1", lambda x: self.act1(self.bn1(self.conv1(x)))
+
     def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "act1", lambda x: self.act1(self.bn1(self.conv1(x)))
+        yield self.stem_step()
         yield from super().steps()
 
     def zero_initialised(self, block: ResidualBlock) -> bool:  # noqa: ARG002 - all or none
