@@ -1,4 +1,4 @@
-"""MobileViT (arXiv:2110.02178, table 4) and MobileViTv2 (arXiv:2206.02680, table 6) as rows of blocks."""
+"""MobileViT (arXiv:2110.02178) and MobileViTv2 (arXiv:2206.02680) as rows of blocks."""
 
 from __future__ import annotations
 
