@@ -106,7 +106,7 @@ class SeparableBlock(nn.Module):
 
 
 class MobileVitV2Block(nn.Module):
-    """A depthwise convolution and separable transformers; no shortcut around them."""
+    """A depthwise convolution and separable transformers; no shortcut around them. The map grows to whole patches."""
 
     def __init__(self, style: BlockStyle, row: TransformerBlocks, place: BlockPlace) -> None:
         super().__init__()
