@@ -6,7 +6,6 @@ import torch
 import zoo
 from zoo.models.mobilevit import SeparableAttention
 
-
 SIZES = [(36, 52), (18, 26), (9, 13), (5, 7), (3, 4)]
 GROWN = [(36, 52), (18, 26), (10, 14), (6, 8), (4, 4)]
 
