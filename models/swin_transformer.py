@@ -80,7 +80,7 @@ class SwinTransformerBlock(TransformerBlock):
         mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
         self.register_buffer("attn_mask", mask, persistent=False)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         size = height, width = x.shape[1], x.shape[2]
         down, right = self.shift_size
         if down or right:
