@@ -33,10 +33,14 @@ class TokenModel(ImageModel):
         size: Size = self.patch_embed.feature_size(height, width)
         return size
 
-    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - of one grid of patches
+    def level_size(self, size: Size, level: int) -> Size:  # noqa: ARG002 - one grid of all levels
+        """Rows and columns of a level, of an image of this size."""
+        return self.feature_size(*size)
+
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:
         """Tokens without their prefix as a map (N, C, rows, columns)."""
         patches = x[:, self.num_level_prefix_tokens :]
-        return patches.transpose(1, 2).unflatten(2, self.feature_size(*size)).contiguous()
+        return patches.transpose(1, 2).unflatten(2, self.level_size(size, level)).contiguous()
 
     def level_norm(self, level: int) -> nn.Module:  # noqa: ARG002 - one norm of all levels
         """The trunk's final norm of what a level reads."""
