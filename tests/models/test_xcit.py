@@ -36,5 +36,6 @@ def test_files_of_the_authors_load(tmp_path):
 def test_positions_follow_the_size_of_the_image():
     model = zoo.create_model(NAME, seed=0, num_classes=3).eval()
     with torch.inference_mode():
-        assert model(torch.zeros(2, 3, 80, 48)).shape == (2, 3)
-        assert model.forward_intermediates(torch.zeros(2, 3, 80, 48), [0], intermediates_only=True)[0].shape[2:] == (5, 3)
+        image = torch.zeros(2, 3, 80, 48)
+        assert model(image).shape == (2, 3)
+        assert model.forward_intermediates(image, [0], intermediates_only=True)[0].shape[2:] == (5, 3)
