@@ -83,10 +83,10 @@ def test_no_family_is_named_outside_its_own_files():
         ('if family == "vgg": pass', {"vgg"}),
         ("VGG_STRIDE = 4", {"vgg"}),
         ("from zoo.models import vgg", {"vgg"}),
-        ('if family == "volo": pass', {"volo"}),
+        ('if family == "gemma4_vit": pass', {"gemma4_vit"}),
         ('"""Of the family vgg."""', {"vgg"}),
         ("# As vgg does.", set()),
-        ('"vgg11 and vgg*, a volo"', set()),
+        ('"vgg11 and vgg*, a gemma4_vit"', set()),
     ],
 )
 def test_naming_a_family_is_noticed(tmp_path: Path, code: str, found: set[str]):
