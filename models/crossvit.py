@@ -73,7 +73,8 @@ class CrossAttentionBlock(nn.Module):
     def __init__(self, style: BlockStyle, drop_path: float) -> None:
         super().__init__()
         self.norm1 = style.make_norm()
-        self.attn = CrossAttention(style.embed_dim, style.num_heads, style.qkv_bias, style.attn_drop, style.proj_drop)
+        bias = bool(style.qkv_bias)
+        self.attn = CrossAttention(style.embed_dim, style.num_heads, bias, style.attn_drop, style.proj_drop)
         self.drop_path = make_drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.mlp import GluMlp, Mlp
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
-from zoo.models.layers.token_init import init_patch_embedding
+from zoo.models.layers.token_init import init_as_jax
 from zoo.models.token_model import TokenModel
 
 __getattr__ = family_attributes("mlp_mixer")
@@ -196,17 +196,11 @@ class MlpMixer(TokenModel):
         if isinstance(module, nn.Linear) and name == "head":
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if "mlp" in name:
-                nn.init.normal_(module.bias, std=1e-6)
-            else:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d):
-            init_patch_embedding(module)
         elif isinstance(module, SpatialGate):
             nn.init.normal_(module.proj.weight, std=1e-6)
             nn.init.ones_(module.proj.bias)
+        else:
+            init_as_jax(name, module)
 
 
 def repair_keys(state_dict: Mapping[str, Tensor], model: MlpMixer) -> Mapping[str, Tensor]:  # noqa: ARG001

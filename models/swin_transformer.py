@@ -26,7 +26,7 @@ from zoo.models.layers.patch_embed import PatchEmbed, as_pair
 from zoo.models.layers.relative_position import RelativePositionTable
 from zoo.models.layers.token_init import init_linear
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
-from zoo.models.layers.window import merge_windows, padded_size, partition_windows, shifted_window_mask
+from zoo.models.layers.window import attend_in_windows, padded_size, shifted_window_mask
 
 __getattr__ = family_attributes("swin_transformer")
 
@@ -80,20 +80,17 @@ class SwinTransformerBlock(TransformerBlock):
         mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
         self.register_buffer("attn_mask", mask, persistent=False)
 
-    def attend(self, x: Tensor) -> Tensor:
-        size = height, width = x.shape[1], x.shape[2]
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         down, right = self.shift_size
+        mask = self._mask(x)
         if down or right:
             x = x.roll((-down, -right), (1, 2))
-        padded = padded_size(size, self.window_size)
-        if padded != size:
-            x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
-        windows = self.attn(partition_windows(x, self.window_size), self._mask(x, padded))
-        x = merge_windows(windows, self.window_size, padded)[:, :height, :width]
+        x = attend_in_windows(x, self.window_size, partial(self.attn, mask=mask))
         return x.roll((down, right), (1, 2)) if down or right else x
 
-    def _mask(self, x: Tensor, padded: Size) -> Tensor | None:
+    def _mask(self, x: Tensor) -> Tensor | None:
         if self.any_size and any(self.shift_size):
+            padded = padded_size((x.shape[1], x.shape[2]), self.window_size)
             return shifted_window_mask(padded, self.window_size, self.shift_size, x.device).to(x.dtype)
         return self.attn_mask
 

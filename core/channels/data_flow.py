@@ -226,16 +226,16 @@ class _Network:
             unexplained = self.is_cut_off(layer, reader.reads) and (alike or few)
             if layer.weight not in known and (unexplained or (as_many and (alike or layer.reads not in self.made))):
                 found.append(layer)
-        twins: list[Layer] | None = None
-        while twins is None or twins:
+        counterparts: list[Layer] | None = None
+        while counterparts is None or counterparts:
             known.update(layer.weight for layer in found)
             models = [*readers, *found][:_MOST_MODELS]
-            twins = [
+            counterparts = [
                 layer
                 for layer in self.candidates
-                if layer.weight not in known and any(self._are_twins(layer, one, known) for one in models)
+                if layer.weight not in known and any(self._is_counterpart(layer, one, known) for one in models)
             ]
-            found += twins
+            found += counterparts
         return found
 
     def inside(self, prefix: str) -> list[Layer]:
@@ -257,7 +257,7 @@ class _Network:
                 return inside
         return [reader]
 
-    def _are_twins(self, layer: Layer, reader: Layer, readers: Collection[str]) -> bool:
+    def _is_counterpart(self, layer: Layer, reader: Layer, readers: Collection[str]) -> bool:
         """Whether a layer is what a reader is, in a network or a branch beside it: only the channels differ.
 
         A depth-wise convolution has the shape of a layer that reads one channel; what is around it tells them apart.

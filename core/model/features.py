@@ -100,13 +100,16 @@ def _share(kind: type[FeatureNet], model: nn.Module) -> Any:
     return net
 
 
-def _copy_module(module: nn.Module) -> nn.Module:
-    """A copy with its own module tree and the same parameters."""
-    twin = copy.copy(module)
+def _copy_module(module: nn.Module, copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
+    """A copy with its own module tree and the same parameters; what stands at several places stays one module."""
+    copies = {} if copies is None else copies
+    if module in copies:
+        return copies[module]
+    twin = copies[module] = copy.copy(module)
     for key, value in module.__dict__.items():
         if isinstance(value, dict):  # parameters, buffers, hooks
             twin.__dict__[key] = copy.copy(value)
-    twin.__dict__["_modules"] = {n: m if m is None else _copy_module(m) for n, m in module._modules.items()}
+    twin.__dict__["_modules"] = {n: m if m is None else _copy_module(m, copies) for n, m in module._modules.items()}
     return twin
 
 
@@ -184,4 +187,5 @@ class FeatureHookNet(FeatureNet):
         if not self.reads_levels:
             return found
         levels, size = self.feature_info.out_indices, (x.shape[2], x.shape[3])
-        return [self.feature_map(state, size, level) for state, level in zip(found, levels, strict=True)]  # type: ignore[operator]
+        states = [self.level_state(output, level) for output, level in zip(found, levels, strict=True)]  # type: ignore[operator]
+        return [self.feature_map(state, size, level) for state, level in zip(states, levels, strict=True)]  # type: ignore[operator]

@@ -27,3 +27,18 @@ def init_patch_embedding(convolution: nn.Conv2d) -> None:
     nn.init.trunc_normal_(convolution.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
+
+
+def init_as_jax(name: str, module: nn.Module) -> None:
+    """Xavier's uniform linear layers, LeCun's normal patch embedding; biases are zero, in perceptrons next to it.
+
+    Other modules stay as they are.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None and "mlp" in name:
+            nn.init.normal_(module.bias, std=1e-6)
+        elif module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        init_patch_embedding(module)

@@ -6,7 +6,10 @@ Maps are (N, H, W, C); windows and grids are (height, width).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -43,6 +46,21 @@ def merge_grid(cells: Tensor, grid: Size, size: Size) -> Tensor:
 def padded_size(size: Size, window: Size) -> Size:
     """The smallest map that holds this one and that the windows divide."""
     return size[0] + -size[0] % window[0], size[1] + -size[1] % window[1]
+
+
+def attend_in_windows(x: Tensor, window: Size, attend: Callable[[Tensor], Tensor], shrink: int = 1) -> Tensor:
+    """Map (N, H, W, C) -> (N, H / shrink, W / shrink, D): what `attend` makes of each window.
+
+    Zeros fill the last windows, which are cut off again. `attend` takes (N * windows, cells of a window, C) and gives
+    (N * windows, cells of a window / shrink^2, D), in the order of rows.
+    """
+    size = height, width = x.shape[1], x.shape[2]
+    padded = padded_size(size, window)
+    if padded != size:
+        x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+    window_out, padded_out = ((rows // shrink, columns // shrink) for rows, columns in (window, padded))
+    x = merge_windows(attend(partition_windows(x, window)), window_out, padded_out)
+    return x[:, : height // shrink, : width // shrink]
 
 
 def shifted_window_mask(size: Size, window: Size, shift: Size, device: torch.device | str = "cpu") -> Tensor:

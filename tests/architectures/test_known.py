@@ -26,8 +26,8 @@ from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 
 # Patch embedding, convolution, space to depth, linear patches, several branches; one head, two, none.
 SAMPLE = (
-    "beit_base_patch16_224", "caformer_s18", "coat_tiny", "efficientformerv2_s0", "fastvit_t8", "gemma4_vit_167m",
-    "hgnetv2_b0", "naflexvit_base_patch16_gap", "poolformer_s12", "qwen3_vit_88m_enc", "xcit_nano_12_p16_224",
+    "beit_base_patch16_224", "caformer_s18", "efficientformerv2_s0", "fastvit_t8", "gemma4_vit_167m",
+    "hgnetv2_b0", "naflexvit_base_patch16_gap", "poolformer_s12", "qwen3_vit_88m_enc",
 )  # fmt: skip
 
 # timm 1.0.31 names one head of these two; both have a row a class.
@@ -54,10 +54,6 @@ def test_the_file_holds_the_names_in_order_and_none_that_zoo_builds():
     assert listed == sorted(set(listed))
     assert sorted(known_names()) == listed
     assert not [name for name in listed if registry.is_model(name)]
-    names = known_names()
-    assert (
-        names.index("xcit_large_24_p8_224") < names.index("xcit_medium_24_p8_224") < names.index("xcit_nano_12_p8_224")
-    )
 
 
 def test_a_row_and_what_follows_from_it():
@@ -192,7 +188,7 @@ def test_the_names_of_input_layers_and_classifiers_cover_every_architecture():
             "zoo adapt-weights coatnet_0_224 --weights FILE",
         ),
         (["info", "csatv2"], "zoo knows the weights of csatv2 but cannot build the model yet.", "zoo list"),
-        (["info", "jx_nest_base"], "zoo knows the weights of nest_base_jx but cannot build the model yet.", "adapt"),
+        (["info", "vit_base_resnet50_384"], "zoo knows the weights of vit_base_r50_s16_384 but cannot build", "adapt"),
         (["info", "beit_bas_patch16_224"], "No model is called 'beit_bas_patch16_224'.", "Did you mean"),
     ],
 )

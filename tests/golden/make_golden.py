@@ -60,7 +60,8 @@ def flat(key):
 def output_size(name, cfg):
     """A small image that the model takes, or can be built for."""
     side = registry.find_spec(name)[1].small_size
-    return cfg.get("min_input_size") or [3, side, side]
+    channels, height, width = cfg.get("min_input_size") or (3, side, side)
+    return [channels, max(height, side), max(width, side)]
 
 
 def outputs(name, cfg, **options):
