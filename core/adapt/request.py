@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.core.architectures.model_facts import check_num_classes
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import METHODS, check_in_chans
 from zoo.core.errors import UsageError
@@ -71,8 +72,8 @@ class AdaptRequest:
             raise UsageError(
                 "The bands of the source are of no use without those of the new images.", hint="Pass --bands too."
             )
-        if self.num_classes is not None and self.num_classes < 0:
-            raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {self.num_classes}.")
+        if self.num_classes is not None:
+            check_num_classes(self.num_classes)
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"The seed must be a number from 0 to 2^64 - 1, found {self.seed}.")
         if self.keep_classes and self.num_classes not in (None, len(self.keep_classes)):

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from zoo.core.errors import UsageError
+
 Paths = str | tuple[str, ...] | None
 """Module paths: one, several (input branches, two heads) or none."""
+
+MAX_CLASSES = 1 << 24
+"""Classes above which a classifier is a slip of the keyboard."""
 
 IMAGE_SIZE = 224
 """Pixels of height and width, where a row does not say them."""
@@ -15,6 +20,14 @@ IMAGE_SIZE = 224
 def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
     """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
     return (paths,) if isinstance(paths, str) else tuple(paths or ())
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises UsageError for a number of classes that no classifier has; 0 stands for no classifier."""
+    if num_classes < 0:
+        raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {num_classes}.")
+    if num_classes > MAX_CLASSES:
+        raise UsageError(f"The number of classes must be {MAX_CLASSES} or less, found {num_classes}.")
 
 
 class FeatureLevel(NamedTuple):

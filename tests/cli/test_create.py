@@ -228,3 +228,10 @@ def test_a_size_of_thousands_of_digits_is_a_usage_error(create: Zoo):
     run = create("--weights", "net.safetensors", "--source-size", "9" * 5000)
     assert_refused(run, 2, "--source-size takes one number or height,width")
     assert len(run.stderr) < 1000
+
+
+@pytest.mark.parametrize("option", ["--in-chans", "--num-classes"])
+@pytest.mark.parametrize("weights", [(), ("--weights", "net.safetensors")])
+def test_a_number_that_no_network_has_is_a_usage_error(create: Zoo, option: str, weights: tuple[str, ...]):
+    create("-o", "net.safetensors")
+    assert_refused(create(option, "1" * 20, *weights), 2, "or less, found 1111")
