@@ -23,6 +23,7 @@ from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.head import PointwiseClassifier
 from zoo.models.layers.init import InitialValues, Layer, kaiming, normal
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
+from zoo.models.layers.pointwise_classifier import PointwiseClassifier
 from zoo.models.layers.pool import shortcut_pool
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.std_conv import StdConv2d
