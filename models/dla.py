@@ -16,9 +16,9 @@ from zoo.models.base import Step, in_sequence
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.head import PointwiseClassifier
 from zoo.models.layers.init import KAIMING
 from zoo.models.layers.multi_scale import multi_scale
+from zoo.models.layers.pointwise_classifier import PointwiseClassifier
 from zoo.models.layers.residual import ResidualBlock
 
 __getattr__ = family_attributes("dla")

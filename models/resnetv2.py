@@ -20,7 +20,6 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
-from zoo.models.layers.head import PointwiseClassifier
 from zoo.models.layers.init import InitialValues, Layer, kaiming, normal
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pointwise_classifier import PointwiseClassifier

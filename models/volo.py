@@ -61,7 +61,7 @@ class OutlookAttention(nn.Module):
         check_heads(channels, style.num_heads)
         self.num_heads = style.num_heads
         self.scale = (channels // style.num_heads) ** -0.5
-        self.v = nn.Linear(channels, channels, bias=style.qkv_bias)
+        self.v = nn.Linear(channels, channels, bias=style.qkv_bias is True)
         self.attn = nn.Linear(channels, WINDOW**4 * style.num_heads)
         self.attn_drop = nn.Dropout(style.attn_drop)
         self.proj = nn.Linear(channels, channels)

@@ -89,7 +89,7 @@ class CrossCovarianceAttention(nn.Module):
         check_heads(channels, style.num_heads)
         self.num_heads = style.num_heads
         self.temperature = nn.Parameter(torch.empty(style.num_heads, 1, 1))
-        self.qkv = nn.Linear(channels, 3 * channels, bias=style.qkv_bias)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=style.qkv_bias is True)
         self.attn_drop = nn.Dropout(style.attn_drop)
         self.proj = nn.Linear(channels, channels)
         self.proj_drop = nn.Dropout(style.proj_drop)

@@ -24,7 +24,7 @@ class ClassAttention(nn.Module):
 
     def __init__(self, style: BlockStyle, joint: bool = False) -> None:
         super().__init__()
-        channels, bias = style.embed_dim, style.qkv_bias
+        channels, bias = style.embed_dim, style.qkv_bias is True
         check_heads(channels, style.num_heads)
         self.num_heads, self.attn_drop_rate, self.joint = style.num_heads, style.attn_drop, joint
         self.q = nn.Linear(channels, channels, bias=bias)

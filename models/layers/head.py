@@ -1,11 +1,10 @@
-"""What stands between pooling and classifier, and a classifier of an older shape."""
+"""What stands between pooling and classifier."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.layers.activation import make_activation
@@ -36,13 +35,3 @@ class NormMlpHead(nn.Module):
             return self.pre_logits(self.norm(x).movedim(1, -1)).movedim(-1, 1)
         vectors = self.norm(x.reshape(-1, self.channels, 1, 1)).flatten(1)
         return self.pre_logits(vectors).reshape(x.shape[0], -1)
-
-
-class PointwiseClassifier(nn.Conv2d):
-    """A linear classifier whose weight is kept as that of a 1x1 convolution: (N, C) -> (N, classes)."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__(channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.flatten(1), self.bias)

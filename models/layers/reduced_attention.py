@@ -81,7 +81,7 @@ class ReducedStyle(BlockStyle):
             self.num_heads,
             reduction=self.reduction,
             pooled_side=self.pooled_side,
-            qkv_bias=self.qkv_bias,
+            qkv_bias=self.qkv_bias is True,
             attn_drop=self.attn_drop,
             proj_drop=self.proj_drop,
         )
