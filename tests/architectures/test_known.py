@@ -27,7 +27,7 @@ from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 # Patch embedding, convolution, space to depth, linear patches, several branches; one head, two, none.
 SAMPLE = (
     "beit_base_patch16_224", "caformer_s18", "coat_tiny", "efficientformerv2_s0", "fastvit_t8", "gemma4_vit_167m",
-    "hgnetv2_b0", "naflexvit_base_patch16_gap", "poolformer_s12", "qwen3_vit_88m_enc", "xcit_nano_12_p16_224",
+    "naflexvit_base_patch16_gap", "poolformer_s12", "qwen3_vit_88m_enc", "xcit_nano_12_p16_224",
 )  # fmt: skip
 
 # timm 1.0.31 names one head of these two; both have a row a class.
