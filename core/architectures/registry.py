@@ -138,8 +138,8 @@ def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
     if entry is None:
         raise unknown_model(name)
     paths = module_paths(as_paths(entry["classifier"]))
-    inputs = entry.get("classifier_inputs") or [[entry["num_features"]]] * len(paths)
-    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=True)}
+    inputs = entry.get("classifier_inputs", [[entry["num_features"]]] * len(paths))
+    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=False)}  # an encoder has none
 
 
 def names_with_fingerprint(fingerprint: str) -> list[str]:

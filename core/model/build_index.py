@@ -76,8 +76,13 @@ def _differing(row: Weights) -> dict[str, Any]:
 
 
 def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, list[list[int]]]:
-    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features.
+
+    A network that has no classifier, whatever number of classes is asked for, has an empty list.
+    """
     model = create_model(name, num_classes=1, device="meta")
+    if not model.num_classes:
+        return {"classifier_inputs": []}
     inputs = [list(model.get_parameter(f"{path}.weight").shape[1:]) for path in module_paths(spec.classifier)]
     return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
 
