@@ -57,10 +57,12 @@ def make_downsample(spec: ResNetSpec, place: BlockPlace) -> nn.Module:
     return nn.Sequential(make_conv(in_channels, channels, kernel, place.stride, dilation=spread), norm(channels))
 
 
-def shortcut_parts(spec: ResNetSpec, place: BlockPlace) -> dict[str, nn.Module]:
-    """What follows the convolutions of a block."""
+def shortcut_parts(
+    spec: ResNetSpec, place: BlockPlace, attention: str = "se", divisor: int = 8
+) -> dict[str, nn.Module]:
+    """What follows the convolutions of a block: `attention` of this name, its hidden width a multiple of `divisor`."""
     return {
-        "se": make_attention(spec.attn_layer, place.channels, ratio=spec.se_ratio),
+        attention: make_attention(spec.attn_layer, place.channels, ratio=spec.se_ratio, divisor=divisor),
         "downsample": make_downsample(spec, place),
         "drop_path": make_drop_path(place.drop_path),
     }

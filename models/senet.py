@@ -6,6 +6,7 @@ Its stem and its pooling are its own; the trunk is ResNet's.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch.nn as nn
 
@@ -14,44 +15,44 @@ from zoo.core.architectures.configs.senet import SENetSpec
 from zoo.models.base import Step, in_sequence
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.channel_attention import make_attention
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace
-from zoo.models.resnet import BlockKind, ResNet, basic_parts, bottleneck_parts, bottleneck_width, make_downsample
+from zoo.models.resnet import (
+    BlockKind,
+    ResNet,
+    basic_parts,
+    bottleneck_parts,
+    bottleneck_width,
+    make_downsample,
+    shortcut_parts,
+)
 
 __getattr__ = family_attributes("senet")
 
-
-def shortcut_parts(spec: SENetSpec, place: BlockPlace) -> dict[str, nn.Module]:
-    """What follows the convolutions of a block."""
-    return {
-        "se_module": make_attention(spec.attn_layer, place.channels, ratio=spec.se_ratio, divisor=1),
-        "downsample": make_downsample(spec, place),
-        "drop_path": make_drop_path(place.drop_path),
-    }
+se_shortcut = partial(shortcut_parts, attention="se_module", divisor=1)
 
 
 def basic_block(spec: SENetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     """Two 3x3 convolutions, an activation behind each."""
-    parts = {**basic_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    parts = {**basic_parts(spec, place, drop_block), **se_shortcut(spec, place)}
     return ResidualBlock({**parts, "act": make_activation(spec.act_layer)}, last_norm="bn2")
 
 
 def bottleneck(spec: SENetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     """As ResNet's."""
-    parts = {**bottleneck_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    parts = {**bottleneck_parts(spec, place, drop_block), **se_shortcut(spec, place)}
     return ResidualBlock(parts, act="act3", last_norm="bn3")
 
 
 def caffe_bottleneck(spec: SENetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     """The stride is on the first convolution."""
-    parts = {**bottleneck_parts(spec, replace(place, stride=1), drop_block), **shortcut_parts(spec, place)}
+    block = bottleneck(spec, replace(place, stride=1), drop_block)
     hidden = bottleneck_width(spec, place) // spec.block_reduce_first
-    parts["conv1"] = make_conv(place.in_channels, hidden, 1, place.stride)
-    return ResidualBlock(parts, act="act3", last_norm="bn3")
+    block.conv1 = make_conv(place.in_channels, hidden, 1, place.stride)
+    block.downsample = make_downsample(spec, place)
+    return block
 
 
 class SENet(ResNet):

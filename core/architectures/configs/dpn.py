@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from zoo.core.architectures.records import Spec, Weights
 
@@ -36,22 +36,12 @@ class DpnSpec(Spec):
         return "features.conv1_1.conv"
 
 
-def small(*depths: int, two_outputs: bool = True, act_layer: str = "relu") -> DpnSpec:
-    return DpnSpec(
-        depths=depths,
-        increments=(16, 32, 32, 64),
-        width=128,
-        stem_width=10,
-        small=True,
-        two_outputs=two_outputs,
-        act_layer=act_layer,
-    )
-
+SMALL: dict[str, Any] = {"increments": (16, 32, 32, 64), "width": 128, "stem_width": 10, "small": True}
 
 VARIANTS = {
-    "dpn48b": small(3, 4, 6, 3, act_layer="silu"),
-    "dpn68": small(3, 4, 12, 3, two_outputs=False),
-    "dpn68b": small(3, 4, 12, 3),
+    "dpn48b": DpnSpec(depths=(3, 4, 6, 3), two_outputs=True, act_layer="silu", **SMALL),
+    "dpn68": DpnSpec(depths=(3, 4, 12, 3), **SMALL),
+    "dpn68b": DpnSpec(depths=(3, 4, 12, 3), two_outputs=True, **SMALL),
     "dpn92": DpnSpec(depths=(3, 4, 20, 3), increments=(16, 32, 24, 128), width=96),
     "dpn98": DpnSpec(depths=(3, 6, 20, 3), increments=(16, 32, 32, 128), width=160, groups=40, stem_width=96),
     "dpn107": DpnSpec(depths=(4, 8, 20, 3), increments=(20, 64, 64, 128), width=200, groups=50, stem_width=128),

@@ -2,74 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
-from zoo.core.architectures.block_rows import Conv, DepthwiseConv, MBConv, Stage
+from zoo.core.architectures.block_rows import Conv, DepthwiseConv, MBConv
 from zoo.core.architectures.configs.mobilenetv3 import MobileNetV3Spec, v3
 from zoo.core.architectures.records import Weights
 
+Block = Callable[..., MBConv]
 
-class Searched(NamedTuple):
-    """What the search chooses for a block: kernel, expansion, ratio of squeeze-and-excitation."""
-
-    kernel: int
-    expand: int
-    se: float = 0.0
+# Of each searched stage: channels, stride of its first block, activation ("" for the network's).
+STAGES = ((24, 2, "relu"), (40, 2, "relu"), (80, 2, ""), (112, 1, ""), (192, 2, ""))
 
 
-class SearchedStage(NamedTuple):
-    """What is given of a stage: channels, stride of its first block, activation ("" for the network's)."""
-
-    channels: int
-    stride: int
-    act: str = ""
-
-    def rows(self, blocks: list[Searched]) -> Stage:
-        return tuple(
-            MBConv(
-                kernel=block.kernel,
-                stride=1 if position else self.stride,
-                expand=block.expand,
-                channels=self.channels,
-                se=block.se,
-                act=self.act,
-            )
-            for position, block in enumerate(blocks)
-        )
+def plain(kernel: int, expand: int) -> Block:
+    return partial(MBConv, kernel=kernel, expand=expand)
 
 
-STAGES = (
-    SearchedStage(24, 2, "relu"),
-    SearchedStage(40, 2, "relu"),
-    SearchedStage(80, 2),
-    SearchedStage(112, 1),
-    SearchedStage(192, 2),
-)
+def se(kernel: int, expand: int) -> Block:
+    return partial(MBConv, kernel=kernel, expand=expand, se=0.25)
 
 
-def plain(kernel: int, expand: int) -> Searched:
-    return Searched(kernel, expand)
-
-
-def se(kernel: int, expand: int) -> Searched:
-    return Searched(kernel, expand, 0.25)
-
-
-def network(*blocks: list[Searched]) -> MobileNetV3Spec:
-    """MobileNetV3 with these blocks in its five searched stages (arXiv:2102.11646)."""
+def network(*chosen: list[Block]) -> MobileNetV3Spec:
+    """MobileNetV3 with these blocks in its searched stages (arXiv:2102.11646)."""
     first = DepthwiseConv(kernel=3, stride=1, channels=16, act="relu")
-    searched = [stage.rows(chosen) for stage, chosen in zip(STAGES, blocks, strict=True)]
+    searched = [
+        tuple(
+            block(channels=channels, stride=1 if position else stride, act=act) for position, block in enumerate(blocks)
+        )
+        for blocks, (channels, stride, act) in zip(chosen, STAGES, strict=True)
+    ]
     return v3((first, *searched, Conv(kernel=1, stride=1, channels=960)), stem_size=32)
 
 
 VARIANTS = {
-    "hardcorenas_a": network(
-        [plain(5, 3), se(5, 3)],
-        [plain(5, 3), se(5, 6)],
-        [se(5, 6), se(5, 6)],
-        [se(5, 6), se(5, 6)],
-        [se(5, 6), se(5, 6)],
-    ),
+    "hardcorenas_a": network([plain(5, 3), se(5, 3)], [plain(5, 3), se(5, 6)], *[[se(5, 6), se(5, 6)]] * 3),
     "hardcorenas_b": network(
         [plain(5, 3), se(5, 3), plain(3, 3)],
         [plain(5, 3), plain(5, 3), plain(5, 3)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.core.architectures.configs.resnet import ResNetSpec, X32x4
+from zoo.core.architectures.configs.resnet import SENET154, ResNetSpec, X32x4
 from zoo.core.architectures.records import Weights
 
 
@@ -34,15 +34,7 @@ def senet(block: str, *layers: int, **fields: Any) -> SENetSpec:
 
 
 VARIANTS = {
-    "legacy_senet154": senet(
-        "bottleneck",
-        *(3, 8, 36, 3),
-        cardinality=64,
-        base_width=4,
-        stem_type="deep",
-        down_kernel_size=3,
-        block_reduce_first=2,
-    ),
+    "legacy_senet154": senet("bottleneck", 3, 8, 36, 3, **SENET154),
     "legacy_seresnet18": senet("basic", 2, 2, 2, 2),
     "legacy_seresnet34": senet("basic", 3, 4, 6, 3),
     "legacy_seresnet50": senet("caffe_bottleneck", 3, 4, 6, 3),
