@@ -123,7 +123,8 @@ class Cait(ClassTokenModel):
             yield f"blocks.{index}", block
 
     def _embed(self, x: Tensor) -> Tensor:
-        return self.pos_drop(self.patch_embed(x) + self.pos_embed)
+        x = self.patch_embed(x) + self.pos_embed
+        return self.pos_drop(x.contiguous())  # channels last in memory too, as blocks read them
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

@@ -178,7 +178,7 @@ class Volo(ClassTokenModel):
             for index, (style, place) in enumerate(zip(styles, (0, *range(2, 1 + len(styles))), strict=True))
         ]
         self.cls_token = nn.Parameter(torch.empty(1, 1, channels))
-        self.post_network = nn.ModuleList(ClassAttentionBlock(styles[-1], joint=True) for _ in range(2))
+        self.post_network = nn.ModuleList(ClassAttentionBlock(styles[-1], layers=("q", "kv")) for _ in range(2))
         self.norm = styles[-1].make_norm()
         self.num_features = channels
         self.make_head(global_pool)

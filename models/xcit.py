@@ -216,7 +216,8 @@ class Xcit(ClassTokenModel):
 
     def _embed(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x)
-        return self.pos_drop(x + self.pos_embed((x.shape[1], x.shape[2])))
+        x = x + self.pos_embed((x.shape[1], x.shape[2]))
+        return self.pos_drop(x.contiguous())  # channels last in memory too, as blocks read them
 
     def finish(self, x: Tensor) -> Tensor:
         return super().finish(x.flatten(1, 2))

@@ -13,43 +13,42 @@ from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.scaled_block import ScaledBlock
 from zoo.models.layers.transformer_block import BlockStyle
 
+LAYERS = "q", "k", "v"
+
 
 class ClassAttention(nn.Module):
     """The first token attends to all: (N, L, C) -> (N, 1, C).
 
     Args:
         style: of the network's blocks.
-        joint: one layer `kv` gives keys and values, instead of `k` and `v`.
+        layers: names of the layers for queries, keys and values; of two names the second is for keys and values.
     """
 
-    def __init__(self, style: BlockStyle, joint: bool = False) -> None:
+    def __init__(self, style: BlockStyle, layers: tuple[str, ...] = LAYERS) -> None:
         super().__init__()
-        channels, bias = style.embed_dim, style.qkv_bias is True
+        channels = style.embed_dim
         check_heads(channels, style.num_heads)
-        self.num_heads, self.attn_drop_rate, self.joint = style.num_heads, style.attn_drop, joint
-        self.q = nn.Linear(channels, channels, bias=bias)
-        if joint:
-            self.kv = nn.Linear(channels, 2 * channels, bias=bias)
-        else:
-            self.k = nn.Linear(channels, channels, bias=bias)
-            self.v = nn.Linear(channels, channels, bias=bias)
+        self.num_heads, self.attn_drop_rate, self.layers = style.num_heads, style.attn_drop, layers
+        for name, parts in zip(layers, (1, 4 - len(layers), 1), strict=False):
+            self.add_module(name, nn.Linear(channels, parts * channels, bias=style.qkv_bias is True))
         self.proj = nn.Linear(channels, channels)
         self.proj_drop = nn.Dropout(style.proj_drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        keys, values = self.kv(x).chunk(2, -1) if self.joint else (self.k(x), self.v(x))
-        q, k, v = (split_heads(part, self.num_heads) for part in (self.q(x[:, :1]), keys, values))
+        first, *others = (getattr(self, name) for name in self.layers)
+        keys, values = (layer(x) for layer in others) if len(others) == 2 else others[0](x).chunk(2, -1)
+        q, k, v = (split_heads(part, self.num_heads) for part in (first(x[:, :1]), keys, values))
         return self.proj_drop(self.proj(attend(q, k, v, dropout=self.attn_drop_rate if self.training else 0.0)))
 
 
 class ClassAttentionBlock(ScaledBlock):
     """Class attention and a perceptron for the first token of (N, L, C), each on a residual branch behind a norm."""
 
-    def __init__(self, style: BlockStyle, scales: tuple[str, ...] = (), joint: bool = False) -> None:
-        """`scales` are the names of the branches' factors, where they have any; `joint` as for ClassAttention."""
+    def __init__(self, style: BlockStyle, scales: tuple[str, ...] = (), layers: tuple[str, ...] = LAYERS) -> None:
+        """`scales` are the names of the branches' factors, where they have any; `layers` as for ClassAttention."""
         super().__init__(style, scales)
         self.norm1 = style.make_norm()
-        self.attn = ClassAttention(style, joint)
+        self.attn = ClassAttention(style, layers)
         self.norm2 = style.make_norm()
         self.mlp = style.make_mlp()
 
