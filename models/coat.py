@@ -86,7 +86,7 @@ class FactoredAttention(nn.Module):
         channels, self.num_heads = style.embed_dim, style.num_heads
         check_heads(channels, style.num_heads)
         self.scale = (channels // style.num_heads) ** -0.5
-        self.qkv = nn.Linear(channels, 3 * channels, bias=style.qkv_bias)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=style.qkv_bias is True)
         self.proj = nn.Linear(channels, channels)
         self.proj_drop = nn.Dropout(style.proj_drop)
         self.crpe = crpe

@@ -11,6 +11,7 @@ from math import prod
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.resize.positions import bias_rows
@@ -90,3 +91,43 @@ class DistanceBiases(nn.Module):
     def position_bias(self) -> Tensor:
         """(heads, queries, keys)."""
         return self.attention_biases[:, self.attention_bias_idxs]
+
+
+def offset_rows(queries: int, keys: int, device: torch.device | str | None = None) -> Tensor:
+    """Along one axis, the row of an embedding for each query and key: (queries, keys), from 0 to 2 max - 2.
+
+    Where one of them has fewer cells, its cells are as far apart as those of the other that they stand for.
+    """
+    query, key = (torch.arange(count, device=device) for count in (queries, keys))
+    query_step, key_step = max(keys / queries, 1.0), max(queries / keys, 1.0)
+    return (query[:, None] * query_step - (key - (keys - 1)) * key_step).long()
+
+
+class AxisEmbeddings(nn.Module):
+    """What a layer gets that has an embedding for each offset along either axis, which is compared with the query.
+
+    Li et al., MViTv2 (arXiv:2112.01526), section 3.1.
+    """
+
+    def make_axes(self, size: Size, head_dim: int) -> None:
+        """For maps of keys or queries, whichever is larger, of this size."""
+        self.rel_pos_h = nn.Parameter(torch.empty(2 * size[0] - 1, head_dim))
+        self.rel_pos_w = nn.Parameter(torch.empty(2 * size[1] - 1, head_dim))
+
+    def position_bias(self, queries: Tensor, size: Size, keys: Size) -> Tensor:
+        """(N, heads, L, D) -> (N, heads, L, cells of the map of keys), for queries that are a map of `size`.
+
+        On maps of other sizes than they are made for, the embeddings are interpolated.
+        """
+        queries = queries.unflatten(2, size)
+        of_rows = torch.einsum("nahwd,hkd->nahwk", queries, _axis(self.rel_pos_h, size[0], keys[0]))
+        of_columns = torch.einsum("nahwd,wkd->nahwk", queries, _axis(self.rel_pos_w, size[1], keys[1]))
+        return (of_rows[..., None] + of_columns[..., None, :]).flatten(4).flatten(2, 3)
+
+
+def _axis(embeddings: Tensor, queries: int, keys: int) -> Tensor:
+    """(2n - 1, D) -> (queries, keys, D)"""
+    length = 2 * max(queries, keys) - 1
+    if len(embeddings) != length:
+        embeddings = F.interpolate(embeddings.T[None], size=length, mode="linear")[0].T
+    return embeddings[offset_rows(queries, keys, embeddings.device)]
