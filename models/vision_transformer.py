@@ -10,6 +10,7 @@ Touvron et al., DeiT III (arXiv:2204.07118); Beyer et al., FlexiViT (arXiv:2212.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -67,11 +68,7 @@ class VisionTransformer(TokenModel):
         self.spec = spec
         self.num_features = spec.embed_dim
         norm = token_norm_factory(spec.norm_layer, spec.norm_eps)
-        self.patch_embed = PatchEmbed(
-            spec.img_size,
-            spec.patch_size,
-            in_chans,
-            spec.embed_dim,
+        self.patch_embed = self.make_patch_embed(
             bias=not spec.pre_norm,
             norm=norm if spec.embed_norm else None,
             layout="NHWC" if spec.dynamic_img_size else "NLC",
@@ -114,6 +111,11 @@ class VisionTransformer(TokenModel):
         length = self.patch_embed.num_patches + self.num_embedded_prefix
         positions = nn.Parameter(torch.empty(1, length, spec.embed_dim)) if spec.embed_positions else None
         self.register_parameter("pos_embed", positions)
+
+    def make_patch_embed(self, **options: Any) -> PatchEmbed:
+        """The layer from the image to its patches; `options` are those of PatchEmbed."""
+        spec = self.spec
+        return PatchEmbed(spec.img_size, spec.patch_size, self.in_chans, spec.embed_dim, **options)
 
     def make_block(self, style: BlockStyle, drop_path: float, depth: int) -> nn.Module:
         """The block number `depth`, from 0."""
