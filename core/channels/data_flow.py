@@ -33,8 +33,7 @@ _USUAL_CHANS = 3
 """No grouped convolution reads three channels per group, so three are an image's even if other numbers are possible."""
 
 _FEW_READERS = 2
-"""The most layers of one unexplained channel count that may read an image; layers inside a network are more
-numerous."""
+"""The most layers with one unexplained number of input channels that may read an image."""
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -209,8 +208,7 @@ class _Network:
         return _may_be_grouped(layer) and layer.makes in self.available(chans)
 
     def is_part(self, layer: Layer, chans: int) -> bool:
-        """Whether this may be a grouped convolution of any kind: some layer makes a multiple of the channels it
-        reads."""
+        """Whether this may be a grouped convolution of any kind: some layer makes a multiple of its input channels."""
         there = (size for size in self.available(chans) if size > layer.reads)
         return any(size % layer.reads == 0 and layer.makes % (size // layer.reads) == 0 for size in there)
 
@@ -304,8 +302,7 @@ class _Network:
 
 
 def _may_be_grouped(layer: Layer) -> bool:
-    """Whether a grouped convolution may have this weight: a group reads a power of two or a multiple of eight
-    channels."""
+    """Whether this may be a grouped convolution: a group reads a power of two or a multiple of eight channels."""
     usual = layer.reads in (1, 2, 4) or layer.reads % 8 == 0
     return layer.is_spatial and usual and layer.makes % layer.reads == 0 and layer.makes > layer.reads
 

@@ -180,8 +180,7 @@ def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list
 
 
 def _float_shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the floating-point tensors; a weight computed from others (weight norm, pruning) goes by its own
-    name."""
+    """Shapes of the floating-point tensors; a weight computed from others (weight norm, pruning) has its own name."""
     computed = {stored: weight for weight, stored in parametrised_weights(tensors.keys()).items()}
     shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
     return {computed.get(name, name): shape for name, shape in shapes.items()}
