@@ -83,8 +83,10 @@ class AdaptPlan(NamedTuple):
     dropped: Mapping[str, tuple[int, ...]]
     needs_numpy: bool = False
     image_size: tuple[int, int] | None = None
-    """Height and width of the images that the new tensors are for; None where unknown, or where the config's size holds
-    and no tensors were resized."""
+    """Height and width of the images that the new tensors are for.
+
+    None if unknown, or if the config's size holds and no tensors were resized.
+    """
 
     @property
     def method(self) -> str:
@@ -240,7 +242,10 @@ class Used(NamedTuple):
 
 
 def used_tensors(tensors: Sequence[StoredTensor], request: AdaptRequest, source: str) -> Used:
-    """Select the tensors that a request uses. Raises UsageError and InvalidInputError if none is left."""
+    """Select the tensors that a request uses.
+
+    Raises UsageError for a wildcard that matches nothing, InvalidInputError if no name has the prefix.
+    """
     prefix = request.strip_prefix
     if not (request.drop or prefix):
         return Used({tensor.name: tensor for tensor in tensors})

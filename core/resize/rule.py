@@ -55,8 +55,10 @@ class Job:
     shapes: Mapping[str, Shape]
     source: Size
     stated: bool = False
-    """Whether `source` is stated for this checkpoint, by itself or the user; otherwise it is the architecture's
-    default, which the tensors may contradict."""
+    """Whether `source` is stated for this checkpoint, by itself or the user.
+
+    Otherwise it is the architecture's default, which the tensors may contradict.
+    """
     target: Size
     old_patch: Size | None
     """Kernel of the patch embedding, for families whose grid follows from it."""
