@@ -1,4 +1,4 @@
-"""What a person asks of an adaptation, checked before anything is read. Standard library only."""
+"""What the user requests of an adaptation, checked before anything is read. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptRequest:
-    """What to change; what is None or empty stays as it is.
+    """What to change; None or an empty value keeps the source's.
 
     Args:
-        in_chans: channels of the new input layer; with `bands` their number.
-        method: how filters are made for them (docs/adaptation.md); with `bands` not used.
-        bands: of the new images, in order. `from_bands`: of the images the source was trained on; red, green, blue
-            where it reads three. `missing_bands`: where a filter for a band without a counterpart comes from.
-        num_classes: outputs of the classifier; another number than the source's gives a new one, 0 leaves it out.
-        seed: of the initial values of a new classifier, 0 to 2^64 - 1.
+        in_chans: number of channels of the new input layer; with `bands`, the number of bands.
+        method: how the new filters are made (docs/adaptation.md); not used with `bands`.
+        bands: bands of the new images, in order. `from_bands`: bands of the images the source was trained on; red,
+            green, blue if it reads three. `missing_bands`: where a band without a counterpart gets its filter.
+        num_classes: outputs of the classifier; a number other than the source's makes a new one, 0 leaves it out.
+        seed: seed for the initial values of a new classifier, 0 to 2^64 - 1.
         keep_classes: rows of the classifier to keep, in the new order.
-        img_size: height and width in pixels, patch_size: side of a patch, that position embeddings are resized for.
-        source_size: height and width in pixels of the images that the source is made for, where it does not say so.
-        dtype: of all floating-point tensors: float32, float16 or bfloat16.
-        strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
-        drop: wildcards of names that are left out.
+        img_size: height and width in pixels to resize position embeddings for. `patch_size`: side of a patch, likewise.
+        source_size: height and width in pixels of the images that the source is made for, if it does not say so.
+        dtype: dtype of all floating-point tensors: float32, float16 or bfloat16.
+        strip_prefix: prefix to remove from names; tensors without it are left out. `prefix`: prefix to add.
+        drop: wildcards for names of tensors to leave out.
         input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know. An input
-            layer `name=N` gets N channels of its own, and all must be given so; `in_chans` is then their sum.
+            layer `name=N` gets N channels of its own; then all layers must be given so, and `in_chans` is their sum.
 
     Raises UsageError for a request that no file could satisfy.
     """

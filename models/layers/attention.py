@@ -42,6 +42,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout:
     if k.shape[1] != q.shape[1]:
         shared = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
+    if bias is not None and bias.ndim == 3:
+        bias = bias.unsqueeze(0)  # with three axes the CPU's kernel takes several times as long
     return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout))
 
 
