@@ -23,7 +23,7 @@ from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.conv_same import pad_same
 from zoo.models.layers.hybrid_embed import Backbone, HybridEmbed
-from zoo.models.layers.init import KAIMING
+from zoo.models.layers.init import KAIMING, TORCH, InitialValues
 from zoo.models.layers.norm_act import norm_act_factory
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace, walk_stages
@@ -77,7 +77,7 @@ def resnet_v2(layers: tuple[int, ...], in_chans: int) -> Backbone:
         stages.append(nn.Sequential(OrderedDict(blocks=nn.Sequential(*map(bottleneck, places)))))
     last = places[-1]
     network = nn.Sequential(OrderedDict(stem=stem, stages=stages))
-    return Backbone(network, last.channels, last.reduction, initial_values=KAIMING)
+    return Backbone(network, last.channels, last.reduction)
 
 
 def resnet_stages(name: str, stages: int, in_chans: int) -> Backbone:
@@ -85,7 +85,7 @@ def resnet_stages(name: str, stages: int, in_chans: int) -> Backbone:
     network = ResNet(resnet.VARIANTS[name], num_classes=0, in_chans=in_chans, global_pool="")
     network.prune_intermediate_layers([stages], prune_head=False)
     level = network.feature_info[stages]
-    return Backbone(network, level["num_chs"], level["reduction"], initial_values=KAIMING)
+    return Backbone(network, level["num_chs"], level["reduction"])
 
 
 def convolutions(channels: int, in_chans: int) -> Backbone:
@@ -102,9 +102,8 @@ class VisionTransformerHybrid(VisionTransformer):
     spec: HybridSpec
 
     def make_patch_embed(self, **options: Any) -> HybridEmbed:
-        spec, backbone = self.spec, self.make_backbone()
-        self.backbone_values = backbone.initial_values
-        return HybridEmbed(backbone, spec.img_size, spec.patch_size, spec.embed_dim, **options)
+        spec = self.spec
+        return HybridEmbed(self.make_backbone(), spec.img_size, spec.patch_size, spec.embed_dim, **options)
 
     def make_backbone(self) -> Backbone:
         spec = self.spec
@@ -114,11 +113,16 @@ class VisionTransformerHybrid(VisionTransformer):
             return convolutions(spec.embed_dim, self.in_chans)
         return resnet_stages(spec.backbone, len(spec.layers), self.in_chans)
 
+    @property
+    def backbone_values(self) -> InitialValues:
+        """How the layers of the backbone start."""
+        return KAIMING if self.spec.layers else TORCH
+
     def init_module(self, name: str, module: nn.Module) -> None:
         super().init_module(name, module)
         if name.startswith("patch_embed.backbone."):
             self.backbone_values.fill(module)
-            if isinstance(module, ResidualBlock):
+            if isinstance(module, ResidualBlock) and module.last_norm:
                 module.zero_last_norm()
 
 

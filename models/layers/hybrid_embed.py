@@ -11,7 +11,6 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.models.layers.init import TORCH, InitialValues
 from zoo.models.layers.patch_embed import PatchEmbed, Size, as_pair, check_image_size, pad_to_patches
 
 
@@ -27,7 +26,6 @@ class Backbone(NamedTuple):
     stride: int
     padded: bool = True
     embeds: bool = False
-    initial_values: InitialValues = TORCH
 
 
 class HybridEmbed(PatchEmbed):

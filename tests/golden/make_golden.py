@@ -94,7 +94,7 @@ def facts(name, **options):
         # Without gradients: the counter fails on views of parameters.
         model = timm.create_model(name, **options).eval().requires_grad_(False)
         features = timm.create_model(name, features_only=True, **options).feature_info
-    cfg = model.pretrained_cfg
+    cfg = timm.models.get_pretrained_cfg(name).to_dict()  # timm builds some models with the config of another
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg["input_size"], device="meta"))
     keys = {k: [list(v.shape), str(v.dtype).removeprefix("torch.")] for k, v in model.state_dict().items()}

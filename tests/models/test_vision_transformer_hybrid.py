@@ -1,5 +1,7 @@
 """Vision transformers over a convolutional network: published files of other layouts, sizes of map and image."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +98,10 @@ def test_initial_values_of_the_backbone():
     assert not state["patch_embed.backbone.stages.1.blocks.0.norm3.weight"].any()
     kernel = state["patch_embed.backbone.stages.1.blocks.0.conv2.weight"]
     assert kernel.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
+
+
+def test_a_model_over_a_network_with_a_head_of_its_own_is_pickled():
+    model = zoo.create_model("vit_small_resnet50d_s16_224", img_size=32, depth=1, seed=0).eval()
+    x = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(pickle.loads(pickle.dumps(model))(x), model(x))
