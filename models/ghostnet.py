@@ -135,6 +135,7 @@ class GhostNet(ConvHead, ConvNet):
     """Stem, bottlenecks of two ghost modules each, pooling, a convolution, classifier `classifier`."""
 
     spec: GhostNetSpec
+    default_drop_rate = 0.2
     trunk = ("conv_stem", "act1", "blocks.*")
 
     def build(self) -> None:

@@ -69,6 +69,7 @@ class RexNet(ConvNet):
 
     spec: RexNetSpec
     initial_values = InitialValues(grouped_fan_out, uniform_fan_out, zero_bias=True)
+    default_drop_rate = 0.2
     trunk = ("stem", "features.*")
 
     def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
