@@ -1,4 +1,4 @@
-"""A column of paths in a table: CSV of any delimiter, or Parquet (extra `[parquet]`). pyarrow inside functions."""
+"""Read a column of paths from a table: CSV with any delimiter, or Parquet (extra `[parquet]`, imported when needed)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MAX_LINE = 1 << 20
 
 
 def read_path_column(file: BinaryIO, name: str, column: str) -> Iterator[str]:
-    """The paths in a column of a table, in its order; empty cells are passed over.
+    """The paths in a column of a table, in order; empty cells are skipped.
 
-    A file that begins as Parquet is read as such; another is CSV, whose first line has the names of the columns, with
-    the delimiter (comma, semicolon, tab or bar) by which that line has the column. The encoding of CSV is told by the
-    byte order mark, and is UTF-8 without one.
+    A file that begins like Parquet is read as Parquet, any other as CSV. The first line of CSV has the column names.
+    Its delimiter (comma, semicolon, tab or bar) is the one that yields the column in that line. The byte order mark
+    gives its encoding, which is UTF-8 without one.
 
     Args:
-        file: the table, read once from where it stands.
-        name: what errors call it.
+        file: the table, read once from its current position.
+        name: the table's name in errors.
         column: the name of the column.
 
     Raises:
@@ -64,7 +64,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[str]:
-    """Lines with their ends, which csv needs: a cell may hold them."""
+    """Lines with their newlines, which csv needs since a cell may contain them."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     rest = ""
     try:
@@ -109,7 +109,7 @@ def _parquet(file: BinaryIO, name: str, column: str) -> Iterator[str]:
                     yield text
     except (NotFoundError, InvalidInputError):
         raise
-    except Exception as error:  # pyarrow has many kinds, some of them plain OSError
+    except Exception as error:  # pyarrow raises many kinds, some of them plain OSError
         raise InvalidInputError(f"{name} could not be read as Parquet: {error}.", path=name) from error
 
 

@@ -1,4 +1,4 @@
-"""Large rasters cut into windows. Standard library only."""
+"""Divide large rasters into windows. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zoo.core.images.inputs.input_list import InputList
 def tile_windows(height: int, width: int, tile: int, stride: int) -> Iterator[Window]:
     """Windows of `tile` x `tile` pixels, `stride` apart, that cover a raster; by rows, then by columns.
 
-    The last row and column are moved inwards, so every window is full. A raster that is smaller than the tile, in one
-    direction or both, gives windows of its own extent there: the reader resizes or refuses them.
+    The last row and column are moved inwards, so every window is full. If a raster is smaller than the tile in one or
+    both directions, windows have its own extent there: the reader resizes or refuses them.
 
     Raises:
         UsageError: the tile or the stride is not positive, or the stride exceeds the tile and would leave gaps.
@@ -26,14 +26,14 @@ def tile_windows(height: int, width: int, tile: int, stride: int) -> Iterator[Wi
 def expand_tiles(
     inputs: Iterable[ImageInput], sizes: Callable[[ImageInput], tuple[int, int]], tile: int, stride: int
 ) -> InputList:
-    """Every input as its windows (see `tile_windows`), ids `id#top,left`, in the order of the inputs.
+    """Every input as its windows (see `tile_windows`), with ids `id#top,left`, in the order of the inputs.
 
     Args:
         inputs: whole rasters.
-        sizes: gives the (height, width) of one in pixels, or raises InvalidInputError or NotFoundError: then the
-            input stays whole, and reading it will say what is wrong.
-        tile: edge of a window in pixels.
-        stride: from one window to the next, in pixels.
+        sizes: returns the (height, width) of an input in pixels, or raises InvalidInputError or NotFoundError: then the
+            input stays whole, and reading it reports what is wrong.
+        tile: side of a window in pixels.
+        stride: distance between windows in pixels.
 
     Raises:
         UsageError: as `tile_windows`.
