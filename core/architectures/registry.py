@@ -124,6 +124,15 @@ def task_layers(name: str) -> TaskLayers | None:
     )
 
 
+def embeds_prefix(name: str) -> bool | None:
+    """Whether the prefix tokens of an architecture have positions; None if it has none, or the name is not known."""
+    entry = _index.get(name)
+    if entry is not None:
+        return entry.get("embeds_prefix")
+    family = _family_of(name)
+    return None if family is None else variants(family)[name].embeds_prefix
+
+
 def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
     """`first_conv` and `classifier` of every built-in architecture, as in the index."""
     return _index.columns("first_conv", "classifier")

@@ -65,6 +65,7 @@ def stated(name: str) -> dict[str, Any]:
         "first_conv": spec.first_conv,
         "classifier": spec.classifier,
         **({} if spec.input_layout == "conv" else {"input_layout": spec.input_layout}),
+        **({} if spec.embeds_prefix is None else {"embeds_prefix": spec.embeds_prefix}),
         "pool_stride": spec.total_stride,
         "tags": {tag: _differing(row) for tag, row in registry.weights_rows(family, name).items()},
     }

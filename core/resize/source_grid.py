@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from zoo.core.errors import InvalidInputError, UnknownModelError
+from zoo.core.architectures import registry
+from zoo.core.errors import InvalidInputError
 from zoo.core.resize.rule import Shape, Size, Tensor, divide, square, text
 
 MAX_RATIO = 8
@@ -57,13 +58,7 @@ def _positions_of_prefix(tensor: Tensor, prefix: int) -> Collection[int]:
     """The possible numbers of positions of prefix tokens: all or none of them, as in the architecture."""
     embeds = tensor.job.embeds_prefix
     if embeds is None and tensor.job.architecture and prefix:
-        from zoo.core.architectures import registry
-
-        try:
-            spec = registry.find_spec(tensor.job.architecture)[1]
-        except UnknownModelError:
-            return range(prefix + 1)
-        embeds = spec.embeds_prefix
+        embeds = registry.embeds_prefix(tensor.job.architecture)
     return range(prefix + 1) if embeds is None else (prefix if embeds else 0,)
 
 
