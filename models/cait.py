@@ -125,7 +125,3 @@ class Cait(ClassTokenModel):
     def _embed(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x) + self.pos_embed
         return self.pos_drop(x.contiguous())  # channels last in memory too, as blocks read them
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)

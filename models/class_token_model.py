@@ -39,4 +39,7 @@ class ClassTokenModel(TokenModel):
         return kept
 
     def reset_parameters(self) -> None:
-        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        """The class token and the positions, where there are any."""
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                nn.init.trunc_normal_(parameter, std=0.02)

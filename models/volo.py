@@ -186,10 +186,6 @@ class Volo(ClassTokenModel):
     def make_pool(self, pool_type: str) -> TokenPool:
         return TokenPool(pool_type, 1, include_prefix=True)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-
     # ------------------------------------------------------------ forward
 
     def steps(self) -> Iterator[tuple[str, Step]]:
