@@ -23,6 +23,16 @@ NAMES = (
     "regnety_016",
     "densenet121",
     "mobilenetv3_large_100",
+    "eva02_base_patch14_224",
+    "beit_base_patch16_224",
+    "hrnet_w18",
+    "res2net50_26w_4s",
+    "ghostnet_100",
+    "mobilevit_s",
+    "xcit_small_12_p16_224",
+    "hiera_tiny_224",
+    "mvitv2_tiny",
+    "dla60",
 )
 
 

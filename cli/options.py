@@ -34,6 +34,8 @@ def complete_family(incomplete: str) -> list[str]:
     return [family for family in list_modules() if family.startswith(incomplete)]
 
 
+MAX_DIGITS = 18
+
 NAME_HELP = "A model: name, name.tag, timm/name.tag or hf-hub:owner/repo."
 WEIGHTS_HELP = "Read the weights from this file or URL instead of the published ones."
 KEY_HELP = "Take the state dict at this place in the checkpoint, for example teacher or models.0."
@@ -205,11 +207,16 @@ def parse_source_size(text: str) -> tuple[int, int] | None:
     return parse_size(text, "--source-size") if text else None
 
 
+def _is_number(text: str) -> bool:
+    """Whether it is a whole number from 0 that no image or class list is beyond: int() refuses thousands of digits."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
 def parse_size(text: str, option: str = "--img-size") -> tuple[int, int]:
     """`"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
     parts = text.split(",")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"{option} takes one number or height,width, found {text!r}.", hint="For example: 384")
+    if len(parts) > 2 or not all(_is_number(part) and int(part) for part in parts):
+        raise UsageError(f"{option} takes one number or height,width, found {text[:80]!r}.", hint="For example: 384")
     return int(parts[0]), int(parts[-1])
 
 
@@ -226,8 +233,10 @@ def read_class_indices(path: Path) -> tuple[int, ...]:
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
-        if words and not (words[0].isascii() and words[0].isdigit()):
-            raise UsageError(f"Line {number} of {path} should begin with the number of a class, found {words[0]!r}.")
+        if words and not _is_number(words[0]):
+            raise UsageError(
+                f"Line {number} of {path} should begin with the number of a class, found {words[0][:80]!r}."
+            )
         found += [int(words[0])] if words else []
     if not found:
         raise UsageError(f"{path} names no class to keep.", hint="Write one number a line, counted from 0.")

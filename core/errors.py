@@ -1,4 +1,4 @@
-"""Errors that a person can act on: one sentence, a hint, an exit code."""
+"""Errors that the user can act on: one sentence, a hint, an exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a shell script can branch on. Part of the public interface: values never change meaning."""
+    """Exit codes that a shell script can branch on. Part of the public interface: values never change meaning."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -25,8 +25,8 @@ class ZooError(Exception):
 
     Args:
         message: one sentence that says what was expected and what was found.
-        hint: what to do about it, with the command where there is one.
-        path: the file it is about, for machine-readable output.
+        hint: what to do about it, with the command if there is one.
+        path: the file concerned, for machine-readable output.
     """
 
     exit_code = ExitCode.UNEXPECTED
@@ -54,26 +54,26 @@ class PartialError(ZooError):
 
 
 class InvalidInputError(ZooError, ValueError):
-    """A file is corrupt, unsafe, or does not match what it is used for."""
+    """A file is corrupt, unsafe, or does not match its use."""
 
     exit_code = ExitCode.INVALID_INPUT
 
 
 class NotFoundError(ZooError, LookupError):
-    """A model, tag, file or remote resource is not there (or the network is not)."""
+    """A model, tag, file or remote resource does not exist (or the network is down)."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class UnknownModelError(NotFoundError, RuntimeError):
-    """No model of that name (a RuntimeError too, as timm raises one)."""
+    """No model has that name (also a RuntimeError, as in timm)."""
 
 
 class DuplicateModelError(ZooError, ValueError):
-    """A model of that name is registered already."""
+    """A model of that name is already registered."""
 
 
 class CannotWriteError(ZooError):
-    """The output could not be written; what was there before is untouched."""
+    """The output could not be written; existing files are untouched."""
 
     exit_code = ExitCode.CANNOT_WRITE

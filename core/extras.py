@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and named with their extra where they are missing."""
+"""Optional packages, imported where they are used; an error names a missing one with its extra."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from zoo.core.errors import InvalidInputError
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:
-    """An optional package, imported.
+    """Import an optional package.
 
     Args:
-        module: what to import, 'tifffile'.
+        module: the module to import, 'tifffile'.
         extra: the extra of zoo-cli that installs it, 'tiff'.
-        purpose: what needs it, the beginning of the sentence: 'Reading a multi-band TIFF'.
+        purpose: what needs it, as the beginning of a sentence: 'Reading a multi-band TIFF'.
 
     Raises:
         InvalidInputError: it is not installed.

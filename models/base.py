@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from zoo.core.architectures.records import module_paths
+from zoo.core.architectures.model_facts import check_num_classes, module_paths
+from zoo.core.channels.mixing import check_in_chans
 from zoo.core.errors import UsageError
 from zoo.models.layers.pool import GlobalPool
 
@@ -93,10 +94,8 @@ class ImageModel(nn.Module):
 
     def __init__(self, *, in_chans: int = 3, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
         super().__init__()
-        if in_chans < 1:
-            raise UsageError(f"in_chans must be 1 or more, found {in_chans}.")
-        if num_classes < 0:
-            raise UsageError(f"num_classes must be 0 (no classifier) or more, found {num_classes}.")
+        check_in_chans(in_chans)
+        check_num_classes(num_classes)
         self.in_chans = in_chans
         self.num_classes = num_classes
         self.drop_rate = drop_rate
@@ -327,6 +326,7 @@ class ImageModel(nn.Module):
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one, freshly initialised (None keeps the pooling)."""
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         like = next(self.parameters())
         self.make_head(self.global_pool.pool_type if global_pool is None else global_pool)

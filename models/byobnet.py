@@ -109,8 +109,13 @@ class ByobNet(ConvNet):
             if stage[0].stride > 1:
                 self.feature_info.append(level)
             level = places[-1].level(f"stages.{len(self.stages)}")
-            self.stages.append(nn.Sequential(*map(make_block, [style] * len(stage), stage, places)))
+            blocks = (self.make_block(style, row, place) for row, place in zip(stage, places, strict=True))
+            self.stages.append(nn.Sequential(*blocks))
         return level
+
+    def make_block(self, style: BlockStyle, row: Blocks, place: BlockPlace) -> nn.Module:
+        """The block of a row, for families that have rows of their own besides."""
+        return make_block(style, row, place)
 
     def make_head(self, global_pool: str) -> None:
         spec = self.spec

@@ -122,12 +122,16 @@ def make_block(style: BlockStyle, row: Blocks, place: BlockPlace) -> nn.Module:
         )
     if row.kind not in BRANCHES:
         raise UsageError(f"A block must be one of {', '.join([*BRANCHES, *MULTI_BRANCH])}, found {row.kind!r}.")
-    branch = BRANCHES[row.kind](style, row, place)
+    return make_residual(style, place, BRANCHES[row.kind](style, row, place))
+
+
+def make_residual(style: BlockStyle, place: BlockPlace, branch: Parts) -> ResidualBlock:
+    """The branch with the network's shortcut, drop path and activation."""
     last_conv = [name for name, part in branch.items() if isinstance(part, ConvNormAct)][-1]
     parts = {
         "shortcut": style.shortcut(place),
         **branch,
         "drop_path": make_drop_path(place.drop_path),
-        "act": make_activation("identity" if spec.linear_out else spec.act_layer),
+        "act": make_activation("identity" if style.spec.linear_out else style.spec.act_layer),
     }
     return ResidualBlock(parts, shortcut="shortcut", last_norm=f"{last_conv}.bn")

@@ -32,12 +32,13 @@ class ConvNet(ImageModel):
         num_classes: outputs of the classifier; 0 leaves it out.
         in_chans: channels of the image.
         global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0; by default the family's.
-        drop_rate: dropout before the classifier.
+        drop_rate: dropout before the classifier; by default the family's.
         options: keywords of the family's `build`. `output_stride` is 32, 16 or 8, where smaller ones replace strides by
             dilation; `drop_path_rate` is that of stochastic depth in the last block.
     """
 
     default_pool: ClassVar[str] = "avg"
+    default_drop_rate: ClassVar[float] = 0.0
     initial_values: ClassVar[InitialValues] = TORCH
     """How convolutions and linear layers start."""
     trunk: tuple[str, ...] = ("stem", "stages.*")
@@ -50,9 +51,10 @@ class ConvNet(ImageModel):
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str | None = None,
-        drop_rate: float = 0.0,
+        drop_rate: float | None = None,
         **options: Any,
     ) -> None:
+        drop_rate = self.default_drop_rate if drop_rate is None else drop_rate
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
         self.feature_info = []
@@ -63,9 +65,13 @@ class ConvNet(ImageModel):
         """Create the trunk, `feature_info` and `num_features`."""
         raise NotImplementedError
 
-    def add_level(self, channels: int, reduction: int, module: str) -> None:
-        """Add to `feature_info` a level of so many channels and pixels to a cell, the output of the module."""
-        self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": module})
+    def add_level(self, channels: int, reduction: int, module: str, name: str = "") -> None:
+        """Add to `feature_info` a level of so many channels and pixels to a cell, the output of the module.
+
+        `name` is what the level is called where that is not the module's path.
+        """
+        level = {"num_chs": channels, "reduction": reduction, "module": module}
+        self.feature_info.append(level | {"name": name} if name else level)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         for path in self.trunk:

@@ -24,6 +24,7 @@ from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.init import TRUNCATED_NORMAL
 from zoo.models.layers.mlp import GlobalResponseNormMlp, Mlp
 from zoo.models.layers.norm import norm_factory, token_norm_factory
+from zoo.models.layers.norm_downsample import norm_downsample
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("convnext")
@@ -92,7 +93,8 @@ class ConvNeXt(ConvNet):
         )
         for kernel, places in zip(kernels, walk, strict=True):
             blocks = nn.Sequential(*(ConvNeXtBlock(spec, place, kernel) for place in places))
-            downsample = self._make_downsample(spec, places[0])
+            first = places[0]
+            downsample = nn.Identity() if first.keeps_shape else norm_downsample(first, norm, spec.conv_bias)
             self.feature_info.append(places[-1].level(f"stages.{len(self.stages)}"))
             self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=blocks)))
         self.num_features = spec.dims[-1]
@@ -113,24 +115,6 @@ class ConvNeXt(ConvNet):
             *between,
             make_conv(first, width, 3, stride=2, bias=bias),
             norm,
-        )
-
-    @staticmethod
-    def _make_downsample(spec: ConvNeXtSpec, first: BlockPlace) -> nn.Module:
-        """Norm and strided convolution; where a stride became a dilation, one of the same kernel without stride."""
-        if first.keeps_shape:
-            return nn.Identity()
-        return nn.Sequential(
-            norm_factory(spec.norm_layer, spec.norm_eps)(first.in_channels),
-            make_conv(
-                first.in_channels,
-                first.channels,
-                2 if first.stride > 1 or first.first_dilation != first.dilation else 1,
-                first.stride,
-                dilation=first.first_dilation,
-                pad_type="same" if first.dilation > 1 else "valid",
-                bias=spec.conv_bias,
-            ),
         )
 
     def finish(self, x: Tensor) -> Tensor:

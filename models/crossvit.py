@@ -18,7 +18,7 @@ from zoo.core.architectures.configs.crossvit import CrossVitSpec
 from zoo.core.errors import UsageError
 from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
-from zoo.models.layers.attention import attend, split_heads
+from zoo.models.layers.class_attention import ClassAttention
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed, as_pair
@@ -50,30 +50,13 @@ def convolutional_embedding(patch_size: int, in_chans: int, channels: int) -> nn
     return nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), third)
 
 
-class CrossAttention(nn.Module):
-    """The first token attends to all: (N, L, C) -> (N, 1, C)."""
-
-    def __init__(self, channels: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
-        super().__init__()
-        self.num_heads, self.attn_drop_rate = num_heads, attn_drop
-        self.wq = nn.Linear(channels, channels, bias=qkv_bias)
-        self.wk = nn.Linear(channels, channels, bias=qkv_bias)
-        self.wv = nn.Linear(channels, channels, bias=qkv_bias)
-        self.proj = nn.Linear(channels, channels)
-        self.proj_drop = nn.Dropout(proj_drop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (split_heads(part, self.num_heads) for part in (self.wq(x[:, :1]), self.wk(x), self.wv(x)))
-        return self.proj_drop(self.proj(attend(q, k, v, dropout=self.attn_drop_rate if self.training else 0.0)))
-
-
 class CrossAttentionBlock(nn.Module):
     """The first token and what it finds among all of them, normed: (N, L, C) -> (N, 1, C)."""
 
     def __init__(self, style: BlockStyle, drop_path: float) -> None:
         super().__init__()
         self.norm1 = style.make_norm()
-        self.attn = CrossAttention(style.embed_dim, style.num_heads, style.qkv_bias, style.attn_drop, style.proj_drop)
+        self.attn = ClassAttention(style, ("wq", "wk", "wv"))
         self.drop_path = make_drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from zoo.core.architectures.configs.densenet import DenseNetSpec
 from zoo.models.base import Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
+from zoo.models.layers.densely_connected import DenselyConnected
 from zoo.models.layers.init import InitialValues, kaiming
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
@@ -40,7 +41,7 @@ class DenseLayer(nn.Module):
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
 
 
-class DenseBlock(nn.Module):
+class DenseBlock(DenselyConnected):
     """Layers that each read the block's input and the output of every layer before."""
 
     def __init__(
@@ -50,12 +51,6 @@ class DenseBlock(nn.Module):
         for index in range(num_layers):
             layer = DenseLayer(spec, norm_act, in_channels + index * spec.growth_rate, drop_rate)
             self.add_module(f"denselayer{index + 1}", layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [x]
-        for layer in self.children():
-            maps.append(layer(maps))
-        return torch.cat(maps, 1)
 
 
 class Transition(nn.Sequential):

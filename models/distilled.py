@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
+from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel
+from zoo.models.layers.pool import TokenPool
 
 
 class DistilledModel(ImageModel):
@@ -28,3 +32,19 @@ class DistilledModel(ImageModel):
         if self.distilled_training and self.training and len(self.classifier_paths) == 2:
             return tuple(self.logits(pooled))
         return super().classify(pooled)
+
+
+class DistilledTokens(DistilledModel):
+    """Where each classifier has a token of its own: the first two of what `forward_features` gives."""
+
+    def make_pool(self, pool_type: str) -> TokenPool:
+        if pool_type not in ("", "token"):
+            raise UsageError(f"A distilled model pools its two tokens: global_pool='token', found {pool_type!r}.")
+        return TokenPool(pool_type, num_prefix_tokens=2)
+
+    def classifier_input(self, x: Tensor) -> Any:
+        return [x[:, 0], x[:, 1]] if self.global_pool.pool_type else x
+
+    def embedding(self, pooled: Any) -> Tensor:
+        """The mean of both tokens."""
+        return pooled if isinstance(pooled, Tensor) else (pooled[0] + pooled[1]) / 2

@@ -35,14 +35,17 @@ class EfficientNet(ConvNet):
     def build(self, output_stride: int = 32, drop_path_rate: float = 0.0) -> None:
         spec = self.spec
         style = self.make_style()
-        self.conv_stem = style.conv(self.in_chans, spec.stem_channels, spec.stem_kernel_size, stride=2)
-        self.bn1 = style.norm_act(spec.stem_channels)
+        self.make_stem(spec, style)
         channels = self._make_stages(style, output_stride, drop_path_rate)
         self.num_features = self.make_final_conv(spec, style, channels)
 
     def make_style(self) -> BlockStyle:
         """What all blocks share."""
         return BlockStyle.of(self.spec)
+
+    def make_stem(self, spec: EfficientNetSpec, style: BlockStyle) -> None:
+        self.conv_stem = style.conv(self.in_chans, spec.stem_channels, spec.stem_kernel_size, stride=2)
+        self.bn1 = style.norm_act(spec.stem_channels)
 
     def make_final_conv(self, spec: EfficientNetSpec, style: BlockStyle, channels: int) -> int:
         """Create the convolution after the stages; returns the channels that leave the trunk."""

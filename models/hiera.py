@@ -72,7 +72,7 @@ class HieraBlock(QueryPoolingBlock):
         if not use_expand_proj:
             self.proj = nn.Identity()
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         units = x.shape[1]
         x = x.flatten(0, 1) if self.windowed else x.flatten(1, 2)
         groups = 1 if self.windowed else units

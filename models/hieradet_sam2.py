@@ -39,7 +39,7 @@ class HieraDetBlock(QueryPoolingBlock):
         super().__init__(style, in_channels, **options)
         self.window = window
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         window = (self.window, self.window) if self.window else (x.shape[1], x.shape[2])
 
         def pool(queries: Tensor) -> Tensor:

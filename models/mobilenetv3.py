@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.efficientnet import EfficientNetSpec
 from zoo.core.architectures.configs.mobilenetv3 import MobileNetV3Spec
-from zoo.core.errors import UsageError
+from zoo.models.conv_head import ConvHead
 from zoo.models.efficientnet import EfficientNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
@@ -20,14 +20,14 @@ from zoo.models.layers.mbconv import BlockStyle, SqueezeStyle
 __getattr__ = family_attributes("mobilenetv3")
 
 
-class MobileNetV3(EfficientNet):
+class MobileNetV3(ConvHead, EfficientNet):
     """EfficientNet's trunk without its last convolution; that one stands after the pooling, where it costs less.
 
     Arguments as for EfficientNet. `num_features` are the channels of the trunk, `head_hidden_size` those of the
     convolution.
     """
 
-    head_parts = ("global_pool", "conv_head", "norm_head", "act2")
+    hidden_layers = ("conv_head", "norm_head", "act2")
     spec: MobileNetV3Spec
 
     def make_style(self) -> BlockStyle:
@@ -43,17 +43,8 @@ class MobileNetV3(EfficientNet):
     def finish(self, x: Tensor) -> Tensor:
         return x
 
-    def classifier_width(self, pooled: int) -> int:
-        """Create the convolution after the pooling; its input cannot change later."""
+    def make_hidden_layers(self, pooled: int) -> int:
         spec = self.spec
-        if "conv_head" in self._modules:
-            if self.conv_head.in_channels != pooled:
-                raise UsageError(
-                    f"The head of this model was made for {self.conv_head.in_channels} pooled channels, other pooling"
-                    f" would give {pooled}.",
-                    hint="Give global_pool when the model is created.",
-                )
-            return spec.head_channels
         self.conv_head = nn.Conv2d(pooled, spec.head_channels, 1, bias=spec.head_bias and not spec.head_norm)
         if spec.head_norm:
             self.norm_head: nn.Module = self.make_style().norm_act(spec.head_channels)
@@ -62,9 +53,3 @@ class MobileNetV3(EfficientNet):
             self.norm_head = nn.Identity()
             self.act2 = make_activation(spec.act_layer)
         return spec.head_channels
-
-    def before_classifier(self, x: Tensor) -> Tensor:
-        is_map = x.ndim == 4
-        x = self.conv_head(x if is_map else x[..., None, None])
-        x = self.act2(self.norm_head(x))
-        return x if is_map else x.flatten(1)

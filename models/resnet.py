@@ -6,9 +6,9 @@ Bag of Tricks: the C and D stems and shortcuts (arXiv:1812.01187); Bello et al.,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch.nn as nn
 
@@ -57,23 +57,35 @@ def make_downsample(spec: ResNetSpec, place: BlockPlace) -> nn.Module:
     return nn.Sequential(make_conv(in_channels, channels, kernel, place.stride, dilation=spread), norm(channels))
 
 
-def shortcut_parts(spec: ResNetSpec, place: BlockPlace) -> dict[str, nn.Module]:
-    """What follows the convolutions of a block."""
+def shortcut_parts(
+    spec: ResNetSpec, place: BlockPlace, attention: str = "se", divisor: int = 8
+) -> dict[str, nn.Module]:
+    """What follows the convolutions of a block: `attention` of this name, its hidden width a multiple of `divisor`."""
     return {
-        "se": make_attention(spec.attn_layer, place.channels, ratio=spec.se_ratio),
+        attention: make_attention(spec.attn_layer, place.channels, ratio=spec.se_ratio, divisor=divisor),
         "downsample": make_downsample(spec, place),
         "drop_path": make_drop_path(place.drop_path),
     }
 
 
-def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
-    """Two 3x3 convolutions."""
+def basic_width(spec: ResNetSpec, place: BlockPlace) -> int:
+    """Channels between the convolutions of a basic block. Raises UsageError for a spec that needs bottlenecks."""
     if spec.cardinality != 1 or spec.base_width != 64:
         raise UsageError("A basic block has neither groups nor a base width: use bottleneck blocks for these.")
+    return place.channels // spec.block_reduce_first
+
+
+def bottleneck_width(spec: ResNetSpec, place: BlockPlace) -> int:
+    """Channels of the 3x3 convolution of a bottleneck."""
+    return place.channels // 4 * spec.base_width // 64 * spec.cardinality
+
+
+def basic_parts(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> dict[str, nn.Module]:
+    """Two 3x3 convolutions and the last activation, `act2`."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
-    hidden = place.channels // spec.block_reduce_first
+    hidden = basic_width(spec, place)
     stride, pool = antialias(spec, place, hidden)
-    parts = {
+    return {
         "conv1": make_conv(place.in_channels, hidden, 3, stride, dilation=place.first_dilation),
         "bn1": norm(hidden),
         "drop_block": drop_block,
@@ -83,16 +95,15 @@ def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> R
         "bn2": norm(place.channels),
         "act2": act(),
     }
-    return ResidualBlock({**parts, **shortcut_parts(spec, place)}, act="act2", last_norm="bn2")
 
 
-def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
-    """1x1, 3x3 (grouped in ResNeXt), 1x1 to four times the width; the stride is on the 3x3."""
+def bottleneck_parts(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> dict[str, nn.Module]:
+    """1x1, 3x3 (grouped in ResNeXt), 1x1 to four times the width, and `act3`; the stride is on the 3x3."""
     norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
-    width = place.channels // 4 * spec.base_width // 64 * spec.cardinality
+    width = bottleneck_width(spec, place)
     hidden = width // spec.block_reduce_first
     stride, pool = antialias(spec, place, width)
-    parts = {
+    return {
         "conv1": make_conv(place.in_channels, hidden, 1),
         "bn1": norm(hidden),
         "act1": act(),
@@ -105,17 +116,23 @@ def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> Re
         "bn3": norm(place.channels),
         "act3": act(),
     }
-    return ResidualBlock({**parts, **shortcut_parts(spec, place)}, act="act3", last_norm="bn3")
+
+
+def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
+    parts = {**basic_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    return ResidualBlock(parts, act="act2", last_norm="bn2")
+
+
+def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
+    parts = {**bottleneck_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
+    return ResidualBlock(parts, act="act3", last_norm="bn3")
 
 
 class BlockKind(NamedTuple):
     """How a block is made, and the channels that leave it against the width of its stage."""
 
-    make: Callable[[ResNetSpec, BlockPlace, nn.Module], ResidualBlock]
+    make: Callable[[Any, BlockPlace, nn.Module], ResidualBlock]
     expansion: int
-
-
-BLOCKS = {"basic": BlockKind(basic_block, 1), "bottleneck": BlockKind(bottleneck, 4)}
 
 
 class ResNet(ConvNet):
@@ -125,14 +142,18 @@ class ResNet(ConvNet):
     """
 
     spec: ResNetSpec
+    blocks: ClassVar[Mapping[str, BlockKind]] = {
+        "basic": BlockKind(basic_block, 1),
+        "bottleneck": BlockKind(bottleneck, 4),
+    }
     initial_values = KAIMING
     trunk = ("maxpool", "layer1", "layer2", "layer3", "layer4")
 
     def build(self, output_stride: int = 32, drop_path_rate: float = 0.0, drop_block_rate: float = 0.0) -> None:
         spec = self.spec
-        width = self._make_stem(spec)
+        width = self.make_stem(spec)
         names = (spec.block,) * len(spec.layers) if isinstance(spec.block, str) else spec.block
-        kinds = [BLOCKS[name] for name in names]
+        kinds = [self.blocks[name] for name in names]
         rows = zip(spec.layers, spec.channels, kinds, strict=True)
         widths = [[channels * kind.expansion] * depth for depth, channels, kind in rows]
         for places in walk_stages(widths, width, 4, output_stride=output_stride, drop_path=drop_path_rate):
@@ -143,7 +164,7 @@ class ResNet(ConvNet):
             self.feature_info.append(last.level(name))
         self.num_features = self.feature_info[-1]["num_chs"]
 
-    def _make_stem(self, spec: ResNetSpec) -> int:
+    def make_stem(self, spec: ResNetSpec) -> int:
         """Create the stem; returns its channels."""
         norm, in_chans, width = norm_factory(spec.norm_layer), self.in_chans, 64
         if spec.stem_type:
@@ -178,8 +199,12 @@ class ResNet(ConvNet):
             return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool2d(width))
         return nn.MaxPool2d(3, stride=2, padding=1)
 
+    def stem_step(self) -> tuple[str, Step]:
+        """What runs before the stem's pooling."""
+        return "act1", lambda x: self.act1(self.bn1(self.conv1(x)))
+
     def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "act1", lambda x: self.act1(self.bn1(self.conv1(x)))
+        yield self.stem_step()
         yield from super().steps()
 
     def zero_initialised(self, block: ResidualBlock) -> bool:  # noqa: ARG002 - all or none

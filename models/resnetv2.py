@@ -11,7 +11,6 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.block_rows import make_divisible
@@ -23,6 +22,7 @@ from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import InitialValues, Layer, kaiming, normal
 from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
+from zoo.models.layers.pointwise_classifier import PointwiseClassifier
 from zoo.models.layers.pool import shortcut_pool
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.std_conv import StdConv2d
@@ -96,16 +96,6 @@ class PreActBottleneck(PreActBlock):
 
     def branch(self, x: Tensor) -> Tensor:
         return self.conv3(self.norm3(self.conv2(self.norm2(self.conv1(x)))))
-
-
-class PointwiseClassifier(nn.Conv2d):
-    """A linear classifier whose weight is kept as that of a 1x1 convolution: (N, C) -> (N, classes)."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__(channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.flatten(1), self.bias)
 
 
 def fill_conv(layer: Layer) -> None:

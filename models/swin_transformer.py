@@ -80,12 +80,12 @@ class SwinTransformerBlock(TransformerBlock):
         mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
         self.register_buffer("attn_mask", mask, persistent=False)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         down, right = self.shift_size
+        mask = self._mask(x)
         if down or right:
             x = x.roll((-down, -right), (1, 2))
-        mask = self._mask(x)
-        x = attend_in_windows(x, self.window_size, lambda windows: self.attn(windows, mask))
+        x = attend_in_windows(x, self.window_size, partial(self.attn, mask=mask))
         return x.roll((down, right), (1, 2)) if down or right else x
 
     def _mask(self, x: Tensor) -> Tensor | None:

@@ -18,20 +18,31 @@ class TokenModel(ImageModel):
     """Base of families whose steps carry tokens (N, prefix + rows * columns, C).
 
     A family sets `num_prefix_tokens` and has a `patch_embed`, or says in `feature_size` how patches lie in an image.
+    `num_level_prefix_tokens` says how many of these a level has, where some join the patches only behind the blocks.
+    `last_norm` is the name of the final norm.
     """
 
     default_out_indices: int | Sequence[int] | None = 3
+    last_norm = "norm"
     num_prefix_tokens: int = 0
+
+    @property
+    def num_level_prefix_tokens(self) -> int:
+        return self.num_prefix_tokens
 
     def feature_size(self, height: int, width: int) -> Size:
         """Rows and columns of the patches of an image of this size."""
         size: Size = self.patch_embed.feature_size(height, width)
         return size
 
-    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - of one grid of patches
+    def level_size(self, size: Size, level: int) -> Size:  # noqa: ARG002 - one grid of all levels
+        """Rows and columns of a level, of an image of this size."""
+        return self.feature_size(*size)
+
+    def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:
         """Tokens without their prefix as a map (N, C, rows, columns)."""
-        patches = x[:, self.num_prefix_tokens :]
-        return patches.transpose(1, 2).unflatten(2, self.feature_size(*size)).contiguous()
+        patches = x[:, self.num_level_prefix_tokens :]
+        return patches.transpose(1, 2).unflatten(2, self.level_size(size, level)).contiguous()
 
     def level_norm(self, level: int) -> nn.Module:  # noqa: ARG002 - one norm of all levels
         """The trunk's final norm of what a level reads."""
@@ -66,11 +77,11 @@ class TokenModel(ImageModel):
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
-        if norm and "norm" not in self._modules:
+        if norm and self.last_norm not in self._modules:
             raise UsageError("The final norm was cut off with the layers that these features do not need.")
         size = (x.shape[2], x.shape[3])
         x, states = self._intermediates(x, indices, stop_early)
-        start, maps = self.num_prefix_tokens, []
+        start, maps = self.num_level_prefix_tokens, []
         for level, tokens in states.items():
             tokens = self.level_norm(level)(tokens) if norm else tokens
             found = self.feature_map(tokens, size, level) if output_fmt == "NCHW" else tokens[:, start:]

@@ -10,6 +10,7 @@ Touvron et al., DeiT III (arXiv:2204.07118); Beyer et al., FlexiViT (arXiv:2212.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -67,11 +68,7 @@ class VisionTransformer(TokenModel):
         self.spec = spec
         self.num_features = spec.embed_dim
         norm = token_norm_factory(spec.norm_layer, spec.norm_eps)
-        self.patch_embed = PatchEmbed(
-            spec.img_size,
-            spec.patch_size,
-            in_chans,
-            spec.embed_dim,
+        self.patch_embed = self.make_patch_embed(
             bias=not spec.pre_norm,
             norm=norm if spec.embed_norm else None,
             layout="NHWC" if spec.dynamic_img_size else "NLC",
@@ -84,8 +81,7 @@ class VisionTransformer(TokenModel):
         self.norm_pre = norm(spec.embed_dim) if spec.pre_norm else nn.Identity()
         style = BlockStyle.of(spec, norm=norm, attn_drop=attn_drop_rate, proj_drop=proj_drop_rate)
         rates = drop_path_schedule(drop_path_rate, spec.depth)
-        make_block = BLOCKS[spec.block]
-        self.blocks = nn.Sequential(*(make_block(style, rate, depth) for depth, rate in enumerate(rates)))
+        self.blocks = nn.Sequential(*(self.make_block(style, rate, depth) for depth, rate in enumerate(rates)))
         self.feature_info = [
             {"num_chs": spec.embed_dim, "reduction": max(self.patch_embed.patch_size), "module": f"blocks.{depth}"}
             for depth in range(spec.depth)
@@ -95,7 +91,11 @@ class VisionTransformer(TokenModel):
         self.attn_pool: nn.Module = nn.Identity()
         if spec.global_pool == "map":
             self.attn_pool = LatentAttentionPool(
-                spec.embed_dim, spec.num_heads, mlp_ratio=spec.mlp_ratio, norm=norm, act=spec.act_layer
+                spec.embed_dim,
+                spec.attn_pool_num_heads or spec.num_heads,
+                mlp_ratio=spec.attn_pool_mlp_ratio or spec.mlp_ratio,
+                norm=norm,
+                act=spec.act_layer,
             )
         self.fc_norm = norm(spec.embed_dim) if spec.final_norm and norm_last else nn.Identity()
         self.make_head(spec.global_pool)
@@ -109,7 +109,18 @@ class VisionTransformer(TokenModel):
         self.num_prefix_tokens = sum(counts[name] for name in self.prefix_names)
         self.num_embedded_prefix = 0 if spec.no_embed_class else self.num_prefix_tokens
         length = self.patch_embed.num_patches + self.num_embedded_prefix
-        self.pos_embed = nn.Parameter(torch.empty(1, length, spec.embed_dim))
+        positions = nn.Parameter(torch.empty(1, length, spec.embed_dim)) if spec.embed_positions else None
+        self.register_parameter("pos_embed", positions)
+
+    def make_patch_embed(self, **options: Any) -> PatchEmbed:
+        """The layer from the image to its patches; `options` are those of PatchEmbed."""
+        spec = self.spec
+        return PatchEmbed(spec.img_size, spec.patch_size, self.in_chans, spec.embed_dim, **options)
+
+    def make_block(self, style: BlockStyle, drop_path: float, depth: int) -> nn.Module:
+        """The block number `depth`, from 0."""
+        block: nn.Module = BLOCKS[self.spec.block](style, drop_path, depth)
+        return block
 
     @property
     def img_size(self) -> Size:  # type: ignore[override]
@@ -120,21 +131,26 @@ class VisionTransformer(TokenModel):
 
     def embed(self, x: Tensor) -> Tensor:
         """Image -> tokens (N, prefix + patches, C) with their positions."""
+        return self.norm_pre(self.patch_drop(self.embed_all(x)))
+
+    def embed_all(self, x: Tensor) -> Tensor:
+        """The same before patches are left out and before the norm."""
         x = self.patch_embed(x)
-        positions: Tensor = self.pos_embed
+        positions: Tensor | None = self.pos_embed
         if self.spec.dynamic_img_size:
             grid = (x.shape[1], x.shape[2])
-            positions = resample_positions(positions, self.patch_embed.grid_size, grid, self.num_embedded_prefix)
+            if positions is not None:
+                positions = resample_positions(positions, self.patch_embed.grid_size, grid, self.num_embedded_prefix)
             x = x.flatten(1, 2)
         prefix = [token.expand(x.shape[0], -1, -1) for token in map(self._parameters.get, self.prefix_names)
                   if token is not None]  # fmt: skip
-        if self.spec.no_embed_class:
+        if self.spec.no_embed_class and positions is not None:
             x = x + positions
         if prefix:
             x = torch.cat([*prefix, x], 1)
-        if not self.spec.no_embed_class:
+        if not self.spec.no_embed_class and positions is not None:
             x = x + positions
-        return self.norm_pre(self.patch_drop(self.pos_drop(x)))
+        return self.pos_drop(x)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         yield "norm_pre", self.embed
@@ -164,7 +180,8 @@ class VisionTransformer(TokenModel):
 
     def reset_parameters(self) -> None:
         """Positions as arXiv:2010.11929, prefix tokens next to zero."""
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if self.pos_embed is not None:
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
         for token in map(self._parameters.get, self.prefix_names):
             if token is not None:
                 nn.init.normal_(token, std=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn as nn
@@ -19,10 +20,12 @@ from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 class PostNormBlock(nn.Module):
     """The norms at the end of the branches (arXiv:2111.09883, section 3.2), their weights small at first."""
 
-    def __init__(self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0) -> None:
+    def __init__(
+        self, style: BlockStyle, drop_path: float = 0.0, depth: int = 0, attn: Callable[..., nn.Module] | None = None
+    ) -> None:
         super().__init__()
         self.initial = style.init_values or 1.0
-        self.attn = style.make_attention(depth)
+        self.attn = style.make_attention(depth, attn)
         self.norm1 = style.make_norm()
         self.drop_path1 = make_drop_path(drop_path)
         self.mlp = style.make_mlp()
@@ -33,8 +36,8 @@ class PostNormBlock(nn.Module):
         for norm in (self.norm1, self.norm2):
             nn.init.constant_(norm.get_parameter("weight"), self.initial)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path1(self.norm1(self.attn(x)))
+    def forward(self, x: Tensor, *positions: Tensor | None) -> Tensor:
+        x = x + self.drop_path1(self.norm1(self.attn(x, *positions)))
         return x + self.drop_path2(self.norm2(self.mlp(x)))
 
 
@@ -73,7 +76,7 @@ class ParallelInput(nn.Module):
         channels, hidden = style.embed_dim, style.hidden_channels
         self.widths = (hidden, channels, channels, channels)
         self.in_norm = style.make_norm()
-        self.in_proj = nn.Linear(channels, sum(self.widths), bias=style.qkv_bias)
+        self.in_proj = nn.Linear(channels, sum(self.widths), bias=bool(style.qkv_bias))
         self.mlp_bias = None if style.qkv_bias else nn.Parameter(torch.empty(hidden))
         self.q_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()
         self.k_norm = style.norm(head_dim) if style.qk_norm else nn.Identity()

@@ -44,7 +44,7 @@ class RelativeAttention(AxisEmbeddings, Attention):
 
     def forward(self, x: Tensor, size: Size) -> Tensor:  # type: ignore[override]
         """Tokens (N, L, C) that are the cells of maps of this size -> the same."""
-        q, k, v = self._project(x).unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = self._project(x)
         bias = self.position_bias(q, size, size)
         return self.proj_drop(self.proj(attend(q, k, v, bias, self.attn_drop_rate if self.training else 0.0)))
 
@@ -57,7 +57,7 @@ class SAMBlock(TransformerBlock):
         super().__init__(style, drop_path, attn=partial(RelativeAttention, size=size))
         self.window = window
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *_: Tensor | None) -> Tensor:
         window = (self.window, self.window) if self.window else (x.shape[1], x.shape[2])
         return attend_in_windows(x, window, partial(self.attn, size=window))
 

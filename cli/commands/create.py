@@ -86,7 +86,9 @@ def create(
     if out_indices and not features_only:
         raise UsageError("--out-indices chooses feature maps.", hint="Add --features-only.")
     if source_size and weights is None:
-        raise UsageError("--source-size is said of a weight file.", hint="Name the file with --weights.")
+        raise UsageError(
+            "--source-size describes a weight file, and none was given.", hint="Name the file with --weights."
+        )
     if not 0 <= seed < 1 << 64:
         raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)

@@ -195,7 +195,9 @@ def export_features(
     if engine == "ray" and "-" in (*(images or ()), from_file):
         raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
     if source_size and weights is None:
-        raise UsageError("--source-size is said of a weight file.", hint="Name the file with --weights.")
+        raise UsageError(
+            "--source-size describes a weight file, and none was given.", hint="Name the file with --weights."
+        )
     cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
     if key and weights is None:
         raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")

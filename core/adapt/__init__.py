@@ -1,1 +1,1 @@
-"""Adapting a checkpoint to other channels: the request, the plan, the written file, the proof."""
+"""Adapt a checkpoint to a different number of channels: the request, the plan, the written file, its verification."""

@@ -1,4 +1,4 @@
-"""What adapting a checkpoint does to its classifier, decided from names and shapes."""
+"""How adapting a checkpoint changes its classifier, decided from tensor names and shapes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zoo.core.files.stored_tensor import StoredTensor
 
 
 class Head(NamedTuple):
-    """What becomes of the classifier.
+    """What happens to the classifier.
 
     Args:
-        num_classes: its outputs in the file to write.
+        num_classes: number of outputs in the new file.
         selected: names of the tensors that keep some of their rows.
-        dropped: names of those that are left out.
-        new: names of those that are made anew, each with the shape of its layer's weight.
+        dropped: names of the tensors that are left out.
+        new: names of the newly initialised tensors, each with the shape of its layer's weight.
     """
 
     num_classes: int
@@ -32,14 +32,14 @@ class Head(NamedTuple):
 def _with_classifier(
     cfg: PretrainedCfg, stored: Mapping[str, StoredTensor], request: AdaptRequest, twin: str
 ) -> tuple[PretrainedCfg, Mapping[str, tuple[int, ...]]]:
-    """The config with the classifier that is to be changed, and what the architecture's classifiers read.
+    """The config with the classifier to change, and the input shape of each of the architecture's classifiers.
 
-    One that nobody stated is found by its name.
+    A classifier that nobody stated is found by its name.
     """
     from zoo.core.architectures.published import classifier_inputs, classifier_names
 
     facts = classifier_inputs(cfg.architecture or twin)
-    # A config.json may name one of two; other names are those of a file with a prefix.
+    # A config.json may name one of two classifiers. Names not in the architecture come from a file with a prefix.
     if facts and not request.classifier and facts.keys() >= set(module_paths(cfg.classifier)):
         return replace(cfg, classifier=tuple(facts) if len(facts) > 1 else next(iter(facts))), facts
     if cfg.classifier:
@@ -47,14 +47,14 @@ def _with_classifier(
     found = [path for path in classifier_names() if _is_classifier(stored.get(f"{path}.weight"))]
     if len(found) != 1:
         raise UsageError(
-            f"The classifier cannot be told from the names; candidates: {', '.join(found) or 'none'}.",
+            f"The tensor names do not show which layer is the classifier; candidates: {', '.join(found) or 'none'}.",
             hint="Name it with --classifier, or name the architecture.",
         )
     return replace(cfg, classifier=found[0]), facts
 
 
 def _is_classifier(weight: StoredTensor | None) -> bool:
-    """Whether it is a linear layer's, or that of a convolution of 1x1."""
+    """Whether the weight is that of a linear layer or of a 1x1 convolution."""
     return weight is not None and len(weight.shape) in (2, 4) and set(weight.shape[2:]) <= {1}
 
 
@@ -69,14 +69,14 @@ def _num_classes(stored: Mapping[str, StoredTensor], paths: Sequence[str]) -> in
 def decide_head(
     stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str, *, twin: str = ""
 ) -> tuple[PretrainedCfg, Head]:
-    """Decide what becomes of the classifier; with it the config, which then names one that is to be changed.
+    """Decide what happens to the classifier; return it with the config, which then names any classifier to change.
 
-    `twin` is an architecture with these tensors, where `cfg` names none.
+    `twin` is an architecture with these tensors, for a `cfg` that names none.
 
     Raises:
-        UsageError: nothing says which tensors the classifier is.
-        InvalidInputError: there is none, it has fewer classes than are to be kept, or the shape of a new one is not
-            known.
+        UsageError: nothing says which tensors form the classifier.
+        InvalidInputError: there is no classifier, it has fewer classes than are to be kept, or the shape of a new one
+            is unknown.
     """
     facts: Mapping[str, tuple[int, ...]] = {}
     if request.num_classes is not None or request.keep_classes:
@@ -94,7 +94,7 @@ def _head(
     paths = module_paths(cfg.classifier)
     inside = {path: [name for name in stored if name.startswith(f"{path}.")] for path in paths}
     if request.classifier and not any(inside.values()) and not (request.num_classes and facts.keys() >= set(paths)):
-        raise InvalidInputError(f"{source} has no tensors of the classifier {' and '.join(paths)}.", path=source)
+        raise InvalidInputError(f"{source} has no tensors of a classifier at {' and '.join(paths)}.", path=source)
     from_classes = _num_classes(stored, paths)
     if request.keep_classes:
         return Head(len(request.keep_classes), _kept_classes(stored, paths, request.keep_classes, from_classes, source))
@@ -120,7 +120,7 @@ def _head(
 
 
 def _unknown_inputs(path: str, inside: Sequence[str], architecture: str, source: str) -> InvalidInputError:
-    """The error for a classifier whose number of inputs nothing tells."""
+    """The error for a classifier whose number of inputs is unknown."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in inside))
     if layers and layers != [path]:
         return InvalidInputError(
@@ -139,10 +139,10 @@ def _unknown_inputs(path: str, inside: Sequence[str], architecture: str, source:
 def _kept_classes(
     stored: Mapping[str, StoredTensor], paths: Sequence[str], kept: Sequence[int], num_classes: int, source: str
 ) -> frozenset[str]:
-    """The tensors of which rows are kept."""
+    """The names of the tensors that keep only the rows of the kept classes."""
     if max(kept) >= num_classes:
         raise InvalidInputError(
-            f"The class {max(kept)} is to be kept, but {source} has {num_classes}, counted from 0.",
+            f"Class {max(kept)} cannot be kept: {source} has {num_classes} classes, counted from 0.",
             path=source,
         )
     return frozenset(

@@ -1,4 +1,4 @@
-"""Which architecture the tensors of a source are of, and what has to be said of that. Standard library only."""
+"""The architecture that a source's tensors belong to, and the notes to report about it. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from zoo.core.metadata.stated import stated_image_size
 def identified(
     tensors: Sequence[StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str
 ) -> tuple[PretrainedCfg, list[str], str]:
-    """The config of a checkpoint that came without one, from its names and shapes; with it what has to be said, and one
-    of the architectures that have its tensors where it is not known which."""
+    """Identify a checkpoint without a config by its tensor names and shapes.
+
+    Returns:
+        The config, the notes to report, and, where several architectures have these tensors, one of them.
+    """
     if cfg.architecture or request.input_layers:
         return cfg, [], ""
     from zoo.core.architectures.published import task_layers_of
@@ -47,9 +50,10 @@ def identified(
 
 
 def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> list[str]:
-    """Compare the tensors with those of the architecture that the config names; returns what has to be said of them.
+    """Compare the tensors with those of the architecture that the config names; return the notes to report.
 
-    Raises InvalidInputError where they are another's, or none's and zoo, or timm from its folder, could not load them.
+    Raises InvalidInputError where they belong to a different architecture, or to none and zoo (or timm, from its
+    folder) could not load them.
     """
     from zoo.core.architectures.known import find_known
     from zoo.core.architectures.published import fingerprint_of
@@ -78,8 +82,8 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     if not fitting and not plan.new_classifier and (find_known(name) or not plan.cfg.file):
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
-        f"{source} does not hold the tensors of {name}.",
-        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that it was made for.",
+        f"{source} does not have the tensors of {name}.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that the file was made for.",
         path=source,
     )
 
@@ -87,7 +91,7 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
 def _told_of_others(
     plan: AdaptPlan, strays: Sequence[str], heads: tuple[str, ...], source: str, *, for_timm: bool
 ) -> list[str]:
-    """What is said of tensors that are not the architecture's, and of its own that were left out."""
+    """Notes on tensors that do not belong to the architecture, and on its own tensors that were left out."""
     name = plan.cfg.architecture
     kept = [stray for stray in strays if stray not in plan.dropped]
     lost = [key for key in plan.dropped if key not in strays and not key.startswith(heads)]
@@ -103,7 +107,7 @@ def _told_of_others(
 
 
 def _told_of_strays(strays: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What is said of tensors in the output that are none of the architecture's."""
+    """Notes on tensors in the output that do not belong to the architecture."""
     if not strays:
         return []
     verb, them = ("is", "it") if len(strays) == 1 else ("are", "them")
@@ -111,7 +115,7 @@ def _told_of_strays(strays: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def told_of_classifier(plan: AdaptPlan) -> list[str]:
-    """What is said of a classifier that is made anew."""
+    """Notes on a newly initialised classifier."""
     paths = dict.fromkeys(name.rpartition(".")[0] for name in plan.new_classifier)
     outputs = "output" if plan.num_classes == 1 else "outputs"
     seed = plan.request.seed

@@ -1,7 +1,7 @@
-"""A checkpoint fitted to other input channels, as a stream: no torch, and only the changed tensors in memory.
+"""Fit a checkpoint to different input channels, as a stream: no torch, and only the changed tensors in memory.
 
-What is known of the tensors is in one place after another: `Source.cfg` is what their name stands for, `stated` what
-their file says of itself, `plan.cfg` both with what names and shapes tell, `plan.result_cfg()` that of the new file.
+Knowledge about the tensors accumulates: `Source.cfg` describes what their name stands for, `stated` is what their file
+says about itself, `plan.cfg` adds what names and shapes show, `plan.result_cfg()` describes the new file.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _NO_DIGEST = "0" * 64
 
 @dataclass(frozen=True, kw_only=True)
 class OutputRequest:
-    """Where and how the result is written, and what must hold for it to be.
+    """Where and how to write the result, and the conditions for writing it.
 
     Args:
         path: a safetensors file; with `file_format` "timm" a folder that gets model.safetensors and config.json.
-        force: replace what is there and differs.
-        dry_run: only say what would be done.
-        sync: wait until the disk has it, so that a power cut cannot leave a damaged file.
+        force: replace an existing file that differs.
+        dry_run: only report what would be done.
+        sync: wait until the data is on disk, so that a power cut cannot leave a damaged file.
         verify: check the written file against the source before it is put in place.
-        min_coverage: the least share of the source's values that must have reached the file, 0 to 1.
-        fail_on_nonfinite: write nothing where the file would hold NaN or infinite values.
-        plot: a PNG to draw of the input layer's filters before and after.
+        min_coverage: the least share of the source's values that must reach the file, 0 to 1.
+        fail_on_nonfinite: write nothing if the file would hold NaN or infinite values.
+        plot: path of a PNG that shows the input layer's filters before and after.
     """
 
     path: str | os.PathLike[str]
@@ -76,21 +76,21 @@ class OutputRequest:
 
 
 class Source(NamedTuple):
-    """The checkpoint to adapt: its tensors, and what is known of it.
+    """The checkpoint to adapt: its tensors, and what is known about it.
 
     Args:
-        label: the file, for messages. `name`: what it is called in the result's metadata, where it was published.
+        label: the file, for messages. `name`: its name in the result's metadata.
         tensors: in the order of the file.
         metadata: the file's own.
-        cfg: the config of what it holds; empty where nothing is known.
-        sha256: gives the file's digest; called on another thread while the file is copied, with a function that says
-            whether the answer is still wanted.
-        require_unchanged: raises where somebody wrote to the file meanwhile.
-        states_size: whether the config's input size is said of these very tensors (a config.json beside them), and is
-            not the usual one of their architecture.
-        file_format: of the source, as `open_weights` names it.
-        unwrapped: whether wrappers had put something into the names, which was taken off.
-        notes: what a person should know of how the tensors were found.
+        cfg: the config of the tensors; empty if nothing is known.
+        sha256: returns the file's digest. It runs on another thread while the file is copied, and takes a function that
+            says whether to stop.
+        require_unchanged: raises if somebody wrote to the file meanwhile.
+        states_size: whether the config's input size describes these very tensors (from a config.json in the same
+            folder) rather than their architecture's default.
+        file_format: format of the source, as `open_weights` names it.
+        unwrapped: whether prefixes or segments that wrappers add were removed from the names.
+        notes: what the user should know about how the tensors were found.
     """
 
     label: str
@@ -107,11 +107,11 @@ class Source(NamedTuple):
 
 
 class AdaptReport(NamedTuple):
-    """What was done, or with a dry run would be.
+    """What was done, or what a dry run would do.
 
-    `changes` has an entry a tensor, in the order of the source. `coverage` is the share of its values that reached
-    the file. `dtype` is the one that was asked for. `gains` tells by how much each source channel counts, 1 where the
-    response is kept. `checks` are those of `verify`.
+    `changes` has one entry per tensor, in the order of the source. `coverage` is the share of the source's values that
+    reached the file. `dtype` is the requested one. `gains` is how much each source channel counts, 1 where the response
+    is kept. `checks` are those of `verify`.
     """
 
     source: str
@@ -132,24 +132,25 @@ class AdaptReport(NamedTuple):
     status: Status
 
     def counts(self) -> dict[str, int]:
-        """How many tensors there are of each action."""
+        """The number of tensors per action."""
         return dict(Counter(change.action for change in self.changes))
 
 
 def adapt_source(
     source: Source, request: AdaptRequest, output: OutputRequest, check_loading: CheckLoading | None = None
 ) -> AdaptReport:
-    """Write a checkpoint whose input layers read other channels; every other tensor keeps its bytes unless asked.
+    """Write a checkpoint whose input layers read different channels.
 
-    `check_loading` says, with `output.verify`, whether the file will load.
+    Other tensors keep their bytes unless requested otherwise. With `output.verify`, `check_loading` checks whether the
+    file will load.
 
     Raises:
         UsageError: a request that makes no sense.
-        InvalidInputError: the source is corrupt, has no such layer, or what must hold does not; nothing was written.
+        InvalidInputError: the source is corrupt, lacks the layer, or fails a condition; nothing was written.
         CannotWriteError: nothing was written.
     """
     if replace(request, seed=0) == AdaptRequest() and output.file_format == "safetensors":
-        raise UsageError("Nothing was asked to be changed.", hint="For other channels: --in-chans N, or --bands.")
+        raise UsageError("No change was asked for.", hint="To change the channels, pass --in-chans N or --bands.")
     target = check_target(output.path, folder=output.file_format == "timm")
     if output.plot is not None:
         check_target(output.plot)
@@ -181,8 +182,8 @@ def adapt_source(
         job.nbytes = job.planned_bytes()
     else:
         if (plan.needs_numpy or output.verify or output.fail_on_nonfinite or output.plot) and _memory_is_limited():
-            # Before there is anything to clean up: where memory is short, its import can end the process. Elsewhere it
-            # is imported while the kernel copies.
+            # Import numpy before there is anything to clean up: if memory is short, the import can end the process.
+            # Otherwise it is imported while the kernel copies.
             import numpy  # noqa: F401
         status = job.write_folder(target) if output.file_format == "timm" else job.write_file(target)
         if output.plot is not None:
@@ -210,7 +211,7 @@ def adapt_source(
 
 
 class _Job:
-    """One writing: the same tensors, metadata and checks, whether into a file or a folder."""
+    """One write of an adapted checkpoint, with the same tensors, metadata and checks for a file and for a folder."""
 
     def __init__(
         self,
@@ -253,16 +254,16 @@ class _Job:
         )
 
     def planned_bytes(self) -> int:
-        """The size of the weight file. Its header is not kept: metadata can be megabytes."""
+        """The size of the weight file. The header is not kept, since metadata can be megabytes."""
         header, tensors = layout(self.plan.tensors, self.metadata(_NO_DIGEST))
         return len(header) + sum(tensor.nbytes for tensor in tensors)
 
     def write_file(self, target: str) -> Status:
-        # Before a long copy: a file of another size cannot turn out to be identical.
+        # Check before a long copy: a file of a different size cannot turn out to be identical.
         replaces = not self.output.force and os.path.exists(target)
         if replaces and os.path.getsize(target) != self.planned_bytes():
             raise CannotWriteError(
-                f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+                f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
             )
         with atomic_output(self.output.path, force=self.output.force, sync=self.output.sync) as file:
             self._write(file)
@@ -300,7 +301,7 @@ class _Job:
             self._check(file)
 
     def _watched_tensors(self) -> list[StoredTensor]:
-        """The tensors to write; what is computed from the source's values is looked at on its way."""
+        """The tensors to write; those computed from the source's values are checked for NaN and infinity on the way."""
         watched = {c.new_name for c in self.plan.changes if c.action not in ("copy", "new", "drop")}
         return [
             tensor._replace(data=Computed(tensor.nbytes, partial(self._watch, tensor)))
@@ -310,7 +311,7 @@ class _Job:
         ]
 
     def _watch(self, tensor: StoredTensor) -> Iterator[bytes | memoryview]:
-        # Where numpy is not needed, values are few.
+        # Few values are computed if numpy is not needed.
         finite = is_finite if self.plan.needs_numpy else are_finite_floats
         for data in tensor.chunks():
             if tensor.name not in self.non_finite and not finite(data, tensor.dtype):
@@ -318,8 +319,8 @@ class _Job:
             yield data
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """The picture that was asked for; called when the weights are in place."""
-        assert self.filters is not None  # taken from the file that was written
+        """Draw the requested plot; called once the weights are in place."""
+        assert self.filters is not None  # read from the written file
         from zoo.core.adapt.plot import plot_stem
 
         before, after = self.filters
@@ -328,7 +329,7 @@ class _Job:
         plot_stem(before, after, path, before_bands=names, after_bands=new_names, force=self.output.force)
 
     def _check(self, file: OutputFile) -> None:
-        """What must hold before the file is put in place; where a picture is wanted, take what it shows."""
+        """Check the file before it is put in place, and keep the filters for a requested plot."""
         from zoo.core.adapt.verify import verify_adapted
 
         tensors, metadata = read_header(os.fspath(self.output.path), file.fd)
@@ -352,7 +353,7 @@ class _Job:
 
     def _loading_checks(self, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> list[Check]:
         if self.plan.request.prefix:
-            return []  # neither loads names with a prefix
+            return []  # neither zoo nor timm loads names with a prefix
         checks = [self.check_loading(tensors, metadata)] if self.check_loading else []
         if self.config:
             from zoo.core.adapt.timm_folder import loads_in_timm
@@ -362,14 +363,14 @@ class _Job:
 
 
 def _memory_is_limited() -> bool:
-    """Whether this process may run out of memory though the machine has some."""
+    """Whether this process may run out of memory although the machine has some left."""
     from resource import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, getrlimit
 
     return any(getrlimit(limit)[0] != RLIM_INFINITY for limit in (RLIMIT_AS, RLIMIT_DATA))
 
 
 def _filters(tensor: StoredTensor, layout: InputLayout) -> NDArray[np.float32]:
-    """An input layer's filters as pictures: (out, channels, height, width)."""
+    """An input layer's filters as images: (out, channels, height, width)."""
     from zoo.core.files.float_bytes import to_float32
 
     weight = layout.by_channel(to_float32(tensor.read(), tensor.dtype, tensor.shape))

@@ -1,4 +1,4 @@
-"""What adapting a checkpoint does to each of its tensors, decided from names and shapes before a byte is read."""
+"""What adapting a checkpoint does to each tensor, decided from names and shapes before any data is read."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 Action = Literal["copy", "cast", "adapt", "resize", "select", "new", "drop"]
 
 _FEW_VALUES = 1 << 18
-"""So many values of a layer are mixed without numpy in less time than importing it takes."""
+"""The number of values that can be mixed without numpy in less time than importing it takes."""
 
 _ARRAY_CODES = {"F32": "f", "F64": "d"}
 _NEW_DTYPES = ("F32", "F16", "BF16", "F64")
-"""What a new classifier is stored in; beside float8 it is float32."""
+"""The dtypes that a new classifier may take over from the source; with any other, such as float8, it is float32."""
 
 
 class TensorChange(NamedTuple):
-    """What happens to one tensor of the source; the `new_` values are empty where it is dropped, for `reason`.
+    """What happens to one tensor of the source. A dropped tensor has empty `new_` values and a `reason`.
 
-    One of a classifier that is made anew is "new"; `dtype` is empty where the source has no such tensor.
+    The tensors of a newly initialised classifier are "new"; `dtype` is empty if the source has no such tensor.
     """
 
     name: str
@@ -59,13 +59,14 @@ class TensorChange(NamedTuple):
 
 
 class AdaptPlan(NamedTuple):
-    """The tensors to write, and where each is from.
+    """The tensors to write, and where each comes from.
 
-    `cfg` is of the source: what its name stands for and what it says of itself, with the layers that were found.
-    `result_cfg()` is of the file to write. `changes` has one entry a tensor of the source, and then one for each that
-    is new; `tensors` are those to write, under their new names, `sources` the source's under the same names.
-    `new_classifier` are the names, without a prefix, of the tensors of a classifier that is made anew. `dropped` are
-    those that `request.drop` left out, with their shapes. `needs_numpy` says whether any is computed with it.
+    `cfg` describes the source: what its name stands for and what it says about itself, with the layers that were found.
+    `result_cfg()` describes the new file. `changes` has one entry per tensor of the source, then one per new tensor.
+    `tensors` are the tensors to write, under their new names; `sources` are the source's tensors under the same names.
+    `new_classifier` has the names, without a prefix, of a newly initialised classifier's tensors. `dropped` has the
+    tensors that `request.drop` left out, with their shapes. `needs_numpy` says whether any tensor is computed with
+    numpy.
     """
 
     cfg: PretrainedCfg
@@ -82,16 +83,18 @@ class AdaptPlan(NamedTuple):
     dropped: Mapping[str, tuple[int, ...]]
     needs_numpy: bool = False
     image_size: tuple[int, int] | None = None
-    """Height and width of the images that the tensors to write are for, where that is known of these tensors and is
-    not the config's, or tensors were resized for them."""
+    """Height and width of the images that the new tensors are for.
+
+    None if unknown, or if the config's size holds and no tensors were resized.
+    """
 
     @property
     def method(self) -> str:
-        """How the filters of the new channels are made; "none" where no layer gets any."""
+        """How the filters of the new channels are made; "none" if no layer changes its channels."""
         return next((mixing.method for mixing in self.mixings if not mixing.is_identity), "none")
 
     def gains(self) -> tuple[float, ...]:
-        """By how much each source channel counts, those of layers with channels of their own one after another."""
+        """How much each source channel counts. Layers with channels of their own follow one another."""
         return tuple(gain for mixing in self._parts() for gain in mixing.gains())
 
     def _parts(self) -> tuple[ChannelMixing, ...]:
@@ -103,7 +106,7 @@ class AdaptPlan(NamedTuple):
 
     @property
     def written_layout(self) -> InputLayout:
-        """The input layers' layout in the file to write: a resized linear embedding has another number of pixels."""
+        """The input layers' layout in the new file: a resized linear embedding has a different number of pixels."""
         layout, name = self.stem.layout, self.stem.weights[0]
         shapes = {change.name: change.new_shape for change in self.changes}
         if layout.kind in ("conv", "groups"):
@@ -111,7 +114,7 @@ class AdaptPlan(NamedTuple):
         return InputLayout(layout.kind, shapes[name][1] // self.mixings[0].in_chans)
 
     def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Per-channel mean or std of the source for the new channels, those of each group or layer by themselves."""
+        """The source's per-channel mean or std mapped to the new channels, separately for each group or layer."""
         parts = [mixing for mixing in self._parts() for _ in range(self.stem.num_groups)]
         if len(values) != self.stem.from_chans:
             return tuple(value for mixing in parts for value in mixing.channel_values(values))
@@ -123,7 +126,7 @@ class AdaptPlan(NamedTuple):
         return tuple(found)
 
     def result_cfg(self) -> PretrainedCfg:
-        """The config of the file to write: its channels, sizes and layer names."""
+        """The config of the new file: its channels, sizes and layer names."""
         cfg = with_channels(self.cfg, self.channel_values(self.cfg.mean), self.channel_values(self.cfg.std))
         size = self.image_size or self.request.img_size
         if size:
@@ -137,12 +140,12 @@ class AdaptPlan(NamedTuple):
         return replace(cfg, first_conv=first_conv, classifier=classifier)
 
     def original_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name, without a prefix, and shape of every tensor of the source that is used, or was left out by its name."""
+        """Name (without a prefix) and shape of every tensor of the source that is used or was left out by its name."""
         dropped = {name: shape for name, shape in self.dropped.items() if name not in self.new_classifier}
         return dropped | {tensor.name: tensor.shape for tensor in self.sources.values()}
 
     def coverage(self) -> float:
-        """The share of the source's values that are in the file, changed or not."""
+        """The share of the source's values that reach the file, changed or not."""
         total = kept = 0
         for change in (change for change in self.changes if change.dtype):
             total += prod(change.shape)
@@ -153,7 +156,7 @@ class AdaptPlan(NamedTuple):
         return kept / total if total else 1.0
 
     def model_args(self) -> dict[str, Any]:
-        """What the model has to be built with for tensors that were resized, or are of another size than usual."""
+        """The arguments that the model must be built with if tensors were resized or have an unusual size."""
         resized = any(change.action == "resize" for change in self.changes)
         args = {"img_size": self.image_size, "patch_size": self.request.patch_size if resized else None}
         return {key: value for key, value in args.items() if value}
@@ -169,16 +172,16 @@ def plan_adaptation(
     *,
     twin: str = "",
 ) -> AdaptPlan:
-    """Decide what becomes of every tensor.
+    """Decide what happens to every tensor.
 
     Args:
-        tensors: of the source, in the order of the file.
-        cfg: what is known of them: input layers and classifier, input size, mean and std; values may be missing.
+        tensors: the source's, in the order of the file.
+        cfg: what is known about them: input layers, classifier, input size, mean, std; values may be missing.
         request: what to change.
         source: the file, for messages.
-        stated_bands: those that the source says it reads, for `request.bands` without `from_bands`.
-        stated_size: height and width of the images that the source says it is for.
-        twin: an architecture with these tensors, where `cfg` names none because several have them.
+        stated_bands: the bands that the source states, for `request.bands` without `from_bands`.
+        stated_size: height and width of the images that the source states.
+        twin: an architecture with these tensors, for a `cfg` that names none because several have them.
 
     Raises:
         InvalidInputError: the tensors do not allow it. UsageError: the request contradicts itself or them.
@@ -227,10 +230,10 @@ def plan_adaptation(
 
 
 class Used(NamedTuple):
-    """The tensors of a source that a request leaves in, by their names without its prefix, and the others.
+    """The tensors of a source that a request uses, by their names without its prefix, and the rest.
 
-    `dropped` are those that `request.drop` names, their names without the prefix too, with their shapes; `left_out` are
-    these and those without the prefix, each with why.
+    `dropped` has the tensors that match `request.drop`, by their names without the prefix, with their shapes.
+    `left_out` has these and the tensors that lack the prefix, each with the reason.
     """
 
     stored: dict[str, StoredTensor]
@@ -239,7 +242,10 @@ class Used(NamedTuple):
 
 
 def used_tensors(tensors: Sequence[StoredTensor], request: AdaptRequest, source: str) -> Used:
-    """What a request uses of a source. Raises UsageError and InvalidInputError where that is nothing."""
+    """Select the tensors that a request uses.
+
+    Raises UsageError for a wildcard that matches nothing, InvalidInputError if no name has the prefix.
+    """
     prefix = request.strip_prefix
     if not (request.drop or prefix):
         return Used({tensor.name: tensor for tensor in tensors})
@@ -271,11 +277,11 @@ class _Transform(NamedTuple):
     shape: tuple[int, ...]
     apply: Transform
     mixing: ChannelMixing | None = None
-    """Where this is all that is done, to (out, C, ...) as it lies in memory."""
+    """Set if mixing is the only step, applied to (out, C, ...) as stored in memory."""
 
 
 def _is_small(tensor: StoredTensor, dtype: str, transform: _Transform | None) -> bool:
-    """Whether the new values are few, and mixed of what the standard library has arrays for."""
+    """Whether the new values are few, and mixed from a dtype that the standard library has arrays for."""
     if transform is None or transform.mixing is None:
         return False
     return tensor.dtype == dtype in _ARRAY_CODES and prod(transform.shape) <= _FEW_VALUES
@@ -319,16 +325,16 @@ def _add_mixings(
     stem: Stem,
     mixings: Sequence[ChannelMixing],
 ) -> None:
-    """Put what becomes of the input layers' channels to what else is done to them."""
+    """Add the mixing of the input layers' channels to the other transforms."""
     for name, mixing in zip(stem.weights, mixings, strict=True):
         if mixing.is_identity:
             continue
-        # After a resize of its kernel: both are linear, and the resized one may be the larger.
+        # Mix after a resize of the kernel: both are linear, and the resized kernel may be the larger one.
         before = transforms.get(name)
         if before and stem.layout.kind in ("blocks", "planes"):
             raise UsageError(
-                "A linear patch embedding gets another patch size and other channels one after the other.",
-                hint="Change the patch size first, then the channels of the result.",
+                "A linear patch embedding cannot change its patch size and its channels in one step.",
+                hint="Change the patch size first, then adapt the channels of the result.",
             )
         shape = stem.layout.shape_for(before.shape if before else stored[name].shape, mixing.in_chans * stem.num_groups)
         adapt = partial(stem.layout.adapt, mixing=mixing)
@@ -337,7 +343,7 @@ def _add_mixings(
 
 
 class _Planned(NamedTuple):
-    """What happens to one tensor, where it is from and what is written; `source` or `tensor` is None where not."""
+    """What happens to one tensor, with its source and what is written; either may be None."""
 
     change: TensorChange
     source: StoredTensor | None = None
@@ -350,7 +356,7 @@ def _left_out(tensor: StoredTensor, reason: str) -> _Planned:
 
 
 def _written(tensor: StoredTensor, transform: _Transform | None, request: AdaptRequest) -> _Planned:
-    """A tensor under its new name: as it is stored, or computed when it is written."""
+    """A tensor under its new name, either as stored or computed when it is written."""
     name = request.prefix + tensor.name
     dtype = cast_dtype(tensor, DTYPES[request.dtype]) if request.dtype else tensor.dtype
     if transform is None and dtype == tensor.dtype:
@@ -370,7 +376,7 @@ def _written(tensor: StoredTensor, transform: _Transform | None, request: AdaptR
 def _renewed(
     name: str, weight: tuple[int, ...], init: ClassifierInit, old: StoredTensor | None, like: str, request: AdaptRequest
 ) -> _Planned:
-    """A tensor of a new classifier whose weight has this shape, in the dtype of the old one or of `like`."""
+    """A tensor of a new classifier whose weight has this shape, in the dtype of the old tensor or `like`."""
     shape = weight[:1] if name.endswith(".bias") else weight
     kept = next((dtype for dtype in (old.dtype if old else "", like) if dtype in _NEW_DTYPES), "F32")
     dtype = DTYPES[request.dtype] if request.dtype else kept
@@ -385,7 +391,7 @@ def _renewed(
 
 
 def _new_bytes(tensor: StoredTensor, dtype: str, transform: _Transform | None) -> Iterable[bytes]:
-    """The new bytes: all at once where values depend on each other, else a few megabytes at a time."""
+    """The new bytes: all at once where values depend on each other, otherwise a few megabytes at a time."""
     if transform is None:
         return cast_pieces(tensor, dtype)
     if transform.mixing and _is_small(tensor, dtype, transform):
@@ -393,13 +399,13 @@ def _new_bytes(tensor: StoredTensor, dtype: str, transform: _Transform | None) -
     return [from_float32(transform.apply(to_float32(tensor.read(), tensor.dtype, tensor.shape)), dtype)]
 
 
-# ---------------------------------------------------------------- what is asked of which tensor
+# ---------------------------------------------------------------- the request, tensor by tensor
 
 
 def _mixings(
     stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]
 ) -> tuple[tuple[ChannelMixing, ...], tuple[str, ...]]:
-    """The mixing of each layer's channels (of one group, where it has groups), and how each band got its filter."""
+    """The mixing of each layer's channels (of one group, in a grouped layer), and how each band got its filter."""
     if stem.apart:
         return _mixings_apart(stem, request), ()
     mixing, placements = _mixing(stem, request, stated_bands)
@@ -407,10 +413,11 @@ def _mixings(
 
 
 def _mixings_apart(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, ...]:
-    """Those of layers that read channels of their own."""
+    """The mixings of layers that each read channels of their own."""
     if request.bands:
         raise InvalidInputError(
-            "Bands cannot be placed by name where each input layer reads its own.", hint="Use --method."
+            "Bands cannot be placed by name in a model whose input layers each read their own bands.",
+            hint="Use --method.",
         )
     if not stem.new_chans and request.in_chans not in (None, stem.from_chans):
         raise UsageError(
@@ -421,7 +428,7 @@ def _mixings_apart(stem: Stem, request: AdaptRequest) -> tuple[ChannelMixing, ..
     if request.in_chans not in (None, sum(stem.new_chans or stem.chans)):
         raise UsageError(
             f"The layers were given {' + '.join(map(str, stem.new_chans))} channels, but {request.in_chans} asked for.",
-            hint="Leave out --in-chans, it is their sum.",
+            hint="Leave out --in-chans: it is their sum.",
         )
     layout = stem.layout
     return tuple(
@@ -442,7 +449,7 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
     from zoo.core.channels.bands import parse_bands
 
     if stem.layout.kind == "groups":
-        raise InvalidInputError("Bands cannot be placed by name in an input layer of groups.", hint="Use --method.")
+        raise InvalidInputError("Bands cannot be placed by name in a grouped input layer.", hint="Use --method.")
     source_bands = request.from_bands
     if not source_bands and len(stated_bands) == stem.from_chans:
         source_bands = parse_bands(stated_bands)
@@ -459,7 +466,7 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
 
 
 def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:
-    """Where a band's filter is from, and why."""
+    """Where a band's filter comes from, and why."""
     if placement.how in ("no wavelength", "not by wavelength"):
         return f"mean of all ({placement.how})"
     shares = " + ".join(f"{share:.3g} {source_bands[i].name}" for i, share in placement.shares)
@@ -469,7 +476,7 @@ def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:
 def _selections(
     stored: Mapping[str, StoredTensor], names: Iterable[str], classes: Sequence[int]
 ) -> dict[str, _Transform]:
-    """The rows to keep of a classifier's tensors."""
+    """Transforms that keep the selected rows of a classifier's tensors."""
 
     def select(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return values[list(classes)]
@@ -478,7 +485,7 @@ def _selections(
 
 
 _TELL_A_SIZE = ("pos_embed", "patch_pos", "relative_position_bias_table")
-"""Endings of the names of tensors that may tell the image size: others cost no import."""
+"""Endings of tensor names that may reveal the image size; files without them need no import."""
 
 
 def _resizes(
@@ -488,8 +495,7 @@ def _resizes(
     source: str,
     stated: tuple[int, int] | None,
 ) -> tuple[dict[str, _Transform], tuple[int, int] | None]:
-    """What another image or patch size does to tensors that depend on it; and the image size of the result, where it
-    is not the config's or tensors were resized for it."""
+    """The transforms of tensors that depend on the image or patch size, and the result's `AdaptPlan.image_size`."""
     asked = any((request.img_size, request.patch_size, request.source_size))
     if not asked and not any(name.endswith(_TELL_A_SIZE) for name in stored):
         return {}, None
@@ -512,7 +518,7 @@ def _resizes(
     shapes = {name: tensor.shape for name, tensor in stored.items()}
     usual = cfg.input_size[1:]
     said = _said_size(family, shapes, request.source_size, stated, source)
-    # Of published weights the config is true, whatever the tensors look like.
+    # The config of published weights is right, whatever the tensors look like.
     found = usual
     if said or cfg.file:
         found = image_size_of(
@@ -545,9 +551,9 @@ def _said_size(
     stated: tuple[int, int] | None,
     source: str,
 ) -> tuple[int, int] | None:
-    """The image size that the source states, else the one that a person gives.
+    """The image size that the source states, otherwise the one that the user gives.
 
-    Raises UsageError where both are possible and differ: a person overrules only a statement that is wrong.
+    Raises UsageError where both are possible and differ: the user overrules only a wrong statement.
     """
     if given is None or stated is None or stated == given:
         return given or stated
@@ -556,6 +562,6 @@ def _said_size(
     if not fits_size(family, shapes, stated):
         return given
     raise UsageError(
-        f"{source} says that it is for images of {stated[0]} x {stated[1]}, not {given[0]} x {given[1]}.",
+        f"{source} states that it is for images of {stated[0]} x {stated[1]}, not {given[0]} x {given[1]}.",
         hint="Leave out --source-size.",
     )

@@ -1,4 +1,4 @@
-"""A picture of an input layer's filters before and after they were adapted. Pillow and numpy, imported when needed."""
+"""A plot of an input layer's filters before and after adapting. Pillow and numpy are imported when needed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 MAX_FILTERS = 32
 MAX_BANDS = 128
-"""As many columns and rows as are drawn; the titles say how many there are."""
+"""The most columns and rows drawn; the titles give the full counts."""
 
 MAX_KERNEL = 64
-"""Twice the largest patch in use: a picture of larger ones would fill the memory and show nothing."""
+"""Twice the largest patch in use: a plot of larger kernels would fill the memory and show nothing."""
 
 LEFT = 110
 TITLE_HEIGHT = 22
 GAP = 2
 MIN_WIDTH = 560
 FILTER_PIXELS = 28
-"""Layout in pixels: names to the left, a title above each block, lines between filters, about one filter's side."""
+"""Layout in pixels: names on the left, a title above each block, lines between filters, a filter's approximate side."""
 
 BACKGROUND = (200, 200, 200)
 INK = (0, 0, 0)
@@ -44,15 +44,15 @@ def plot_stem(
     after_bands: Sequence[str],
     force: bool = False,
 ) -> None:
-    """Write a PNG of two weights of the shape (filters, bands, height, width): one row a band, one column a filter.
+    """Write a PNG of two weights of shape (filters, bands, height, width): one row per band, one column per filter.
 
-    White is zero, red positive, blue negative, on one scale for both; NaN and infinity are orange. The same input gives
-    the same bytes (with the same Pillow). The first MAX_FILTERS filters and MAX_BANDS bands are drawn.
+    White is zero, red positive, blue negative, on one scale for both weights; NaN and infinity are orange. The same
+    input gives the same bytes (with the same Pillow). The first MAX_FILTERS filters and MAX_BANDS bands are drawn.
 
     Raises:
-        InvalidInputError: a weight of another number of axes, an empty one, a kernel larger than MAX_KERNEL.
-        UsageError: not as many names as bands.
-        CannotWriteError: as `atomic_output`, also for an existing file with other content without `force`.
+        InvalidInputError: a weight without four axes, an empty one, a kernel larger than MAX_KERNEL.
+        UsageError: the number of names differs from the number of bands.
+        CannotWriteError: as `atomic_output`, including an existing file with different content without `force`.
     """
     import io
 
@@ -68,7 +68,7 @@ def plot_stem(
 
 
 def pixels_per_value(weight: NDArray[np.float32]) -> int:
-    """Side of the square that stands for one number: small kernels are enlarged to about FILTER_PIXELS."""
+    """Side of the square that shows one number: small kernels are enlarged to about FILTER_PIXELS."""
     longest: int = max(weight.shape[2:])
     return max(1, round(FILTER_PIXELS / longest))
 
@@ -76,10 +76,12 @@ def pixels_per_value(weight: NDArray[np.float32]) -> int:
 def _check(title: str, weight: NDArray[np.float32], bands: Sequence[str]) -> None:
     if weight.ndim != 4 or not weight.size:
         raise InvalidInputError(
-            f"The plot needs weights of the axes (filters, bands, height, width), found the shape {weight.shape}."
+            f"The plot needs a weight with the axes (filters, bands, height, width), found the shape {weight.shape}."
         )
     if max(weight.shape[2:]) > MAX_KERNEL:
-        raise InvalidInputError(f"The plot takes kernels of up to {MAX_KERNEL}, found the shape {weight.shape}.")
+        raise InvalidInputError(
+            f"The plot shows kernels of at most {MAX_KERNEL} pixels a side, found the shape {weight.shape}."
+        )
     if len(bands) != weight.shape[1]:
         raise UsageError(f"The weight {title} has {weight.shape[1]} bands, found {len(bands)} names for them.")
 
@@ -91,14 +93,14 @@ def _shown(weight: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _scale(weights: Sequence[NDArray[np.float64]]) -> float:
-    """The largest finite magnitude, which gets the full colour."""
+    """The largest finite magnitude, drawn in full colour."""
     import numpy as np
 
     return max(float(np.abs(w, where=np.isfinite(w), out=np.zeros_like(w)).max()) for w in weights)
 
 
 def _colours(values: NDArray[np.float64], scale: float) -> NDArray[np.uint8]:
-    """Values in -scale..scale as blue..white..red: any shape, plus one axis of 3."""
+    """Values from -scale to scale as blue to white to red; adds a last axis of 3."""
     import numpy as np
 
     finite = np.isfinite(values)
@@ -112,7 +114,7 @@ def _colours(values: NDArray[np.float64], scale: float) -> NDArray[np.uint8]:
 
 
 def _tiles(weight: NDArray[np.float64], scale: float, side: int) -> NDArray[np.uint8]:
-    """The filters as one array (rows, columns, 3), lines of the background around each."""
+    """The filters as one array (rows, columns, 3), each surrounded by lines of the background colour."""
     import numpy as np
 
     filters, bands, height, width = weight.shape
@@ -152,7 +154,7 @@ def _count(weight: NDArray[np.float32], shown: NDArray[np.float64]) -> str:
 
 
 def _printable(name: str) -> str:
-    """What any font has, and as much of it as fits."""
+    """The name in characters that any font has, cut to fit."""
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
     return plain if len(plain) <= _NAME_LENGTH else plain[: _NAME_LENGTH - 2] + ".."
 

@@ -1,10 +1,11 @@
-"""What a person asks of an adaptation, checked before anything is read. Standard library only."""
+"""What the user requests of an adaptation, checked before anything is read. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo.core.architectures.model_facts import check_num_classes
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import METHODS, check_in_chans
 from zoo.core.errors import UsageError
@@ -18,23 +19,23 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptRequest:
-    """What to change; what is None or empty stays as it is.
+    """What to change; None or an empty value keeps the source's.
 
     Args:
-        in_chans: channels of the new input layer; with `bands` their number.
-        method: how filters are made for them (docs/adaptation.md); with `bands` not used.
-        bands: of the new images, in order. `from_bands`: of the images the source was trained on; red, green, blue
-            where it reads three. `missing_bands`: where a filter for a band without a counterpart comes from.
-        num_classes: outputs of the classifier; another number than the source's gives a new one, 0 leaves it out.
-        seed: of the initial values of a new classifier, 0 to 2^64 - 1.
+        in_chans: number of channels of the new input layer; with `bands`, the number of bands.
+        method: how the new filters are made (docs/adaptation.md); not used with `bands`.
+        bands: bands of the new images, in order. `from_bands`: bands of the images the source was trained on; red,
+            green, blue if it reads three. `missing_bands`: where a band without a counterpart gets its filter.
+        num_classes: outputs of the classifier; a number other than the source's makes a new one, 0 leaves it out.
+        seed: seed for the initial values of a new classifier, 0 to 2^64 - 1.
         keep_classes: rows of the classifier to keep, in the new order.
-        img_size: height and width in pixels, patch_size: side of a patch, that position embeddings are resized for.
-        source_size: height and width in pixels of the images that the source is made for, where it does not say so.
-        dtype: of all floating-point tensors: float32, float16 or bfloat16.
-        strip_prefix: taken from the names that have it, and other tensors are left out. `prefix`: put before names.
-        drop: wildcards of names that are left out.
+        img_size: height and width in pixels to resize position embeddings for. `patch_size`: side of a patch, likewise.
+        source_size: height and width in pixels of the images that the source is made for, if it does not say so.
+        dtype: dtype of all floating-point tensors: float32, float16 or bfloat16.
+        strip_prefix: prefix to remove from names; tensors without it are left out. `prefix`: prefix to add.
+        drop: wildcards for names of tensors to leave out.
         input_layers, input_layout, classifier: for checkpoints of an architecture that zoo does not know. An input
-            layer `name=N` gets N channels of its own, and all must be given so; `in_chans` is then their sum.
+            layer `name=N` gets N channels of its own; then all layers must be given so, and `in_chans` is their sum.
 
     Raises UsageError for a request that no file could satisfy.
     """
@@ -65,20 +66,22 @@ class AdaptRequest:
             raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {self.method!r}.")
         if self.bands and self.in_chans not in (None, len(self.bands)):
             raise UsageError(
-                f"{len(self.bands)} bands were named for {self.in_chans} channels; the numbers must agree."
+                f"{len(self.bands)} bands were named for {self.in_chans} channels; the two numbers must be equal."
             )
         if self.from_bands and not self.bands:
             raise UsageError(
-                "The source's bands say nothing without those of the new images.", hint="Pass --bands too."
+                "The bands of the source are of no use without those of the new images.", hint="Pass --bands too."
             )
-        if self.num_classes is not None and self.num_classes < 0:
-            raise UsageError(f"The number of classes must be 0 (no classifier) or more, found {self.num_classes}.")
+        if self.num_classes is not None:
+            check_num_classes(self.num_classes)
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"The seed must be a number from 0 to 2^64 - 1, found {self.seed}.")
         if self.keep_classes and self.num_classes not in (None, len(self.keep_classes)):
-            raise UsageError(f"{len(self.keep_classes)} classes are kept, but {self.num_classes} asked for.")
+            raise UsageError(
+                f"{len(self.keep_classes)} classes would be kept, but {self.num_classes} classes were asked for."
+            )
         if min(self.keep_classes, default=0) < 0 or len(set(self.keep_classes)) != len(self.keep_classes):
-            raise UsageError("The classes to keep must be different numbers from 0.")
+            raise UsageError("The classes to keep must be distinct numbers, counted from 0.")
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
         sides = [*(self.img_size or ()), *(self.source_size or ()), 1 if self.patch_size is None else self.patch_size]

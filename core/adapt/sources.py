@@ -1,4 +1,4 @@
-"""From what a person names to a file with adapted weights: find the source, learn what it is, adapt it."""
+"""From the name of a source to a file with adapted weights: find the source, learn what it is, adapt it."""
 
 from __future__ import annotations
 
@@ -39,29 +39,30 @@ def adapt_weights(
     key: str = "",
     max_header: int = MAX_HEADER,
 ) -> AdaptReport:
-    """Adapt a checkpoint to other input channels and write it.
+    """Adapt a checkpoint to different input channels and write it.
 
-    What is wrong with the request is found before anything is downloaded. Every source is streamed; only one in
-    another key layout needs torch. Nothing in a checkpoint is executed.
+    Errors in the request are found before anything is downloaded. Every source is streamed; only a source in another
+    key layout needs torch. Nothing in a checkpoint is executed.
 
     Args:
-        source: a model's name, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of
-            a weight file, of an index of shards, or of a folder that holds one (and a config.json).
+        source: a model's name, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo`, `local-dir:folder`, or the path of a
+            weight file, of a shard index, or of a folder that holds one (and a config.json).
         request: what to change.
-        output: where to, and what must hold.
-        weights: a file or folder in place of those that the name stands for.
-        use_ema: prefer the averaged weights where a training checkpoint holds both.
-        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+        output: where to write, and the conditions for writing.
+        weights: a file or folder to use instead of the weights that the name stands for.
+        use_ema: prefer the averaged weights if a training checkpoint holds both.
+        key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
         max_header: limit in bytes of a safetensors header.
 
-    Raises as `core.adapt.job.adapt_source`, and NotFoundError where there is no such source.
+    Raises as `core.adapt.job.adapt_source`, and NotFoundError if there is no such source.
     """
     check_target(output.path, folder=output.file_format == "timm")
     cfg = source_cfg(os.fspath(source))
     if weights is not None:
         cfg = replace(cfg, file=os.fspath(weights), tag="", key_layout="", sha256="")
     require_weights(cfg)
-    # What a config.json says is said of the weights beside it; what a name stands for is not said of another file.
+    # A config.json describes the weights in its folder; the config of a model's name does not describe a different
+    # file.
     if request.source_size and cfg.architecture:
         from zoo.core.resize.rules import require_size_dependent
 
@@ -80,9 +81,9 @@ def _loads(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> 
 
 
 def source_cfg(source: str) -> PretrainedCfg:
-    """The config of a source as `adapt_weights` takes it; nothing but `file` is set where nothing else is known.
+    """The config of a source in any form that `adapt_weights` takes; only `file` is set if nothing else is known.
 
-    Raises NotFoundError: no such model, folder or file. InvalidInputError: a config.json that is no model's.
+    Raises NotFoundError: no such model, folder or file. InvalidInputError: the config.json does not describe a model.
     """
     if hub_id_of(source) or (source.startswith(PUBLISHER) and not os.path.exists(source)):
         return named_cfg(source)
@@ -109,12 +110,13 @@ def source_cfg(source: str) -> PretrainedCfg:
 def open_fetched(
     file: WeightFile, cfg: PretrainedCfg, use_ema: bool, max_header: int, key: str = ""
 ) -> Iterator[Source]:
-    """The tensors of a weight file of any kind as they are stored; none is read yet. `key`: as `open_weights`."""
+    """Open a weight file of any kind as stored tensors, without reading their data yet. `key`: as in `open_weights`."""
     path = os.fspath(file.path)
     with open_weights(path, use_ema=use_ema, key=key, max_header=max_header) as opened:
         yield Source(
             label=path,
-            # A local file's name says less than its digest: the same content under another name gives the same bytes.
+            # A local file's digest identifies it better than its name: the same content under a different name gives
+            # the same bytes.
             name="file" if cfg.file else file.origin,
             tensors=_in_timm_layout(opened.tensors, cfg),
             metadata={} if cfg.key_layout else opened.metadata,

@@ -1,7 +1,7 @@
-"""An adapted checkpoint as a folder that timm's `local-dir:` and the Hub's timm format read. Standard library only.
+"""An adapted checkpoint as a folder that timm's `local-dir:` and the Hub's timm format can read. Standard library only.
 
-The format: model.safetensors beside config.json, whose `model_args` are passed to the model and whose `pretrained_cfg`
-describes the weights (https://huggingface.co/docs/timm/hf_hub).
+The folder holds model.safetensors and config.json, whose `model_args` are passed to the model and whose
+`pretrained_cfg` describes the weights (https://huggingface.co/docs/timm/hf_hub).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
     """The text of config.json.
 
     Args:
-        cfg: of the file: its channels, sizes, mean and std.
-        plan: how it was made.
+        cfg: the file's config, with its channels, sizes, mean and std.
+        plan: how the file was made.
         model_args: what the model is built with besides channels and classes.
 
-    Raises UsageError where timm could not know which architecture to build.
+    Raises UsageError if timm could not know which architecture to build.
     """
     if not cfg.architecture:
         raise UsageError(
-            "A folder for timm names its architecture, which is not known here.", hint="Give the model's name."
+            "A folder for timm must name its architecture, which is not known here.", hint="Give the model's name."
         )
     if plan.request.prefix:
-        raise UsageError("timm knows no prefixes in its folders.", hint="Leave out --prefix.")
+        raise UsageError("Folders for timm have no key prefixes.", hint="Leave out --prefix.")
     values = {
         "architecture": cfg.architecture,
         "num_classes": plan.num_classes,
@@ -63,17 +63,17 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
 
 
 def loads_in_timm(tensors: Mapping[str, StoredTensor], config: bytes, layout: InputLayout) -> Check:
-    """What timm makes of a folder for `local-dir:`, by the rules of its loader.
+    """Check what timm makes of the folder through `local-dir:`, by the rules of its loader.
 
-    It builds the model with `model_args`. Where the model's number of classes is that of `pretrained_cfg`, every
-    tensor must be in the file, the classifier too; where it is not, the classifier's tensors are thrown away and a new
-    one is made. An input layer of other channels than the model's is converted or made new, so it must have the
+    timm builds the model with `model_args`. If the model has the number of classes in `pretrained_cfg`, the file must
+    hold every tensor, including the classifier. If not, timm discards the classifier's tensors and makes a new
+    classifier. timm converts or reinitialises an input layer with a different number of channels, so it must have the
     model's (timm.models._builder.load_pretrained, release 1.0.31).
 
     Args:
-        tensors: of model.safetensors.
+        tensors: those of model.safetensors.
         config: the text of config.json.
-        layout: of the input layers.
+        layout: that of the input layers.
     """
     values = json.loads(config)
     args, cfg = values["model_args"], values["pretrained_cfg"]
@@ -114,7 +114,7 @@ def _classifier_problem(
     tensors: Mapping[str, StoredTensor], layers: Sequence[str], num_classes: int, stated: int
 ) -> str:
     if num_classes != stated:
-        return ""  # thrown away, and made new
+        return ""  # timm discards it and makes a new one
     for layer in layers:
         weight = tensors.get(f"{layer}.weight")
         if not num_classes and weight is not None:
@@ -137,7 +137,7 @@ def count_of(count: int, what: str) -> str:
 
 
 def num_classes_told(count: int) -> str:
-    """`1 class`, `2 classes`, or that there is no classifier."""
+    """`1 class`, `2 classes` or `no classifier`."""
     return f"{count} class{'' if count == 1 else 'es'}" if count else "no classifier"
 
 

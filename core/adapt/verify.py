@@ -1,4 +1,4 @@
-"""The proof that an adapted file is what it should be, taken from the bytes that were written."""
+"""The proof that an adapted file is correct, taken from the written bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Check(NamedTuple):
-    """One thing that must hold: what, whether it does, and by which figures."""
+    """One condition: its name, whether it holds, and the figures that show it."""
 
     name: str
     ok: bool
@@ -31,13 +31,13 @@ def verify_adapted(plan: AdaptPlan, written: Mapping[str, StoredTensor], path: s
     Args:
         plan: what should have been written; its sources are read again.
         written: the tensors of the file, read from it.
-        path: the file, to be read by the safetensors library too.
+        path: the file, to be read with the safetensors library too.
 
     Returns:
-        Checks: every tensor accounted for; the library reads the file; copied tensors equal byte for byte, cast ones
-        within half a unit in the last place; each filter of the input layers by the formula of its method, and the
-        identities that it promises, computed in float64; no NaN or infinity. Finite is a check of its own, so that a
-        caller may pass over it.
+        Checks that every tensor is accounted for; that the library reads the file; that copied tensors are equal byte
+        for byte, and cast ones within half a unit in the last place; that each filter of the input layers follows the
+        formula of its method and fulfils the identities it promises, computed in float64; and that no value is NaN or
+        infinite. The last is a separate check, "finite", so that a caller may ignore it.
     """
     checks = [_coverage(plan, written)]
     if path is not None:
@@ -74,7 +74,7 @@ def _coverage(plan: AdaptPlan, written: Mapping[str, StoredTensor]) -> Check:
 
 
 def _read_by_the_library(path: str, written: Mapping[str, StoredTensor]) -> Check:
-    """Whether the reader that everybody else uses finds the same tensors."""
+    """Check that the safetensors library finds the same tensors."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -122,7 +122,7 @@ def _equal_values(source: StoredTensor, written: StoredTensor) -> bool:
 
 _LARGEST = {"F16": 65504.0}
 _SHARE_ERROR = 1e-9
-"""Of the sum of a band's shares, which are a few fractions."""
+"""Tolerance for the sum of a band's shares, which are a few fractions."""
 
 
 def _is_finite(tensor: StoredTensor) -> bool:
@@ -133,7 +133,7 @@ def _is_finite(tensor: StoredTensor) -> bool:
 
 
 def _input_layer(plan: AdaptPlan, name: str, mixing: ChannelMixing, written: StoredTensor) -> list[Check]:
-    """What the mixing promises, with the layer as it is in the file and as it was in the source."""
+    """Check what the mixing promises, on the layer in the file and in the source."""
     import numpy as np
 
     source = plan.sources[name]
@@ -151,9 +151,9 @@ def _input_layer(plan: AdaptPlan, name: str, mixing: ChannelMixing, written: Sto
 
 
 def promised(method: str, from_chans: int, in_chans: int) -> Rows | None:
-    """What becomes of each source filter by the formulas of docs/adaptation.md: (new channel, coefficient) pairs.
+    """What each source filter becomes by the formulas of docs/adaptation.md: (new channel, coefficient) pairs.
 
-    Worked out the other way round than `core.channels.mixing` does, so that one proves the other. None where a mixing
+    It is derived in the opposite direction from `core.channels.mixing`, so that each proves the other. None if a mixing
     follows no formula but was made band by band.
     """
     old, new = range(from_chans), range(in_chans)
@@ -177,9 +177,9 @@ def promised(method: str, from_chans: int, in_chans: int) -> Rows | None:
 def _filters(
     name: str, mixing: ChannelMixing, before: NDArray[np.float64], after: NDArray[np.float64], dtype: str
 ) -> Check:
-    """Every entry of the new filters against the formula of the method, or of the bands.
+    """Compare every entry of the new filters with the formula of the method or of the bands.
 
-    An entry may be off by half a unit in the last place of its dtype, and by the rounding of float32 coefficients,
+    An entry may be off by half a unit in the last place of its dtype, plus the rounding of float32 coefficients,
     products and sums.
     """
     import numpy as np
@@ -200,7 +200,7 @@ def _filters(
                 scale[:, n] += abs(coefficient) * np.abs(before[:, c])
         terms = 2 + before.shape[1]
         allowed = epsilon(dtype) * np.abs(expected) + terms * 2.0**-24 * scale
-        # Where a number, or a product in float32, is too small to be rounded in proportion.
+        # For numbers, or products in float32, that are too small for a relative error.
         allowed += half_of_smallest(dtype) + terms * half_of_smallest("F32")
         error = np.abs(after - expected)
         lost = np.isnan(after) & ~np.isfinite(scale) | (
@@ -222,7 +222,7 @@ def _columns(mixing: ChannelMixing) -> Rows:
 def _identity(name: str, claim: Claim, before: NDArray[np.float64], after: NDArray[np.float64], dtype: str) -> Check:
     """Compute both sides of an identity for each entry of z alone, at each place of the kernel: both are linear in z.
 
-    What may differ is rounding: of each coefficient and sum in float32, and of each new value in the stored dtype.
+    They may differ by rounding: of each coefficient and sum in float32, and of each new value in the stored dtype.
     """
     import numpy as np
 
@@ -233,7 +233,7 @@ def _identity(name: str, claim: Claim, before: NDArray[np.float64], after: NDArr
         error = np.abs(found - expected)
         terms = 4 + before.shape[1]  # a mixed filter is a rounded sum of up to C rounded products
         rounding = epsilon(dtype) * found_size + terms * 2.0**-24 * (found_size + expected_size)
-        # Where a number is too small to be rounded in proportion.
+        # For numbers that are too small for a relative error.
         shares = _responses(claim.inputs, np.ones((1, after.shape[1], 1)), entries)[1]
         holds = bool((error <= rounding + terms * half_of_smallest(dtype) * (1 + shares)).all())
     worst = float(error.max(initial=0.0))
@@ -244,7 +244,8 @@ def _identity(name: str, claim: Claim, before: NDArray[np.float64], after: NDArr
 def _responses(
     rows: Rows, weight: NDArray[np.float64], entries: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The response of a layer (out, rows, k) to each entry alone, (out, entries, k), and the sizes of its terms."""
+    """The response of a layer (out, rows, k) to each entry alone, as (out, entries, k), and the sum of its terms'
+    magnitudes."""
     import numpy as np
 
     response = np.zeros((weight.shape[0], entries, weight.shape[2]))

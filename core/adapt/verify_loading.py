@@ -1,4 +1,4 @@
-"""Whether a written file will load: the loader's own decision, by the configuration that the file carries."""
+"""Whether a written file will load, by the loader's own decision and the configuration in the file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from zoo.core.model.check import CheckReport, CheckRequest, check_tensors
 
 
 def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> Check:
-    """What `create` would make of a file: names and shapes decide, nothing is read.
+    """Check what `create` would make of a file, from names and shapes; no data is read.
 
-    The model is built on the meta device where the architecture's fingerprint does not tell by itself; that imports
-    torch. A file of an architecture that zoo cannot build is compared with its fingerprint, one of an unknown
-    architecture with nothing: the check then says so and holds.
+    If the architecture's fingerprint does not settle it, the model is built on the meta device, which imports torch. A
+    file of an architecture that zoo cannot build is compared with the fingerprint; a file of an unknown architecture is
+    not compared, and the check passes and says so.
 
     Args:
         tensors, metadata: of the file.

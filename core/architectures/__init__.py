@@ -1,1 +1,1 @@
-"""What is known of architectures: rows, default configs, names; no code of a model."""
+"""Facts about architectures: rows, default configs, names. No model code."""

@@ -1,4 +1,4 @@
-"""Names that older documents and checkpoints use, and what they are called now."""
+"""Names that older documents and checkpoints use, and their current names."""
 
 ALIASES = {
     "adv_inception_v3": "inception_v3.tf_adv_in1k",

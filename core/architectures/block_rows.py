@@ -1,6 +1,6 @@
-"""Rows of the block tables that mobile-network papers print, and the scaling that turns a table into a network.
+"""Rows of the block tables in mobile-network papers, and the scaling that turns a table into a network.
 
-Standard library only. A stage is one row, or several rows that follow each other without a change of resolution.
+Standard library only. A stage is one row, or several consecutive rows at one resolution.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from math import ceil
 from zoo.core.errors import UsageError
 
 Kernel = int | tuple[int, ...]
-"""Size of a square kernel; several sizes share the channels between them (MixConv, arXiv:1907.09595)."""
+"""Size of a square kernel; several sizes divide the channels among them (MixConv, arXiv:1907.09595)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockRow:
     """`repeat` blocks of `channels` outputs, the first with `stride`.
 
-    `act` replaces the network's activation. `group_size` is the number of channels of one convolution group: 1 is
-    depthwise, 0 one group of all. `skip` adds the input where the shapes allow it.
+    `act` replaces the network's activation. `group_size` is the number of channels per convolution group: 1 is
+    depthwise, 0 is one group of all channels. `skip` adds the input where the shapes allow it.
     """
 
     channels: int
@@ -48,10 +48,10 @@ class Conv(BlockRow):
 class DepthwiseConv(BlockRow):
     """Depthwise, then pointwise convolution (MobileNet, arXiv:1704.04861).
 
-    `se` is the width of squeeze-and-excitation against the block's input (or what the network measures it against,
-    here and in the other blocks). `project_act` puts an activation after the
-    pointwise convolution too. `space_to_depth` runs the stage at half the resolution and four times the channels
-    (EfficientNet-X, arXiv:2102.05610); the next stage takes both back.
+    `se` is the width of squeeze-and-excitation relative to the block's input (or to the network's own reference, here
+    and in the other blocks). `project_act` adds an activation after the pointwise convolution. `space_to_depth` runs
+    the stage at half the resolution and four times the channels (EfficientNet-X, arXiv:2102.05610); the next stage
+    undoes both.
     """
 
     group_size: int = 1
@@ -68,7 +68,8 @@ class DepthwiseConv(BlockRow):
 class MBConv(BlockRow):
     """Pointwise expansion, depthwise convolution, pointwise projection: the inverted residual (arXiv:1801.04381).
 
-    `experts` is the number of kernels that CondConv mixes by input (arXiv:1904.04971), 0 for ordinary convolutions.
+    `experts` is the number of kernels that CondConv mixes depending on the input (arXiv:1904.04971); 0 means ordinary
+    convolutions.
     """
 
     group_size: int = 1
@@ -81,9 +82,9 @@ class MBConv(BlockRow):
 
 @dataclass(frozen=True, kw_only=True)
 class FusedMBConv(BlockRow):
-    """MBConv whose expansion and depthwise convolution are one dense convolution (EfficientNet-EdgeTPU).
+    """MBConv with its expansion and depthwise convolution fused into one dense convolution (EfficientNet-EdgeTPU).
 
-    `expand_from` is the width that `expand` multiplies where that is not the block's input.
+    `expand_from` is the width that `expand` multiplies if it is not the block's input.
     """
 
     kernel: int = 3
@@ -96,8 +97,8 @@ class FusedMBConv(BlockRow):
 class UniversalBottleneck(BlockRow):
     """The universal inverted bottleneck of MobileNetV4 (arXiv:2404.10518, section 3).
 
-    `start_kernel` is that of a depthwise convolution before the expansion, `kernel` of the one after it; 0 leaves it
-    out. The stride is on the latter where it is there.
+    `start_kernel` is the kernel size of a depthwise convolution before the expansion, `kernel` that of one after it; 0
+    leaves it out. The stride is on the latter convolution if both exist.
     """
 
     group_size: int = 1
@@ -111,7 +112,7 @@ class MobileAttention(BlockRow):
     """Multi-query attention over the positions of a map (arXiv:2404.10518, section 4).
 
     All `num_heads` heads, of `head_dim` channels each, share one set of keys and values. A depthwise convolution of
-    size `kernel` with `kv_stride` makes the map from which these are computed, where that is above 1.
+    size `kernel` with `kv_stride` makes the map from which these are computed, if `kv_stride` is above 1.
     """
 
     kernel: int = 3
@@ -124,16 +125,16 @@ Stage = BlockRow | tuple[BlockRow, ...]
 
 
 def make_divisible(value: float, divisor: int = 8, round_limit: float = 0.9) -> int:
-    """Nearest multiple of `divisor`, at least one; a step up where it would fall below `round_limit * value`."""
+    """Round to the nearest multiple of `divisor`, at least one; up if the result is below `round_limit * value`."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < round_limit * value else rounded
 
 
 def scale_repeats(repeats: Sequence[int], depth: float, rounding: str = "ceil") -> list[int]:
-    """Repeats of one stage's rows at a network depth of `depth`, at least one each.
+    """Scale the repeats of one stage's rows by `depth`, to at least one each.
 
-    The stage's sum is scaled (`rounding` "ceil" as in arXiv:1905.11946, or "round") and shared out in proportion from
-    the last row on, so that what is left over goes to later rows.
+    The stage's sum is scaled (`rounding` "ceil" as in arXiv:1905.11946, or "round") and distributed in proportion,
+    starting from the last row, so that the remainder goes to later rows.
     """
     if rounding not in ("ceil", "round"):
         raise UsageError(f"depth_trunc must be 'ceil' or 'round', found {rounding!r}.")
@@ -159,14 +160,14 @@ def scale_stages(
     keep_ends: bool = False,
     group_size: int = 0,
 ) -> list[list[BlockRow]]:
-    """The blocks of a network, a list per stage: compound scaling (arXiv:1905.11946, section 3.3) of a table.
+    """Scale a table to the blocks of a network, one list per stage: compound scaling (arXiv:1905.11946, section 3.3).
 
     Args:
         width, depth: multipliers of channels and repeats; `depth` may be given per stage.
         divisor, round_limit: how channels are rounded, see make_divisible.
-        rounding: of repeats, see scale_repeats.
+        rounding: how repeats are rounded, see scale_repeats.
         keep_ends: do not scale the repeats of the first and the last stage.
-        group_size: replaces that of rows which leave it at its default; 0 replaces none.
+        group_size: replaces the default in rows that leave it unset; 0 replaces none.
     """
     depths = [float(depth)] * len(stages) if isinstance(depth, int | float) else list(depth)
     if len(depths) != len(stages):
@@ -192,7 +193,7 @@ def scale_stages(
 
 
 def _fold_space_to_depth(stages: list[list[BlockRow]]) -> list[list[BlockRow]]:
-    """Give a space-to-depth stage its channels, and let the stage after it start from there without its stride."""
+    """Set the channels of a space-to-depth stage, and make the next stage start from them without a stride."""
     for index, blocks in enumerate(stages):
         first = blocks[0]
         if isinstance(first, DepthwiseConv) and first.space_to_depth:
@@ -200,6 +201,6 @@ def _fold_space_to_depth(stages: list[list[BlockRow]]) -> list[list[BlockRow]]:
             rest = [replace(first, channels=width, stride=1, space_to_depth=False) for width in widths[1:]]
             stages[index] = [replace(first, channels=widths[0]), *rest]
             after = stages[index + 1][0]
-            assert isinstance(after, MBConv | FusedMBConv)  # what EfficientNet-X and -H have
+            assert isinstance(after, MBConv | FusedMBConv)  # as in EfficientNet-X and -H
             stages[index + 1][0] = replace(after, stride=1, expand=after.expand / 4)
     return stages

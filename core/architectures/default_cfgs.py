@@ -1,6 +1,6 @@
-"""Default configs from rows: what a row says of weights, with what follows from it and its architecture.
+"""Default configs from rows: the row's facts about weights, and the values derived from it and its architecture.
 
-Standard library only; rows are those of `configs/`, or the lines of a table in the same words.
+Standard library only. Rows are those of `configs/`, or the lines of a table with the same keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNTRAINED = "untrained"
 
 
 def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]:
-    """Default configs by tag from the line of a table, which imports no rows."""
+    """Default configs by tag, from the line of a table; imports no rows."""
     from zoo.core.architectures.records import Weights
 
     return {
@@ -36,7 +36,7 @@ def cfgs_of_line(name: str, line: Mapping[str, Any]) -> dict[str, PretrainedCfg]
 
 
 def as_paths(stated: str | list[str] | None) -> Paths:
-    """Module paths as a config has them, from a table's line."""
+    """Module paths from a table's line, in the form that a config has."""
     return tuple(stated) if isinstance(stated, list) else stated
 
 
@@ -53,9 +53,9 @@ def compose_cfg(
     classifier: str | tuple[str, ...] | None,
     total_stride: int | None,
 ) -> PretrainedCfg:
-    """Add to a row what follows from it and its architecture: hub id, pool size, stem and head names.
+    """Complete a row with the values derived from it and its architecture: hub id, pool size, stem and head names.
 
-    `total_stride` is None where the architecture has no pool size that follows from the input size.
+    `total_stride` is None if the architecture's pool size does not follow from the input size.
     """
     from zoo.core.architectures.records import PretrainedCfg
 
@@ -87,7 +87,7 @@ def _image_size(size: int | tuple[int, int, int] | None) -> tuple[int, int, int]
 
 
 def choose_cfg(name: str, tag: str, cfgs: Mapping[str, PretrainedCfg]) -> PretrainedCfg:
-    """The config of a tag, of an empty one the first. Raises NotFoundError with the tags that there are."""
+    """The config of a tag; the first for an empty tag. Raises NotFoundError, which lists the existing tags."""
     if not tag:
         return next(iter(cfgs.values()))
     if tag not in cfgs:

@@ -1,8 +1,8 @@
-"""What holds for a whole family, whether zoo builds it or only knows its weights. Standard library only.
+"""Facts about a whole family, whether zoo builds it or only knows its weights. Standard library only.
 
-`families.json` has a line for each family whose tensors depend on the size of images. `make index` writes those of the
-families that zoo builds, from the class variables of their specs; a line of another family is written by hand, and its
-facts move into the spec when the family gets one.
+`families.json` has a line for each family whose tensors depend on the image size. For the families that zoo builds,
+`make index` writes it from the class variables of their specs. For other families it is written by hand, and its facts
+move into the spec when the family gets one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _families = LineTable(FAMILIES_PATH, FAMILIES_SECTION)
 
 
 class SizedTensors(NamedTuple):
-    """Tensors whose shapes follow from the image size, and how they are fitted to another one.
+    """Tensors whose shapes follow from the image size, and how to resize them.
 
     Args:
-        names: pattern of their whole names.
+        names: pattern of their full names.
         rule: one of `core.resize.rules.RULES`.
-        tells_size: whether the size of the images that a checkpoint is for can be read from them.
-        arguments: of the rule, as (name, value).
+        tells_size: whether they reveal the size of the images that a checkpoint is for.
+        arguments: arguments of the rule, as (name, value).
     """
 
     names: str
@@ -40,12 +40,12 @@ class SizeFacts(NamedTuple):
     """How the tensors of a family depend on the image and the patch size. By default none does.
 
     Args:
-        tensors: those that follow from the image size.
-        patch_kernel: the weight whose kernel is the patch, where a model takes a patch size: the grid is image / patch.
-        patch_is_linear: whether that may be a linear layer on square RGB patches, channels last.
-        patch_in_timm: whether timm's loader fits it to another patch size.
-        filters: part of an architecture's name -> how its token embeddings are resampled, where not as usual; the first
-            that is in the name counts.
+        tensors: tensors whose shapes follow from the image size.
+        patch_kernel: the weight whose kernel is the patch, if a model takes a patch size: the grid is image / patch.
+        patch_is_linear: whether that weight may be a linear layer on square RGB patches, channels last.
+        patch_in_timm: whether timm's loader resizes that weight to a different patch size.
+        filters: part of an architecture's name -> how to resample its token embeddings, if not as usual. The first part
+            that occurs in the name applies.
     """
 
     tensors: tuple[SizedTensors, ...] = ()
@@ -57,19 +57,19 @@ class SizeFacts(NamedTuple):
 
 @cache
 def size_facts(family: str) -> SizeFacts:
-    """Of a family that zoo builds or knows; one that has no line depends on no size."""
+    """The facts of a family that zoo builds or knows; a family without a line depends on no size."""
     line = _families.get(family)
     return SizeFacts() if line is None else _parsed(line)
 
 
 @cache
 def families_of_sizes() -> tuple[str, ...]:
-    """The families whose tensors depend on the image or the patch size, in order of their names."""
+    """The families whose tensors depend on the image or the patch size, sorted by name."""
     return tuple(sorted(_families))
 
 
 def rendered(facts: SizeFacts) -> dict[str, Any]:
-    """The line of a family: what is not the default."""
+    """The line of a family: the values that differ from the defaults."""
     return _differing(facts) | ({"tensors": [_differing(one) for one in facts.tensors]} if facts.tensors else {})
 
 

@@ -1,4 +1,4 @@
-"""Which architecture a set of tensors belongs to, from names and shapes alone."""
+"""A digest of tensor names and shapes that identifies an architecture."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def fingerprint(shapes: Mapping[str, Sequence[int]], input_layers: Iterable[str], classifier: Iterable[str]) -> str:
-    """Short digest of the names and shapes that every checkpoint of an architecture has.
+    """Short digest of the names and shapes that all checkpoints of an architecture share.
 
     Args:
         shapes: state-dict key -> shape.
-        input_layers: module paths; of their weights the second axis, the input channels, does not count.
-        classifier: module paths whose tensors do not count, as they depend on the task. Nor do batch counters, which
-            old checkpoints lack.
+        input_layers: module paths; the second axis of their weights, the input channels, is ignored.
+        classifier: module paths whose tensors are ignored, since they depend on the task. Batch counters are ignored
+            too, since old checkpoints lack them.
     """
     inputs = {f"{path}.weight" for path in input_layers}
     heads = tuple(f"{path}." for path in classifier)

@@ -1,6 +1,6 @@
 """Names of weights as the Hub writes them: `hf-hub:owner/repo@revision`, and `timm/NAME.TAG` for published ones.
 
-Standard library only; nothing is asked of the Hub.
+Standard library only; no request goes to the Hub.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 HUB_PREFIXES = ("hf-hub:", "hf_hub:")
 FOLDER_PREFIX = "local-dir:"
 PUBLISHER = "timm/"
-"""Who publishes the weights that have names; a repository is called as the weights are."""
+"""The Hub account that publishes the named weights; each repository has the name of its weights."""
 
 
 def hub_id_of(name: str) -> str:
-    """`owner/repo` or `owner/repo@revision` of a name that begins with `hf-hub:`; '' for any other."""
+    """`owner/repo` or `owner/repo@revision` from a name that begins with `hf-hub:`; '' for any other."""
     return name.partition(":")[2] if name.startswith(HUB_PREFIXES) else ""
 
 
 def registered_cfg(hub_id: str) -> PretrainedCfg | None:
-    """The default config of the weights that a repository of the Hub has, None where they have no name here.
+    """The default config of the weights in a repository of the Hub; None if they have no name here.
 
     Args:
         hub_id: `owner/repo`, or `owner/repo@revision`, which the config then names too.
@@ -43,7 +43,7 @@ def registered_cfg(hub_id: str) -> PretrainedCfg | None:
 
 
 def plain_name(name: str) -> str:
-    """`NAME.TAG` of a name that stands for published weights, `timm/NAME.TAG` or with `hf-hub:`; others as they are."""
+    """Turn a name of published weights, `timm/NAME.TAG` or with `hf-hub:`, into `NAME.TAG`; keep others as they are."""
     hub_id = hub_id_of(name)
     if hub_id:
         cfg = None if "@" in hub_id else registered_cfg(hub_id)

@@ -1,6 +1,6 @@
-"""Facts of the published architectures that zoo cannot build yet: enough to adapt their weights. Standard library only.
+"""Facts about published architectures that zoo cannot build yet, enough to adapt their weights. Standard library only.
 
-`known_architectures.json` has one line an architecture, in the words of the rows of `configs/`; it is generated, and a
+`known_architectures.json` has one line per architecture, with the keys of the rows in `configs/`. It is generated; a
 family leaves it when it gets rows of its own.
 """
 
@@ -26,14 +26,14 @@ _known = LineTable(KNOWN_PATH, KNOWN_SECTION)
 
 
 class KnownArchitecture(NamedTuple):
-    """What is known of an architecture without its code.
+    """What is known about an architecture without its code.
 
     `first_conv` and `classifier` are module paths: one, several (input branches, two heads) or None.
-    `classifier_inputs` has for each classifier the sizes of its weight but the first, the classes; None where each
-    reads the `num_features`, and nothing where the published model has no place for a classifier. An input layer has
-    `input_blocks` entries a source channel on its input axis, 1 for a convolution: entry `block * C + c`, or with
-    `channels_first` entry `c * input_blocks + block`. `fingerprint` is that of the module so called; `tags` has the
-    default tag first.
+    `classifier_inputs` has, for each classifier, its weight's shape without the first axis, the classes. It is None if
+    each classifier reads the `num_features`, and empty if the published model has no place for a classifier. An input
+    layer has `input_blocks` entries per source channel on its input axis, 1 for a convolution: entry `block * C + c`,
+    or with `channels_first` entry `c * input_blocks + block`. `fingerprint` is computed as in
+    `core.architectures.fingerprint`. `tags` has the default tag first.
     """
 
     name: str
@@ -50,7 +50,7 @@ class KnownArchitecture(NamedTuple):
 
     @property
     def default_tag(self) -> str:
-        """Tag of the config that the bare name stands for."""
+        """The tag that the bare name stands for."""
         return next(iter(self.tags))
 
     def cfgs_by_tag(self) -> dict[str, PretrainedCfg]:
@@ -68,7 +68,7 @@ class KnownArchitecture(NamedTuple):
         }
 
     def inputs_of_classifiers(self) -> dict[str, tuple[int, ...]]:
-        """Of each classifier, by its path, the sizes of its weight but the first, the classes."""
+        """Each classifier's path, with its weight's shape without the first axis, the classes."""
         paths = module_paths(self.classifier)
         inputs = [[self.num_features]] * len(paths) if self.classifier_inputs is None else self.classifier_inputs
         return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=False)}
@@ -79,7 +79,7 @@ class KnownArchitecture(NamedTuple):
 
 @cache
 def find_known(name: str) -> KnownArchitecture | None:
-    """The architecture of this name (without tag), None where zoo builds it or nobody knows it."""
+    """The architecture of this name (without tag); None if zoo builds it or nobody knows it."""
     row = _known.get(name)
     if row is None:
         return None
@@ -105,7 +105,7 @@ def known_with_fingerprint(digest: str) -> list[str]:
 
 
 def known_task_layers(name: str) -> TaskLayers | None:
-    """The input layers and the classifier of an architecture that zoo cannot build, None of another."""
+    """The input layers and the classifier of an architecture that zoo cannot build; None for any other."""
     row = _known.get(name)
     if row is None:
         return None
@@ -123,5 +123,5 @@ def known_task_layers(name: str) -> TaskLayers | None:
 
 
 def known_layers() -> list[tuple[Any, ...]]:
-    """`first_conv` and `classifier` of every such architecture, as the table has them."""
+    """`first_conv` and `classifier` of every known architecture, as in the table."""
     return _known.columns("first_conv", "classifier")

@@ -1,4 +1,4 @@
-"""A JSON table on disk with one row a line: one row can be read without parsing the others. Standard library only."""
+"""A JSON table on disk with one row per line, which can be read without parsing the others. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 Row = dict[str, Any]
 
-_VALUE = r'("(?:[^"\\]|\\.)*"|\[[^][{}]*\]|[^][{},"]+)'  # a text, a list of plain values, null or a number
+_VALUE = r'("(?:[^"\\]|\\.)*"|\[[^][{}]*\]|[^][{},"]+)'  # a string, a list of plain values, null or a number
 
 
 class LineTable(Mapping[str, Row]):
-    """The rows of `{"schema_version": 1, SECTION: {`, a line `"name": {...},` for each, `}}`.
+    """The rows of `{"schema_version": 1, SECTION: {`, one line `"name": {...},` for each, `}}`.
 
-    Looking one name up parses its line; going through the names parses the file, which takes as long as half of a
-    command's other work: `names_where` and `columns` go through the rows as text. A file that is not there is an empty
-    table. The rows are shared: callers do not change them.
+    Looking up one name parses its line. Iterating over the names parses the whole file, which takes half as long as the
+    rest of a command: `names_where` and `columns` search the text instead. A missing file is an empty table. The rows
+    are shared: callers do not change them.
 
     Args:
         path: the file.
-        section: the key under which the rows are.
+        section: the key that holds the rows.
     """
 
     def __init__(self, path: Path, section: str) -> None:
@@ -48,7 +48,7 @@ class LineTable(Mapping[str, Row]):
         return len(self._rows)
 
     def names_where(self, key: str, value: str) -> list[str]:
-        """The names of the rows whose `key` is this text, in order; only they are parsed."""
+        """The names of the rows whose `key` has this string value, in order; only these rows are parsed."""
         found = []
         wanted = f"{json.dumps(key)}:{json.dumps(value)}"
         at = self._text.find(wanted)
@@ -60,12 +60,13 @@ class LineTable(Mapping[str, Row]):
         return found
 
     def columns(self, *keys: str) -> list[tuple[Any, ...]]:
-        """What every row has under these keys, in order: texts, lists of texts or null. No row is parsed where the keys
-        follow each other in every row; KeyError where a row lacks one.
+        """Every row's values under these keys, in order: strings, lists of strings or null.
+
+        No row is parsed if the keys are adjacent in every row. Raises KeyError if a row lacks one.
         """
         expression = ",".join(f"{json.dumps(key)}:{_VALUE}" for key in keys)
         found = [match.groups() for match in re.finditer(expression, self._text)]
-        if len(found) != self._text.count("\n") - 2:  # the first and the last line are no rows
+        if len(found) != self._text.count("\n") - 2:  # the first and the last line are not rows
             return [tuple(row[key] for key in keys) for row in self._rows.values()]
         values = {text: json.loads(text) for texts in found for text in texts}
         return [tuple(values[text] for text in texts) for texts in found]
@@ -84,6 +85,6 @@ class LineTable(Mapping[str, Row]):
 
 
 def render_line_table(section: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A file's text from its rows, in order of their names: a change of one row is a change of one line."""
+    """A file's text from its rows, sorted by name: changing one row changes one line."""
     lines = (f"{json.dumps(name)}: {json.dumps(rows[name], separators=(',', ':'))}" for name in sorted(rows))
     return f'{{"schema_version": 1, "{section}": {{\n' + ",\n".join(lines) + "\n}}\n"

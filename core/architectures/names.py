@@ -1,4 +1,4 @@
-"""Names of models and tags as text. Standard library only."""
+"""Parse and sort the names of models and tags. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
-    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag the second is `no_tag`."""
+    """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag, the second is `no_tag`."""
     name, _, tag = model_name.partition(".")
     return name, tag or no_tag
 

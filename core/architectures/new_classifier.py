@@ -1,8 +1,8 @@
-"""Initial values of a new classifier, which follow from its name, its shape and a seed alone. Standard library only.
+"""Initial values of a new classifier, computed from its name, its shape and a seed. Standard library only.
 
-The random bits are those of SHAKE-128 (FIPS 202) of `zoo classifier SEED NAME BLOCK`, so that they depend neither on a
-library's generator nor on the machine; a block is 65,536 values. A uniform number is made of 32 bits, a normal one is
-the sum of twelve uniform ones of 16 bits (Irwin and Hall's approximation, deviation 1): whole numbers, scaled once.
+The random bits are the SHAKE-128 (FIPS 202) output for `zoo classifier SEED NAME BLOCK`, so that they depend neither on
+a library's generator nor on the machine. A block has 65,536 values. A uniform number takes 32 bits. A normal number is
+the sum of twelve uniform numbers of 16 bits (Irwin and Hall's approximation, deviation 1): integers, scaled once.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from zoo.core.architectures.records import ClassifierInit
 
 _BLOCK = 1 << 16
 _TERMS = 12
-"""Uniform numbers whose sum has the variance 1."""
+"""The number of uniform numbers whose sum has variance 1."""
 
 
 def initial_values(name: str, shape: Sequence[int], init: ClassifierInit, seed: int) -> Iterator[array[float]]:
     """The float32 values of one tensor of a classifier, block by block.
 
     Args:
-        name: of the tensor, `fc.weight` or `fc.bias`; its end tells which of the two it is.
-        shape: (classes, inputs...) of the weight. For the bias give the weight's too: its values depend on the inputs.
+        name: the tensor's name, such as `fc.weight` or `fc.bias`; its ending says which of the two it is.
+        shape: (classes, inputs...) of the weight. Pass it for the bias too, whose values depend on the inputs.
         init: the distribution.
-        seed: of all tensors of a file.
+        seed: the seed for all tensors of a file.
     """
     is_bias = name.endswith(".bias")
     count = shape[0] if is_bias else prod(shape)

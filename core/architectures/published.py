@@ -1,4 +1,4 @@
-"""Every published architecture, whether zoo builds it or only knows it: one answer for both. Standard library only."""
+"""Lookups for every published architecture, whether zoo builds it or only knows it. Standard library only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def find_cfg(model_name: str) -> PretrainedCfg:
 
     Raises:
         UnknownModelError: no such architecture.
-        NotFoundError: it has no such tag; the message lists those it has.
+        NotFoundError: it has no such tag; the message lists the tags it has.
     """
     name, tag = _resolve(model_name)
     cfgs = cfgs_of(name)
@@ -38,14 +38,14 @@ def find_cfg(model_name: str) -> PretrainedCfg:
         return cfg
     from dataclasses import replace
 
-    # The published config of an untrained model with two heads names one of them.
+    # The published config of an untrained model with two heads names only one of them.
     return replace(cfg, classifier=stated.classifier)
 
 
 def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
     """Default configs of an architecture by tag, the default first. Raises UnknownModelError.
 
-    The name is a current one, without a tag.
+    The name must be a current one, without a tag.
     """
     known = find_known(name)
     if known is not None and registry.user_model(name) is None:
@@ -54,8 +54,8 @@ def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
 
 
 def _resolve(model_name: str) -> tuple[str, str]:
-    """Architecture and tag of a name, once; an old name warns and becomes its successor. Raises UnknownModelError."""
-    # Known ones first: the registry reads the rows of every family before it says that it has no such name.
+    """Architecture and tag of a name. An old name warns once and becomes its successor. Raises UnknownModelError."""
+    # Try known architectures first: the registry reads the rows of every family before it gives up on a name.
     name, tag = split_model_name_tag(model_name)
     if find_known(name) is not None or registry.is_current(name):
         return name, tag
@@ -68,15 +68,15 @@ def _resolve(model_name: str) -> tuple[str, str]:
 
 @cache
 def task_layers_of(name: str) -> TaskLayers | None:
-    """The input layers and the classifier of an architecture that zoo builds or knows, None of another.
+    """The input layers and the classifier of an architecture that zoo builds or knows; None for any other.
 
-    One line of a table is parsed, and no rows are imported.
+    Parses one line of a table and imports no rows.
     """
     return known_task_layers(name) or registry.task_layers(name)
 
 
 def fingerprint_of(name: str) -> str:
-    """The fingerprint of an architecture that zoo builds or knows, '' for another."""
+    """The fingerprint of an architecture that zoo builds or knows; '' for any other."""
     known = find_known(name)
     if known is not None:
         return known.fingerprint
@@ -87,13 +87,13 @@ def fingerprint_of(name: str) -> str:
 
 
 def family_of(name: str) -> str | None:
-    """The family of an architecture that zoo builds or knows, None for another."""
+    """The family of an architecture that zoo builds or knows; None for any other."""
     layers = task_layers_of(name)
     return layers and layers.family
 
 
 def num_features(name: str) -> int | None:
-    """Channels of the last feature map of an architecture that zoo builds or knows, None for another."""
+    """Channels of the last feature map of an architecture that zoo builds or knows; None for any other."""
     known = find_known(name)
     if known is not None:
         return known.num_features
@@ -104,8 +104,10 @@ def num_features(name: str) -> int | None:
 
 
 def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
-    """Of each classifier of an architecture that zoo builds or knows, by its path, the sizes of its weight but the
-    first, the classes; empty for another, and where the published model has no place for a classifier."""
+    """Each classifier's path in an architecture, with its weight's shape without the first axis, the classes.
+
+    Empty if zoo neither builds nor knows the architecture, or if the published model has no place for a classifier.
+    """
     known = find_known(name)
     if known is not None:
         return known.inputs_of_classifiers()
@@ -116,7 +118,7 @@ def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def classifier_init(name: str) -> ClassifierInit:
-    """How an architecture's classifier is initialised: as zoo's model is, another as torch does a linear layer."""
+    """How to initialise an architecture's classifier: as zoo's model does, otherwise as torch does a linear layer."""
     try:
         return registry.find_spec(name)[1].classifier_init
     except UnknownModelError:
@@ -126,12 +128,12 @@ def classifier_init(name: str) -> ClassifierInit:
 
 
 def input_layer_names() -> Counter[str]:
-    """Every module path that is an input layer of some architecture, with how many it is one of, zoo's included."""
+    """Every module path of an input layer, with the number of architectures that have it, zoo's included."""
     return Counter(path for first_conv, _ in _layers() for path in first_conv)
 
 
 def classifier_names() -> Counter[str]:
-    """Every module path that is a classifier of some architecture, with how many it is one of, zoo's included."""
+    """Every module path of a classifier, with the number of architectures that have it, zoo's included."""
     return Counter(path for _, classifier in _layers() for path in classifier)
 
 

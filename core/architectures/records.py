@@ -1,4 +1,4 @@
-"""The facts of models and weights as typed, immutable rows. Standard library only."""
+"""Facts about models and weights as typed, immutable rows. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ClassifierInit(NamedTuple):
-    """How the weights of a new classifier are distributed.
+    """The distribution of a new classifier's weights.
 
     Args:
-        kind: "normal" with `deviation`; "inputs": uniform within one by the root of the number of inputs; "classes":
+        kind: "normal" with `deviation`; "inputs": uniform within one over the root of the number of inputs; "classes":
             the same with the number of classes.
-        zero_bias: whether the bias is zero; else it is uniform within one by the root of the number of inputs.
+        zero_bias: whether the bias is zero; otherwise it is uniform within one over the root of the number of inputs.
     """
 
     kind: Literal["normal", "inputs", "classes"] = "inputs"
@@ -35,27 +35,27 @@ class ClassifierInit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What distinguishes one variant of a family from another; the model class is built from it.
+    """What distinguishes one variant of a family from the others; the model class is built from it.
 
-    A family subclasses this with its own fields and says which class of `zoo.models.<family>` builds it. A field
-    typed as a plain value can be overridden by name in `create_model`.
+    A family subclasses it with its own fields and names the class in `zoo.models.<family>` that builds it.
+    `create_model` can override a field with a plain value by name.
     """
 
     model_class: ClassVar[str]
     classifier: ClassVar[str | tuple[str, ...]] = "head"
     total_stride: ClassVar[int | None] = 32
-    """Pixels to a cell of the last map; None where no pool size follows from it."""
+    """Pixels per cell of the last map; None if no pool size follows from it."""
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit(zero_bias=False)
-    """As the family's model initialises it; by default as torch does a linear layer."""
+    """The initialisation in the family's model; by default that of torch for a linear layer."""
     sizes: ClassVar[SizeFacts] = SizeFacts()
-    """How tensors depend on the image and the patch size: of the whole family."""
+    """How the family's tensors depend on the image and the patch size."""
     small_size: ClassVar[int] = 64
-    """Pixels on the side of a small image that every variant takes, or can be built for."""
+    """Side in pixels of a small image that every variant takes, or can be built for."""
     is_padded: ClassVar[bool] = True
     """Whether a map has a cell for every `reduction` pixels; without padding it has fewer."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Field -> the texts that it may hold."""
+    """Field -> the strings it may hold."""
 
     pruned: bool = False
     """Channel counts come from core/architectures/configs/pruned.json instead of the formula."""
@@ -73,21 +73,21 @@ class Spec:
 
     @property
     def input_layout(self) -> str:
-        """Where the channels lie in that layer's weight, as `core.channels.input_layers.InputLayout` reads it."""
+        """The channel layout of that layer's weight, as `core.channels.input_layers.InputLayout` parses it."""
         return "conv"
 
     @property
     def embeds_prefix(self) -> bool | None:
-        """Whether prefix tokens have positions of their own; None where there are none."""
+        """Whether prefix tokens have positions of their own; None if there are no prefix tokens."""
         return None
 
 
 class Weights(NamedTuple):
-    """One pretrained tag, as it is written in a family's WEIGHTS table: only what differs from the common case.
+    """One pretrained tag of a family's WEIGHTS table; it states only what differs from the common case.
 
-    `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the hub does not have it.
+    `hub_id=None` means the derived `timm/<name>.<tag>`; an empty string means that the weights are not on the Hub.
     `package` is `<import name>:<file>` of an installed Python package that ships the checkpoint. `model_args` are the
-    spec fields, as (name, value), that these weights were trained with and the untrained model has otherwise.
+    spec fields, as (name, value), in which the model of these weights differs from the untrained one.
     """
 
     url: str = ""
@@ -119,16 +119,16 @@ class Weights(NamedTuple):
     model_args: tuple[tuple[str, Any], ...] = ()
 
     def but(self, **changes: Any) -> Weights:
-        """This row with some fields changed: how a table writes what its rows share once."""
+        """A copy of this row with some fields changed, so that a table writes shared values once."""
         return self._replace(**changes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedCfg(Mapping[str, Any]):
-    """The default config of one `name.tag`: where its weights are and how its input is prepared.
+    """The default config of one `name.tag`: where its weights are and how to prepare its input.
 
-    Reads as a mapping too (`cfg["mean"]`), with the key names of timm's `pretrained_cfg`. Sizes are
-    (channels, height, width) in pixels; mean and std are per channel on a 0..1 scale.
+    It is also a mapping (`cfg["mean"]`), with the keys of timm's `pretrained_cfg`. Sizes are (channels, height, width)
+    in pixels; mean and std are per channel on a 0..1 scale.
     """
 
     architecture: str = ""
@@ -180,7 +180,7 @@ class PretrainedCfg(Mapping[str, Any]):
 
     @property
     def name(self) -> str:
-        """`architecture.tag`, or the architecture alone where there is no tag."""
+        """`architecture.tag`, or the architecture alone if there is no tag."""
         return f"{self.architecture}.{self.tag}" if self.tag else self.architecture
 
     @property
@@ -197,7 +197,7 @@ class PretrainedCfg(Mapping[str, Any]):
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> PretrainedCfg:
-        """Read a config that a person or a `config.json` wrote; lists become tuples, unknown keys are ignored."""
+        """Read a config from a user or a `config.json`; lists become tuples, unknown keys are ignored."""
         known: dict[str, Any] = {}
         for f in fields(cls):
             if f.name in values and values[f.name] is not None:

@@ -1,7 +1,7 @@
-"""Which models there are, and what is known of them without building one. Standard library only.
+"""The available models, and their facts without building one. Standard library only.
 
-Names, measured facts and default configs come from `index.json`, which `make index` writes from the rows of
-`configs/`; specs come from the rows themselves, one family's file at a time.
+Names, measured facts and default configs come from `index.json`, which `make index` writes from the rows in `configs/`.
+Specs come from the rows themselves, one family's file at a time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _user_cfgs: dict[str, dict[str, PretrainedCfg]] = {}
 
 
 def answer_from_rows_alone() -> None:
-    """Leave out the index, for whoever makes it: what it says may be older than the rows."""
+    """Ignore the index while it is being made: it may be older than the rows."""
     global _index
     _index = LineTable(INDEX_PATH.with_name("no index"), INDEX_SECTION)
 
@@ -48,7 +48,7 @@ def answer_from_rows_alone() -> None:
 
 @cache
 def families() -> tuple[str, ...]:
-    """Every family: one per file in core/configs."""
+    """Every family: one per file in core/architectures/configs."""
     import pkgutil
 
     package = import_module("zoo.core.architectures.configs")
@@ -74,12 +74,12 @@ def _family_of(name: str) -> str | None:
     entry = _index.get(name)
     if entry is not None:
         return str(entry["family"])
-    # Not in the index: a row added since `make index`, or no such model.
+    # The name is not in the index: its row was added since `make index`, or there is no such model.
     return next((family for family in families() if name in variants(family)), None)
 
 
 def find_spec(name: str) -> tuple[str, Spec]:
-    """Family and spec of an architecture (aliases already resolved). Raises UnknownModelError."""
+    """Family and spec of an architecture, given by its current name. Raises UnknownModelError."""
     family = _family_of(name)
     if family is None or name not in variants(family):
         raise unknown_model(name)
@@ -87,7 +87,7 @@ def find_spec(name: str) -> tuple[str, Spec]:
 
 
 def facts(name: str) -> ModelFacts:
-    """What was measured of a built-in architecture. Raises UnknownModelError."""
+    """Measured facts about a built-in architecture. Raises UnknownModelError."""
     entry = _index.get(name)
     if entry is None:
         raise unknown_model(name)
@@ -109,7 +109,7 @@ def _published(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def task_layers(name: str) -> TaskLayers | None:
-    """What the index says of the input layers and the classifier of a built-in architecture, None of any other name."""
+    """The input layers and the classifier of a built-in architecture, from the index; None for any other name."""
     entry = _index.get(name)
     if entry is None:
         return None
@@ -125,12 +125,12 @@ def task_layers(name: str) -> TaskLayers | None:
 
 
 def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
-    """`first_conv` and `classifier` of every built-in architecture, as the index has them."""
+    """`first_conv` and `classifier` of every built-in architecture, as in the index."""
     return _index.columns("first_conv", "classifier")
 
 
 def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
-    """Of each classifier of a built-in architecture, by its path, the sizes of its weight but the first, the classes.
+    """Each classifier's path in a built-in architecture, with its weight's shape without the first axis, the classes.
 
     Raises UnknownModelError.
     """
@@ -138,17 +138,17 @@ def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
     if entry is None:
         raise unknown_model(name)
     paths = module_paths(as_paths(entry["classifier"]))
-    inputs = entry.get("classifier_inputs") or [[entry["num_features"]]] * len(paths)
-    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=True)}
+    inputs = entry.get("classifier_inputs", [[entry["num_features"]]] * len(paths))
+    return {path: tuple(sizes) for path, sizes in zip(paths, inputs, strict=False)}  # an encoder has none
 
 
 def names_with_fingerprint(fingerprint: str) -> list[str]:
-    """The architectures whose tensors have these names and shapes (several where only the mathematics differ)."""
+    """The architectures whose tensors have these names and shapes (several, if only the mathematics differs)."""
     return _index.names_where("fingerprint", fingerprint)
 
 
 def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:
-    """The architectures of a family whose tensors have these names and shapes, but for the image and patch size."""
+    """The architectures of a family with these tensor names and shapes, ignoring the image and patch size."""
     return [name for name in _index.names_where("size_free", fingerprint) if _index[name]["family"] == family]
 
 
@@ -156,7 +156,7 @@ def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]
 
 
 def resolve_name(model_name: str) -> tuple[str, str]:
-    """Architecture and tag of a name as a person gives it; an old name warns and becomes its successor.
+    """Architecture and tag of a name from the user; an old name warns and becomes its successor.
 
     Raises UnknownModelError with the nearest names.
     """
@@ -171,13 +171,13 @@ def resolve_name(model_name: str) -> tuple[str, str]:
 
 
 def is_current(name: str) -> bool:
-    """Whether an architecture of this very name can be built."""
+    """Whether an architecture of exactly this name can be built."""
     return name in _user_models or _family_of(name) is not None
 
 
 def current_name(model_name: str) -> str:
-    """The name (with or without tag) that an old name has now, with a warning; any other name as it is."""
-    # One import of a small table, only where the name is not a current one.
+    """The current name (with or without tag) for an old name, with a warning; any other name unchanged."""
+    # Import the small table only if the name is not a current one.
     from zoo.core.architectures.aliases import ALIASES
 
     successor = ALIASES.get(model_name)
@@ -188,7 +188,7 @@ def current_name(model_name: str) -> str:
 
 
 def _level_of_caller() -> int:
-    """The `stacklevel` by which a warning of this module points at the line that called zoo, by whatever way."""
+    """The `stacklevel` with which a warning of this module points at the line that called zoo, however it got here."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "zoo":
         frame, level = frame.f_back, level + 1
@@ -196,7 +196,7 @@ def _level_of_caller() -> int:
 
 
 def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
-    """The error for a name that cannot be built: why, or the nearest names.
+    """The error for a name that cannot be built, with the reason or the nearest names.
 
     Args:
         also: names to suggest besides those that can be built.
@@ -227,7 +227,7 @@ def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
 def _as_patterns(patterns: Patterns) -> list[str]:
     found = [patterns] if isinstance(patterns, str) else list(patterns)
     for pattern in found:
-        # fnmatch takes an unclosed bracket literally, which no model name holds: it is a typing error.
+        # fnmatch takes an unclosed bracket literally. No model name contains one, so it is a typo.
         if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
             raise UsageError(
                 f"The pattern {pattern!r} opens a bracket and does not close it.", hint="Close it with ']'."
@@ -236,7 +236,7 @@ def _as_patterns(patterns: Patterns) -> list[str]:
 
 
 def _matches(full_name: str, patterns: Iterable[str]) -> bool:
-    """A pattern with a dot is for `name.tag`; one without is for the architecture."""
+    """Match a name: a pattern with a dot is for `name.tag`, one without is for the architecture."""
     base = full_name.partition(".")[0]
     return any(fnmatchcase(full_name if "." in p else base, p) for p in patterns)
 
@@ -252,13 +252,13 @@ def list_models(
     """Names of models, in natural order.
 
     Args:
-        filter: shell wildcard(s); a name that matches any is kept. One with a dot matches `name.tag`, another the
-            architecture alone.
-        module: family name(s), of those that `list_modules` gives.
+        filter: shell wildcard(s); names that match any are kept. A pattern with a dot matches `name.tag`, one without
+            matches the architecture.
+        module: family name(s), from `list_modules`.
         pretrained: only names with published weights.
         exclude_filters: wildcard(s) to leave out.
         name_matches_cfg: only names that have a default config of their own (a user's model may have none).
-        include_tags: `name.tag` for each published tag instead of the bare name; as `pretrained` where not given.
+        include_tags: `name.tag` for each published tag instead of the bare name; defaults to `pretrained`.
 
     Raises:
         UsageError: a pattern with an unclosed bracket.
@@ -294,12 +294,12 @@ def list_pretrained(filter: Patterns = "", exclude_filters: Patterns = "") -> li
 
 
 def list_modules() -> list[str]:
-    """The families, built-in and the user's."""
+    """The families, both built-in and registered by the user."""
     return sorted({*families(), *(fn.__module__.rpartition(".")[2] for fn in _user_models.values())})
 
 
 def is_model(model_name: str) -> bool:
-    """Whether `create_model` knows this name (its tag is not looked at; old names count)."""
+    """Whether `create_model` knows this name; old names count, and the tag is ignored."""
     try:
         with warnings.catch_warnings(action="ignore"):
             resolve_name(model_name)
@@ -331,7 +331,7 @@ def cfgs_by_tag(model_name: str) -> dict[str, PretrainedCfg]:
 
 
 def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
-    """As `cfgs_by_tag`, of a current name without a tag."""
+    """Like `cfgs_by_tag`, for a current name without a tag."""
     if name in _user_models:
         return dict(_user_cfgs.get(name, {}))
     entry = _index.get(name)
@@ -341,7 +341,7 @@ def cfgs_of(name: str) -> dict[str, PretrainedCfg]:
 
 
 def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
-    """Default configs of a built-in architecture by tag, from the rows, which the index is made from."""
+    """Default configs of a built-in architecture by tag, from the rows that the index is made from."""
     family, spec = find_spec(name)
     return {
         tag: compose_cfg(
@@ -357,7 +357,7 @@ def cfgs_of_rows(name: str) -> dict[str, PretrainedCfg]:
 
 
 def weights_rows(family: str, name: str) -> Mapping[str, Weights]:
-    """The rows of one architecture by tag; one that says nothing of weights has an untrained config."""
+    """The rows of one architecture by tag; an architecture without weights has an untrained config."""
     from zoo.core.architectures.records import Weights
 
     return _weights_by_name(family).get(name) or {UNTRAINED: Weights(hub_id="")}
@@ -369,7 +369,7 @@ def get_arch_pretrained_cfgs(model_name: str) -> dict[str, PretrainedCfg]:
 
 
 def require_weights(cfg: PretrainedCfg) -> None:
-    """Raises NotFoundError, with the tags that do, where a config names no weights."""
+    """Raise NotFoundError if a config names no weights; the hint lists the tags that have weights."""
     if cfg.has_weights:
         return
     tagged = list_pretrained(cfg.architecture)
@@ -383,7 +383,7 @@ def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> Pret
 
     Raises:
         UnknownModelError: no such model (with `allow_unregistered`, None is returned instead).
-        NotFoundError: the model has no such tag; the message lists those it has.
+        NotFoundError: the model has no such tag; the message lists the tags it has.
     """
     try:
         name, tag = resolve_name(model_name)
@@ -396,7 +396,7 @@ def get_pretrained_cfg(model_name: str, allow_unregistered: bool = True) -> Pret
 
 
 def get_pretrained_cfg_value(model_name: str, cfg_key: str) -> Any | None:
-    """One value of a default config, None where the model or the key is unknown."""
+    """One value of a default config; None if the model or the key is unknown."""
     cfg = get_pretrained_cfg(model_name)
     return cfg.get(cfg_key) if cfg is not None else None
 
@@ -405,10 +405,10 @@ def get_pretrained_cfg_value(model_name: str, cfg_key: str) -> Any | None:
 
 
 def register_model(fn: Entrypoint) -> Entrypoint:
-    """Decorator: make a function of the user's own available to `create_model` under the function's name.
+    """Decorator that makes the user's function available to `create_model` under the function's name.
 
-    The function takes `pretrained` and the keywords given to `create_model`. A name that exists raises
-    DuplicateModelError and leaves the registry as it was.
+    The function takes `pretrained` and the keywords given to `create_model`. An existing name raises
+    DuplicateModelError and leaves the registry unchanged.
     """
     name = fn.__name__
     if name in _user_models or _family_of(name):

@@ -1,7 +1,7 @@
-"""Channels that are no band: indices, elevation, masks, radar quantities. Standard library only.
+"""Channels that are not spectral bands: indices, elevation, masks, radar quantities. Standard library only.
 
-They have no wavelength. `aux:NAME` is such a channel whatever the name. The names below are so without the prefix, for
-no band has them, nor one that differs by a slip of the finger: neither TRI is there, which is near TIR, nor NIRv.
+They have no wavelength. `aux:NAME` is such a channel for any name. The names below need no prefix, since no band has
+them or a name one typo away: TRI (close to TIR) and NIRv are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GROUPS = {
     "place and time": ("LAT", "LON", "LATITUDE", "LONGITUDE", "DISTANCE", "DATE", "MONTH", "DOY"),
     "other": ("INDEX", "POPULATION", "NIGHTLIGHTS", "LIDAR", "DENSITY", "PROBABILITY", "TEXTURE", "ENTROPY"),
 }  # fmt: skip
-"""Names by what they are about. A name is accepted where one of its words is here: NDVI_mean, DEM30, coherence-VV."""
+"""Names by topic. A name is accepted if one of its words is here: NDVI_mean, DEM30, coherence-VV."""
 
 _NAMES = frozenset(name.lower() for names in GROUPS.values() for name in names)
 _WORD = re.compile(r"[^\W_\d]+[0-9]?|[0-9]+")
@@ -46,14 +46,14 @@ _MAX_NAME = 100
 
 
 def auxiliary_channel(name: str) -> Band | None:
-    """The channel that a name without a prefix is known for; None for any other name."""
+    """The known channel of a name without a prefix; None for any other name."""
     words = [word.lower() for word in _WORD.findall(name)]
     is_known = any(word in _NAMES or word.rstrip("0123456789") in _NAMES for word in words)
     return named_channel(name) if is_known else None
 
 
 def named_channel(name: str) -> Band:
-    """The channel of any name. Raises UsageError for one that is empty, too long, or cannot be printed."""
+    """A channel of any name. Raises UsageError for a name that is empty, too long, or not printable."""
     given = name.strip()
     if not given or len(given) > _MAX_NAME or not given.isprintable() or ":" in given:
         raise UsageError(
@@ -64,5 +64,5 @@ def named_channel(name: str) -> Band:
 
 
 def known_names() -> list[str]:
-    """Every name that needs no prefix, in the order of the groups."""
+    """Every name that needs no prefix, group by group."""
     return [name for names in GROUPS.values() for name in names]

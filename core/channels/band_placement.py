@@ -1,4 +1,4 @@
-"""The filters of a pretrained input layer, placed at the bands of another sensor. Standard library only."""
+"""Assign the filters of a pretrained input layer to the bands of a different sensor. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from zoo.core.channels.sensors import Band
 from zoo.core.errors import UsageError
 
 LONGEST_REFLECTED = 3000.0
-"""Nanometres; beyond, a sensor sees warmth, whose distance to colours in nanometres says nothing."""
+"""Nanometres. Longer wavelengths are thermal, and their distance in nanometres to colours means nothing."""
 
 Missing = Literal["nearest", "interpolate", "mean", "zero"]
 How = Literal["name", "wavelength", "nearest", "interpolate", "mean", "zero", "no wavelength", "not by wavelength"]
-"""The last two: the mean of all source filters, because the band has no wavelength, or one that says nothing."""
+"""The last two: the mean of all source filters, because the band has no wavelength or one without meaning here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What one target band is given: shares of source filters, as (index, share), that sum to 1; none for zero."""
+    """The filter of one target band: shares of source filters, as (index, share), that sum to 1; empty for zeros."""
 
     band: Band
     shares: tuple[tuple[int, float], ...]
@@ -27,23 +27,23 @@ class Placement:
 
 
 def place_bands(source: Sequence[Band], target: Sequence[Band], missing: Missing = "nearest") -> tuple[Placement, ...]:
-    """Which filters of the source bands each target band gets.
+    """Choose the source filters for each target band.
 
-    A target band's counterpart is, in this order: the source band of the same name and sensor; that of the same
-    common name; unless `missing` is 'interpolate', the source band nearest in wavelength, if it is no further away
-    than half the width of the wider of the two. A band without a counterpart gets
+    A target band's counterpart is, in this order: the source band of the same name and sensor; the source band of the
+    same common name; unless `missing` is 'interpolate', the source band nearest in wavelength, if it is no further away
+    than half the width of the wider of the two. A band without a counterpart gets:
 
         nearest      the filter of the source band nearest in wavelength
-        interpolate  a mixture of its two neighbours, linear in wavelength; outside of their range the nearest
+        interpolate  a mixture of its two neighbours, linear in wavelength; outside their range, the nearest
         mean         the mean of all source filters
         zero         nothing
 
-    Source bands that are equally near share. Panchromatic, thermal and radar bands, and channels that are no band (an
-    index, elevation, a mask), have no place on the scale of wavelengths: they match by name only, and where nothing is
-    nearest to them, nor between, they get the mean of all source filters.
+    Source bands at equal distance share equally. Panchromatic, thermal and radar bands, and channels that are not bands
+    (an index, elevation, a mask), have no place on the wavelength scale: they match by name only, and get the mean of
+    all source filters instead of a nearest or interpolated one.
 
     Raises:
-        UsageError: no source bands, or none that has a place among the wavelengths.
+        UsageError: there are no source bands, or none on the wavelength scale.
     """
     if missing not in get_args(Missing):
         raise UsageError(f"missing must be one of {', '.join(get_args(Missing))}, found {missing!r}.")
@@ -73,8 +73,9 @@ def _place(source: Sequence[Band], band: Band, missing: Missing) -> Placement:
         return placed(how, _equal_shares(range(len(source))))
     if not nearest:
         raise UsageError(
-            f"The band {band.name} finds no source band in its place, so none is nearest to it.",
-            hint="Use the mean of all, or zero, for it: --missing-bands mean, or zero.",
+            f"The band {band.name} lies in a part of the spectrum where the source has no band, so none is "
+            "its nearest.",
+            hint="Give it the mean of all bands with --missing-bands mean, or zeros with --missing-bands zero.",
         )
     if missing == "nearest":
         return placed("nearest", nearest)
@@ -90,7 +91,7 @@ def _has_place(band: Band) -> bool:
 
 
 def _distance(one: Band, other: Band) -> float:
-    """Nanometres between the centres; none between bands of a name that have no centre."""
+    """Nanometres between the centres; 0 for bands of equal name that have no centre."""
     if one.wavelength is None or other.wavelength is None:
         return 0.0
     return abs(one.wavelength - other.wavelength)

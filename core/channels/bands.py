@@ -1,4 +1,4 @@
-"""Bands by the names that people use for them. Standard library only."""
+"""Find bands by the names that people use for them. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from zoo.core.channels.sensors import Band, Sensor, find_sensor, is_numbered, se
 from zoo.core.errors import UsageError
 
 DEFAULT_SENSOR = "sentinel2"
-"""Whose bands numbers mean where no sensor is named; `assumed_sensor` tells when that is so."""
+"""The sensor that band numbers refer to if none is named; `assumed_sensor` tells when that is so."""
 
 COMMON = "common"
-"""The entry of the table that holds the common names themselves."""
+"""The table entry that holds the common names themselves."""
 
 ALIASES = {
     "r": "red",
@@ -58,36 +58,36 @@ NARROWER = {
     "swir": ("swir16", "swir22"),
     "lwir": ("lwir11", "lwir12"),
 }
-"""Common names that a wider one stands for, at a sensor that has exactly one of them and not the wider one."""
+"""Common names that a broader one stands for, at a sensor with exactly one of them and without the broader one."""
 
 SAME_WAVELENGTH = 40.0
-"""Nanometres by which sensors may differ on a name that is used without its sensor."""
+"""The most nanometres by which sensors may differ on a name that is used without its sensor."""
 
 _WAVELENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(nm|um|\u00b5m|\u03bcm)?")
 
 
 def parse_bands(names: str | Sequence[str] | None, sensor: str | None = None) -> tuple[Band, ...]:
-    """Bands from their names, in the order given.
+    """Parse band names, keeping their order.
 
     Args:
-        names: names, or one text with commas between them. A name is what the sensor's documents call the band ('B8A'
-            is 'b8a' and 'Band 8A'; sensors without numbers count from 1), a common name (red, NIR, RE1, swir16), a
-            wavelength (450nm, 0.45um, a bare number from 100), 'sensor:name', or a channel that is no band: a known
-            name such as NDVI, or any as 'aux:name'. None: all bands of the sensor's image.
-        sensor: name of a sensor of the table. Without one, a number is a band of DEFAULT_SENSOR, and so are then the
-            common names beside it; a common name in a list without numbers lies in the middle of its published range;
-            any other name counts if all sensors that have it agree.
+        names: names, or one text with commas between them. A name is the sensor's own name of a band ('B8A' is 'b8a'
+            and 'Band 8A'; the bands of sensors without numbers count from 1), a common name (red, NIR, RE1, swir16), a
+            wavelength (450nm, 0.45um, a bare number from 100), 'sensor:name', or a channel that is not a band: a known
+            name such as NDVI, or any name as 'aux:name'. None: all bands of the sensor's image.
+        sensor: name of a sensor in the table. Without one, a number is a band of DEFAULT_SENSOR, and so are the common
+            names in the same list. A common name in a list without numbers means the middle of its published range. Any
+            other name counts if all sensors that have it agree.
 
     Raises:
-        UsageError: an unknown or ambiguous name, a band twice, an empty list.
+        UsageError: an unknown or ambiguous name, a repeated band, an empty list.
     """
     if names is None:
         if sensor is None:
-            raise UsageError("Neither bands nor a sensor were named.", hint="Name bands with --bands, or --sensor.")
+            raise UsageError("Neither bands nor a sensor was named.", hint="Name bands with --bands, or --sensor.")
         return find_sensor(sensor).bands
     given = _split(names)
     if not given or not all(given):
-        raise UsageError(f"Expected names of bands with commas between them, found {names!r}.")
+        raise UsageError(f"Expected band names separated by commas, found {names!r}.")
     assumed = assumed_sensor(given, sensor)
     named = assumed or sensor
     home = None if named is None else find_sensor(named)
@@ -97,7 +97,7 @@ def parse_bands(names: str | Sequence[str] | None, sensor: str | None = None) ->
 
 
 def assumed_sensor(names: str | Sequence[str] | None, sensor: str | None) -> str:
-    """DEFAULT_SENSOR where `parse_bands` with these arguments takes it for granted (tell the user), else empty."""
+    """DEFAULT_SENSOR if `parse_bands` with these arguments assumes it (tell the user), otherwise empty."""
     if names is None or sensor is not None:
         return ""
     return DEFAULT_SENSOR if any(is_numbered(name) and _wavelength(name) is None for name in _split(names)) else ""
@@ -108,7 +108,7 @@ def _split(names: str | Sequence[str]) -> list[str]:
 
 
 def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
-    """The one band of that name: at the sensor before a colon, at `home`, or at any if none was asked for."""
+    """The one band of that name: at the sensor before a colon, at `home`, or at any sensor if none was named."""
     prefix, colon, rest = name.partition(":")
     if colon and simplify(prefix) == PREFIX:
         return named_channel(rest)
@@ -124,7 +124,7 @@ def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
         return matches[0]
     if matches:
         hint = f"Name one of {', '.join(map(_describe, matches))}."
-        raise UsageError(f"{name!r} is more than one band of {(home or find_sensor(COMMON)).name}.", hint=hint)
+        raise UsageError(f"{name!r} stands for more than one band of {(home or find_sensor(COMMON)).name}.", hint=hint)
     if not is_numbered(name) and (channel := auxiliary_channel(name)):
         return channel
     where = home.name if home else "any sensor"
@@ -137,7 +137,7 @@ def _find_band(name: str, home: Sensor | None, assumed: bool) -> Band:
 
 
 def _wavelength(name: str) -> Band | None:
-    """A band that was named by its wavelength; a number below 100 without a unit is a band's number."""
+    """A band that was named by its wavelength; a number below 100 without a unit is a band number."""
     match = _WAVELENGTH.fullmatch(name.replace(" ", "").lower())
     if match is None:
         return None
@@ -151,7 +151,7 @@ def _wavelength(name: str) -> Band | None:
 
 
 def _lookup(name: str, sensor: Sensor) -> tuple[Band, ...]:
-    """The sensor's bands of that name: its own names first, then common names, then wider ones."""
+    """The sensor's bands of that name: its own names first, then common names, then broader ones."""
     official, common = _spellings(sensor)
     simple = simplify_band(name)
     if simple in official:
@@ -164,7 +164,7 @@ def _lookup(name: str, sensor: Sensor) -> tuple[Band, ...]:
 
 @cache
 def _spellings(sensor: Sensor) -> tuple[dict[str, Band], dict[str, Band]]:
-    """Its bands by every spelling of their own names, and by common name."""
+    """The sensor's bands by every spelling of their own names, and by common name."""
     own = {simplify_band(spelling): band for band in sensor.all_bands for spelling in (band.name, *band.aliases)}
     if not any(is_numbered(spelling) for spelling in own):
         own |= {f"b{number}": band for number, band in enumerate(sensor.bands, 1)}
@@ -172,13 +172,13 @@ def _spellings(sensor: Sensor) -> tuple[dict[str, Band], dict[str, Band]]:
 
 
 def _agreeing(name: str) -> tuple[Band, ...]:
-    """The band that every sensor which has this name means; none where no sensor has it."""
+    """The band that all sensors with this name agree on; empty if no sensor has it."""
     simple = simplify_band(name)
     found = [own[simple] for own, _ in map(_spellings, sensors()) if simple in own]
     positions = [band.wavelength for band in found if band.wavelength is not None]
     if len(positions) not in (0, len(found)) or (positions and max(positions) - min(positions) > SAME_WAVELENGTH):
         hint = f"Say which with --sensor: {', '.join(dict.fromkeys(map(_describe, found)))}."
-        raise UsageError(f"{name!r} is a different band at different sensors.", hint=hint)
+        raise UsageError(f"{name!r} stands for different bands on different sensors.", hint=hint)
     return tuple(found[:1])
 
 

@@ -1,13 +1,12 @@
-"""Which layers of an unknown network read its image: those whose channels no other layer makes.
+"""Find the layers of an unknown network that read its image: those whose channels no other layer makes.
 
-Names and shapes are all there is to go by. A convolution's weight (out, in, kernel...) reads `in` channels and makes
-`out`. An image of C channels is supposed, and every layer whose channels then are there makes its own, and so on: the C
-with which the most layers work is the image's. What looks like an input layer and is none:
+Only names and shapes are known. A convolution's weight (out, in, kernel...) reads `in` channels and makes `out`.
+Suppose an image of C channels: every layer whose input channels are available makes its own output channels available,
+and so on. The image has the C with which the most layers work. Some layers look like input layers and are not:
 
-- grouped convolutions, depth-wise ones among them: (128, 4, 3, 3) may be 32 groups that read 128 channels;
-- transposed convolutions have their axes the other way round, and their bias tells;
-- squeeze and excitation make a few channels that only their own second half reads;
-- decoders read what was put together of several layers.
+- grouped convolutions, including depthwise ones: (128, 4, 3, 3) may be 32 groups that read 128 channels; - transposed
+convolutions have their axes the other way round, which the bias shows; - squeeze-and-excitation makes a few channels
+that only its own second half reads; - decoders read concatenated channels of several layers.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ from math import prod
 from typing import NamedTuple
 
 MAX_IMAGE_CHANS = 64
-"""More input channels than sensors have mean that a layer reads features, not an image."""
+"""A layer with more input channels than any sensor has reads features, not an image."""
 
 _MOST_PARTS = 4
-"""So many layers' channels are put together, at most, where that can be told from an image's."""
+"""The most layers whose channels are concatenated, if that can be told from an image's channels."""
 
 _LEAST_PART = 8
-"""Layers make no fewer channels than these, where several layers' are put together."""
+"""The fewest channels of a layer whose output is concatenated with others."""
 
 _MOST_LAYERS, _MOST_CANDIDATES, _MOST_MODELS = 20_000, 2_000, 8
-"""Six times as many as any architecture has; of those that were found, so many are compared with the others."""
+"""The first two are six times as many as any architecture has; so many of the found layers are compared with others."""
 
 _USUAL_CHANS = 3
-"""No grouped convolution reads three channels a group, so that these are an image's even where others could be."""
+"""No grouped convolution reads three channels per group, so three are an image's even if other numbers are possible."""
 
 _FEW_READERS = 2
-"""Layers inside a network that read channels of unknown origin come in larger numbers."""
+"""The most layers with one unexplained number of input channels that may read an image."""
 
 Shapes = Mapping[str, Sequence[int]]
 
 
 class Layer(NamedTuple):
-    """A layer with a kernel: its weight's name and shape, and the channels that it reads and makes by them."""
+    """A layer with a kernel: its weight's name and shape, and the numbers of channels it reads and makes."""
 
     weight: str
     shape: tuple[int, ...]
@@ -54,34 +53,34 @@ class Layer(NamedTuple):
 
     @property
     def is_spatial(self) -> bool:
-        """Whether it is a convolution in two dimensions or more."""
+        """Whether the layer is a convolution in two dimensions or more."""
         return len(self.shape) >= 4
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether it mixes channels at one position only."""
+        """Whether the layer mixes channels at one position only."""
         return prod(self.shape[2:]) == 1
 
 
 class ImageReaders(NamedTuple):
-    """The layers that read the image. Where that is not sure, `sure` is empty and `possible` has the candidates."""
+    """The layers that read the image. If that is uncertain, `sure` is empty and `possible` has the candidates."""
 
     sure: tuple[Layer, ...]
     possible: tuple[Layer, ...] = ()
 
 
 def image_readers(shapes: Shapes) -> ImageReaders:
-    """The layers that read an image of up to `MAX_IMAGE_CHANS` channels.
+    """Find the layers that read an image of up to `MAX_IMAGE_CHANS` channels.
 
     Args:
-        shapes: of the floating-point tensors by name, in the order of the file. The order tells which layer is the
-            first, but for a file that is sorted by name, as safetensors files are.
+        shapes: shapes of the floating-point tensors by name, in the order of the file. The order shows which layer is
+            first, unless the file is sorted by name, as safetensors files are.
     """
     network = _Network(shapes)
     candidates = network.candidates
     if not candidates or network.is_too_large:
         return ImageReaders(())
-    # Images are read with a kernel; what reads them beside it at one position is found beside it.
+    # Images are read with a kernel; pointwise layers that read one too are found later, as layers beside these.
     spread = [layer for layer in candidates if not layer.is_pointwise] or candidates
     working = {chans: network.num_working(chans) for chans in {layer.reads for layer in spread}}
     best = {chans for chans, count in working.items() if count == max(working.values())}
@@ -98,7 +97,7 @@ def image_readers(shapes: Shapes) -> ImageReaders:
         if not first and chans > _USUAL_CHANS and all(network.is_part(layer, chans) for layer in readers):
             return ImageReaders((), tuple(candidates))
     if first and first not in readers:
-        # It may be a transposed one, which makes the image, or the first is what it seems.
+        # `first` may be a transposed convolution, which makes the image, or it may be a real input layer.
         return ImageReaders((), (*([first] if first in candidates else []), *readers))
     readers += network.beside(readers)
     weights = {layer.weight for layer in readers}
@@ -106,19 +105,19 @@ def image_readers(shapes: Shapes) -> ImageReaders:
 
 
 def readers_beside(shapes: Shapes, weights: Sequence[str]) -> list[Layer]:
-    """The layers that plainly read the image, or another one, beside those with these weights."""
+    """Find layers that clearly read the image, or a second image, in addition to those with these weights."""
     network = _Network(shapes)
     readers = [layer for layer in network.layers if layer.weight in weights and layer.is_spatial]
     return network.beside(readers) if readers and not network.is_too_large else []
 
 
 def _is_alike(layer: Layer, reader: Layer) -> bool:
-    """Whether but for the channels read they have the same shape."""
+    """Whether both have the same shape, except for the channels they read."""
     return layer.makes == reader.makes and layer.shape[2:] == reader.shape[2:]
 
 
 def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | None) -> list[Layer]:
-    """Those that read the image where several numbers of channels would do; empty where that cannot be told."""
+    """The layers that read the image if several numbers of channels are possible; empty if undecidable."""
     if first and first in candidates:
         return [first]
     plain = [c for c in candidates if c.reads not in network.made and not _may_be_grouped(c) and not c.is_pointwise]
@@ -126,7 +125,7 @@ def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | No
         return plain
     by_chans: dict[int, list[Layer]] = defaultdict(list)
     for layer in candidates:
-        # Channels that are normalised are features.
+        # Normalised channels are features.
         if layer.reads not in network.norm_sizes and not layer.is_pointwise:
             by_chans[layer.reads].append(layer)
     depthwise = by_chans.pop(1) if len(by_chans.get(1, ())) > 1 else []
@@ -137,14 +136,14 @@ def _likeliest(candidates: Sequence[Layer], network: _Network, first: Layer | No
 
 
 class _Network:
-    """The layers of a checkpoint, and what they make of an image of so many channels."""
+    """The layers of a checkpoint, and what they make of an image with a given number of channels."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.layers = layers_of(shapes)
         biases = {f"{layer.weight.removesuffix('weight')}bias" for layer in self.layers}
         self.norm_sizes = {shape[0] for name, shape in shapes.items() if len(shape) == 1 and name not in biases}
         self.made = {layer.makes for layer in self.layers}
-        # What makes as many as it reads is inside: of some of the channels, of heads.
+        # A layer that makes as many channels as it reads is inside: it works on some of the channels, or on heads.
         self.candidates = [
             layer
             for layer in self.layers
@@ -169,7 +168,7 @@ class _Network:
         self._available: dict[int, set[int]] = {}
 
     def available(self, chans: int) -> set[int]:
-        """The numbers of channels that there are once an image has `chans`."""
+        """The channel counts available in the network for an image of `chans` channels."""
         if chans not in self._available:
             there = {0, chans}
             waiting: dict[int, list[int]] = defaultdict(list)
@@ -189,14 +188,14 @@ class _Network:
         return self._available[chans]
 
     def num_working(self, chans: int) -> int:
-        """How many layers get the channels that they read."""
+        """How many layers find the channels they read."""
         there = self.available(chans)
         parts = [size for size in there if _LEAST_PART <= size < MAX_IMAGE_CHANS]
         joined = {one + other for one in parts for other in parts}
         return sum(
             count
             for (reads, makes, grouped), count in self._links.items()
-            # A depth-wise one may work on part of the channels.
+            # A depthwise convolution may work on part of the channels.
             if reads == 1
             or reads > MAX_IMAGE_CHANS
             or reads in there
@@ -205,16 +204,16 @@ class _Network:
         )
 
     def is_group(self, layer: Layer, chans: int) -> bool:
-        """Whether it may be a grouped convolution that makes as many channels as it reads."""
+        """Whether this may be a grouped convolution that makes as many channels as it reads."""
         return _may_be_grouped(layer) and layer.makes in self.available(chans)
 
     def is_part(self, layer: Layer, chans: int) -> bool:
-        """Whether it may be a grouped convolution of any kind: some layer makes a multiple of what it reads."""
+        """Whether this may be a grouped convolution of any kind: some layer makes a multiple of its input channels."""
         there = (size for size in self.available(chans) if size > layer.reads)
         return any(size % layer.reads == 0 and layer.makes % (size // layer.reads) == 0 for size in there)
 
     def beside(self, readers: Sequence[Layer]) -> list[Layer]:
-        """The layers that read an image beside those that are known to."""
+        """The layers that read an image in addition to the known readers."""
         reader = readers[0]
         same = Counter(layer.reads for layer in self.candidates)
         known = {layer.weight for layer in readers}
@@ -226,20 +225,20 @@ class _Network:
             unexplained = self.is_cut_off(layer, reader.reads) and (alike or few)
             if layer.weight not in known and (unexplained or (as_many and (alike or layer.reads not in self.made))):
                 found.append(layer)
-        twins: list[Layer] | None = None
-        while twins is None or twins:
+        counterparts: list[Layer] | None = None
+        while counterparts is None or counterparts:
             known.update(layer.weight for layer in found)
             models = [*readers, *found][:_MOST_MODELS]
-            twins = [
+            counterparts = [
                 layer
                 for layer in self.candidates
-                if layer.weight not in known and any(self._are_twins(layer, one, known) for one in models)
+                if layer.weight not in known and any(self._is_counterpart(layer, one, known) for one in models)
             ]
-            found += twins
+            found += counterparts
         return found
 
     def inside(self, prefix: str) -> list[Layer]:
-        """The layers of a module, by name."""
+        """The layers of a module, sorted by name."""
         if prefix not in self._inside:
             start = bisect_left(self._sorted, prefix, key=lambda layer: layer.weight)
             end = start
@@ -249,7 +248,7 @@ class _Network:
         return self._inside[prefix]
 
     def branches(self, reader: Layer) -> list[Layer]:
-        """The layers of the outermost module around a reader in which all read as many channels as it does."""
+        """The layers of the outermost module around `reader` whose layers all read as many channels as it does."""
         parts = reader.weight.split(".")
         for depth in range(1, len(parts)):
             inside = self.inside(".".join([*parts[:depth], ""]))
@@ -257,10 +256,10 @@ class _Network:
                 return inside
         return [reader]
 
-    def _are_twins(self, layer: Layer, reader: Layer, readers: Collection[str]) -> bool:
-        """Whether a layer is what a reader is, in a network or a branch beside it: only the channels differ.
+    def _is_counterpart(self, layer: Layer, reader: Layer, readers: Collection[str]) -> bool:
+        """Whether a layer does what a reader does, in a parallel network or branch: only the channels differ.
 
-        A depth-wise convolution has the shape of a layer that reads one channel; what is around it tells them apart.
+        A depthwise convolution has the shape of a layer that reads one channel; the surrounding layers tell them apart.
         """
         one, other = layer.weight.split("."), reader.weight.split(".")
         differing = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
@@ -288,7 +287,7 @@ class _Network:
         return alike and sum(part.weight in readers for part in around) > 1
 
     def is_cut_off(self, layer: Layer, chans: int) -> bool:
-        """Whether nothing explains where its channels come from: no layer, no group, no parts put together."""
+        """Whether nothing explains the layer's input channels: no layer, no group, no concatenation."""
         there = self.available(chans)
         inner = layer.reads == 1 or layer.is_pointwise or layer.weight in self._excitations
         if inner or layer.reads in there or self.is_group(layer, chans):
@@ -303,15 +302,15 @@ class _Network:
 
 
 def _may_be_grouped(layer: Layer) -> bool:
-    """Whether a convolution of groups may have this weight: they read a power of two or a multiple of eight each."""
+    """Whether this may be a grouped convolution: a group reads a power of two or a multiple of eight channels."""
     usual = layer.reads in (1, 2, 4) or layer.reads % 8 == 0
     return layer.is_spatial and usual and layer.makes % layer.reads == 0 and layer.makes > layer.reads
 
 
 def _squeezes(layers: Sequence[Layer]) -> tuple[set[str], set[str]]:
-    """Pairs in one module of which one makes a few channels of many, and the other as many of these again.
+    """Find pairs in one module: one layer reduces many channels to a few, the other expands them to as many again.
 
-    Returns the weights of the former and of the latter: nobody else reads the few.
+    Returns the weights of the former and of the latter: no other layer reads the few channels.
     """
     modules: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for layer in layers:
@@ -327,7 +326,7 @@ def _squeezes(layers: Sequence[Layer]) -> tuple[set[str], set[str]]:
 
 
 def _first_in_order(layers: Sequence[Layer]) -> Layer | None:
-    """The first in the order of modules: that of the file or, where it is sorted by name, of numbers in names."""
+    """The first layer in the order of the file or, if that is sorted by name, in the order of the numbers in names."""
     names = [layer.weight for layer in layers]
     if names != sorted(names):
         return layers[0]
@@ -347,7 +346,7 @@ def _first_in_order(layers: Sequence[Layer]) -> Layer | None:
 
 
 def layers_of(shapes: Shapes) -> list[Layer]:
-    """The layers with a kernel among the tensors, in their order; linear ones have two axes."""
+    """The layers with a kernel among the tensors, in their order; linear layers have two axes."""
     found = []
     for name, values in shapes.items():
         shape = tuple(values)

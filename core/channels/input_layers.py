@@ -1,4 +1,4 @@
-"""How the layer that reads an image lays out its channels: which entries of its weight belong to which channel."""
+"""How an input layer's weight stores its channels: which entries of the weight belong to which channel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class InputLayout(NamedTuple):
         """Read `conv`, `groups:3`, `blocks:16` or `planes:4`. Raises UsageError."""
         kind, _, count = text.partition(":")
         sound = kind in KINDS and (
-            (count.isascii() and count.isdigit() and int(count) > 0) or (kind, count) == ("conv", "")
+            (count.isascii() and count.isdigit() and len(count) < 10 and int(count) > 0)
+            or (kind, count) == ("conv", "")
         )
         if not sound or (kind == "conv" and count not in ("", "1")):
             raise UsageError(
@@ -45,7 +46,7 @@ class InputLayout(NamedTuple):
         return self.kind if self.kind == "conv" else f"{self.kind}:{self.count}"
 
     def channels(self, shape: Sequence[int]) -> int:
-        """How many channels a weight of this shape reads; 0 where the shape cannot have this layout."""
+        """The number of channels that a weight of this shape reads; 0 if the shape cannot have this layout."""
         if len(shape) < (2 if self.kind in ("blocks", "planes") else 3):
             return 0
         if self.kind == "groups":
@@ -53,26 +54,27 @@ class InputLayout(NamedTuple):
         return shape[1] // self.count if shape[1] % self.count == 0 else 0
 
     def mixed_channels(self, channels: int) -> int:
-        """How many channels are mixed with each other: all, or those of one group.
+        """The number of channels that are mixed with each other: all, or those of one group.
 
-        Raises InvalidInputError where the groups cannot have equally many.
+        Raises InvalidInputError if the groups cannot have equally many.
         """
         if self.kind != "groups":
             return channels
         if channels % self.count:
             raise InvalidInputError(
-                f"The input layer has {self.count} groups, among which {channels} channels cannot be divided equally.",
+                f"The input layer has {self.count} groups, and {channels} channels cannot be divided equally "
+                "among them.",
                 hint=f"Choose a multiple of {self.count} channels.",
             )
         return channels // self.count
 
     def shape_for(self, shape: Sequence[int], in_chans: int) -> tuple[int, ...]:
-        """The weight's shape when it reads `in_chans` channels."""
+        """The shape of the weight with `in_chans` input channels."""
         axis = self.mixed_channels(in_chans) if self.kind == "groups" else in_chans * self.count
         return (shape[0], axis, *shape[2:])
 
     def by_channel(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The weight as (out, channels that are mixed, all else)."""
+        """The weight as (out, mixed channels, rest)."""
         out, axis = weight.shape[:2]
         if self.kind in ("conv", "groups"):
             return weight.reshape(out, axis, -1)
@@ -82,7 +84,7 @@ class InputLayout(NamedTuple):
         return weight.reshape(out, self.count, channels, -1).swapaxes(1, 2).reshape(out, channels, -1)
 
     def adapt(self, weight: NDArray[np.float32], mixing: ChannelMixing) -> NDArray[np.float32]:
-        """The weight for the channels that `mixing` makes, in its own layout and dtype."""
+        """Apply `mixing` to the weight's channels, keeping its layout and dtype."""
         mixed = mixing.apply(self.by_channel(weight))
         out, channels, rest = mixed.shape
         if self.kind == "blocks":

@@ -1,7 +1,7 @@
-"""Fitting a pretrained input layer to other channels: the one implementation.
+"""Fit a pretrained input layer to different channels: the only implementation.
 
-Every method is a linear mixing of the source's filters: the new filter of channel n is a sum of coefficient times
-source filter. What a method promises follows from its coefficients and can be checked on the numbers in a file
+Every method is a linear mixing of the source's filters: the new filter of channel n is a sum of coefficients times
+source filters. What a method promises follows from its coefficients and can be checked on the numbers in a file
 (`Claim`). Formulas and sources: docs/adaptation.md.
 """
 
@@ -22,7 +22,7 @@ Rows = tuple[tuple[tuple[int, float], ...], ...]
 """A sparse matrix: for each row its (column, coefficient) pairs."""
 
 MAX_CHANS = 1 << 16
-"""Far above any sensor's bands: a number with a few zeros too many must not fill the memory."""
+"""Far above any sensor's number of bands: a number with a few zeros too many must not fill the memory."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma, ITU-R BT.601."""
@@ -32,9 +32,9 @@ class Claim(NamedTuple):
     """An identity between the new layer f_N and the source's f_C: f_N(inputs @ z) = f_C(source_inputs @ z) for all z.
 
     Args:
-        statement: in words, C and N being the channel counts.
+        statement: the identity as text; C and N are the channel counts.
         inputs: N rows over the entries of z.
-        source_inputs: C rows over them.
+        source_inputs: C rows over the entries of z.
     """
 
     statement: str
@@ -43,7 +43,7 @@ class Claim(NamedTuple):
 
 
 class ChannelMixing(NamedTuple):
-    """The new filters as combinations of the old: row n has the (source channel, coefficient) pairs of channel n."""
+    """The new filters as combinations of the old ones: row n has channel n's (source channel, coefficient) pairs."""
 
     method: str
     from_chans: int
@@ -63,9 +63,9 @@ class ChannelMixing(NamedTuple):
         return self.rows == _identity(self.from_chans)
 
     def apply(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mix the filters of a weight (out, C, ...) into one (out, N, ...), in its own precision.
+        """Mix the filters of a weight (out, C, ...) into one (out, N, ...), in the weight's precision.
 
-        Raises InvalidInputError for a weight of another number of channels.
+        Raises InvalidInputError for a weight with a different number of channels.
         """
         import numpy as np
 
@@ -81,22 +81,22 @@ class ChannelMixing(NamedTuple):
 
         first = [row[0] if row else (0, 0.0) for row in self.rows]
         mixed: NDArray[np.float32] = np.take(weight, [source for source, _ in first], axis=1)
-        with np.errstate(invalid="ignore"):  # 0 times infinite, in a channel that gets zeros below
+        with np.errstate(invalid="ignore"):  # 0 times infinity, in a channel that is set to zero below
             mixed *= along_channels([coefficient for _, coefficient in first])
         for term in range(1, max(map(len, self.rows))):
             longer = [n for n, row in enumerate(self.rows) if len(row) > term]
             sources, coefficients = zip(*(self.rows[n][term] for n in longer), strict=True)
             mixed[:, longer] += weight[:, list(sources)] * along_channels(coefficients)
-        # Not 0 times a filter, which would be NaN where the filter is infinite.
+        # Assign zeros: 0 times a filter would be NaN where the filter is infinite.
         mixed[:, [n for n, row in enumerate(self.rows) if not row]] = 0
         return mixed
 
     def apply_to_floats(self, weight: array[float], rest: int) -> array[float]:
-        """`apply` for float32 values in memory, (out, C, rest) flattened, bit for bit, in the standard library.
+        """`apply` in the standard library, bit for bit, for float32 values in memory: (out, C, rest), flattened.
 
-        For a layer of usual size it is done before numpy, whose import takes longer than all else, would be there.
-        Products and sums of float32 values in double precision, rounded once, are those of float32 arithmetic
-        (double has more than twice the digits: Figueroa, When is double rounding innocuous?, 1995).
+        For a layer of usual size it finishes before numpy would be imported, which takes longer than everything else.
+        Products and sums of float32 values in double precision, rounded once, equal those of float32 arithmetic (double
+        has more than twice the digits: Figueroa, When is double rounding innocuous?, 1995).
         """
         zeros = array("f", bytes(4 * rest))
         terms = [[(source * rest, array("f", [c])[0]) for source, c in row] for row in self.rows]
@@ -113,9 +113,9 @@ class ChannelMixing(NamedTuple):
         return mixed
 
     def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Per-channel mean or std for the new channels: averaged as the filters are mixed.
+        """Per-channel mean or std for the new channels, averaged as the filters are mixed.
 
-        A channel without a filter, and any where `values` are not those of the source's channels, gets the average.
+        A channel without a filter gets the average, as do all if `values` do not match the source's channels.
         """
         average = sum(values) / len(values)
         if len(values) != self.from_chans:
@@ -123,9 +123,9 @@ class ChannelMixing(NamedTuple):
         return tuple(_weighted_average(row, values, average) for row in self.rows)
 
     def gains(self) -> tuple[float, ...]:
-        """By how much each source channel counts where the new ones repeat it: 1 for all is what keeps the response.
+        """The sum of each source channel's coefficients over the new channels.
 
-        For a source channel the sum of its coefficients over the new channels.
+        If the new channels repeat the source's, 1 for all keeps the response.
         """
         sums = [0.0] * self.from_chans
         for row in self.rows:
@@ -139,12 +139,12 @@ def _weighted_average(row: Sequence[tuple[int, float]], values: Sequence[float],
     if not total:
         return default
     if len({values[source] for source, _ in row}) == 1:
-        return values[row[0][0]]  # itself, not itself times a rounded one
+        return values[row[0][0]]  # the value itself, not times a rounded coefficient
     return sum(abs(coefficient) * values[source] for source, coefficient in row) / total
 
 
 def check_in_chans(in_chans: int) -> None:
-    """Raises UsageError for a number of channels that no image has."""
+    """Raise UsageError for a number of channels that no image has."""
     if in_chans < 1:
         raise UsageError(f"The number of input channels must be 1 or more, found {in_chans}.")
     if in_chans > MAX_CHANS:
@@ -155,9 +155,9 @@ def check_in_chans(in_chans: int) -> None:
 
 
 def channel_mixing(method: str, from_chans: int, in_chans: int) -> ChannelMixing:
-    """The mixing of a method for C = `from_chans` to N = `in_chans`; the identity where they are equal.
+    """The mixing of a method from C = `from_chans` to N = `in_chans`; the identity if they are equal.
 
-    Raises UsageError: no such method, one that these numbers do not suit, or numbers no image has.
+    Raises UsageError: no such method, a method that does not suit these numbers, or numbers that no image has.
     """
     check_in_chans(in_chans)
     if method not in METHODS:
@@ -168,13 +168,13 @@ def channel_mixing(method: str, from_chans: int, in_chans: int) -> ChannelMixing
 
 
 def band_mixing(shares: Iterable[Sequence[tuple[int, float]]], from_chans: int) -> ChannelMixing:
-    """The mixing that places filters by band: `shares` says of which source channels each new one is made.
+    """The mixing that places filters by band.
 
-    Each source filter is divided by its total share, so that a band which is used for several new channels counts
-    once: exact where each new channel shows what it was made of.
+    Each source filter is divided by its total share, so that a band used for several new channels counts once. This is
+    exact if each new channel shows what it was made from.
 
     Args:
-        shares: for each new channel (source channel, share), the shares adding up to 1; none for a zero filter.
+        shares: (source channel, share) pairs for each new channel, the shares adding up to 1; empty for a zero filter.
     """
     placed = tuple(tuple(row) for row in shares)
     check_in_chans(len(placed))
@@ -184,14 +184,14 @@ def band_mixing(shares: Iterable[Sequence[tuple[int, float]]], from_chans: int) 
 
 
 def _repeat(from_chans: int, in_chans: int) -> Rows:
-    """The reference's: summed for one channel, else repeated in order, cut, and times C / N."""
+    """timm's method: summed for one channel, otherwise repeated in order, cut, and scaled by C / N."""
     if in_chans == 1:
         return (tuple((c, 1.0) for c in range(from_chans)),)
     return tuple(((n % from_chans, from_chans / in_chans),) for n in range(in_chans))
 
 
 def _balanced(from_chans: int, in_chans: int) -> Rows:
-    """Repeated in order, each copy divided by how many its source channel has; to fewer channels, folded onto them."""
+    """Repeat in order and divide each copy by its source channel's number of copies; fold onto fewer channels."""
     if in_chans < from_chans:
         return tuple(tuple((c, 1.0) for c in range(n, from_chans, in_chans)) for n in range(in_chans))
     whole, rest = divmod(in_chans, from_chans)
@@ -199,21 +199,21 @@ def _balanced(from_chans: int, in_chans: int) -> Rows:
 
 
 def _mean(from_chans: int, in_chans: int) -> Rows:
-    """The mean filter in every channel, times C / N."""
+    """The mean filter in every channel, scaled by C / N."""
     row = tuple((c, 1 / in_chans) for c in range(from_chans))
     return (row,) * in_chans
 
 
 def _zero(from_chans: int, in_chans: int) -> Rows:
-    """The source's filters in their places, zeros in the other channels."""
+    """The source's filters in their places, and zeros in the other channels."""
     return tuple(((n, 1.0),) if n < from_chans else () for n in range(in_chans))
 
 
 def _luma(from_chans: int, in_chans: int) -> Rows:
-    """One channel: the filters of red, green and blue weighted as luma weights the colours, times 3."""
+    """One channel: the filters of red, green and blue, weighted like the colours in luma, times 3."""
     if (from_chans, in_chans) != (3, 1):
         raise UsageError(
-            f"The method luma makes one channel of three, not {in_chans} of {from_chans}.",
+            f"The method luma makes one channel from three, not {in_chans} of {from_chans}.",
             hint="Use --method balanced.",
         )
     return (tuple((c, 3 * weight) for c, weight in enumerate(LUMA)),)
@@ -265,7 +265,7 @@ def _claims(rows: Rows, from_chans: int) -> tuple[Claim, ...]:
 
 
 def _placement(rows: Rows) -> Rows:
-    """Each channel shows the one source channel that its filter is from; () where a filter is a mixture."""
+    """Each channel mapped to the one source channel of its filter; () if a filter is a mixture."""
     if any(len(row) > 1 for row in rows):
         return ()
     return tuple(tuple((source, 1.0) for source, _ in row) for row in rows)
@@ -280,7 +280,7 @@ def _transposed(rows: Rows, num_columns: int) -> Rows:
 
 
 def _holds(claim: Claim, transposed: Rows) -> bool:
-    """Whether f_C(transposed @ inputs @ z) is f_C(source_inputs @ z) whatever the filters and z are."""
+    """Whether f_C(transposed @ inputs @ z) equals f_C(source_inputs @ z) for all filters and all z."""
     for mixed, expected in zip(transposed, claim.source_inputs, strict=True):
         found: dict[int, float] = {}
         for n, coefficient in mixed:
@@ -296,20 +296,21 @@ def _holds(claim: Claim, transposed: Rows) -> bool:
 
 
 def adapt_input(weight: NDArray[np.float32], in_chans: int, method: str = "repeat") -> NDArray[np.float32]:
-    """Weight of a convolution that reads `in_chans` channels instead of the C it was trained for.
+    """The weight of a convolution, changed to read `in_chans` channels instead of the C it was trained for.
 
     Args:
         weight: float32 (out, C, *kernel).
-        in_chans: 1 or more; equal to C returns `weight` itself.
+        in_chans: 1 or more; C returns `weight` itself.
         method: "repeat" gives the same numbers as timm's loader; the others are in docs/adaptation.md.
 
     Raises:
         UsageError: no such method, in_chans below 1 or above MAX_CHANS.
-        InvalidInputError: the weight has no channel axis, or no channel on it.
+        InvalidInputError: the weight has no channel axis, or an empty one.
     """
     check_in_chans(in_chans)
     if weight.ndim < 3 or weight.shape[1] == 0:
         raise InvalidInputError(
-            f"An input layer's weight has the axes (out, in, kernel...), found the shape {tuple(weight.shape)}."
+            f"The weight of an input layer must have the axes (out, in, kernel...), found the shape "
+            f"{tuple(weight.shape)}."
         )
     return channel_mixing(method, weight.shape[1], in_chans).apply(weight)

@@ -1,4 +1,4 @@
-"""Which bands a sensor has, where they lie, and who says so: sensors.json as records. Standard library only."""
+"""The bands of each sensor, their wavelengths and the sources: sensors.json as records. Standard library only."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SEPARATORS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 class Band:
     """One channel of an image.
 
-    `wavelength` (the centre) and `width` (full width at half maximum, or the published range) are in nanometres, None
-    where they are unknown or mean nothing. `common_name` is one of the STAC EO extension's, or empty. `sensor` is the
-    one whose row defines the band, empty for a wavelength that a person typed.
+    `wavelength` (the centre) and `width` (full width at half maximum, or the published range) are in nanometres, or
+    None if unknown or meaningless. `common_name` is from the STAC EO extension, or empty. `sensor` is the sensor whose
+    row defines the band, empty for a wavelength that the user typed.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Band:
     aliases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def is_same(self, other: Band) -> bool:
-        """Whether these are one channel: of the same sensor and name, whatever its spelling."""
+        """Whether both are the same channel: equal sensor and name, in any spelling."""
         return (self.sensor, simplify(self.name)) == (other.sensor, simplify(other.name))
 
 
@@ -43,8 +43,8 @@ class Band:
 class Sensor:
     """A sensor and its bands.
 
-    `bands` are those of one multispectral image, in the order of its channels; `other_bands` (panchromatic, thermal,
-    a second file) can be named too. `source` and `url` say where the numbers are published.
+    `bands` are the channels of one multispectral image, in order; `other_bands` (panchromatic, thermal, a second file)
+    can be named too. `source` and `url` say where the numbers are published.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Sensor:
 
     @property
     def all_bands(self) -> tuple[Band, ...]:
-        """The bands of its image, then the others."""
+        """The bands of the sensor's image, then the others."""
         return self.bands + self.other_bands
 
 
@@ -79,7 +79,7 @@ def sensors() -> tuple[Sensor, ...]:
 
 
 def find_sensor(name: str) -> Sensor:
-    """The sensor of that name or alias; case, spaces, hyphens and underscores do not count. Raises UsageError."""
+    """Find a sensor by name or alias, ignoring case, spaces, hyphens and underscores. Raises UsageError."""
     spellings = _sensors_by_spelling()
     sensor = spellings.get(simplify(name))
     if sensor is None:
@@ -92,19 +92,19 @@ def find_sensor(name: str) -> Sensor:
 
 
 def simplify(name: str) -> str:
-    """A name for comparison: lower case, and no spaces, hyphens and underscores within."""
+    """A name for comparison: in lower case, without spaces, hyphens and underscores within it."""
     return _SEPARATORS.sub("", name.strip()).lower()
 
 
 def simplify_band(name: str) -> str:
-    """A band's name for comparison: 'B02', 'b2', 'Band 2' and '2' are all 'b2'; other names as in `simplify`."""
+    """A band's name for comparison: 'B02', 'b2', 'Band 2' and '2' all become 'b2'; other names as in `simplify`."""
     simple = simplify(name)
     numbered = _NUMBERED.fullmatch(simple)
     return f"b{numbered[1]}{numbered[2]}" if numbered else simple
 
 
 def is_numbered(name: str) -> bool:
-    """Whether a band's name is a number only, such as B8 or 8A, which no band is called without its sensor."""
+    """Whether a band's name is only a number, such as B8 or 8A, and so needs a sensor."""
     return bool(_NUMBERED.fullmatch(simplify(name)))
 
 
@@ -118,7 +118,7 @@ def _sensors_by_spelling() -> dict[str, Sensor]:
 
 
 def _bands(sensor: str, rows: Any, earlier: Mapping[str, Sensor]) -> tuple[Band, ...]:
-    """Rows of the table; `{"of": sensor, "names": [...]}` takes bands of a sensor further up."""
+    """Parse rows of the table; `{"of": sensor, "names": [...]}` reuses bands of an earlier sensor."""
     if isinstance(rows, dict):
         known = {band.name: band for band in earlier[rows["of"]].all_bands}
         return tuple(known[name] for name in rows["names"])
@@ -128,7 +128,7 @@ def _bands(sensor: str, rows: Any, earlier: Mapping[str, Sensor]) -> tuple[Band,
 def _band(sensor: str, row: Mapping[str, Any]) -> Band:
     wavelength, width = row.get("wavelength"), row.get("width")
     if "range" in row:
-        # As the STAC EO extension defines them from the ends of a range.
+        # The STAC EO extension defines them so from the ends of a range.
         low, high = row["range"]
         wavelength, width = (low + high) / 2, high - low
     return Band(

@@ -1,4 +1,4 @@
-"""Which layers of a checkpoint read the image: as stated, as known of the architecture, or found, and then said."""
+"""The layers of a checkpoint that read the image: as stated, as known for the architecture, or found and reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg
 
 _MOST_TOLD = 5
-"""So many candidates are named in an error, at most."""
+"""The most candidates that an error names."""
 
 
 class MissingInputLayerError(InvalidInputError):
@@ -30,13 +30,13 @@ class MissingInputLayerError(InvalidInputError):
 
 
 class Stem(NamedTuple):
-    """The input layers of one checkpoint: module paths, their weights, and how the weights' channels lie.
+    """The input layers of a checkpoint: module paths, weight names, and the layout of the channels.
 
     Args:
-        chans: how many channels each layer reads.
-        apart: whether each reads channels of its own, not all of the image's; then `new_chans` are those that were
-            asked for, layer by layer.
-        note: how they were found where nobody stated it, and what else reads the image.
+        chans: the number of channels that each layer reads.
+        apart: whether each layer reads channels of its own instead of all of the image's; then `new_chans` are the
+            requested numbers, layer by layer.
+        note: how the layers were found if nobody stated them, and which other layers read the image.
     """
 
     layers: tuple[str, ...]
@@ -49,12 +49,12 @@ class Stem(NamedTuple):
 
     @property
     def num_groups(self) -> int:
-        """Groups of the layers' channels that are mixed by themselves; 1 but for grouped convolutions."""
+        """The number of channel groups that are mixed separately; 1 except for grouped convolutions."""
         return self.layout.count if self.layout.kind == "groups" else 1
 
     @property
     def from_chans(self) -> int:
-        """Channels of the image that the checkpoint was made for."""
+        """The number of channels of the images that the checkpoint was made for."""
         return sum(self.chans) if self.apart else self.chans[0]
 
 
@@ -67,21 +67,22 @@ def find_stem(
     layout: InputLayout | None = None,
     alone: bool = False,
 ) -> Stem:
-    """The input layers of a checkpoint, all of them.
+    """Find all input layers of a checkpoint.
 
     Args:
         tensors: by name.
-        cfg: may name them, and the architecture.
+        cfg: may name the input layers and the architecture.
         source: the file, for messages.
-        input_layers: module paths that the user named, they precede the config's; or all with the channels that each
-            should read of its own: `path=N`.
-        layout: as the user stated it; else what is known of the architecture, else a convolution's.
-        alone: whether the tensors are known to be those of the architecture, and nothing else needs to be looked for.
+        input_layers: module paths from the user, which take precedence over the config's. Either none or all have their
+            own number of channels: `path=N`.
+        layout: as the user stated it; otherwise the architecture's, otherwise a convolution's.
+        alone: whether the tensors are known to be exactly the architecture's, so that no other layer can read the
+            image.
 
     Raises:
         InvalidInputError: no such layer, none found, several candidates, others that read the image too, or a shape
-            that is no input layer's.
-        UsageError: channels for some layers and not for others.
+            that no input layer has.
+        UsageError: channels for some layers but not for others.
     """
     named, new_chans = _with_channels(input_layers) if input_layers else ((), ())
     layers = named or module_paths(cfg.first_conv)
@@ -108,7 +109,7 @@ def find_stem(
     if others and not _is_decided(named, cfg):
         shown |= {_path(layer.weight): layer.reads for layer in others}
         raise InvalidInputError(
-            f"More layers of {source} read the image than {' and '.join(layers)}: {_counted(shown)}.",
+            f"In {source} other layers read the image too, not only {' and '.join(layers)}: {_counted(shown)}.",
             hint=_choice_hint(tensors, shown),
             path=source,
         )
@@ -119,7 +120,7 @@ def find_stem(
 
 
 def _is_decided(named: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
-    """Whether somebody said which layers are meant: the user, or a file about an architecture unknown to zoo."""
+    """Whether the layers were stated: by the user, or by a file about an architecture unknown to zoo."""
     from zoo.core.architectures.published import fingerprint_of
 
     return bool(named or (module_paths(cfg.first_conv) and not fingerprint_of(cfg.architecture)))
@@ -130,14 +131,14 @@ def _stay(count: int) -> str:
 
 
 def _with_channels(input_layers: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Module paths, and the channels that were asked for each; none of these where none was given any."""
+    """Module paths, and the number of channels requested for each; the latter is empty if none was given."""
     parts = [layer.partition("=") for layer in input_layers]
     layers = tuple(path.removesuffix(".weight") for path, _, _ in parts)
     if not any(mark for _, mark, _ in parts):
         return layers, ()
-    if not all(count.isascii() and count.isdigit() and int(count) for _, _, count in parts):
+    if not all(count.isascii() and count.isdigit() and len(count) < 10 and int(count) for _, _, count in parts):
         raise UsageError(
-            "Channels are given to each input layer or to none.",
+            "Either every input layer is given its channels, or none is.",
             hint=_hint_apart(layers),
         )
     return layers, tuple(int(count) for _, _, count in parts)
@@ -149,7 +150,7 @@ def _hint_apart(layers: Sequence[str]) -> str:
 
 
 def _weight_of(tensors: Mapping[str, object], layer: str) -> str:
-    """The name of a layer's weight: that of a copy without dots (`model_ema.conv1weight`) may be given itself."""
+    """The name of a layer's weight; a copy without dots (`model_ema.conv1weight`) may be given by its full name."""
     return layer if layer in tensors and f"{layer}.weight" not in tensors else f"{layer}.weight"
 
 
@@ -164,7 +165,7 @@ def _counted(chans: Mapping[str, int]) -> str:
 
 
 def _is_whole(tensors: Mapping[str, StoredTensor], layers: Sequence[str], cfg: PretrainedCfg | TaskLayers) -> bool:
-    """Whether these are just the tensors of the architecture that the config names."""
+    """Whether these are exactly the tensors of the architecture that the config names."""
     if not cfg.architecture:
         return False
     from zoo.core.architectures.fingerprint import fingerprint
@@ -179,7 +180,7 @@ def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list
 
 
 def _float_shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
-    """Those of the layers' tensors; a weight that is computed from others (weight norm, pruning) has its own name."""
+    """Shapes of the floating-point tensors; a weight computed from others (weight norm, pruning) has its own name."""
     computed = {stored: weight for weight, stored in parametrised_weights(tensors.keys()).items()}
     shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
     return {computed.get(name, name): shape for name, shape in shapes.items()}
@@ -193,7 +194,7 @@ def _has_no_input_layer(architecture: str) -> bool:
 
 
 def _known_layout(architecture: str) -> InputLayout:
-    """That of an architecture which zoo builds or knows; a convolution's for any other."""
+    """The layout of an architecture that zoo builds or knows; a convolution's for any other."""
     from zoo.core.architectures.published import task_layers_of
 
     known = task_layers_of(architecture)
@@ -206,7 +207,7 @@ def _channels(
     tensor = tensors.get(name)
     if tensor is None and name in parametrised_weights(tensors.keys()):
         raise InvalidInputError(
-            f"{source}: the input layer {_path(name)} is stored as what its weight is computed from.",
+            f"{source}: the input layer {_path(name)} is stored as the factors that its weight is computed from.",
             hint=f"{parametrised(tensors.keys())}.".capitalize(),
             path=source,
         )
@@ -236,18 +237,18 @@ def _axes(layout: InputLayout) -> str:
     return KINDS[layout.kind].partition(":")[0]
 
 
-# ---------------------------------------------------------------- of a network that nobody named
+# ---------------------------------------------------------------- networks that nobody named
 
 
 def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str, ...], str]:
-    """The input layers of an unknown checkpoint: by published names, or those whose channels no other layer makes."""
+    """Find the input layers of an unknown checkpoint: by published names, or by channels that no other layer makes."""
     from zoo.core.architectures.published import input_layer_names
 
     shapes = _float_shapes(tensors)
     readers = image_readers(shapes)
     candidates = readers.sure or readers.possible
     published = [layer for layer in candidates if _path(layer.weight) in input_layer_names()]
-    # Several are the branches of one stem where they read equally many channels.
+    # Several layers are the branches of one stem if they read equally many channels.
     if published and len({layer.reads for layer in published}) == 1:
         layers = tuple(_path(layer.weight) for layer in published)
         verb = "was" if len(layers) == 1 else "were"
@@ -267,7 +268,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
         )
     some = ", ".join(f"{path[:80]} {list(shapes[_weight_of(shapes, path)])}" for path in list(shown)[:_MOST_TOLD])
     raise InvalidInputError(
-        f"The input layer of {source} cannot be told from names and shapes; candidates: {some or 'no convolution'}.",
+        f"The input layer of {source} cannot be found by names and shapes; candidates: {some or 'no convolution'}.",
         hint="Name the architecture, or the layer: "
         + (f"--input-layer {next(iter(shown))}" if len(shown) == 1 else "--input-layer NAME"),
         path=source,
@@ -275,7 +276,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[tuple[str,
 
 
 def _choice_hint(tensors: Mapping[str, StoredTensor], chans: Mapping[str, int]) -> str:
-    """How to say which of several layers are meant: all alike, each with channels of its own, or one network."""
+    """A hint for choosing among several layers: all alike, each with channels of its own, or one network."""
     layers = list(chans)
     if len(layers) > _MOST_TOLD:
         return "Name each that should be adapted with --input-layer NAME."
@@ -292,7 +293,7 @@ def _choice_hint(tensors: Mapping[str, StoredTensor], chans: Mapping[str, int]) 
 
 
 def _network_of(tensors: Mapping[str, StoredTensor], layer: str) -> str:
-    """The prefix of the network that a layer is the only input layer of, where that is not all of the file."""
+    """The prefix of a network whose only input layer is `layer`; empty if that network is the whole file."""
     prefix = ""
     for segment in layer.split(".")[:-1]:
         prefix += f"{segment}."

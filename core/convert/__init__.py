@@ -1,1 +1,1 @@
-"""Bringing a weight file into another layout, dtype or format."""
+"""Convert a weight file to a different layout, dtype or format."""

@@ -1,4 +1,4 @@
-"""What the tensors of a checkpoint in timm's layout are of: architecture, channels, classes. Standard library only."""
+"""Identify the tensors of a checkpoint in timm's layout: architecture, channels, classes. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from zoo.core.metadata.stated import adapted_cfg
 
 
 class Description(NamedTuple):
-    """As much as is known; `cfg.architecture` is empty where nothing is.
+    """What is known about the tensors; `cfg.architecture` is empty if nothing is.
 
     Args:
-        cfg: of the architecture, with the channels of these tensors.
-        num_classes: of their classifier, 0 where they have none.
-        model_args: what the model has to be built with.
-        notes: how this was found, and what is not known.
-        candidates: the architectures that these may be the tensors of.
+        cfg: config of the architecture, with the channels of these tensors.
+        num_classes: outputs of their classifier, 0 if they have none.
+        model_args: what the model must be built with.
+        notes: how this was found, and what is unknown.
+        candidates: the architectures that these tensors may belong to.
     """
 
     cfg: PretrainedCfg = PretrainedCfg()
@@ -47,17 +47,17 @@ def describe(
     source_size: tuple[int, int] | None = None,
     sha256: Callable[[], str] | None = None,
 ) -> Description:
-    """Find out what tensors are of.
+    """Find out which model the tensors belong to.
 
     Args:
         tensors: in timm's layout, by name.
-        cfg: what is known beforehand: nothing, the architecture alone, or all of it.
+        cfg: what is known beforehand: nothing, only the architecture, or all of it.
         source: the file, for messages.
-        table: the layout that they were converted from.
-        source_size: height and width of the images that they are for, where somebody says it.
-        sha256: gives the file's digest, by which a published file and how its images are prepared is known.
+        table: the layout that the tensors were converted from.
+        source_size: height and width of the images that they are for, if stated.
+        sha256: returns the file's digest, which identifies a published file and so its image preprocessing.
 
-    Raises InvalidInputError where they are not of the architecture that `cfg` names, or not of the size that was said.
+    Raises InvalidInputError if they do not fit the architecture in `cfg` or the stated size.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     exact = architectures_of(shapes)
@@ -73,13 +73,13 @@ def describe(
     if not architecture:
         if source_size:
             raise UsageError(
-                f"Which tensors of {source} depend on the image size follows from its architecture.",
+                f"The architecture decides which tensors of {source} depend on the image size, and it is not known.",
                 hint="Name it with --arch.",
             )
         return Description(notes=tuple(notes), candidates=tuple(names))
     if architecture not in exact and exact:
         raise InvalidInputError(
-            f"{source} does not hold the tensors of {architecture}.",
+            f"{source} does not have the tensors of {architecture}.",
             hint=f"It fits {' or '.join(exact[:3])}.",
             path=source,
         )
@@ -120,7 +120,7 @@ def describe(
 
 
 def _usual_cfg(known: PretrainedCfg, sizes: Mapping[str, Any], table: Table | None) -> PretrainedCfg:
-    """The config of a file of which nothing is known but its architecture and its layout."""
+    """The config of a file for which only the architecture and the layout are known."""
     cfg = PretrainedCfg(
         architecture=known.architecture,
         input_size=(known.input_size[0], *sizes.get("img_size", known.input_size[1:])),
@@ -133,7 +133,7 @@ def _usual_cfg(known: PretrainedCfg, sizes: Mapping[str, Any], table: Table | No
 
 
 def _with_strays(shapes: Mapping[str, tuple[int, ...]], architecture: str) -> WithStrays | None:
-    """What they are of but for a few tensors: the architecture that was named, or what is found."""
+    """The model that the tensors form apart from a few strays: the named architecture, or what is found."""
     if not architecture:
         return architectures_with_strays(shapes)
     strays = stray_tensors(shapes, architecture)
@@ -141,7 +141,7 @@ def _with_strays(shapes: Mapping[str, tuple[int, ...]], architecture: str) -> Wi
 
 
 def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
-    """Image and patch size to build the architecture with, where the shapes tell."""
+    """Image and patch size to build the architecture with, if the shapes reveal them."""
     image, patch, _ = sizes_of(known, "other size", tensors)
     return {"img_size": image, "patch_size": patch[0]} if image and patch else {}
 
@@ -149,7 +149,7 @@ def _other_sizes(known: PretrainedCfg, tensors: Mapping[str, StoredTensor]) -> d
 def _said_sizes(
     known: PretrainedCfg, tensors: Mapping[str, StoredTensor], source_size: tuple[int, int]
 ) -> dict[str, Any]:
-    """The same where the image size is said, which the shapes must not contradict."""
+    """Image and patch size for a stated image size, which the shapes must not contradict."""
     from zoo.core.architectures.published import family_of
     from zoo.core.resize.plan import plan_resizes
     from zoo.core.resize.rules import require_size_dependent
@@ -167,7 +167,7 @@ def _listed(model_args: Mapping[str, Any]) -> str:
 
 
 def _chosen(names: list[str], table: Table | None) -> tuple[str, dict[str, Any]]:
-    """One of the architectures that have these tensors, and its arguments; "" where none or several are as likely."""
+    """The architecture among those with these tensors, and its arguments; "" if none or several are equally likely."""
     twin = table.twin(names) if table else None
     return twin or (names[0] if len(names) == 1 else "", {})
 

@@ -1,4 +1,4 @@
-"""A checkpoint in another key layout, dtype or file format."""
+"""Convert a checkpoint to a different key layout, dtype or file format."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ Tensors = Mapping[str, StoredTensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertRequest:
-    """What to make of a checkpoint.
+    """How to convert a checkpoint.
 
     Args:
         output: a .safetensors or an .npz file.
-        from_layout: the layout of the source; "" finds it by its keys.
-        to_layout: of the output; "" is timm's. Who names a layout asks for the names: an unknown file is then refused.
-        architecture: timm's name of what the source holds; "" finds it by keys and shapes.
-        strip_prefix: taken from the names that have it, and other tensors are left out; "" takes off what stands before
-            all names of a network that is recognised.
-        drop: wildcards of names that are left out.
-        dtype: of all floating-point tensors; "" keeps theirs.
-        source_size: height and width of the images that the source is for, where it does not say so itself.
-        use_ema: prefer the averaged weights where a training checkpoint holds both.
-        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
-        force: replace what is there and differs.
-        dry_run: only say what would be done.
+        from_layout: the layout of the source; "" detects it by its keys.
+        to_layout: the layout of the output; "" is timm's. Naming a layout requires that the names are known: an unknown
+            file is then refused.
+        architecture: timm's name for the model in the source; "" finds it by keys and shapes.
+        strip_prefix: prefix to remove from names; tensors without it are left out. "" removes what precedes all names
+            of a recognised network.
+        drop: wildcards for names of tensors to leave out.
+        dtype: dtype of all floating-point tensors; "" keeps theirs.
+        source_size: height and width of the images that the source is for, if it does not say so itself.
+        use_ema: prefer the averaged weights if a training checkpoint holds both.
+        key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
+        force: replace an existing file that differs.
+        dry_run: only report what would be done.
     """
 
     output: str | os.PathLike[str]
@@ -64,7 +65,7 @@ class ConvertRequest:
 
     def __post_init__(self) -> None:
         for layout in {self.from_layout, self.to_layout} - {"", TIMM}:
-            tables(layout)  # there must be such a layout
+            tables(layout)  # raises if there is no such layout
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(f"The dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}.")
         if os.path.splitext(self.output)[1] not in FORMATS:
@@ -75,10 +76,10 @@ class ConvertRequest:
 
 
 class ConvertReport(NamedTuple):
-    """What was done, or with a dry run would be.
+    """What was done, or what a dry run would do.
 
-    `architecture` is empty where it is not known. `dropped` tells which tensors were left out and why, `renamed` and
-    `cast` count tensors of the output.
+    `architecture` is empty if unknown. `dropped` maps each tensor that was left out to the reason. `renamed` and `cast`
+    count tensors of the output.
     """
 
     source: str
@@ -97,16 +98,16 @@ class ConvertReport(NamedTuple):
 
 
 def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertReport:
-    """Write a checkpoint with the keys and shapes of another layout; values keep their bits unless a dtype is asked.
+    """Write a checkpoint with the keys and shapes of a different layout; values keep their bits without a new dtype.
 
     Args:
-        source: a weight file (safetensors, torch, npz), an index of shards, or what `adapt_weights` takes.
+        source: a weight file (safetensors, torch, npz), a shard index, or any source that `adapt_weights` takes.
 
     Raises:
         UsageError: a request that makes no sense.
         NotFoundError: there is no such source.
-        InvalidInputError: it is damaged, has no place in the layout, or is not known and only its names could change;
-            nothing was written.
+        InvalidInputError: the source is damaged, does not fit the layout, or is unknown and only its names could
+            change; nothing was written.
         CannotWriteError: nothing was written.
     """
     check_target(request.output)
@@ -116,14 +117,14 @@ def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertR
 
 @contextmanager
 def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
-    """The source's tensors as they are stored."""
+    """Open the source's tensors as stored."""
     from zoo.core.adapt.sources import open_fetched, source_cfg
     from zoo.core.architectures.registry import require_weights
     from zoo.core.files.safetensors_file import MAX_HEADER
     from zoo.weights_cache.download import fetch
 
     path = os.fspath(source)
-    # A config.json beside a foreign checkpoint is not timm's.
+    # A config.json in a foreign checkpoint's folder is not in timm's format.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
     with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
@@ -131,7 +132,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
 
 
 def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
-    digest = cache(partial(source.sha256, lambda: False))  # what zoo remembers of files may not be writable
+    digest = cache(partial(source.sha256, lambda: False))  # zoo's own cache of digests may not be writable
     source = source._replace(sha256=lambda _: digest())
     tensors, left_out, notes = _unwrapped(source, request)
     to_layout = request.to_layout or TIMM
@@ -179,9 +180,9 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
 
 
 def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:
-    """Refuse a file that nothing is known of, where its names are all that could change.
+    """Refuse an unknown file if only its names could change.
 
-    Another dtype, another file format, another prefix and fewer tensors can be had of any file; a layout cannot.
+    Any file can get a new dtype, file format or prefix, or fewer tensors, but not a new layout.
     """
     other_format = f".{source.file_format}" != os.path.splitext(request.output)[1]
     changes = request.dtype or request.drop or other_format or _has_other_names(source, tensors)
@@ -206,12 +207,12 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
 
 
 def _has_other_names(source: Source, tensors: Tensors) -> bool:
-    """Whether a prefix, or what wrappers had put into them, came off the names."""
+    """Whether a prefix, or segments that wrappers had added, were removed from the names."""
     return source.unwrapped or not tensors.keys() <= {tensor.name for tensor in source.tensors}
 
 
 def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[str, str], tuple[str, ...]]:
-    """The tensors without what a wrapper puts before their names, those left out with the reason, and notes."""
+    """The tensors without a wrapper's prefix, the names left out with the reason, and notes."""
     prefix, notes = request.strip_prefix, tuple[str, ...]()
     if not (prefix or request.from_layout or METADATA_KEY in source.metadata):
         matched = dropped_by((tensor.name for tensor in source.tensors), request.drop, source.label)
@@ -224,13 +225,13 @@ def _unwrapped(source: Source, request: ConvertRequest) -> tuple[Tensors, dict[s
 
 
 def _wrapper(tensors: Tensors) -> tuple[str, tuple[str, ...]]:
-    """What stands before all names of a network; "" where there is more in the file, which a note tells."""
+    """The prefix of all names of a network; "" if the file holds more, which a note says."""
     from zoo.core.identify.identify import identify
 
     try:
         found = identify(tensors, guess=False)
     except InvalidInputError:
-        return "", ()  # the conversion says it better
+        return "", ()  # the conversion reports it better
     if not found or not found[0].prefix:
         return "", ()
     if found[0].share == 1:
@@ -242,12 +243,12 @@ def _wrapper(tensors: Tensors) -> tuple[str, tuple[str, ...]]:
 def _described(
     source: Source, tensors: Tensors, request: ConvertRequest, steps: Sequence[Matched], kept: Mapping[str, str]
 ) -> Description:
-    """What tensors in timm's layout are of; a file of zoo's own says it."""
+    """Identify tensors in timm's layout; a file written by zoo states what it is."""
     if stated := stated_configuration(kept, request.architecture, source.label):
         if with_image_size(stated, request.source_size, source.label) != stated:
             raise UsageError(
-                f"{source.label} says what it is already, but not for which image size.",
-                hint="`zoo adapt-weights` with --source-size writes it down.",
+                f"{source.label} already states its architecture, but not its image size.",
+                hint="`zoo adapt-weights` with --source-size records it.",
             )
         name = stated["architecture"]
         return Description(
@@ -268,7 +269,7 @@ def _described(
 
 
 def _differences(layout: str, matched: Matched, described: Description) -> tuple[str, ...]:
-    """What makes the other ecosystem's model compute something else from the same weights."""
+    """The reasons why the other ecosystem's model computes something different from the same weights."""
     name = described.cfg.architecture
     twin = matched.table.twin([name])
     if not name:
@@ -291,7 +292,7 @@ def _metadata(source: Source, described: Description, from_layout: str, kept: Ma
 
 
 def _num_heads(architecture: str) -> int:
-    """Of an architecture with attention that zoo builds; 0 where that is not known."""
+    """The number of attention heads of an architecture that zoo builds; 0 if unknown."""
     from zoo.core.architectures.registry import find_spec
 
     try:

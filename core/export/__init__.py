@@ -1,1 +1,1 @@
-"""Features of many images: engine, writers, shards that can be resumed."""
+"""Export features of many images: engine, writers, resumable shards."""

@@ -1,4 +1,4 @@
-"""Images one after the other into batches, results one after the other out of them."""
+"""Group a stream of images into batches, and yield their results in order."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Image = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 WINDOW_BATCHES = 4
-"""How many batches an image may wait for others of its size."""
+"""The number of batches that an image may wait for others of its size."""
 
 WAITING_BYTES = 1 << 30
-"""How much memory images may take that wait for others of their sizes; of larger ones a batch is smaller."""
+"""The most memory for images that wait for others of their sizes; with larger images, batches are smaller."""
 
 
 def compute_in_order(
     images: Iterable[Image | ZooError], compute: Callable[[Image], Sequence[R]], batch_size: int
 ) -> Iterator[R | ZooError]:
-    """Compute in batches of equal shape; yields one result per image, in the order of the images.
+    """Compute in batches of equal shape; yield one result per image, in the order of the images.
 
-    No image waits while WINDOW_BATCHES batches pass by, or while images of WAITING_BYTES wait, so memory is bounded
-    whatever the shapes. Which images share a batch depends on the shapes and the batch size alone.
+    No image waits longer than WINDOW_BATCHES batches or while the waiting images exceed WAITING_BYTES, so memory is
+    bounded for all shapes. Which images share a batch depends only on the shapes and the batch size.
 
     Args:
         images: float32 (C, H, W), or an error, which is passed through.
         compute: batch (N, C, H, W) -> one result per image. The batch is overwritten afterwards.
-        batch_size: images per batch, at most.
+        batch_size: maximum number of images per batch.
     """
     waiting: dict[Shape, list[tuple[int, Image]]] = {}
     results: dict[int, R | ZooError] = {}
@@ -70,13 +70,13 @@ def compute_in_order(
 
 
 class _BatchBuffer:
-    """Memory of one batch, used again for the next; it grows to the largest."""
+    """Memory of one batch, reused for the next; it grows to the largest batch."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.float32)
 
     def stack(self, images: Sequence[Image]) -> Image:
-        """The images as one array (N, C, H, W), channels innermost in memory as decoded pixels are."""
+        """The images as one array (N, C, H, W), with channels innermost in memory like decoded pixels."""
         channels, height, width = images[0].shape
         size = len(images) * channels * height * width
         if size > self._memory.size:

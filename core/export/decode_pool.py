@@ -1,7 +1,7 @@
-"""Decoding ahead of the model: in threads, or in processes that may die or hang over a file without harm.
+"""Decode images ahead of the model, in threads or in processes that may crash or hang without harm.
 
-A thread hands each item to a process of its own and waits for it, so order, look-ahead and errors are the same in both
-ways. `concurrent.futures` has a pool of processes too, but one that loses every pending item with the first death.
+A thread hands each item to its own process and waits for it, so order, look-ahead and errors are the same in both
+modes. The process pool of `concurrent.futures` would lose every pending item with the first crash.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ START_SECONDS = 120
 """How long a process may take to start on a busy machine."""
 
 AHEAD_BYTES = 1 << 29
-"""How much memory decoded items may take that wait."""
+"""The most memory for decoded items that wait."""
 CLOSE_SECONDS = 2.0
-"""How long threads that are still decoding are waited for where nobody wants what they decode any more."""
+"""How long to wait for threads that are still decoding items that nobody needs any more."""
 
 
 def decode_ahead(
@@ -45,24 +45,24 @@ def decode_ahead(
     size_of: Callable[[T], int] | None = None,
     ahead_bytes: int = AHEAD_BYTES,
 ) -> Generator[T | ZooError, None, None]:
-    """What `decode` gives for each item, in order, decoded while earlier ones are in use.
+    """Yield the result of `decode` for each item, in order, decoded while earlier results are in use.
 
-    A process that dies (a decoder crashed, or was killed for lack of memory) or hangs is replaced; its item becomes an
-    InvalidInputError that says what happened. Close the generator where it is not read to its end.
+    A process that dies (a decoder crashed, or the system killed it for lack of memory) or hangs is replaced; its item
+    becomes an InvalidInputError with the reason. Close the generator if you do not read it to the end.
 
     Args:
         items: read only as far as `ahead` goes.
-        decode: called with one item. A ZooError that it raises, or a lack of memory, is yielded in place of the item;
-            any other exception is raised. For processes it must be picklable, and so must what it returns.
-        workers: processes to decode in. Default 0: threads of this process, which costs least where the work is done by
-            libraries that release the interpreter's lock, as Pillow and numpy do.
-        ahead: how many decoded items may wait.
-        timeout: seconds after which a process is taken to hang over an item; a thread cannot be stopped.
-        size_of: bytes of a decoded item. With it, so few may wait that they take `ahead_bytes` if all are as large as
-            the largest so far, but one for each thread.
+        decode: called with one item. A ZooError that it raises, or a lack of memory, is yielded instead of a result;
+            any other exception is raised. For processes, `decode` and its results must be picklable.
+        workers: number of decoding processes. Default 0: threads of this process, which cost least if libraries such as
+            Pillow and numpy do the work and release the interpreter's lock.
+        ahead: the most decoded items that may wait.
+        timeout: seconds after which a process counts as hanging; a thread cannot be stopped.
+        size_of: bytes of a decoded item. It limits the number of waiting items so that they take at most `ahead_bytes`
+            if all are as large as the largest so far, but to no fewer than one per thread.
 
     Raises:
-        UsageError: numbers that make no sense, or `decode` cannot run in a process of its own.
+        UsageError: invalid numbers, or a `decode` that cannot run in another process.
     """
     if workers < 0 or ahead < 1 or timeout <= 0:
         raise UsageError(
@@ -75,12 +75,12 @@ def decode_ahead(
     threads = ThreadPoolExecutor(num_threads, "decode")
     waiting: deque[Future[T | ZooError]] = deque()
     remaining = iter(items)
-    # Until one has been seen, none is known to be small.
+    # Until one has been seen, none counts as small.
     allowed, largest = ahead if size_of is None else min(ahead, num_threads), 1
     try:
         waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, allowed))
         while waiting:
-            result = waiting[0].result()  # it stays in the list while it is waited for
+            result = waiting[0].result()  # it stays in the list during the wait
             waiting.popleft()
             if size_of is not None and not isinstance(result, ZooError):
                 largest = max(largest, size_of(result))
@@ -91,9 +91,9 @@ def decode_ahead(
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         if processes is not None:
-            processes.close()  # also ends a thread's wait for one that hangs
+            processes.close()  # also ends the wait of a thread whose process hangs
         _, busy = wait([future for future in waiting if not future.cancelled()], CLOSE_SECONDS)
-        if not busy:  # else a decoder is deep in a library, and nothing can call it back
+        if not busy:  # otherwise a decoder is inside a library and cannot be interrupted
             threads.shutdown()
 
 
@@ -112,16 +112,17 @@ def _failed(item: Any, reason: str) -> InvalidInputError:
 
 
 class _Processes:
-    """One decoding process for each thread that calls."""
+    """One decoding process for each calling thread."""
 
     def __init__(self, decode: Callable[[Any], Any], timeout: float) -> None:
         self._decode = decode
         self._timeout = timeout
-        # Processes with the import state of one that did nothing else: no locks that another thread held at a fork.
+        # A fork server's processes are forked from a process that did nothing else, so no lock is held by a lost
+        # thread.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["numpy", "PIL.Image"])
         self._mine = threading.local()
-        self._lock = threading.Lock()  # starting and waiting for processes are not safe from several threads
+        self._lock = threading.Lock()  # starting and waiting for processes are not thread-safe
         self._running: set[_Process] = set()
         self._closed = False
 
@@ -143,7 +144,7 @@ class _Processes:
         process: _Process | None = getattr(self._mine, "process", None)
         if process is not None:
             with self._lock:
-                if process.is_alive():  # else it died over its last item, or was killed while it waited
+                if process.is_alive():  # otherwise it died on its last item, or was killed while idle
                     return process
         self._mine.process = process = self._start()
         return process
@@ -154,15 +155,16 @@ class _Processes:
                 raise RuntimeError("The decoding processes are closed.")
             try:
                 process = _Process(self._context, self._decode)
-            except Exception as error:  # what pickling raises depends on what is pickled
+            except Exception as error:  # pickling raises different exceptions for different objects
                 raise UsageError(f"Decoding cannot be handed to a process: {error}.") from error
             self._running.add(process)
         try:
             process.receive(START_SECONDS)
-        except (EOFError, OSError) as error:  # a TimeoutError too
+        except (EOFError, OSError) as error:  # includes TimeoutError
             code = self._end(process)
             raise UsageError(
-                f"A decoding process did not start ({_cause_of_death(code)}).", hint="Decode in threads: --workers 0."
+                f"A decoding process could not be started ({_cause_of_death(code)}).",
+                hint="Decode in threads: --workers 0.",
             ) from error
         return process
 
@@ -177,7 +179,7 @@ class _Processes:
             for process in self._running:
                 process.kill()
             for process in self._running:
-                process.join()  # its pipe is left to the thread that may be reading it
+                process.join()  # the thread that may be reading the pipe closes it
             self._running.clear()
 
 
@@ -190,10 +192,10 @@ class _Process:
         try:
             self._process.start()
         finally:
-            theirs.close()  # so that its death closes the pipe
+            theirs.close()  # so that the death of the process closes the pipe
 
     def ask(self, item: Any, timeout: float) -> Any:
-        """(value, "") or (None, traceback); raises TimeoutError, or EOFError or OSError where the process died."""
+        """Return (value, "") or (None, traceback). Raises TimeoutError; EOFError or OSError if the process died."""
         self._pipe.send(item)
         return self.receive(timeout)
 
@@ -209,8 +211,8 @@ class _Process:
         self._process.kill()
 
     def join(self) -> int | None:
-        """Stop the process whatever it does; its exit code, that of its own death where it was dead."""
-        self._process.join(1)  # a pipe closes a moment before the process is gone
+        """Stop the process whatever it does, and return its exit code, or that of an earlier death."""
+        self._process.join(1)  # the pipe closes a moment before the process is gone
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -218,15 +220,15 @@ class _Process:
         return code
 
     def end(self) -> int | None:
-        """As `join`, and close the pipe."""
+        """Like `join`, and close the pipe."""
         code = self.join()
         self._pipe.close()
         return code
 
 
 def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
-    """The life of a process: say that it is ready, then decode what it is sent until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the parent, which ends its processes
+    """The main function of a process: report that it is ready, then decode what it receives until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles ctrl-C and ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.showwarning = _tell
     try:
@@ -242,14 +244,14 @@ def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
 
 
 def _tell(message: Warning | str, *_details: Any, **_more: Any) -> None:
-    """A warning as a person reads it; there is no command line here that would word it."""
+    """Print a warning for the user, since a process has no command line that would format it."""
     if sys.stderr is not None:
         sys.stderr.write(f"zoo: note: {' '.join(str(message).split())}\n")
         sys.stderr.flush()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end a process that hangs."""
+    """Exit when the parent dies: a killed parent cannot end a process that hangs."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""What computes the features: a copy of the model, made fast for inference on one device."""
+"""The engine that computes features: a copy of the model, optimised for inference on one device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class ImageFeatures(NamedTuple):
-    """The maps of one image, float32, and how many of their values are NaN or infinite."""
+    """The maps of one image, float32, and the number of NaN and infinite values in them."""
 
     maps: list[NDArray[np.float32]]
     nonfinite: int
@@ -33,22 +33,22 @@ class ImageFeatures(NamedTuple):
 class FeatureEngine:
     """Image batch (N, C, H, W), float32 on the CPU -> maps, float32 on the CPU, contiguous.
 
-    The model given stays as it is: the engine has its own copy, in evaluation mode, batch norms folded into the layers
-    before them, on its device and in its precision. A callable that is no module is called as it is.
+    The given model stays unchanged: the engine has its own copy, in evaluation mode, with batch norms folded into the
+    preceding layers, on its device and in its precision. A callable that is not a module is called as it is.
 
     Args:
         model: e.g. a `FeatureListNet`, or `pooled_model` of one.
-        input_size: (channels, height, width) of the images, or of some of them: batch norms are folded where a run on
-            such an image shows that it changes nothing.
-        device: one of DEVICES, "cuda:1" for the second.
-        precision: one of PRECISIONS, in which weights and maps are computed; "auto" takes bfloat16 where the device
-            computes in it, and float32 elsewhere.
+        input_size: (channels, height, width) of the images, or of some of them: batch norms are folded if a run on such
+            an image shows that the output stays the same.
+        device: one of DEVICES, or "cuda:1" for the second GPU.
+        precision: one of PRECISIONS, for weights and maps; "auto" is bfloat16 if the device computes in it, otherwise
+            float32.
         fuse: fold batch norms.
-        channels_last: keep channels innermost in memory, as convolutions read them fastest.
-        compile_model: with torch.compile; takes a while at the first batch, and needs a C++ compiler on the CPU.
+        channels_last: keep channels innermost in memory, which is the fastest layout for convolutions.
+        compile_model: use torch.compile; the first batch then takes a while, and the CPU needs a C++ compiler.
 
     Raises:
-        UsageError: an unknown device or precision, or one that this machine has not.
+        UsageError: a device or precision that is unknown or not available on this machine.
     """
 
     def __init__(
@@ -94,27 +94,27 @@ class FeatureEngine:
             return [m.to("cpu", torch.float32).contiguous() for m in maps]
 
     def _first_compiled(self, batch: Tensor) -> Sequence[Tensor]:
-        """The first call of a compiled model, which compiles it."""
+        """Run a compiled model for the first time, which compiles it."""
         try:
             maps = self._compute(batch)
-        except Exception as error:  # the compiler's own, of many kinds
+        except Exception as error:  # compiler exceptions of many kinds
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise UsageError(
                 f"The model could not be compiled: {reason}.",
-                hint="Leave --compile out; on the CPU it needs a C++ compiler.",
+                hint="Leave out --compile; on the CPU it needs a C++ compiler.",
             ) from error
         self.compiles = False
         return maps
 
     def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
-        """The features of each image of a batch (N, C, H, W)."""
+        """The features of each image in a batch (N, C, H, W)."""
         maps = self(torch.from_numpy(batch))
         counts = count_nonfinite(maps)
         arrays = [m.numpy() for m in maps]
         return [ImageFeatures([a[row] for a in arrays], count) for row, count in enumerate(counts)]
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the numbers that come out, as plain values for a `config.json`."""
+        """The settings that affect the output values, as plain values for a `config.json`."""
         order = "channels last" if self.memory_format is torch.channels_last else "channels first"
         return {
             "device": self.device.type,
@@ -125,21 +125,22 @@ class FeatureEngine:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of this name; raises UsageError where there is none."""
+    """The device of this name. Raises UsageError if there is none."""
     kind, _, number = name.partition(":")
     if kind not in DEVICES or (number and not number.isdecimal()):
         raise UsageError(f"A device is one of {', '.join(DEVICES)} (or cuda:1), not {name!r}.")
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(number or 0) >= found:
         raise UsageError(
-            f"The device {name!r} was asked for, PyTorch {torch.__version__} finds {found} of its kind here.",
+            f"The device {name!r} was asked for, but PyTorch {torch.__version__} finds {found} of its kind "
+            "on this machine.",
             hint="Choose --device cpu, or install a PyTorch that is built for the device.",
         )
     return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """The precision to compute in on the device; raises UsageError for one that is unknown or that it has not."""
+    """The precision to compute in. Raises UsageError if it is unknown or not supported by the device."""
     if name == "auto":
         return "bfloat16" if _computes_bfloat16(device) else "float32"
     if name not in PRECISIONS:
@@ -153,14 +154,14 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed in hardware, not by way of float32."""
+    """Whether the hardware computes in bfloat16 rather than through float32."""
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _exact_arithmetic(device: torch.device) -> AbstractContextManager[None]:
-    """On CUDA float32 convolutions are rounded to TF32 unless told otherwise, and may differ from run to run."""
+    """Turn off TF32 and nondeterminism: CUDA otherwise rounds float32 convolutions, and they may vary between runs."""
     if device.type != "cuda":
         return nullcontext()
     flags = torch.backends.cudnn.flags
@@ -168,7 +169,7 @@ def _exact_arithmetic(device: torch.device) -> AbstractContextManager[None]:
 
 
 def count_nonfinite(maps: Sequence[Tensor]) -> list[int]:
-    """NaN and infinite values per image, over all maps (N, ...)."""
+    """The number of NaN and infinite values per image, over all maps (N, ...)."""
     # A finite sum proves finite summands, in a fraction of the time that counting takes.
     if all(m.sum().isfinite() for m in maps):
         return [0] * len(maps[0])

@@ -1,11 +1,11 @@
-"""Batch norm of evaluation is a scale and a shift per channel: the layer before it can do both.
+"""Fold batch norms, which in evaluation only scale and shift channels, into the preceding layers.
 
-For `y = W x + b` and `norm(y) = (y - mean) / sqrt(var + eps) * gamma + beta` the layer alone gives the same with
-`W' = W * s` and `b' = beta + (b - mean) * s`, where `s = gamma / sqrt(var + eps)` (Jacob et al., arXiv:1712.05877,
+For `y = W x + b` and `norm(y) = (y - mean) / sqrt(var + eps) * gamma + beta`, the layer alone gives the same result
+with `W' = W * s` and `b' = beta + (b - mean) * s`, where `s = gamma / sqrt(var + eps)` (Jacob et al., arXiv:1712.05877,
 section 3.2).
 
-Which norm follows which layer is not told by names but seen in a run: a pair is folded where the layer runs once, and
-all that becomes of its output is that this norm reads it.
+A run, not the names, shows which norm follows which layer: a pair is folded if the layer runs once and only this norm
+reads its output.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from torch.overrides import TorchFunctionMode
 from zoo.models.layers.norm_act import BatchNormAct2d, InPlaceBatchNormAct2d
 
 TOLERANCE = 1e-5
-"""Largest difference of a folded model's output, as a part of the largest number in it."""
+"""The largest difference of a folded model's output, relative to the largest number in it."""
 
 Layer = nn.Conv2d | nn.Linear
 
 
 class Folding(NamedTuple):
-    """A copy of the model in evaluation mode, how many norms it lost, and a note where none could be."""
+    """A copy of the model in evaluation mode, its number of folded norms, and a note if none could be folded."""
 
     model: nn.Module
     folded: int
@@ -42,12 +42,12 @@ class Folding(NamedTuple):
 def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
     """Fold every batch norm that only rescales the output of one convolution or linear layer.
 
-    The folded copy is compared with the model on the example. Where an output differs by more than TOLERANCE of its
+    The folded copy is compared with the model on the example. If an output differs by more than TOLERANCE of its
     largest number, nothing is folded and the note says so.
 
     Args:
-        model: stays as it is; float32, or float64.
-        example: a batch that the model takes, not of zeros: it is what the two are compared on.
+        model: stays unchanged; float32 or float64.
+        example: a batch for the model, not all zeros; the two models are compared on it.
     """
     folded = copy.deepcopy(model).eval()
     with _DataFlow() as flow:
@@ -66,7 +66,7 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
 
 
 class _Output(NamedTuple):
-    """What a layer with these parameters gave: the tensor, and views of it with the channels where they were."""
+    """The output of a layer with these parameters: the tensor, and views of it that keep the channel axis."""
 
     values: tuple[Tensor, ...]
     weight: Tensor
@@ -74,11 +74,11 @@ class _Output(NamedTuple):
 
 
 class _DataFlow(TorchFunctionMode):
-    """Records, while active, what becomes of the outputs of convolutions and linear layers."""
+    """Records, while active, how the outputs of convolutions and linear layers are used."""
 
     def __init__(self) -> None:
         super().__init__()
-        # By id: of parameters and buffers, which outlive the run, and of outputs, which are kept for it.
+        # Keys are ids of parameters and buffers, which outlive the run, and of outputs, which are kept during it.
         self.uses: Counter[int] = Counter()
         self.outputs: dict[int, _Output] = {}
         self.normed: list[tuple[_Output, Tensor]] = []
@@ -88,7 +88,7 @@ class _DataFlow(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is torch.Tensor.reshape_as:
-            self._count(args[0])  # the other tensor only lends its shape
+            self._count(args[0])  # the other tensor only provides its shape
         elif next(_tensors(result), None) is not None or func is torch.Tensor.__setitem__:
             self._count([args, kwargs])
         source = self.outputs.get(id(args[0])) if args else None
@@ -106,10 +106,10 @@ class _DataFlow(TorchFunctionMode):
     def _keep(self, output: _Output) -> None:
         value = output.values[-1]
         self.outputs[id(value)] = output
-        self.uses[id(value)] = 0  # a tensor that is gone may have had this id
+        self.uses[id(value)] = 0  # a deleted tensor may have had this id
 
     def foldable_pairs(self, model: nn.Module, results: Sequence[Tensor]) -> list[tuple[Layer, _BatchNorm]]:
-        """Layers of the model, each with the norm that alone reads its output; `results` are the model's outputs."""
+        """Layers of the model, each with the only norm that reads its output; `results` are the model's outputs."""
         self._count(results)
         layers: dict[int, list[Layer]] = {}
         norms: dict[int, list[_BatchNorm]] = {}
@@ -129,7 +129,7 @@ class _DataFlow(TorchFunctionMode):
 
 
 def _fits(layer: Layer, norm: _BatchNorm, output: _Output) -> bool:
-    """Whether the norm's channels are the layer's, and both are modules whose whole behaviour is known here."""
+    """Whether the channels of the norm match the layer's, and both modules are of known behaviour."""
     per_channel = output.values[-1].ndim == (4 if isinstance(layer, nn.Conv2d) else 2)
     known = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d, InPlaceBatchNormAct2d)
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
@@ -137,7 +137,7 @@ def _fits(layer: Layer, norm: _BatchNorm, output: _Output) -> bool:
 
 
 def _absorb(layer: Layer, norm: _BatchNorm) -> None:
-    """Give the layer the weights with which it does the norm's work too; computed in float64."""
+    """Change the layer's weights so that it also does the norm's work; computed in float64."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -151,7 +151,7 @@ def _absorb(layer: Layer, norm: _BatchNorm) -> None:
 
 
 def _behind_norm(norm: _BatchNorm) -> nn.Module:
-    """What is left of the module without its norm."""
+    """The rest of the module without its norm."""
     return norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
 
@@ -163,16 +163,16 @@ def _replace(model: nn.Module, replacements: Mapping[_BatchNorm, nn.Module]) -> 
 
 
 def _largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Over all tensors, as a part of the largest number in the expected one; NaN where one of them is not finite."""
+    """The largest difference over all tensors, relative to the largest expected number; NaN if one is not finite."""
     worst = torch.zeros((), dtype=torch.float64)
     for ours, theirs in zip(found, expected, strict=True):
         scale = theirs.abs().amax().double().clamp(min=torch.finfo(torch.float32).tiny)
-        worst = torch.maximum(worst, (ours - theirs).abs().amax().double() / scale)  # maximum passes NaN on
+        worst = torch.maximum(worst, (ours - theirs).abs().amax().double() / scale)  # maximum propagates NaN
     return worst.item()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in arguments or results, however deep."""
+    """The tensors in arguments or results, at any depth."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):

@@ -1,13 +1,14 @@
-"""The folder that an export writes: claimed without overwriting anyone's work, filled one complete file at a time.
+"""The output folder of an export: it is claimed without overwriting other files, and filled file by file.
 
     config.json           the plan: model, weights, levels, preprocessing, inputs, and a fingerprint of it all
     features-00000.*      the features of a shard (with some formats several files, or chunks of an array)
     manifest-00000.jsonl  its part of the manifest: a line about the shard, then one per input
     manifest.jsonl        one line per input, in order; there when every shard is
 
-Every file appears by a rename, complete. A shard's part comes after its data and has their sizes and checksums: where
-the part is and the data agree with it, the shard is done. So a run that was killed at any point is completed by the
-next one, and processes that share a folder need no locks: at worst two of them write the same bytes twice.
+Every file is written completely and then renamed into place. A shard's part of the manifest follows its data and has
+their sizes and checksums: the shard is done if the part exists and the data match it. So the next run completes a run
+that was killed at any point. Processes that share a folder need no locks: at worst two of them write the same bytes
+twice.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ _COPY_CHUNK = 1 << 20
 
 
 class ShardRecord(NamedTuple):
-    """The first line of a part: what a finished shard holds. `files` are (name, bytes, sha256).
+    """The first line of a part: the content of a finished shard. `files` are (name, bytes, sha256).
 
-    `stamps_sha256` tells whether the inputs are those that were read; it is empty in parts of earlier versions.
+    `stamps_sha256` shows whether the inputs are still those that were read; it is empty in parts of earlier versions.
     """
 
     shard: int
@@ -63,16 +64,16 @@ class FeatureFolder:
     """An output folder that holds one export.
 
     Args:
-        path: made if it is not there.
+        path: created if it does not exist.
         plan: what is exported.
-        force: replace an export of another plan, and compute every shard of this one anew. Files that are no part of
-            an export are left alone.
+        force: replace an export with a different plan, and recompute every shard of this one. Files that do not belong
+            to an export are left alone.
 
     `changed` says whether anything was written.
 
     Raises:
-        UsageError: the folder holds an export of another plan, or the plan's format cannot hold its features.
-        CannotWriteError: the folder cannot be made or read, or holds something else.
+        UsageError: the folder holds an export with a different plan, or the plan's format cannot hold its features.
+        CannotWriteError: the folder cannot be created or read, or holds something else.
     """
 
     def __init__(self, path: str | Path, plan: ExportPlan, *, force: bool = False) -> None:
@@ -96,8 +97,8 @@ class FeatureFolder:
             if not self._force:
                 self._refuse(found)
             self._remove_export()
-        # First, so that what a run leaves that is killed here is known for what it is. Each write also removes the
-        # temporary files of killed runs from its folder; those of running ones are locked and stay.
+        # Write the config first, so that the files of a killed run are recognised. Each write also removes the
+        # temporary files of killed runs from its folder; those of active runs are locked and stay.
         self._write(CONFIG, [_json(self.plan.config, indent=2)])
         for name, content in self.writer.layout().items():
             self._write(name, [content])
@@ -130,8 +131,8 @@ class FeatureFolder:
             )
 
     def _remove_export(self) -> None:
-        # The manifest goes first: without it nobody takes what is left for a complete export. The config stays until
-        # it is replaced: without it what is left would belong to nobody.
+        # Remove the manifest first: without it, the rest does not look like a complete export. The config stays until
+        # it is replaced: without it, the rest would not be recognised.
         names = [name for name in os.listdir(self.path) if OWN_NAME.fullmatch(name) and name != CONFIG]
         for name in sorted(names, key=lambda name: (not name.startswith("manifest"), name != MANIFEST)):
             path = self.path / name
@@ -143,12 +144,12 @@ class FeatureFolder:
     # ------------------------------------------------------------ shards
 
     def is_done(self, shard: int, *, verify: bool = True, retry_failed: bool = False) -> bool:
-        """Whether a shard need not be computed: its part is there, and its data as the part says.
+        """Whether a shard need not be computed: its part exists and its data match the part.
 
         Args:
             shard: its number.
-            verify: compare checksums; else only sizes.
-            retry_failed: a shard with images that could not be read counts as not done.
+            verify: compare checksums; otherwise only sizes.
+            retry_failed: count a shard with unreadable images as not done.
         """
         record = self.record(shard)
         if self._force or record is None or (retry_failed and record.failed):
@@ -162,14 +163,14 @@ class FeatureFolder:
         return all(_matches(self.path / name, size, digest if verify else "") for name, (_, size, digest) in found)
 
     def reopen(self) -> None:
-        """Take away the complete manifest, as shards are going to be written."""
+        """Remove the complete manifest, since shards are about to be written."""
         with suppress(FileNotFoundError):
             os.unlink(self.path / MANIFEST)
 
     def publish(self, shard: int, rows: ShardRows, lines: Sequence[Mapping[str, Any]]) -> None:
         """Write a shard's data, then its part of the manifest.
 
-        Raises CannotWriteError; so it does where the folder has been given to another plan meanwhile.
+        Raises CannotWriteError, also if the folder was given to a different plan meanwhile.
         """
         if self._found_config() != self.plan.config:
             raise CannotWriteError(
@@ -199,11 +200,11 @@ class FeatureFolder:
     def _write_data(self, name: str, write: WriteFile, rows: ShardRows) -> tuple[str, int, str] | None:
         path = self.path / name
         if not rows:
-            # Of a run that could read some of the images.
+            # The file is from a run that could read some of the images.
             with suppress(FileNotFoundError):
                 path.unlink()
             return None
-        # What is there is damaged, or from a run that was killed before it wrote the part.
+        # An existing file is damaged, or from a run that was killed before it wrote the part.
         with atomic_output(path, force=True) as file:
             write(file, rows)
             written = name, os.fstat(file.fd).st_size, sha256_of(file.fd)
@@ -211,7 +212,7 @@ class FeatureFolder:
         return written
 
     def record(self, shard: int) -> ShardRecord | None:
-        """What the part of a shard says; None where there is none of this plan."""
+        """The record in a shard's part; None if there is none for this plan."""
         try:
             with self._part(shard).open("rb") as part:
                 record = ShardRecord(**json.loads(part.readline(_MAX_LINE)))
@@ -221,18 +222,18 @@ class FeatureFolder:
         return record if (record.shard, record.fingerprint) == (shard, self.plan.fingerprint) else None
 
     def failures(self, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """The manifest's lines of images that could not be read."""
+        """The manifest's lines about images that could not be read."""
         for shard in shards:
             record = self.record(shard)
             if record is not None and record.failed:
                 yield from (line for line in self._lines(shard) if line["status"] == "error")
 
     def changed_inputs(self, shard: int, *, by_content: bool = False) -> list[str]:
-        """The ids of inputs of a finished shard that are not those any more that were read.
+        """The ids of a finished shard's inputs that have changed since they were read.
 
         Args:
             shard: its number.
-            by_content: compare digests where the manifest has them, else size and time of last change.
+            by_content: compare digests if the manifest has them; otherwise size and time of last change.
         """
         record = self.record(shard)
         if record is None or not record.stamps_sha256:
@@ -244,7 +245,7 @@ class FeatureFolder:
         return [item.id for item, line in lines if has_changed(item, line, by_content=by_content)]
 
     def _lines(self, shard: int) -> Iterator[dict[str, Any]]:
-        """The lines of a finished shard's inputs."""
+        """The lines about a finished shard's inputs."""
         with self._part(shard).open("rb") as part:
             part.readline()
             yield from map(json.loads, part)
@@ -252,10 +253,10 @@ class FeatureFolder:
     def _part(self, shard: int) -> Path:
         return self.path / f"manifest-{shard:05d}.jsonl"
 
-    # ------------------------------------------------------------ the whole
+    # ------------------------------------------------------------ the complete manifest
 
     def finish(self) -> bool:
-        """Write `manifest.jsonl` if all shards are done, of all processes; returns whether they are."""
+        """Write `manifest.jsonl` if the shards of all processes are done; return whether they are."""
         done = self._done()
         while done:
             self._write(MANIFEST, self._manifest())
@@ -266,7 +267,7 @@ class FeatureFolder:
         return False
 
     def _done(self) -> str:
-        """A digest of what the parts of all shards hold; empty where one is missing."""
+        """A digest of the parts of all shards; empty if one is missing."""
         digest = hashlib.sha256()
         for shard in range(self.plan.num_shards):
             record = self.record(shard)
@@ -307,7 +308,7 @@ def _digest_of_lines(part: Path) -> str:
 
 
 def _matches(path: Path, size: int, sha256: str) -> bool:
-    """Whether a file has this size and, where one is given, this checksum."""
+    """Whether a file has this size and, if given, this checksum."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_size == size and sha256 in ("", sha256_of(file.fileno()))
@@ -317,7 +318,7 @@ def _matches(path: Path, size: int, sha256: str) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """While one process claims a folder, others wait: one of them may be about to remove what it holds."""
+    """Let other processes wait while one claims a folder: one of them may be about to remove its content."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without locks

@@ -1,7 +1,7 @@
-"""What an input was when it was read, so that a later run notices that it has changed. Standard library only.
+"""Record the state of an input when it is read, so that a later run notices changes. Standard library only.
 
-An input is known by its file's size and time of last change, which costs one look at the file, or by a digest of its
-bytes. Of a member of an archive, size and time are those of the archive.
+The state is the file's size and time of last change, which costs one stat call, or a digest of its bytes. For a member
+of an archive, size and time are the archive's.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _CHUNK = 1 << 20
 
 
 class Stamp(NamedTuple):
-    """Size of a file in bytes, and when it was last changed, in nanoseconds since 1970."""
+    """Size of a file in bytes, and time of its last change in nanoseconds since 1970."""
 
     bytes: int
     mtime_ns: int
 
 
 def stamp_of(item: ImageInput) -> Stamp | None:
-    """That of the input's file; None where there is none."""
+    """The stamp of the input's file; None if there is no file."""
     try:
         info = os.stat(item.path)
     except (OSError, ValueError):
@@ -36,13 +36,13 @@ def stamp_of(item: ImageInput) -> Stamp | None:
 
 
 def recorded_stamp(line: Mapping[str, Any]) -> Stamp | None:
-    """The stamp in a line of a manifest; None where it has none."""
+    """The stamp in a line of a manifest; None if it has none."""
     size, time = line.get("bytes"), line.get("mtime_ns")
     return Stamp(size, time) if isinstance(size, int) and isinstance(time, int) else None
 
 
 def sha256_of_stamps(stamps: Iterable[Stamp | None]) -> str:
-    """A digest of stamps in order; empty where there is not one."""
+    """A digest of stamps in order; empty if all are None."""
     digest, some = hashlib.sha256(), False
     for stamp in stamps:
         some = some or stamp is not None
@@ -51,12 +51,12 @@ def sha256_of_stamps(stamps: Iterable[Stamp | None]) -> str:
 
 
 def sha256_of_input(item: ImageInput) -> str:
-    """The sha256 of an input's bytes, in lower-case hex; of a window those of the whole.
+    """The sha256 of an input's bytes, in lower-case hex; for a window, that of the whole input.
 
-    Raises as `open_input`, and OSError where the file is gone.
+    Raises as `open_input`, and OSError if the file is gone.
     """
     info = os.stat(item.path)
-    # The windows of a file come one after the other. No program can set the time of the last change of any kind.
+    # The windows of a file are consecutive, so caching helps. No program can set the ctime, so a change shows.
     version = (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
     return _sha256(item._replace(id="", window=None), version)
 
@@ -71,13 +71,13 @@ def _sha256(item: ImageInput, _version: tuple[int, ...]) -> str:
 
 
 def has_changed(item: ImageInput, line: Mapping[str, Any], *, by_content: bool) -> bool:
-    """Whether an input is another one than its line of a manifest says.
+    """Whether an input differs from its line in a manifest.
 
-    A file that is gone has not changed: what was computed of it is the best that there is.
+    A file that is gone counts as unchanged: the existing features are the best available.
 
     Args:
-        line: of a manifest that has stamps; one that could not be found then has none.
-        by_content: compare digests where the line has one; else size and time.
+        line: a line of a manifest with stamps; a file that was missing then has no stamp.
+        by_content: compare digests if the line has one; otherwise size and time.
     """
     stamp = stamp_of(item)
     if stamp is None:

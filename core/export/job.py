@@ -1,4 +1,4 @@
-"""Features of many images into a folder: the parts of `zoo.core.export` put together for a model and its transform."""
+"""Export features of many images to a folder: combines the parts of `zoo.core.export` for a model and its transform."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ Features = Sequence[NDArray[np.float32]]
 FeatureModel = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 
 INPUTS_TRIED = 64
-"""How many inputs are looked at for one whose size can be read."""
+"""The most inputs to try until the size of one can be read."""
 
 
 class Computing(NamedTuple):
-    """How features are computed; see `FeatureEngine`. `workers` are decoding processes, 0 for threads."""
+    """How to compute features; see `FeatureEngine`. `workers` are decoding processes, 0 for threads."""
 
     device: str = "cpu"
     precision: str = "float32"
@@ -83,23 +83,24 @@ def export_features(
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ExportReport:
-    """Write the features of every input to `out_dir`; shards that are there already and whole are passed over.
+    """Write the features of every input to `out_dir`; complete existing shards are skipped.
 
     Args:
         model, preprocess, inputs, model_facts, reading, computing, images_per_shard, storage, min_valid, hashes: see
             `export_job`.
-        out_dir: made if need be.
-        shards: which shards to do, given how many there are; all by default.
-        on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
-        retry_failed: compute shards anew in which an image could not be read.
-        verify: compare the checksums of shards that are there, not only their sizes.
-        force: replace another export in `out_dir`, and compute what is there anew.
+        out_dir: created if necessary.
+        shards: which shards to compute, given their number; all by default.
+        on_error: `skip` lists unreadable images, `stop` raises the first one's error.
+        retry_failed: recompute shards with unreadable images.
+        verify: compare the checksums of existing shards, not only their sizes.
+        force: replace a different export in `out_dir`, and recompute existing shards.
         on_progress: called with the number of inputs done since the last call.
 
     Raises:
         UsageError: an option makes no sense, or `out_dir` holds an export with other settings.
         InvalidInputError: with `stop`, an image could not be read.
-        CannotWriteError: `out_dir` cannot be written or holds something else. Complete shards stay, nothing half.
+        CannotWriteError: `out_dir` cannot be written or holds something else. Complete shards stay; none is left
+            incomplete.
     """
     job = export_job(
         model,
@@ -135,29 +136,29 @@ def export_job(
     min_valid: float = 0.0,
     hashes: bool = False,
 ) -> ExportJob:
-    """What to compute, and how; nothing is written yet.
+    """Define what to compute, and how; nothing is written yet.
 
     Args:
         model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pool
-            "embedding" a whole model.
+            "embedding", a whole model.
         preprocess: the model's transform.
         inputs: what to read.
         model_facts: architecture, tag, weights..., kept in `config.json`.
-        reading: how images are read; default: as pictures, or rasters of as many bands as the model reads.
+        reading: how to read images; default: as pictures, or as rasters with as many bands as the model reads.
         computing: device, precision, batch size.
-        images_per_shard: default: as many as make 64 MiB, at most 1024.
-        storage: how features are kept.
-        min_valid: the share of an image, 0 to 1, that must have data: others are skipped.
-        hashes: know inputs by the sha256 of their bytes, which is written to the manifest.
+        images_per_shard: default: as many as take 64 MiB, at most 1024.
+        storage: how to store features.
+        min_valid: the least share of valid pixels in an image, 0 to 1; other images are skipped.
+        hashes: identify inputs by the sha256 of their bytes, which the manifest records.
 
     Raises:
-        UsageError: an option makes no sense, or feature levels do not ascend.
-        InvalidInputError: images keep their size, and of none it can be told.
+        UsageError: an option makes no sense, or feature levels are not ascending.
+        InvalidInputError: images keep their size, and no image's size can be read.
     """
     if computing.batch_size < 1 or (images_per_shard is not None and images_per_shard < 1):
         raise UsageError("Batch size and images per shard must be 1 or more.")
     if not 0 <= min_valid <= 1:
-        raise UsageError(f"A share of valid pixels is a number from 0 to 1, not {min_valid:g}.")
+        raise UsageError(f"The share of valid pixels must be a number from 0 to 1, not {min_valid:g}.")
     if isinstance(model, torch.nn.Module):
         model.eval()
     reading = reading or ReadOptions(in_chans=preprocess.in_chans)
@@ -199,7 +200,7 @@ def export_job(
 
 
 def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
-    """What of it decides the numbers; a limit only decides whether there are any."""
+    """The reading options that affect values; a limit only decides whether there are any."""
     unset = [name for name, value in (("pages", "auto"), ("frames", "")) if getattr(reading, name) == value]
     left_out = ("max_pixels", "allow_vrt", *unset)
     return {name: value for name, value in asdict(reading).items() if name not in left_out}
@@ -217,7 +218,7 @@ def _size_of_first(inputs: Sequence[ImageInput], reading: ReadOptions) -> tuple[
 
 
 def _first_has_place(inputs: Sequence[ImageInput], reading: ReadOptions) -> bool:
-    """Whether the first input that can be opened says where on the ground it lies."""
+    """Whether the first input that can be opened is georeferenced."""
     for item in islice(inputs, INPUTS_TRIED):
         with suppress(InvalidInputError, NotFoundError):
             return has_place(item, reading)
@@ -225,12 +226,12 @@ def _first_has_place(inputs: Sequence[ImageInput], reading: ReadOptions) -> bool
 
 
 def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
-    """The maps that the model gives for one image (channels, height, width), from running it on zeros.
+    """The maps of the model for one image (channels, height, width), measured by running it on zeros.
 
     Module and stride come from the model's `feature_info`; a model without one gets "level0", "level1"...
 
     Raises:
-        UsageError: the levels do not ascend. The maps come finest first, so their names could not be told.
+        UsageError: the levels are not ascending. Maps come finest first, so their names would be wrong.
     """
     with torch.inference_mode():
         maps = model(torch.zeros(1, *input_size))
@@ -248,7 +249,7 @@ def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tup
 
 
 def measure_embedding(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
-    """The vector that an `EmbeddingModel` gives for one image (channels, height, width), from running it on zeros."""
+    """The vector of an `EmbeddingModel` for one image (channels, height, width), measured by running it on zeros."""
     with torch.inference_mode():
         (vector,) = model(torch.zeros(1, *input_size))
     return (Level(None, "embedding", vector.shape[1], 1, 1, None),)

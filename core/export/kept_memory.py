@@ -1,7 +1,7 @@
-"""Memory that stays with the process from one batch to the next. Standard library only.
+"""Keep freed memory in the process from one batch to the next. Standard library only.
 
-The C library gives large blocks back to the system as they are freed. The next batch's maps are such blocks again, and
-the system has to clear every page of them: of a ResNet-50 on the CPU that is a quarter of the time.
+The C library returns large freed blocks to the system. The next batch's maps need such blocks again, and the system
+must clear all their pages, which takes a quarter of the time for a ResNet-50 on the CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 # From malloc.h (https://man7.org/linux/man-pages/man3/mallopt.3.html).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _LARGEST_THRESHOLD = 32 << 20
-"""What the thresholds reach by themselves in a program that frees large blocks; setting one ends that."""
+"""The value that the thresholds reach by themselves in a program that frees large blocks; setting one stops that."""
 _USUAL_MMAP_MAX = 65536
 
 _lock = threading.Lock()
@@ -24,9 +24,9 @@ _users = 0
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """What is freed during the block stays with the process for what it needs next; afterwards the system gets it.
+    """Keep memory that is freed during the block in the process for reuse; return it to the system afterwards.
 
-    It holds for the whole process. Where the C library is not glibc, nothing changes.
+    This affects the whole process. It changes nothing if the C library is not glibc.
     """
     global _users
     library = _glibc()
@@ -52,7 +52,7 @@ def kept_memory() -> Iterator[None]:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library where it is glibc: others have no such settings, or ones that do nothing."""
+    """The C library if it is glibc: others lack these settings, or ignore them."""
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018

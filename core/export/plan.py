@@ -1,7 +1,7 @@
-"""What an export computes and how it is cut: everything that determines the bytes on disk. Standard library only.
+"""What an export computes and how it is divided: everything that determines the bytes on disk. Standard library only.
 
-The inputs are cut into shards, fixed slices of `images_per_shard`: which input is in which shard depends neither on the
-batch size, nor on failures, nor on how many processes share the work.
+The inputs are divided into shards, fixed slices of `images_per_shard`: which input is in which shard depends neither on
+the batch size, nor on failures, nor on the number of processes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from zoo.core.errors import UsageError
 from zoo.core.images.inputs.image_input import ImageInput
 
 SCHEMA_VERSION = 2
-"""Of config.json and the manifest; raised when a key or a file changes its meaning."""
+"""Version of config.json and the manifest, increased when a key or a file changes its meaning."""
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-"""Name of a stored type -> its name in safetensors. Features are float32 and rounded to nearest even."""
+"""Name of a stored dtype -> its safetensors name. Features are float32, rounded to nearest even."""
 
 POOLS = ("none", "avg", "max", "cls", "embedding")
-"""Maps; per level their average, maximum or class token; or one vector an image, what the classifier reads."""
+"""Maps; their average, maximum or class token per level; or one vector per image, the classifier's input."""
 
 SHARD_BYTES = 64 * 2**20
 MAX_IMAGES_PER_SHARD = 1024
@@ -36,9 +36,9 @@ _DIFFERENCES_TOLD = 4
 
 @dataclass(frozen=True)
 class Level:
-    """One map per image: the module it comes from, its size, and its stride against the input in pixels.
+    """One map per image: its module, its size, and its stride relative to the input in pixels.
 
-    Where one module gives several levels, each has a `name` of its own. The embedding has neither index nor stride.
+    If one module gives several levels, each has its own `name`. The embedding has neither index nor stride.
     """
 
     index: int | None
@@ -51,27 +51,27 @@ class Level:
 
     @property
     def key(self) -> str:
-        """What its features are called where they are stored."""
+        """The name of the level's features where they are stored."""
         return self.name or self.module
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; without the name where the module says it."""
+        """The level as plain values; without the name if it is the module's."""
         return {field: value for field, value in asdict(self).items() if field != "name" or value}
 
 
 class FeatureStorage(NamedTuple):
-    """How features are kept: `dtype` of DTYPES, `pool` of POOLS (`none` for maps), `format` of `writers.WRITERS`."""
+    """How to store features: `dtype` of DTYPES, `pool` of POOLS (`none` for maps), `format` of `writers.WRITERS`."""
 
     dtype: str = "float32"
     pool: str = "none"
     format: str = "safetensors"
 
     def shape(self, level: Level) -> tuple[int, ...]:
-        """Of one image's features: (channels, height, width), or (channels,) where they are pooled."""
+        """The shape of one image's features: (channels, height, width), or (channels,) if pooled."""
         return (level.channels,) if self.pool != "none" else (level.channels, level.height, level.width)
 
     def fitting_images_per_shard(self, levels: Iterable[Level]) -> int:
-        """As many images as make 64 MiB of features, at most 1024."""
+        """The number of images with 64 MiB of features, at most 1024."""
         values = sum(math.prod(self.shape(level)) for level in levels)
         return max(1, min(SHARD_BYTES // ((4 if self.dtype == "float32" else 2) * values), MAX_IMAGES_PER_SHARD))
 
@@ -81,18 +81,18 @@ DEFAULT_STORAGE = FeatureStorage()
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """Two runs with one plan write the same files.
+    """The plan of an export; two runs with the same plan write the same files.
 
     Args:
         inputs: what is read, in the order of the manifest.
-        levels: of an image of the configured size.
-        images_per_shard: how many inputs a shard covers.
+        levels: levels of an image of the configured size.
+        images_per_shard: number of inputs per shard.
         model: architecture, tag, weights and their sha256...
         preprocessing: settings of the transform, as plain values.
-        storage: how features are kept.
-        placed: each image's place on the ground is kept beside its features.
+        storage: how to store features.
+        placed: whether each image's place on the ground is stored with its features.
 
-    Raises UsageError for values that make no plan.
+    Raises UsageError for invalid values.
     """
 
     inputs: Sequence[ImageInput]
@@ -112,7 +112,7 @@ class ExportPlan:
             raise UsageError(f"Pooling is one of {', '.join(POOLS)}, not {self.storage.pool!r}.")
         keys = [level.key for level in self.levels]
         for key in keys:
-            # They name tensors, and with some formats files.
+            # Keys name tensors, and in some formats files.
             if not _FILE_NAME_PART.fullmatch(key) or keys.count(key) > 1:
                 raise UsageError(f"A level needs a name of its own, of letters, digits and dots, not {key!r}.")
 
@@ -121,18 +121,18 @@ class ExportPlan:
         return -(-len(self.inputs) // self.images_per_shard)
 
     def positions(self, shard: int) -> range:
-        """Which inputs a shard covers."""
+        """The positions of the inputs in a shard."""
         start = shard * self.images_per_shard
         return range(start, min(start + self.images_per_shard, len(self.inputs)))
 
     def source_of(self, item: ImageInput) -> str:
-        """The file of an input as the manifest names it: as it was given, or from the folder that all lie below."""
+        """The name of an input's file in the manifest: as given, or relative to the folder that contains all inputs."""
         root = getattr(self.inputs, "root", "")
         return item.source.removeprefix(root.rstrip("/") + "/") if root else item.source
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """As it stands in config.json: all of the plan, and its fingerprint."""
+        """The content of config.json: the whole plan, and its fingerprint."""
         settings = {
             "schema_version": SCHEMA_VERSION,
             "model": dict(self.model),
@@ -144,19 +144,19 @@ class ExportPlan:
             "images_per_shard": self.images_per_shard,
             "inputs": {"count": len(self.inputs), "sha256": _digest(self.inputs)},
         }
-        # As it is read back: tuples are lists there.
+        # Convert to what is read back: tuples become lists.
         settings = json.loads(json.dumps(settings))
         text = json.dumps(settings, sort_keys=True)
         return {"fingerprint": hashlib.sha256(text.encode()).hexdigest(), **settings}
 
     @property
     def fingerprint(self) -> str:
-        """A digest of everything that determines the bytes."""
+        """A digest of everything that determines the bytes on disk."""
         return str(self.config["fingerprint"])
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """Where two configs differ, as one phrase with both values."""
+    """The differences between two configs, as one phrase with both values."""
     old, new = ({k: v for k, v in _leaves(config).items() if k != "fingerprint"} for config in (there, here))
     found = [
         f"{key} is {_shown(old.get(key))} there and {_shown(new.get(key))} here"
@@ -168,7 +168,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def _leaves(value: object, path: str = "") -> dict[str, Any]:
-    """Values of a nested mapping by their path, `model.weights.sha256`."""
+    """Values of a nested mapping by path, such as `model.weights.sha256`."""
     if not isinstance(value, Mapping):
         return {path: value}
     return {leaf: v for key, item in value.items() for leaf, v in _leaves(item, f"{path}.{key}".lstrip(".")).items()}
@@ -180,7 +180,7 @@ def _shown(value: object) -> str:
 
 
 def _digest(inputs: Sequence[ImageInput]) -> str:
-    """Of all ids and sources; a list that is kept on disk knows its own."""
+    """A digest of all ids and sources; a list on disk knows its own."""
     known = getattr(inputs, "sha256", None)
     if isinstance(known, str):
         return known

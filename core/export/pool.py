@@ -1,4 +1,4 @@
-"""One vector per image and level in place of a map."""
+"""Pool each map into one vector per image and level."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from zoo.models.base import ImageModel
 
 
 def pool_map(values: Tensor, pool: str) -> Tensor:
-    """Map (N, C, H, W) or tokens (N, L, C) -> (N, C), the average (summed in float32) or the maximum of all places."""
+    """Map (N, C, H, W) or tokens (N, L, C) -> (N, C): the average (summed in float32) or maximum over positions."""
     places = (2, 3) if values.ndim == 4 else (1,)
     return values.mean(places, dtype=torch.float32) if pool == "avg" else values.amax(places)
 
 
 def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
-    """A model that gives (N, C) per level where the given one gives maps; the same one for "none".
+    """A model that returns (N, C) per level instead of maps; the given model for "none".
 
     Args:
         model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`, for "embedding" an
             `ImageModel` with its pooling.
-        pool: one of POOLS: average or maximum over height and width; the class token of each level as the trunk
-            carries it, before any final norm; or the vector that the classifier reads, with final norm, attention
-            pool and hidden layers.
+        pool: one of POOLS: average or maximum over height and width; each level's class token within the trunk, before
+            any final norm; or the vector that the classifier reads, after final norm, attention pool and hidden layers.
 
     Raises:
-        UsageError: an unknown pool, or one that the model has not.
+        UsageError: an unknown pool, or one that the model does not have.
     """
     if pool not in POOLS:
         raise UsageError(f"A pool is one of {', '.join(POOLS)}, not {pool!r}.")
@@ -40,17 +39,19 @@ def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
         return model
     if pool == "cls" and getattr(model, "cls_token", None) is None:
         raise UsageError(
-            "The pool 'cls' is the class token, which this model has not.", hint="Choose --pool avg or --pool max."
+            "The pool 'cls' is the class token, and this model has none.", hint="Choose --pool avg or --pool max."
         )
     if pool == "embedding":
         if not isinstance(model, ImageModel) or isinstance(model, FeatureNet) or not model.global_pool.pool_type:
-            raise UsageError("The embedding needs a whole model of zoo's with its pooling, not feature maps alone.")
+            raise UsageError(
+                "The embedding needs one of zoo's models with its pooling, not a model of feature maps alone."
+            )
         return EmbeddingModel(model)
     return PooledFeatures(model, pool)
 
 
 class EmbeddingModel(nn.Module):
-    """A model that gives one vector an image, (N, C): what it gives when it is built with `num_classes=0`."""
+    """A model that returns one vector per image, (N, C), as if it were built with `num_classes=0`."""
 
     def __init__(self, model: ImageModel) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class EmbeddingModel(nn.Module):
 
 
 class PooledFeatures(nn.Module):
-    """A feature model and the pooling of what it gives; its levels are the model's."""
+    """A feature model followed by pooling; its levels are the model's."""
 
     def __init__(self, model: Callable[[Tensor], Sequence[Tensor]], pool: str) -> None:
         super().__init__()

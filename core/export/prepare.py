@@ -1,4 +1,4 @@
-"""From an input to the numbers that a model reads. numpy and Pillow, no torch: it also runs in decoding processes."""
+"""Turn an input into the array that a model reads. numpy and Pillow, no torch: decoding processes run it too."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _open_files = threading.local()
 
 @dataclass(frozen=True)
 class Prepare:
-    """Input -> what the model reads of it, and what the manifest is to say of it.
+    """Input -> the array that the model reads, and the facts for the manifest.
 
     Args:
         preprocess: the model's transform.
-        reading: how images are read.
-        size: (height, width) that an image must have, where `preprocess` does not give all the same.
-        min_valid: the share of an image, 0 to 1, that must have data: others are skipped.
-        hashes: give the sha256 of an input's bytes too.
+        reading: how to read images.
+        size: the required (height, width) of an image, if `preprocess` does not produce a fixed one.
+        min_valid: the least share of valid pixels in an image, 0 to 1; other images are skipped.
+        hashes: also return the sha256 of an input's bytes.
     """
 
     preprocess: Preprocess
@@ -44,9 +44,10 @@ class Prepare:
     hashes: bool = False
 
     def __call__(self, item: ImageInput) -> Prepared:
-        """Raises InvalidInputError or NotFoundError where it cannot be read, or does not fit the model.
+        """Read an input and transform it.
 
-        Raises SkippedImageError where too little of it is data.
+        Raises InvalidInputError or NotFoundError if it cannot be read or does not fit the model, SkippedImageError if
+        too few of its pixels are valid.
         """
         raster = read_input(item, self.reading, self.preprocess.in_chans)
         described = self._describe(item, raster)
@@ -69,7 +70,7 @@ class Prepare:
         return Prepared(image, facts | described, Place.of(raster.georeference, raster.size))
 
     def _describe(self, item: ImageInput, raster: Raster) -> dict[str, Any]:
-        """What is worth telling of the pixels and the file. Raises SkippedImageError where too little is data."""
+        """The facts about the pixels and the file. Raises SkippedImageError if too few pixels are valid."""
         facts: dict[str, Any] = {}
         share = raster_valid_share(raster)
         if share < 1:
@@ -88,7 +89,7 @@ class Prepare:
 
 
 def raster_valid_share(raster: Raster) -> float:
-    """The share of the numbers of a raster that are data: not masked, not NaN, not infinite."""
+    """The share of valid values in a raster: not masked, not NaN, not infinite."""
     if isinstance(raster.pixels, Image.Image):
         return 1.0 if raster.valid is None else float(np.mean(raster.valid))
     valid = raster.valid
@@ -99,7 +100,7 @@ def raster_valid_share(raster: Raster) -> float:
 
 
 def _largest_float(raster: Raster) -> float:
-    """The largest finite number where the raster is of floating point and 1 is white, else 0."""
+    """The largest finite value of a floating-point raster whose white is 1, otherwise 0."""
     pixels = raster.pixels
     if isinstance(pixels, Image.Image) or pixels.dtype.kind != "f" or raster.white != 1:
         return 0.0
@@ -108,7 +109,7 @@ def _largest_float(raster: Raster) -> float:
 
 
 def read_input(item: ImageInput, options: ReadOptions, in_chans: int) -> Raster:
-    """Decode an input, or its window. The file of the last window stays open: the next one is mostly of the same."""
+    """Decode an input, or its window. The last window's file stays open, since the next is usually in the same file."""
     if item.window is None:
         return read_image(item, in_chans, options)
     file = _file_of_window(item, options)
@@ -131,7 +132,7 @@ def _file_of_window(item: ImageInput, options: ReadOptions) -> RasterFile:
 
 
 def close_windowed_file() -> None:
-    """Close what this thread keeps open for the next window."""
+    """Close the file that this thread keeps open for the next window."""
     stack = _open_files.__dict__.pop("stack", None)
     _open_files.__dict__.clear()
     if stack is not None:
@@ -139,7 +140,7 @@ def close_windowed_file() -> None:
 
 
 def raster_size(item: ImageInput, options: ReadOptions) -> tuple[int, int]:
-    """Height and width of an input in pixels, of its window if it is one. Raises as `open_raster`."""
+    """Height and width in pixels of an input, or of its window. Raises as `open_raster`."""
     if item.window is not None:
         return item.window.height, item.window.width
     with open_raster(item, options) as file:
@@ -147,6 +148,6 @@ def raster_size(item: ImageInput, options: ReadOptions) -> tuple[int, int]:
 
 
 def has_place(item: ImageInput, options: ReadOptions) -> bool:
-    """Whether an input says where on the ground it lies, in whole or in part. Raises as `open_raster`."""
+    """Whether an input is georeferenced, fully or partly. Raises as `open_raster`."""
     with open_raster(item, options) as file:
         return bool(file.georeference)

@@ -1,7 +1,7 @@
-"""The shards of an export on Ray Data (extra `[ray]`): the same files, computed by actors on a cluster.
+"""Compute the shards of an export on Ray Data (extra `[ray]`): the same files, computed by actors on a cluster.
 
-An actor opens the request once, which builds its model, and then publishes shards itself, each by renames: when a node
-dies and Ray runs its task again elsewhere, the same bytes are written again. All nodes see one file system, where the
+An actor opens the request once, which builds its model, and then publishes shards itself, each by renames. If a node
+dies and Ray repeats its task elsewhere, the same bytes are written again. All nodes share one file system, where the
 inputs, the weights and the output folder have the same paths.
 """
 
@@ -28,14 +28,14 @@ _ADDRESS_HINT = "Set RAY_ADDRESS to a running cluster, or unset it to start one 
 
 
 class Request(Protocol):
-    """Names and numbers that can be sent to a node, such as `ExportRequest`."""
+    """A request of names and numbers that can be sent to a node, such as `ExportRequest`."""
 
     def open(self) -> ExportJob:
-        """What to compute; builds the model."""
+        """Build the model and return what to compute."""
 
 
 class ShardActor:
-    """What runs on a node: one model, which computes one shard a call."""
+    """The actor on a node: one model, which computes one shard per call."""
 
     def __init__(self, request: Request, out_dir: str, fingerprint: str, on_error: str) -> None:
         self.job = request.open()
@@ -48,7 +48,7 @@ class ShardActor:
         self.on_error = on_error
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Compute the shards of `batch["item"]`; returns per shard its number, and an error where there is one."""
+        """Compute the shards in `batch["item"]`; return each shard's number, and its error if there is one."""
         shards = [int(shard) for shard in batch["item"]]
         failures = [self._export(shard) for shard in shards]
         return {
@@ -61,7 +61,7 @@ class ShardActor:
         try:
             run_shards(self.job, [shard], self.folder, on_error=self.on_error)
         except ZooError as error:
-            # As a value: what is raised here would end the actor.
+            # Return the error: raising it here would end the actor.
             return error, error.message
         return None, ""
 
@@ -76,24 +76,24 @@ def run_on_ray(
     on_progress: Callable[[int], None] | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> None:
-    """Compute shards on the cluster that RAY_ADDRESS names, or on one started here. Those that are published stay.
+    """Compute shards on the cluster in RAY_ADDRESS, or on one started here. Published shards stay.
 
     Args:
         request: opened by each actor.
-        folder: claimed for the request's plan; on a file system that all nodes share.
-        shards: their numbers, e.g. of `pending_shards`.
-        num_actors: models that run at once, on one CPU each.
+        folder: claimed for the request's plan, on a file system that all nodes share.
+        shards: their numbers, e.g. from `pending_shards`.
+        num_actors: number of models that run in parallel, on one CPU each.
         on_error, on_progress: see `run_shards`; progress counts whole shards.
-        timeout: how many seconds to wait for the next shard. Ray itself waits for ever where actors keep dying.
+        timeout: seconds to wait for the next shard. Ray itself waits for ever if actors keep dying.
 
     Raises:
         UsageError: fewer than one actor.
         NotFoundError: no cluster answers.
-        InvalidInputError, CannotWriteError: Ray is not installed; or a shard failed, with the reason.
+        InvalidInputError, CannotWriteError: Ray is not installed, or a shard failed; with the reason.
         PartialError: no shard was done for `timeout` seconds, or the cluster failed.
     """
     if num_actors < 1:
-        raise UsageError(f"There is 1 actor or more, not {num_actors}.")
+        raise UsageError(f"The number of actors must be 1 or more, not {num_actors}.")
     numbers = list(shards)
     if not numbers:
         return
@@ -101,7 +101,7 @@ def run_on_ray(
         ray, data = import_module("ray"), import_module("ray.data")
     except ImportError as error:
         raise InvalidInputError("The engine ray is not installed.", hint="pip install 'zoo-cli[ray]'") from error
-    # zoo tells of its progress itself; faults come as exceptions.
+    # zoo reports progress itself, and faults come as exceptions.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     started = not ray.is_initialized()
     if started:
@@ -109,7 +109,7 @@ def run_on_ray(
     folder.reopen()
     try:
         data.DataContext.get_current().enable_progress_bars = False
-        # Ray starts actors again, and their tasks, as often as it takes.
+        # Ray restarts actors and their tasks as often as necessary.
         tasks = data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
             ShardActor,
             fn_constructor_args=(request, str(folder.path.absolute()), folder.plan.fingerprint, on_error),
@@ -141,9 +141,9 @@ def _connect(ray: Any) -> None:
 
 
 def require_listener(address: str) -> None:
-    """Raises NotFoundError where nobody listens at a cluster's `host:port` or `ray://host:port`.
+    """Raise NotFoundError if nobody listens at a cluster's `host:port` or `ray://host:port`.
 
-    Ray itself would try for minutes, without a word. Other forms ("auto", "local") are left to it.
+    Ray itself would try for minutes without any output. Other forms ("auto", "local") are left to Ray.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
@@ -160,7 +160,7 @@ def require_listener(address: str) -> None:
 
 
 def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) -> Iterable[dict[str, Any]]:
-    """The rows that another thread gets from Ray, which has no time limit of its own."""
+    """The rows that another thread gets from Ray, which has no timeout of its own."""
     done: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
 
     def collect() -> None:
@@ -177,7 +177,7 @@ def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) 
         try:
             row = done.get(timeout=timeout)
         except queue.Empty:
-            raise PartialError(f"No shard was done on Ray for {timeout:.0f} s.", hint=hint) from None
+            raise PartialError(f"Ray has finished no shard for {timeout:.0f} s.", hint=hint) from None
         if isinstance(row, Exception):
             raise PartialError(f"The Ray cluster failed: {_last_line(row)}", hint=hint) from row
         if row is None:

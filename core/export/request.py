@@ -1,4 +1,4 @@
-"""An export as names and numbers only, so that it can be sent to another process, which opens it there."""
+"""An export as names and numbers only, so that it can be sent to another process and opened there."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from zoo.weights_cache.download import fetch
 
 
 class Inputs(NamedTuple):
-    """What is read: paths as `find_inputs` takes them, a list of more, and the side and distance of tiles in pixels.
+    """What to read: paths for `find_inputs`, a file that lists more, and the side and stride of tiles in pixels.
 
-    `outputs` are files that the export writes outside its folder. `min_valid` is the share of an image that must have
-    data; with `hashes` inputs are known by their content.
+    `outputs` are files that the export writes outside its folder. `min_valid` is the least share of valid pixels in an
+    image. With `hashes`, inputs are identified by content.
     """
 
     paths: tuple[str, ...]
@@ -56,7 +56,7 @@ class Inputs(NamedTuple):
 
 
 class Transform(NamedTuple):
-    """What is done otherwise than the weights' own configuration says; see `Preprocess`."""
+    """Deviations from the preprocessing that the weights' configuration states; see `Preprocess`."""
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -66,7 +66,7 @@ class Transform(NamedTuple):
     fast_decode: bool = False
 
     def check_channels(self, in_chans: int) -> None:
-        """Raises UsageError where mean or std are given for another number of channels."""
+        """Raise UsageError if mean or std have a different number of channels."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) not in (1, in_chans):
                 expected = "1 value" if in_chans == 1 else f"1 value, or {in_chans} for the model's channels"
@@ -79,10 +79,10 @@ _IN_FULL = ReadOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """What `zoo export-features` is asked for. For the values see `create_model` and `export_job`.
+    """A request of `zoo export-features`. For the values see `create_model` and `export_job`.
 
-    Relative paths count from the working directory of the process that opens the request. `reading` lacks what the
-    model and its transform tell.
+    Relative paths refer to the working directory of the process that opens the request. `reading` lacks the values that
+    the model and its transform determine.
     """
 
     model: str
@@ -102,10 +102,12 @@ class ExportRequest:
         """Find the inputs and build the model. Raises as they do.
 
         Args:
-            passed_over: counts the files of folders and archives that are no images, by their ending.
+            passed_over: counts the files in folders and archives that are not images, by their ending.
         """
         if self.storage.pool == "embedding" and self.out_indices is not None:
-            raise UsageError("The embedding is one vector an image, not a level.", hint="Leave out --out-indices.")
+            raise UsageError(
+                "The embedding is one vector for each image, not a feature level.", hint="Leave out --out-indices."
+            )
         inputs = self.inputs.find(passed_over)
         given = None if self.weights is None else WatchedWeights(self.weights, self.weights_key)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
@@ -150,14 +152,14 @@ class ExportRequest:
         return job._replace(check_model=file.check)
 
     def _weight_file(self, given: WatchedWeights | None) -> tuple[WatchedWeights, str]:
-        """The file that the weights come from, and what `config.json` calls it."""
+        """The file with the weights, and its name in `config.json`."""
         if given is not None:
             return given, f"file:{Path(given.path).name}"
         found = fetch(named_cfg(self.model), offline=True)
         return WatchedWeights(found.path), found.origin
 
     def _model_facts(self, cfg: Mapping[str, Any], file: WatchedWeights, source: str) -> dict[str, Any]:
-        """What identifies the model in `config.json`."""
+        """The facts that identify the model in `config.json`."""
         weights = {"source": source, "sha256": file.sha256()}
         weights |= {"key": self.weights_key} if self.weights_key else {}
         file.check()

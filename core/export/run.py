@@ -1,4 +1,4 @@
-"""Computing the shards of an export: decode ahead, run the model, publish. No torch here."""
+"""Compute the shards of an export: decode ahead, run the model, publish. No torch here."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Image = NDArray[Any]
-    Features = Sequence[NDArray[Any]]  # one image's, per level
+    Features = Sequence[NDArray[Any]]  # of one image, per level
 
 ON_ERROR = ("skip", "stop")
 FAILURES_KEPT = 100
 
 
 class Prepared(NamedTuple):
-    """An image as the model reads it, float32 (channels, height, width), and what the manifest is to say of it.
+    """An image as the model reads it, float32 (channels, height, width), and the facts for the manifest.
 
-    `place` is that of all of the picture, or its tile, before anything is resized or cut off.
+    `place` is that of the whole image, or of its tile, before any resize or crop.
     """
 
     image: Image
@@ -40,11 +40,11 @@ class Prepared(NamedTuple):
 
 
 _Known = tuple[Mapping[str, Any], Place | None]
-"""What is kept of an image while its features are computed."""
+"""What is kept about an image while its features are computed."""
 
 
 class SkippedImageError(ZooError):
-    """An image that is left out on purpose; `facts` are what the manifest is to say of it."""
+    """An image that is left out on purpose; `facts` are for the manifest."""
 
     def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
         super().__init__(message)
@@ -55,11 +55,11 @@ class SkippedImageError(ZooError):
 
 
 Decode = Callable[[Iterable[ImageInput]], Generator[Prepared | ZooError, None, None]]
-"""Inputs -> images in their order, or why one could not be read. It may read ahead; it may be closed early."""
+"""Inputs -> images in their order, or the error for one. It may read ahead, and may be closed early."""
 
 
 class Failure(NamedTuple):
-    """An image that could not be read, why, and what would mend it where that is known."""
+    """An image that could not be read, the reason, and a remedy if there is one."""
 
     id: str
     error: str
@@ -67,14 +67,14 @@ class Failure(NamedTuple):
 
 
 Compute = Callable[[Iterable["Image | ZooError"]], Iterable["Features | ZooError"]]
-"""Images of one shard -> their features in the same order; errors are passed through. It may take several at once."""
+"""Images of one shard -> their features in the same order, with errors passed through. It may take several at once."""
 
 
 class ExportJob(NamedTuple):
-    """A plan and what computes it.
+    """A plan and the functions that compute it.
 
-    `maps` computes without pooling, for looking at. With `hashes` inputs are known by their content too. `check_model`
-    is called before a shard is published, and raises where the model is not what it was.
+    `maps` computes without pooling, for previews. With `hashes`, inputs are also identified by content. `check_model`
+    is called before a shard is published, and raises if the model has changed.
     """
 
     plan: ExportPlan
@@ -87,21 +87,22 @@ class ExportJob(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export did.
+    """The result of an export.
 
     Args:
         out_dir: the folder.
-        images: how many were exported.
-        num_failed: how many could not be read.
-        failed: the first hundred of those.
-        num_skipped: how many were left out on purpose.
-        shards: how many shards hold features.
-        levels: what there is of each image.
-        nonfinite_values, nonfinite_images: NaN and infinities among the features, and images that have any.
-        unscaled_images: images whose file declares a scale and offset that were not applied.
-        bright_images, largest: images of floating point numbers above 1 that no scale divides, and their largest.
-        changed: False where the folder held this very export already.
-        complete: all shards are done, also those of other processes, and `manifest.jsonl` is there.
+        images: number of exported images.
+        num_failed: number of unreadable images.
+        failed: the first hundred of the unreadable images.
+        num_skipped: number of images left out on purpose.
+        shards: number of shards with features.
+        levels: the levels of each image.
+        nonfinite_values, nonfinite_images: number of NaN and infinite values in the features, and of images with any.
+        unscaled_images: number of images whose declared scale and offset were not applied.
+        bright_images, largest: number of floating-point images with values above 1 that no scale divides, and their
+            maximum.
+        changed: False if the folder already held this export.
+        complete: all shards are done, including those of other processes, and `manifest.jsonl` exists.
     """
 
     out_dir: Path
@@ -120,7 +121,7 @@ class ExportReport:
     complete: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for `--json`."""
+        """The report as plain values, for `--json`."""
         return {
             "out": str(self.out_dir),
             "images": self.images,
@@ -147,15 +148,15 @@ def pending_shards(
     on_progress: Callable[[int], None] | None = None,
     on_changed: Callable[[Sequence[str]], None] | None = None,
 ) -> list[int]:
-    """The shards that are not done yet, or whose inputs have changed; the inputs of the others count as progress.
+    """The shards that are not done yet, or whose inputs have changed; the others count as progress.
 
     Args:
-        folder: where they go.
-        shards: the numbers of those in question.
+        folder: the output folder.
+        shards: the numbers of the shards to check.
         retry_failed, verify: see `FeatureFolder.is_done`.
-        hashes: know inputs by their content where the manifest has it, else by size and time of last change.
-        on_progress: called with the number of inputs of a shard that is done.
-        on_changed: called with the ids of the changed inputs of a shard.
+        hashes: identify inputs by content if the manifest has it, otherwise by size and time of last change.
+        on_progress: called with the number of inputs in a finished shard.
+        on_changed: called with the ids of a shard's changed inputs.
     """
     pending = []
     for shard in shards:
@@ -178,14 +179,14 @@ def run_shards(
     on_error: str = "skip",
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Compute shards and publish each when it is complete. What was published stays, whatever ends the run.
+    """Compute shards and publish each when it is complete. Published shards stay, however the run ends.
 
     Args:
-        job: what to compute. `job.compute` is called once a shard, so that what shares a batch, and with it the last
-            bit of a feature, does not depend on where a run began.
-        shards: their numbers, e.g. of `pending_shards`.
-        folder: where they go.
-        on_error: `skip` lists images that cannot be read, `stop` raises the first one's error.
+        job: what to compute. `job.compute` is called once per shard, so that the images in a batch, and with them the
+            last bit of a feature, do not depend on where a run began.
+        shards: their numbers, e.g. from `pending_shards`.
+        folder: the output folder.
+        on_error: `skip` lists unreadable images, `stop` raises the first one's error.
         on_progress: called with the number of inputs done since the last call.
 
     Raises:
@@ -194,7 +195,7 @@ def run_shards(
         CannotWriteError: a file could not be written.
     """
     if on_error not in ON_ERROR:
-        raise UsageError(f"On an error there is {' or '.join(ON_ERROR)}, not {on_error!r}.")
+        raise UsageError(f"On an error zoo can {' or '.join(ON_ERROR)}, not {on_error!r}.")
     numbers = list(shards)
     if not numbers:
         return
@@ -218,14 +219,14 @@ def run_shards(
 
 
 def _stamped(items: Iterable[ImageInput], stamps: deque[Stamp | None]) -> Iterator[ImageInput]:
-    """The items; the stamp of each is taken before it is read, so that a change while it is read shows later."""
+    """The items; each item's stamp is taken before it is read, so that a change during reading shows later."""
     for item in items:
         stamps.append(stamp_of(item))
         yield item
 
 
 def _identity(item: ImageInput, stamp: Stamp | None, line: Mapping[str, Any], *, hashes: bool) -> dict[str, Any]:
-    """What the manifest says of the file; of one that could be read, its digest was taken with the pixels."""
+    """The manifest's facts about the file; the digest of a readable image was taken together with the pixels."""
     identity: dict[str, Any] = {} if stamp is None else stamp._asdict()
     if hashes and stamp is not None and "sha256" not in line:
         with suppress(ZooError, OSError):
@@ -234,7 +235,7 @@ def _identity(item: ImageInput, stamp: Stamp | None, line: Mapping[str, Any], *,
 
 
 def _images(decoded: Iterable[Prepared | ZooError], known: deque[_Known], *, stop: bool) -> Iterator[Image | ZooError]:
-    """The images alone; what is known of them waits in `known` until their features are there."""
+    """Only the images; the facts about them wait in `known` for their features."""
     for result in decoded:
         if isinstance(result, Prepared):
             known.append((result.facts, result.place))
@@ -252,7 +253,7 @@ def _export(
     rows: ShardRows,
     folder: FeatureFolder,
 ) -> dict[str, Any]:
-    """Keep one image's features; returns its line of the manifest."""
+    """Store one image's features; return its line of the manifest."""
     plan, writer = folder.plan, folder.writer
     item = plan.inputs[position]
     line = {"id": item.id, "source": plan.source_of(item)}
@@ -284,7 +285,7 @@ def _level_facts(plan: ExportPlan, level: Level) -> dict[str, Any]:
 
 
 def report_of(folder: FeatureFolder, shards: Sequence[int]) -> ExportReport:
-    """Complete the folder if it can be, and count what some of its shards hold, from their parts of the manifest."""
+    """Complete the folder if possible, and count the content of these shards from their parts of the manifest."""
     complete = folder.finish()
     records = [record for record in map(folder.record, shards) if record is not None]
     failures = islice(folder.failures(shards), FAILURES_KEPT)

@@ -1,4 +1,4 @@
-"""The features of one shard in memory, already as they are stored."""
+"""The features of one shard in memory, in their stored form."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BFLOAT16_EXPONENT = 0x7F80
 class ShardRows:
     """Rows of the readable images of one shard.
 
-    `index` has the position of each row's image among all inputs, `items` the image, `places` where it lies or None,
-    `values` per level's key an array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
+    `index` has the position of each row's image among all inputs, `items` the image, `places` its place or None.
+    `values` has, for each level's key, an array (rows, *shape) of the stored dtype (bfloat16 as its bits, uint16).
     """
 
     def __init__(self, plan: ExportPlan, number: int) -> None:
@@ -51,19 +51,19 @@ class ShardRows:
     def append(
         self, position: int, item: ImageInput, features: Sequence[NDArray[Any]], place: Place | None = None
     ) -> int:
-        """Keep the features of one image.
+        """Store the features of one image.
 
         Args:
-            position: of the image among all inputs.
+            position: position of the image among all inputs.
             item: the image.
-            features: per level, float32 of the level's shape.
-            place: where the image lies.
+            features: one array per level, float32 with the level's shape.
+            place: place of the image on the ground.
 
         Returns:
-            How many values are NaN or infinite as they are stored.
+            The number of NaN and infinite values after rounding to the stored dtype.
 
         Raises:
-            InvalidInputError: the model gave another shape than it was measured to give.
+            InvalidInputError: the shape of a map is not the measured one.
         """
         row, nonfinite = len(self), 0
         for (module, stored), computed in zip(self._values.items(), features, strict=True):
@@ -89,7 +89,7 @@ def _encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 
 def _count_nonfinite(stored: NDArray[Any], dtype: str) -> int:
-    """NaN and infinite values, after rounding: what is finite in float32 may overflow in half precision."""
+    """The number of NaN and infinite values after rounding: finite float32 values may overflow in half precision."""
     import numpy as np
 
     if dtype == "bfloat16":

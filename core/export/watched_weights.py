@@ -1,4 +1,4 @@
-"""Weights that must stay as they are while features are computed with them."""
+"""Weights that must not change while features are computed with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from zoo.core.files.open_weights import open_weights
 
 
 class WatchedWeights:
-    """A weight file, or all of its shards, open, so that it can be told whether they are still what they were.
+    """A weight file, or all of its shards, kept open to detect changes.
 
-    A file that is replaced by a rename is no change: what has been read of the old one stays what it was.
+    Replacing a file by a rename is not a change: the old file's content stays the same.
 
     Args:
-        path: as `open_weights` takes it.
-        key: where in a training checkpoint the state dict is.
+        path: as in `open_weights`.
+        key: path of the state dict in a training checkpoint.
 
     Raises as `open_weights`.
     """
@@ -30,11 +30,11 @@ class WatchedWeights:
         finalize(self, resources.close)
 
     def sha256(self) -> str:
-        """Digest of the file; of shards that of all of them."""
+        """Digest of the file, or of all shards."""
         return self._opened.sha256()
 
     def check(self) -> None:
-        """Raises InvalidInputError where somebody has written to a file."""
+        """Raise InvalidInputError if somebody has written to a file."""
         try:
             self._opened.require_unchanged()
         except InvalidInputError as error:

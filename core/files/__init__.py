@@ -1,1 +1,1 @@
-"""Weight files as bytes: opened with suspicion, written whole or not at all."""
+"""Weight files as bytes: read without trusting them, written completely or not at all."""

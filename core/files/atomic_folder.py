@@ -1,4 +1,4 @@
-"""Output folders that are either as they were or complete, never a mixture. Standard library only."""
+"""Write output folders that are either unchanged or complete, never a mixture. Standard library only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class OutputFolder:
-    """A folder being written; `unchanged` says afterwards that the target was equal already."""
+    """A folder being written; `unchanged` says afterwards whether the target was already identical."""
 
     def __init__(self, path: str, *, sync: bool) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class OutputFolder:
 
     @contextmanager
     def file(self, name: str) -> Iterator[OutputFile]:
-        """Write one new file of the folder. Errors are OSErrors."""
+        """Write one new file into the folder. Errors are OSErrors."""
         path = os.path.join(self.path, name)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
@@ -45,13 +45,13 @@ class OutputFolder:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFolder]:
-    """Write a folder beside the target under a random name; on leaving without an error, put it in place.
+    """Write a folder next to the target under a random name; on leaving without an error, put it in place.
 
-    A target with equal files is left alone; one with others of the same names is replaced only with `force`, and one
-    with files of other names never.
+    A target with identical files is left alone. A target whose files differ is replaced only with `force`. A target
+    with files of other names is never replaced.
 
     Raises:
-        CannotWriteError: for every reason that it could not be written; what was there is then intact.
+        CannotWriteError: the folder could not be written, for any reason; the existing one is then intact.
     """
     target = check_target(path, folder=True)
     parent = os.path.dirname(target)
@@ -76,19 +76,19 @@ def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bo
 
 
 def _create_locked(path: str) -> int:
-    """A new folder, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    """Create a folder, open and locked to show other runs that it is in use; -1 if another run removed it first."""
     os.mkdir(path)
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+    with suppress(OSError):  # a file system without locks; nothing counts as stale there
         fcntl.flock(lock, fcntl.LOCK_EX)
     if os.path.isdir(path):
         return lock
-    os.close(lock)  # taken for stale in the moment before it was locked
+    os.close(lock)  # another run removed it as stale before it was locked
     return -1
 
 
 def _publish(temporary: str, target: str, force: bool) -> bool:
-    """Put the new folder in place, leaving the old one under the temporary name; True where it was equal already."""
+    """Put the new folder in place and leave the old one under the temporary name; True if it was already identical."""
     if not os.path.exists(target):
         os.rename(temporary, target)
         sync_folder(os.path.dirname(target))
@@ -103,7 +103,7 @@ def _publish(temporary: str, target: str, force: bool) -> bool:
         return True
     if os.listdir(target) and not force:
         raise CannotWriteError(
-            f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+            f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
         )
     _exchange(temporary, target)
     sync_folder(os.path.dirname(target))
@@ -121,7 +121,7 @@ def _equal(path: str, other: str) -> bool:
 
 
 def _exchange(temporary: str, target: str) -> None:
-    """Swap two folders: in one step where the system can, else in two with the old one put back on failure."""
+    """Swap two folders: in one step if the system can, otherwise in two, restoring the old folder on failure."""
     import ctypes
 
     rename = getattr(ctypes.CDLL(None), "renameat2", None)

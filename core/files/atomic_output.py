@@ -1,4 +1,4 @@
-"""Output files that are either the old content or the whole new one, never a mixture. Standard library only."""
+"""Write output files that have either the old content or all of the new, never a mixture. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.core.errors import CannotWriteError, UsageError
 
 _TEMPORARY = re.compile(r"\.zoo-[0-9a-f]{16}\.tmp")
 _COMPARE_CHUNK = 1 << 20
-_FICLONERANGE = 0x4020940D  # from linux/fs.h; where it has another number, it is an unknown one
+_FICLONERANGE = 0x4020940D  # from linux/fs.h; on architectures with another number, this one is unknown
 _SHARED_BLOB = re.compile(r"/blobs/[0-9a-f]{2}/[0-9a-f]{40,64}$")
 _HINTS = {
     errno.ENOSPC: "Free some space, or choose another place with -o.",
@@ -31,9 +31,9 @@ _HINTS = {
 
 
 class OutputFile:
-    """A file being written: `fd` is open for writing, `path` is where it is meanwhile.
+    """A file being written: `fd` is open for writing, `path` is its temporary path.
 
-    `unchanged` says afterwards that the target was equal already.
+    `unchanged` says afterwards whether the target was already identical.
     """
 
     def __init__(self, fd: int, path: str, *, sync: bool = True) -> None:
@@ -44,11 +44,11 @@ class OutputFile:
         self._end = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write at the end of what `write` wrote before."""
+        """Write after the data of earlier calls of `write`."""
         self._end = self.write_at(data, self._end)
 
     def write_at(self, data: bytes | memoryview, position: int) -> int:
-        """Write all of `data` at a position in bytes; returns the position after it."""
+        """Write all of `data` at a position in bytes; return the position after it."""
         view = memoryview(data).cast("B")
         while view:
             written = os.pwrite(self.fd, view, position)
@@ -56,43 +56,43 @@ class OutputFile:
         return position
 
     def reserve(self, length: int) -> None:
-        """Have the disk set aside `length` bytes: a full one says so now, and writing to it is faster."""
+        """Allocate `length` bytes on disk: a full disk is reported early, and writing is faster."""
         if length and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.fd, 0, length)
 
     def share(self, fd: int, offset: int, length: int, position: int) -> bool:
-        """Have `length` bytes at a position be those at an offset of another file, whose blocks both files then have.
+        """Share `length` bytes at `offset` of another file, so that both files use the same disk blocks.
 
-        False where the file system shares no blocks, the files lie on two of them, or the numbers are none of whole
-        blocks. What is written to either file later does not show in the other.
+        Returns False if the file system cannot share blocks, the files are on different file systems, or the numbers
+        are not multiples of the block size. Later writes to either file do not show in the other.
         """
         if sys.platform != "linux":
             return False
         # https://man7.org/linux/man-pages/man2/ioctl_ficlonerange.2.html
         try:
             fcntl.ioctl(self.fd, _FICLONERANGE, array("Q", [fd, offset, length, position]))
-        except OSError:  # what keeps the file from being written at all, the copy meets too
+        except OSError:  # a copy meets any error that prevents writing altogether
             return False
         return True
 
     def start_writeback(self, position: int, length: int) -> None:
-        """Let the kernel begin to write these bytes to the disk, so that the sync at the end has little left to do."""
+        """Let the kernel start writing these bytes to disk, so that the final sync has little left to do."""
         if self._sync and hasattr(os, "posix_fadvise"):
-            # On dirty pages this advice starts writing them, and waits for nothing.
+            # On dirty pages this advice starts writeback without waiting.
             with suppress(OSError):
                 os.posix_fadvise(self.fd, position, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
 def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFile]:
-    """Write beside the target under a random name; on leaving without an error, sync it and put it in place.
+    """Write next to the target under a random name; on leaving without an error, sync the file and put it in place.
 
-    A target with equal content is left alone; one with other content is replaced only with `force`, and keeps its
-    permissions. A symbolic link keeps pointing at its target, which is what gets replaced. Without `sync` a power cut
-    may leave the new name with bytes missing; the death of the process alone cannot.
+    A target with identical content is left alone. A target with different content is replaced only with `force`, and
+    keeps its permissions. A symbolic link is kept; the file it points to is replaced. Without `sync`, a power cut may
+    leave missing bytes under the new name; a crash of the process alone cannot.
 
     Raises:
-        CannotWriteError: for every reason that the file could not be written; the old content is then intact.
+        CannotWriteError: the file could not be written, for any reason; the old content is then intact.
     """
     target = check_target(path)
     folder = os.path.dirname(target)
@@ -112,27 +112,27 @@ def atomic_output(path: str | os.PathLike[str], *, force: bool = False, sync: bo
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        # By name, whether or not there is a descriptor: a signal can end the call that makes both.
+        # Remove it by name, even without a descriptor: a signal can end the call that makes both.
         with suppress(OSError):
             os.unlink(temporary)
         if fd >= 0:
-            with suppress(OSError):  # all was synced before, or is thrown away
+            with suppress(OSError):  # everything was synced before, or is discarded
                 os.close(fd)
 
 
 def refuse_pipe(path: str | os.PathLike[str]) -> None:
-    """Raises UsageError where an output is `-`, which stands for standard output elsewhere."""
+    """Raise UsageError if an output is `-`, which stands for standard output elsewhere."""
     if os.fspath(path) == "-":
         raise UsageError(
-            "The output cannot be standard output: it is checked, and then put in place as a whole.",
+            "The output cannot be standard output: it is checked first, and then moved into place as a whole.",
             hint="Name a file or folder with -o.",
         )
 
 
 def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
-    """The real path that a write to `path` replaces: of a file, or of a folder where one is to be written.
+    """The real path of the file, or with `folder` the folder, that a write to `path` replaces.
 
-    Raises CannotWriteError where that must not or cannot be, UsageError for `-`.
+    Raises CannotWriteError if it must not or cannot be replaced, UsageError for `-`.
     """
     given = os.fspath(path)
     refuse_pipe(given)
@@ -158,7 +158,7 @@ def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     except OSError as error:
         raise cannot_write(path, error) from error
     except ValueError:
-        raise CannotWriteError(f"{given!r} holds a NUL, which no file name can.", path=given) from None
+        raise CannotWriteError(f"{given!r} holds a NUL, which no file name may contain.", path=given) from None
     if folder and not stat.S_ISDIR(mode):
         raise CannotWriteError(
             f"{given} is a file; the output must be a folder.", hint="Name a folder with -o.", path=given
@@ -178,7 +178,7 @@ def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> str:
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> CannotWriteError:
-    """The operating system's reason as one sentence."""
+    """The error that states the operating system's reason as one sentence."""
     reason = error.strerror or str(error)
     hint = _HINTS.get(error.errno or 0, "Choose another place with -o.")
     return CannotWriteError(f"{os.fspath(path)} could not be written: {reason}.", hint=hint, path=os.fspath(path))
@@ -194,7 +194,7 @@ def _in_hub_cache(target: str) -> bool:
 
 
 def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
-    """Rename into place; True where the target had this content already."""
+    """Rename the file into place; return True if the target already had this content."""
     try:
         existing = os.stat(target)
     except FileNotFoundError:
@@ -204,7 +204,7 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
             return True
         if not force:
             raise CannotWriteError(
-                f"{target} exists and holds something else.", hint="Pass --force to replace it.", path=target
+                f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
             )
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
@@ -222,7 +222,7 @@ def sync_folder(path: str) -> None:
 
 
 def equal_content(fd: int, target: str) -> bool:
-    """Whether an open file and the one at a path hold the same bytes."""
+    """Whether an open file and the file at a path hold the same bytes."""
     with open(target, "rb") as file:
         if os.fstat(fd).st_size != os.fstat(file.fileno()).st_size:
             return False
@@ -235,25 +235,25 @@ def equal_content(fd: int, target: str) -> bool:
 
 
 def temporary_path(folder: str) -> str:
-    """A random name in a folder, by which what a killed process left is recognised."""
+    """A random name in a folder, recognisable as a leftover if the process is killed."""
     return os.path.join(folder, f".zoo-{os.urandom(8).hex()}.tmp")
 
 
 def _create_locked(path: str) -> int:
-    """A new file, open and locked, which tells other runs that it is in use; -1 where one of them was faster."""
+    """Create a file, open and locked to show other runs that it is in use; -1 if another run removed it first."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with suppress(OSError):  # a file system without locks; nothing is taken for stale there
+    with suppress(OSError):  # a file system without locks; nothing counts as stale there
         fcntl.flock(fd, fcntl.LOCK_EX)
     if os.fstat(fd).st_nlink:
         return fd
-    os.close(fd)  # taken for stale in the moment before it was locked
+    os.close(fd)  # another run removed it as stale before it was locked
     return -1
 
 
 def remove_stale(folder: str) -> None:
-    """Remove what a killed process left behind: temporary files and folders that nobody holds a lock on."""
+    """Remove leftovers of killed processes: temporary files and folders that nobody has locked."""
     names: list[str] = []
-    with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable and not readable
+    with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable but not readable
         names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for name in names:
         path = os.path.join(folder, name)

@@ -1,4 +1,4 @@
-"""Work on another thread while the caller goes on. Standard library only."""
+"""Run work on another thread while the caller continues. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def in_background(work: Callable[[Callable[[], bool]], object]) -> Iterator[Callable[[], None]]:
-    """Run `work` on another thread during the block, and wait for it at the block's end.
+    """Run `work` on another thread during the block, and wait for it at the end of the block.
 
-    Yields a function that waits for it earlier. What it raises is raised where it is waited for. Where the block
-    itself fails, or the wait is interrupted, `work` is told to stop and waited for, so that it never outlives what it
-    works on. Only work that leaves the interpreter free (copying in the kernel, hashing) gains from it.
+    Yields a function that waits earlier. Exceptions of `work` are raised where it is waited for. If the block itself
+    fails or the wait is interrupted, `work` is told to stop and waited for, so that it never outlives its data. Only
+    work that releases the interpreter (copying in the kernel, hashing) gains from it.
 
     Args:
-        work: called with a function that says whether it should stop; it asks that every few megabytes.
+        work: called with a function that says whether to stop; it must ask every few megabytes.
     """
     stopped = threading.Event()
     failures: list[BaseException] = []

@@ -1,7 +1,7 @@
-"""Check a file against the sha256 it is published under, once.
+"""Check a file against its published sha256, once.
 
-What was read is remembered by a stamp: real path, inode, size, and the times of the last write and of the last change.
-No program can set the last of them back, so a file with the same stamp has the same content, however it is called.
+The result is remembered with a stamp: real path, inode, size, modification time and change time. No program can set the
+change time back, so a file with the same stamp has the same content, whatever its name.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from zoo.core.files.user_folders import existing, state_folder
 
 _CHUNK = 1 << 20
 _TICK = 20_000_000
-"""Nanoseconds: file times are those of the kernel's last tick, of which there are 100 a second or more."""
+"""Nanoseconds. File times come from the kernel's last tick; there are 100 ticks a second or more."""
 _COARSE_TICK = 2_000_000_000
-"""Nanoseconds, of file systems that keep whole seconds."""
+"""Nanoseconds, for file systems that store whole seconds."""
 
 
 class DamagedFileError(InvalidInputError):
-    """A file does not have the content that it is published under."""
+    """A file does not have its published content."""
 
 
 def verify(path: Path, expected: str, *, advice: str, fresh: bool = False) -> str:
-    """Check that the sha256 of a file begins with `expected`; returns the whole digest in lower-case hex.
+    """Check that the sha256 of a file begins with `expected`; return the whole digest in lower-case hex.
 
-    A file that has not changed since the last check, as its stamp tells, is not read again, unless a `fresh` look is
-    asked for: a disk can change bytes without changing those.
+    A file whose stamp is unchanged since the last check is not read again unless `fresh` is set: a failing disk can
+    change bytes without changing the stamp.
 
     Raises:
-        DamagedFileError: another digest; `advice` says what to do about it.
+        DamagedFileError: the digest differs; `advice` says what to do about it.
     """
     digest = file_sha256(path, fresh=fresh)
     if not digest.startswith(expected.lower()):
@@ -51,9 +51,9 @@ def verify(path: Path, expected: str, *, advice: str, fresh: bool = False) -> st
 
 
 def verify_git_blob(path: Path, expected: str, *, advice: str) -> None:
-    """Check a small file against the SHA-1 that git gives it (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects).
+    """Check a small file against its SHA-1 in git (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects).
 
-    Raises DamagedFileError: another hash; `advice` says what to do about it.
+    Raises DamagedFileError if the hash differs; `advice` says what to do about it.
     """
     with open(path, "rb") as file:
         digest = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
@@ -74,12 +74,12 @@ def file_sha256(
     *,
     fresh: bool = False,
 ) -> str:
-    """The sha256 of a file, in lower-case hex; from memory where the file has not changed since it was last taken.
+    """The sha256 of a file, in lower-case hex; remembered if the file has not changed since.
 
     Args:
-        path: the file, fd: it, opened, where the path may have got another one since.
-        stopped: asked every few megabytes; when it says so, the rest is left out and the digest is of no use.
-        fresh: read the file whatever is remembered of it.
+        path: the file. `fd`: the same file, opened, in case the path now names a different one.
+        stopped: asked every few megabytes; once it returns True, the rest is skipped and the digest is useless.
+        fresh: read the file even if its digest is remembered.
     """
     if fd is None:
         with open(path, "rb") as file:
@@ -102,9 +102,9 @@ def _stamp(info: os.stat_result) -> dict[str, int]:
 
 
 def _settled(stamp: Mapping[str, int]) -> bool:
-    """Whether every write from now on changes the stamp: one within the tick of the last would not.
+    """Whether every write from now on changes the stamp; a write within the tick of the last one would not.
 
-    Waits for the tick to end, which is milliseconds, and only for a file that was written a moment ago.
+    Waits for the tick to end: for milliseconds, and only if the file was written a moment ago.
     """
     changed = stamp["ctime_ns"]
     tick = _TICK if changed % 1_000_000_000 else _COARSE_TICK
@@ -120,7 +120,7 @@ def _is_digest(value: object) -> bool:
 
 
 def stamp_file() -> Path | None:
-    """Where zoo remembers which files it has checked, None where there is no place for it."""
+    """The file in which zoo remembers the files it has checked; None if there is no place for it."""
     folder = existing(state_folder)
     return folder and folder / "verified.json"
 
@@ -135,9 +135,9 @@ def _read_stamps() -> dict[str, object]:
 
 
 def _write_stamps(stamps: dict[str, object]) -> None:
-    """Best effort: without a stamp the file is hashed again next time, which is slower and as safe.
+    """Remember the stamps, if possible: without one, the file is hashed again next time, which is slower but as safe.
 
-    Files that are gone are forgotten.
+    Files that no longer exist are forgotten.
     """
     target = stamp_file()
     if target is None:

@@ -1,4 +1,4 @@
-"""The digest of an open file, and what a file's name says of it. Standard library only."""
+"""The digest of an open file, and the part of a digest in a file's name. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def hash_in_name(filename: str) -> str:
 
 
 def sha256_of(fd: int, stopped: Callable[[], bool] = lambda: False) -> str:
-    """The sha256 of an open file, in lower-case hex; its position is left alone.
+    """The sha256 of an open file, in lower-case hex; the file position does not change.
 
-    `stopped` is asked every few megabytes; when it says so, the rest is left out and the digest is of no use.
+    `stopped` is asked every few megabytes; once it returns True, the rest is skipped and the digest is useless.
     """
     digest, offset = hashlib.sha256(), 0
     while not stopped() and (chunk := os.pread(fd, _CHUNK, offset)):

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes. Standard library only."""
+"""Recognise a file's format by its first bytes. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from typing import NamedTuple
 
 HEAD = 512
-"""Bytes that tell."""
+"""The number of bytes needed to recognise a format."""
 
 
 class FileKind(NamedTuple):
-    """What a file is: `name` completes "<path> is ...", `advice` says what to do where it is no weight file.
+    """A file's format: `name` completes "<path> is ...", `advice` says what to do if it is not a weight file.
 
-    `reader` is "safetensors", "zip", "pickle", "tar" or "index"; "" where zoo reads no weights from it.
+    `reader` is "safetensors", "zip", "pickle", "tar" or "index"; "" if zoo reads no weights from the format.
     """
 
     name: str
@@ -81,7 +81,7 @@ _TEXTS = (
                                          "Load it with TensorFlow, and save its variables with numpy.savez.")),
 )  # fmt: skip
 _OLD_PICKLE = re.compile(rb"\((?:dp|lp)\d+\n|[}\]]q\x00|c(?:collections\nOrderedDict|__builtin__\ndict)\n", re.DOTALL)
-"""A dictionary or list in the protocols 0 and 1, which have no mark of their own."""
+"""A dictionary or list in protocol 0 or 1, which have no marker of their own."""
 _DISTRIBUTED = FileKind(
     "a part of a checkpoint of torch.distributed.checkpoint", "Name its folder: the error tells how it is merged."
 )
@@ -92,16 +92,17 @@ EMPTY = FileKind("empty: expected at least 8 bytes, found 0", "Download it again
 
 
 def file_kind(head: bytes, size: int, path: str = "") -> FileKind:
-    """What a file is.
+    """Recognise a file's format.
 
     Args:
         head: its first HEAD bytes.
-        size: of the file.
-        path: only for formats that have no signature: parts of distributed and of TensorFlow's checkpoints.
+        size: its size in bytes.
+        path: only for formats without a signature: parts of distributed and of TensorFlow checkpoints.
     """
     if not size:
         return EMPTY
-    # The length before a header may look like a signature: 640 reads as a pickle. In JSON there are characters.
+    # The length before a header may look like a signature: 640 reads as a pickle. In a JSON file its eight bytes are
+    # text.
     if head[8:9] == b"{" and _text_kind(head) is None:
         return SAFETENSORS
     if path.endswith(".distcp"):
@@ -139,8 +140,8 @@ def _binary_kind(head: bytes, size: int, path: str) -> FileKind:
         return _TENSORFLOW
     if re.match(rb"(?:[\x81-\x8f]|\xde..|\xdf....)(?:[\xa1-\xbf]|\xd9.|\xda..)[\w./ -]", head, re.DOTALL):
         return _MSGPACK
-    # Protocol buffers begin with field 1. That of ONNX is its version, followed by texts; Core ML and TensorFlow
-    # have messages there.
+    # Protocol buffers begin with field 1. In ONNX it is the version, followed by strings. In Core ML and TensorFlow it
+    # is a message.
     if re.match(rb"\x08[\x01-\x20](?:\x12[\x01-\x7f][\x20-\x7e]|[\x1a\x22\x2a\x32\x3a\x42])", head):
         return _ONNX
     if re.match(rb"\x08[\x01-\x20]\x12", head) or re.match(
@@ -148,5 +149,5 @@ def _binary_kind(head: bytes, size: int, path: str) -> FileKind:
     ):
         return _PROTOBUF
     if size < 8 or int.from_bytes(head[:8], "little") <= size - 8:
-        return SAFETENSORS  # its reader says what is wrong with it
+        return SAFETENSORS  # the reader reports what is wrong with it
     return UNKNOWN

@@ -1,4 +1,4 @@
-"""Floats of eight bits as float32 arrays and back, without torch."""
+"""Convert 8-bit floats to float32 arrays and back, without torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class Float8(NamedTuple):
-    """A format of eight bits: sign, exponent, mantissa.
+    """An 8-bit format: sign, exponent, mantissa.
 
     Args:
-        mantissa: bits of it.
-        bias: of the exponent.
-        infinities: whether the largest exponent stands for infinities and NaN, as in IEEE 754; else all ones are NaN.
-        unsigned_zero: whether the place of the negative zero is NaN, and the only one (FNUZ).
+        mantissa: number of mantissa bits.
+        bias: bias of the exponent.
+        infinities: whether the largest exponent means infinities and NaN, as in IEEE 754; otherwise only all ones are
+            NaN.
+        unsigned_zero: whether the code of negative zero is NaN, and the only NaN (FNUZ).
     """
 
     mantissa: int
@@ -37,12 +38,12 @@ FLOAT8 = {
     "F8_E5M2FNUZ": Float8(2, 16, unsigned_zero=True),
 }
 SCALE = "F8_E8M0"
-"""Powers of two, the scales of blocks (OCP Microscaling Formats 1.0): read, never written."""
+"""Powers of two, used as scales of blocks (OCP Microscaling Formats 1.0): read, never written."""
 
 
 @cache
 def float8_values(dtype: str) -> NDArray[np.float32]:
-    """The number that each of the 256 bytes stands for; float32 holds all of them exactly."""
+    """The number for each of the 256 bytes; float32 holds all of them exactly."""
     import numpy as np
 
     codes = np.arange(256)
@@ -66,14 +67,14 @@ def float8_values(dtype: str) -> NDArray[np.float32]:
 
 
 def to_float8(values: NDArray[np.float32], dtype: str) -> bytes:
-    """The nearest of the format's numbers, of two the one whose last bit is zero; beyond the largest as torch does."""
+    """Round to the nearest number of the format, ties to the code with last bit zero; overflow as in torch."""
     import numpy as np
 
     table = float8_values(dtype)
     positive = table[:128][np.isfinite(table[:128])].astype(np.float64)
     flat = np.ascontiguousarray(values, np.float32).ravel()
     size = np.abs(flat.astype(np.float64))
-    # One more of the same spacing stands for all that overflows.
+    # One more number at the same spacing stands for everything that overflows.
     ends = np.append(positive, 2 * positive[-1] - positive[-2])
     middles = (ends[1:] + ends[:-1]) / 2
     codes = np.searchsorted(middles, size)
@@ -83,13 +84,13 @@ def to_float8(values: NDArray[np.float32], dtype: str) -> bytes:
     if FLOAT8[dtype].unsigned_zero:
         signs = np.where(np.signbit(flat) & (codes > 0), 128, 0)
         return np.where(overflows, 128, codes + signs).astype(np.uint8).tobytes()
-    # E4M3 has no infinity: torch takes its largest number.
+    # E4M3 has no infinity: torch uses its largest number.
     beyond = np.where(np.isnan(flat), 0x7F, 0x7C if FLOAT8[dtype].infinities else len(positive) - 1)
     return (np.where(overflows, beyond, codes) + np.where(np.signbit(flat), 128, 0)).astype(np.uint8).tobytes()
 
 
 def told_of_scales(tensors: Iterable[StoredTensor]) -> tuple[str, ...]:
-    """What has to be said of a cast of float8 tensors beside which their scales lie."""
+    """The note for a cast of float8 tensors that are stored with their scales."""
     stored = list(tensors)
     scales = [tensor.name for tensor in stored if "scale" in tensor.name.rpartition(".")[2]]
     if not scales or not any(tensor.dtype in FLOAT8 for tensor in stored):

@@ -1,4 +1,4 @@
-"""Stored floating-point bytes as float32 arrays and back, and from one dtype to another, without torch."""
+"""Convert stored floating-point bytes to float32 arrays, back, and between dtypes, without torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CAST_CHUNK = 1 << 22
 def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Decode little-endian values of a safetensors dtype: F16, BF16, F32, F64 or one of float8.
 
-    Raises InvalidInputError for a dtype that holds no ordinary floats.
+    Raises InvalidInputError for a dtype without ordinary floats.
     """
     import numpy as np
 
@@ -36,12 +36,12 @@ def to_float32(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> 
         return float8_values(dtype)[np.frombuffer(data, np.uint8)].reshape(shape)
     if dtype not in _NUMPY:
         raise InvalidInputError(f"An input layer must hold floating-point numbers, found {dtype}.")
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite, as in torch
+    with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 become infinite, as in torch
         return np.frombuffer(data, _NUMPY[dtype]).astype(np.float32).reshape(shape)
 
 
 def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
-    """Encode as the safetensors dtype, rounded to nearest even; the inverse of `to_float32`."""
+    """Encode as the safetensors dtype, rounding to nearest even; the inverse of `to_float32`."""
     import numpy as np
 
     if dtype == "BF16":
@@ -56,7 +56,7 @@ def from_float32(values: NDArray[np.float32], dtype: str) -> bytes:
 
 
 def cast_dtype(tensor: StoredTensor, wanted: str) -> str:
-    """The dtype of a tensor where all floating-point ones are to be `wanted`; "" leaves every one as it is.
+    """The dtype of a tensor after casting all floating-point tensors to `wanted`; "" keeps every dtype.
 
     Raises InvalidInputError for floats that zoo does not decode.
     """
@@ -68,12 +68,12 @@ def cast_dtype(tensor: StoredTensor, wanted: str) -> str:
 
 
 def cast_pieces(tensor: StoredTensor, dtype: str) -> Iterator[bytes]:
-    """A tensor's bytes as another floating-point dtype, a few megabytes at a time."""
+    """A tensor's bytes cast to a floating-point dtype, a few megabytes at a time."""
     return (from_float32(to_float32(chunk, tensor.dtype, (-1,)), dtype) for chunk in tensor.chunks(_CAST_CHUNK))
 
 
 def is_finite(data: bytes | memoryview, dtype: str) -> bool:
-    """Whether stored values hold neither NaN nor infinities; True for a dtype that is not one of FLOAT_DTYPES."""
+    """Whether stored values hold neither NaN nor infinities; True for a dtype outside FLOAT_DTYPES."""
     import numpy as np
 
     if dtype == "BF16":  # all ones in the exponent
@@ -84,7 +84,7 @@ def is_finite(data: bytes | memoryview, dtype: str) -> bool:
 
 
 def are_finite_floats(data: bytes | memoryview, dtype: str) -> bool:
-    """`is_finite` of F32 or F64, by the standard library: slower for many values, but without numpy's import."""
+    """`is_finite` for F32 or F64 in the standard library: slower for many values, but without importing numpy."""
     floats = array({"F32": "f", "F64": "d"}[dtype])
     floats.frombytes(data)
     if sys.byteorder == "big":
@@ -93,7 +93,7 @@ def are_finite_floats(data: bytes | memoryview, dtype: str) -> bool:
 
 
 def epsilon(dtype: str) -> float:
-    """The largest relative error of rounding to a dtype of FLOAT_DTYPES by way of float32, as zoo computes."""
+    """The largest relative error of rounding to a dtype of FLOAT_DTYPES through float32, as zoo does."""
     if dtype in FLOAT8:
         return 2.0 ** -(FLOAT8[dtype].mantissa + 1)
     return {"F16": 2.0**-11, "BF16": 2.0**-8}.get(dtype, 2.0**-24)

@@ -1,4 +1,4 @@
-"""A small JSON object that a stranger wrote."""
+"""Read a small JSON object from an untrusted file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MAX_BYTES = 1 << 20
 
 
 def read_json_object(path: str | os.PathLike[str], *, name: str = "") -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Args:
         path: the file.
-        name: what to call it in messages, where that says more than its path.
+        name: its name in messages, if that says more than the path.
 
     Raises:
-        NotFoundError: there is no such file, or it may not be read.
-        InvalidInputError: it is no regular file, longer than MAX_BYTES, or not one JSON object.
+        NotFoundError: there is no such file, or it cannot be read.
+        InvalidInputError: it is not a regular file, is longer than MAX_BYTES, or is not one JSON object.
     """
     path = os.fspath(path)
     name = name or path
@@ -35,7 +35,7 @@ def read_json_object(path: str | os.PathLike[str], *, name: str = "") -> dict[st
             f"{name} cannot be read: {os.strerror(error.errno or 0)}.", hint="Check the path.", path=path
         ) from error
     if len(data) > MAX_BYTES:
-        raise InvalidInputError(f"{name} should have at most {MAX_BYTES} bytes, found more.", path=path)
+        raise InvalidInputError(f"{name} is longer than the limit of {MAX_BYTES} bytes.", path=path)
     try:
         document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def read_json_object(path: str | os.PathLike[str], *, name: str = "") -> dict[st
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a pipe would wait for its writer.
+    # Otherwise opening a pipe would wait for its writer.
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -1,8 +1,8 @@
-"""Archives of numpy arrays, written as a stream: the same tensors give the same bytes. Standard library only.
+"""Write archives of numpy arrays as a stream; the same tensors give the same bytes. Standard library only.
 
-Format: a zip archive of `<name>.npy` entries, each a header in text and the values
+Format: a zip archive of `<name>.npy` entries, each with a text header and the values
 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). Entries are stored, not compressed, so that
-readers can map them; their dates are fixed.
+readers can memory-map them. Their dates are fixed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.files.atomic_output import OutputFile
 from zoo.core.files.stored_tensor import StoredTensor, Unavailable
 
-# numpy has no bfloat16: JAX's arrays of it are stored as two bytes of no type.
+# numpy has no bfloat16: JAX stores such arrays as two untyped bytes per value.
 _DESCRIPTIONS = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "BF16": "|V2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
@@ -30,9 +30,9 @@ _UNIX = 3
 
 
 def write_npz(output: OutputFile, tensors: Iterable[StoredTensor]) -> None:
-    """Write a whole archive, the tensors in their order.
+    """Write a whole archive with the tensors in their order.
 
-    Raises InvalidInputError for a dtype that numpy has no name for, and for a name that an archive cannot hold.
+    Raises InvalidInputError for a dtype that numpy lacks, and for a name that an archive cannot hold.
     """
     with (
         os.fdopen(os.dup(output.fd), "wb") as file,
@@ -50,12 +50,13 @@ def write_npz(output: OutputFile, tensors: Iterable[StoredTensor]) -> None:
 
 
 def npy_header(tensor: StoredTensor) -> bytes:
-    """What stands before a tensor's values in an .npy file. Raises as `write_npz`."""
+    """The header of a tensor in an .npy file. Raises as `write_npz`."""
     if isinstance(tensor.data, Unavailable):
         raise tensor.refusal(f"should be dense, found {tensor.data.why}")
     if tensor.dtype not in _DESCRIPTIONS:
         raise InvalidInputError(
-            f"{tensor.name[:80]!r} holds {tensor.dtype}, which numpy has no name for.", hint="Pass --dtype float32."
+            f"{tensor.name[:80]!r} holds {tensor.dtype}, a dtype that numpy does not have.",
+            hint="Pass --dtype float32.",
         )
     if not tensor.name or "\x00" in tensor.name:
         raise InvalidInputError(f"An archive of arrays cannot hold a tensor called {tensor.name[:80]!r}.")

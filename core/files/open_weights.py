@@ -1,4 +1,4 @@
-"""The one opener of weight files: any file, index or folder as tensors whose bytes lie where they lie."""
+"""The only opener of weight files: opens a file, index or folder as tensors, without reading their data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class OpenFile(NamedTuple):
-    """A file that is open for reading, and what would change if somebody wrote to it."""
+    """A file that is open for reading, with a stamp that changes if somebody writes to it."""
 
     path: str
     fd: int
@@ -40,18 +40,18 @@ class OpenedWeights(NamedTuple):
     """An open weight file.
 
     Args:
-        path: the file; of shards their index.
-        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle" or "npz", of shards with "sharded"
-            before it.
+        path: the file; for shards, their index.
+        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle" or "npz"; for shards prefixed with
+            "sharded".
         tensors: by name, in their order.
-        metadata: of safetensors files.
-        files: those that are open: one, or the shards in the order of their names.
-        wrapper: keys to the state dict in a training checkpoint, `state_dict.model`; empty where there is none.
-        prefix: what wrappers had put before (most of) the names, `module.`.
-        wrappers: segments that they had put into the names, and that were taken off.
-        skipped: what is no part of the state dict: path and kind.
+        metadata: metadata of safetensors files.
+        files: the open files: one, or the shards sorted by name.
+        wrapper: path of keys to the state dict in a training checkpoint, `state_dict.model`; empty if there is none.
+        prefix: prefix that wrappers had put before (most of) the names, `module.`.
+        wrappers: segments that wrappers had put into the names, now removed.
+        skipped: path and kind of everything that does not belong to the state dict.
         opaque: functions that a pickle asks for and that were not called.
-        aliases: the name of a tensor -> the first one with the same bytes in the file.
+        aliases: the name of a tensor -> the first tensor with the same bytes in the file.
     """
 
     path: str
@@ -68,18 +68,18 @@ class OpenedWeights(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes on disk, of all shards."""
+        """Bytes on disk, summed over all shards."""
         return sum(file.size for file in self.files)
 
     @property
     def fd(self) -> int:
-        """The descriptor of a file that is no index."""
+        """The descriptor of a file that is not an index."""
         return self.files[0].fd
 
     def sha256(self, stopped: Callable[[], bool] = lambda: False) -> str:
-        """Digest of the file; of shards that of their digests in the order of their names, one a line.
+        """Digest of the file; for shards, the digest of their digests, sorted by name, one per line.
 
-        `stopped` says whether the answer is not wanted any more.
+        `stopped` says whether the answer is no longer needed.
         """
         from zoo.core.files.checksum import file_sha256
 
@@ -89,12 +89,12 @@ class OpenedWeights(NamedTuple):
         return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
     def require_unchanged(self) -> None:
-        """Raises InvalidInputError where somebody wrote to the file, or one of the shards, since it was opened."""
+        """Raise InvalidInputError if somebody wrote to the file, or to a shard, since it was opened."""
         for file in self.files:
             require_unchanged(file.path, file.fd, file.stamp)
 
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how the tensors were found, each a sentence."""
+        """What the user should know about how the tensors were found, one sentence each."""
         taken = " and ".join(filter(None, (self.prefix, *self.wrappers)))
         return tuple(
             filter(
@@ -117,21 +117,22 @@ def open_weights(
     max_bytes: int | None = None,
     max_header: int = MAX_HEADER,
 ) -> Iterator[OpenedWeights]:
-    """Open a weight file, an index of shards, or the one in a folder; it is known by its bytes, not by its name.
+    """Open a weight file, a shard index, or a folder that holds one; the bytes decide the format, not the name.
 
-    No tensor is read but the arrays of an npz, whose checksums are compared. Nothing in a file is executed.
+    No tensor is read except the arrays of an npz, whose checksums are compared. Nothing in a file is executed.
 
     Args:
-        path: the file, an index of shards, or a folder that holds one.
-        use_ema: prefer the averaged weights where a training checkpoint holds both.
-        key: where in a checkpoint the state dict is: its keys with dots between them, numbers in lists; "" finds it.
-        max_bytes: the most that the tensors of a file may take, where they are views of stored ones; by default a
-            small multiple of the file.
+        path: the file, a shard index, or a folder that holds one.
+        use_ema: prefer the averaged weights if a training checkpoint holds both.
+        key: path of the state dict in a checkpoint: keys joined by dots, numbers for lists; "" finds it.
+        max_bytes: the most bytes that the tensors of a file may take as views of stored ones; by default a small
+            multiple of the file's size.
         max_header: limit in bytes of a safetensors header, and of an index.
 
     Raises:
-        NotFoundError: there is none.
-        InvalidInputError: it is damaged, unsafe or no weight file, or which of its state dicts is meant is not clear.
+        NotFoundError: there is no such file.
+        InvalidInputError: it is damaged, unsafe or not a weight file, or it is unclear which of its state dicts is
+            meant.
     """
     given = os.fspath(existing_weight_file(Path(path))) if os.path.isdir(path) else os.fspath(path)
     with ExitStack() as resources:
@@ -161,7 +162,7 @@ def _open_file(path: str, resources: ExitStack) -> tuple[OpenFile, FileKind]:
 
 
 def _read(file: OpenFile, kind: FileKind, options: _Options, resources: ExitStack) -> OpenedWeights:
-    """One file, its tensors with the names that they have there."""
+    """Open one file; its tensors keep the names in the file."""
     if kind == SAFETENSORS or not kind.reader:
         tensors, metadata = read_header(file.path, file.fd, options.max_header)
         if options.key:
@@ -189,7 +190,7 @@ def _read(file: OpenFile, kind: FileKind, options: _Options, resources: ExitStac
 
 
 def _open_shards(path: str, options: _Options, resources: ExitStack, kind: FileKind | None = None) -> OpenedWeights:
-    """An index and all its shards, which must hold exactly the tensors that it says."""
+    """Open an index and all its shards, which must hold exactly the tensors that the index lists."""
     from zoo.core.files.shard_index import read_index
 
     index = read_index(path, options.max_header, kind)
@@ -218,7 +219,7 @@ def _open_shards(path: str, options: _Options, resources: ExitStack, kind: FileK
 
 
 def _bare(opened: OpenedWeights) -> OpenedWeights:
-    """The same with names that hold nothing of wrappers."""
+    """The same weights with wrappers removed from the names."""
     bare = bare_names(opened.tensors)
     if bare.twice:
         raise InvalidInputError(

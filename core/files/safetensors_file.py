@@ -1,8 +1,8 @@
-"""The safetensors format, read with suspicion (and written by safetensors_writer). Standard library only.
+"""Read the safetensors format from untrusted files (safetensors_writer writes it). Standard library only.
 
 Format: 8 bytes little-endian header length, a JSON object name -> {dtype, shape, data_offsets}, the tensors' bytes
-(https://github.com/huggingface/safetensors#format). Stricter than the library where it is lax: duplicate names are an
-error, and so is a header over `max_header` bytes.
+(https://github.com/huggingface/safetensors#format). This reader is stricter than the library: duplicate names and a
+header over `max_header` bytes are errors.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ _MAX_NESTING, _MAX_NUMBER = 125, 1e308
 
 
 def stamp_of(info: os.stat_result) -> tuple[int, int]:
-    """What changes when somebody writes to a file."""
+    """A stamp that changes when somebody writes to the file."""
     return info.st_size, info.st_mtime_ns
 
 
 def require_unchanged(path: str, fd: int, stamp: tuple[int, int]) -> None:
-    """Raises InvalidInputError where an open file has another stamp than it had."""
+    """Raise InvalidInputError if the stamp of an open file has changed."""
     if stamp_of(os.fstat(fd)) != stamp:
         raise InvalidInputError(
-            f"{path} was changed while it was read.", hint="Run again when nothing writes to it.", path=path
+            f"{path} changed while it was being read.",
+            hint="Run the command again when nothing writes to the file.",
+            path=path,
         )
 
 
 def open_regular(path: str) -> int:
     """Open a regular file for reading.
 
-    Raises NotFoundError: there is none, or it cannot be read. InvalidInputError: it is a folder, a pipe or the like.
+    Raises NotFoundError: it does not exist or cannot be read. InvalidInputError: it is a folder, a pipe or the like.
     """
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang the open.
@@ -58,7 +60,7 @@ def open_regular(path: str) -> int:
 
 
 def no_weight_file(path: str, kind: FileKind, head: bytes = b"") -> InvalidInputError:
-    """The error for a file that is something else."""
+    """The error for a file that is not a weight file."""
     what = kind.name if kind == EMPTY else f"{kind.name}, not a safetensors file"
     if not kind.name:
         what = f"not a sound safetensors file, nor another that zoo knows: it begins with {head[:8].hex(' ')}"
@@ -66,7 +68,7 @@ def no_weight_file(path: str, kind: FileKind, head: bytes = b"") -> InvalidInput
 
 
 def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Tensors and metadata of an open file; `path` is for messages. Raises InvalidInputError where it is unsound."""
+    """Tensors and metadata of an open file; `path` is for messages. Raises InvalidInputError if the file is unsound."""
     size = os.fstat(fd).st_size
 
     def invalid(what: str, hint: str = "Download it again, or have it written again.") -> InvalidInputError:
@@ -84,10 +86,10 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     if length > max_header:
         raise invalid(
             f"its header takes {length} bytes, over the limit of {max_header}",
-            "Where it is meant so, allow it with --max-header.",
+            "If that is intended, allow it with --max-header.",
         )
     raw = os.pread(fd, length, 8)
-    whole_number = _integer if b"-0" in raw else int  # a call for each number takes a third of the time
+    whole_number = _integer if b"-0" in raw else int  # calling a function for each number takes a third of the time
     try:
         entries = json.loads(
             raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=whole_number
@@ -97,7 +99,7 @@ def read_header(path: str, fd: int, max_header: int = MAX_HEADER) -> tuple[dict[
     if not isinstance(entries, dict):
         raise invalid("its header is not a JSON object")
     metadata = entries.pop("__metadata__", None)
-    if metadata is None:  # also where it says null, as the library reads it
+    if metadata is None:  # null counts as missing, as in the library
         metadata = {}
     if not isinstance(metadata, dict) or not all(is_text(text) for pair in metadata.items() for text in pair):
         raise invalid("its metadata is not a table of strings")
@@ -143,7 +145,7 @@ def _no_constant(name: str) -> None:
 
 
 def _integer(digits: str) -> int | float:
-    """As the library reads it: minus zero is no whole number."""
+    """Parse an integer as the library does: minus zero is a float."""
     return -0.0 if digits == "-0" else int(digits)
 
 
@@ -152,7 +154,7 @@ def _is_size(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that UTF-8 can write it: JSON's escapes can make half of a surrogate pair."""
+    """Whether a value is a string that UTF-8 can encode: JSON escapes can produce half of a surrogate pair."""
     if not isinstance(value, str):
         return False
     try:
@@ -163,7 +165,7 @@ def is_text(value: Any) -> bool:
 
 
 def _is_readable(value: Any, nesting: int = 0) -> bool:
-    """Whether a field that the format does not name is within the library's limits, which reads it too."""
+    """Whether a field outside the format is within the limits of the library, which reads it too."""
     if isinstance(value, dict | list):
         children = [*value, *value.values()] if isinstance(value, dict) else value
         return nesting < _MAX_NESTING and all(_is_readable(child, nesting + 1) for child in children)
@@ -186,7 +188,7 @@ def _entry_problem(name: str, entry: Any) -> str:
         return f"has a shape that is not a list of up to {MAX_RANK} sizes"
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         return "has offsets that are not two byte positions"
-    # Zeros hide what overflows before them: readers multiply from the left.
+    # A zero hides an overflow before it: readers multiply from the left.
     count = prod(shape)
     if not 0 < count < 1 << 63 and any(prod(shape[:i]) >= 1 << 63 for i in range(len(shape) + 1)):
         return f"has the shape {shape}, which overflows a size"

@@ -1,4 +1,4 @@
-"""Writing safetensors files as a stream: header, alignment, copies. Standard library only."""
+"""Write safetensors files as a stream: header, alignment, copies. Standard library only."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from zoo.core.files.stored_tensor import (
 _COPY_CHUNK = 1 << 24
 _CHUNKS_AHEAD = 4
 _BUFFER = 1 << 17
-"""What stays in a core's own cache between reading and writing."""
+"""Small enough to stay in a core's own cache between reading and writing."""
 _PAGE = 4096
 _LEAST_SHARED = 1 << 20
-"""To share less than this many bytes takes longer than to copy them, and leaves a file in many pieces."""
+"""Sharing fewer bytes takes longer than copying them, and fragments the file."""
 
 
 def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
-    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned; else as given.
+    """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned, otherwise as given.
 
-    Raises InvalidInputError for what no reader takes: a name that the format keeps for itself or that is no text, a
-    dtype that it does not have, a header over the limit.
+    Raises InvalidInputError for what no reader accepts: a reserved name or one that is not text, a dtype outside the
+    format, a header over the limit.
     """
     given = list(tensors)
     for tensor in given:
@@ -73,10 +73,10 @@ def _compact(value: object) -> bytes:
 
 
 def _page_shift(ordered: list[StoredTensor], position: int) -> int:
-    """How far to move the data for most of what is copied to keep its place within a page.
+    """The number of bytes to move the data so that most copied bytes keep their position within a page.
 
-    Such copies are a third faster, and file systems that can share blocks share these. 0 where none is copied, or where
-    the data would no longer be aligned to 8 bytes.
+    Such copies are a third faster, and some file systems can share their blocks. 0 if nothing is copied, or if the data
+    would no longer be aligned to 8 bytes.
     """
     moved: dict[int, int] = {0: 0}
     for at, data in _placed(ordered, position):
@@ -92,28 +92,28 @@ def write_safetensors(
     metadata: Mapping[str, str],
     late_metadata: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Write a whole file: bytes that lie in other files are shared or copied while others are computed.
+    """Write a whole file: bytes from other files are shared or copied while others are computed.
 
-    The bytes are the same whatever the file system can do.
+    The result is the same on every file system.
 
     Args:
-        output: where to.
-        tensors, metadata: what.
-        late_metadata: gives the metadata once more when the tensors are written, of the same length: for a value
-            (a checksum) that is known only then.
+        output: where to write.
+        tensors, metadata: what to write.
+        late_metadata: returns the metadata again, with the same length, after the tensors are written: for a value (a
+            checksum) that is known only then.
 
-    Raises InvalidInputError where a source file became shorter; errors of the output are OSErrors.
+    Raises InvalidInputError if a source file became shorter; errors of the output are OSErrors.
     """
     header, ordered = layout(tensors, metadata)
     pieces = list(_placed(ordered, len(header)))
     unshared = _share([(at, data) for at, data in pieces if isinstance(data, Region)], output)
-    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))  # what is shared takes no space
+    output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))  # shared bytes take no space
     chunks = _chunks(unshared)
     for _, region in islice(chunks, _CHUNKS_AHEAD):
         _read_soon(region)
     by_kernel = hasattr(os, "copy_file_range") and not _on_block_device(output)
     copy = partial(_copy_chunks, chunks, output, by_kernel)
-    is_long = sum(region.length for _, region in chunks) > _COPY_CHUNK  # one core alone does not keep a disk busy
+    is_long = sum(region.length for _, region in chunks) > _COPY_CHUNK  # one core alone cannot keep a disk busy
     with in_background(copy), in_background(copy) if is_long else nullcontext():
         for position, data in pieces:
             if isinstance(data, Computed):
@@ -129,8 +129,8 @@ def write_safetensors(
 
 
 def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[int, Data]]:
-    """Each tensor's data with its position in the file; neighbours of one source as one region."""
-    first: Region | None = None  # of the neighbours
+    """Each tensor's data with its position in the file; adjacent data of one source are joined into one region."""
+    first: Region | None = None  # the first of the adjacent regions
     start = length = 0
     for data in (tensor.data for tensor in ordered):
         if isinstance(data, Region):
@@ -151,9 +151,9 @@ def _placed(ordered: Iterable[StoredTensor], position: int) -> Iterator[tuple[in
 
 
 def _share(pieces: list[tuple[int, Region]], output: OutputFile) -> list[tuple[int, Region]]:
-    """Have the file system share all whole pages that keep their place within one; returns what is left to be copied.
+    """Share all whole pages that keep their position within a page; return the regions left to copy.
 
-    A source that cannot be shared is not tried again.
+    After a failure, the same source is not tried again.
     """
     left: list[tuple[int, Region]] = []
     unable: set[int] = set()
@@ -177,7 +177,7 @@ def _share(pieces: list[tuple[int, Region]], output: OutputFile) -> list[tuple[i
 
 
 def _chunks(pieces: Iterable[tuple[int, Region]]) -> deque[tuple[int, Region]]:
-    """The regions in parts that end at multiples of one size in the output: the page cache stores large units."""
+    """Cut the regions at multiples of one size in the output: the page cache handles large units best."""
     chunks: deque[tuple[int, Region]] = deque()
     for position, region in pieces:
         offset, end = region.offset, region.offset + region.length
@@ -191,7 +191,7 @@ def _chunks(pieces: Iterable[tuple[int, Region]]) -> deque[tuple[int, Region]]:
 def _copy_chunks(
     chunks: deque[tuple[int, Region]], output: OutputFile, by_kernel: bool, stopped: Callable[[], bool]
 ) -> None:
-    """Copy until none is left; several threads share them."""
+    """Copy chunks until none is left; several threads share the queue."""
     buffer = memoryview(bytearray(_BUFFER))
     while not stopped():
         try:
@@ -203,7 +203,7 @@ def _copy_chunks(
         copied = 0
         while by_kernel and copied < region.length:
             count = _copy_by_kernel(region, copied, output, position)
-            by_kernel = count > 0  # some file systems copy nothing and call it no error
+            by_kernel = count > 0  # some file systems copy nothing and report no error
             copied += count
         while copied < region.length:
             part = min(region.length - copied, _BUFFER - (position + copied) % _BUFFER)
@@ -219,16 +219,16 @@ def _copy_chunks(
 
 
 def _on_block_device(output: OutputFile) -> bool:
-    """Whether the file system is one of a disk of this machine: what it does not share, it copies page by page.
+    """Whether the file system is on a local disk: what it cannot share, it copies page by page.
 
-    Two threads that read and write are then faster, as only their writes wait for each other. A server (NFS, SMB)
-    copies without a byte on the network.
+    Two threads that read and write are then faster, since only their writes wait for each other. A server (NFS, SMB)
+    copies without sending bytes over the network.
     """
     return os.major(os.fstat(output.fd).st_dev) != 0
 
 
 def _copy_by_kernel(region: Region, copied: int, output: OutputFile, position: int) -> int:
-    """How many more bytes of a region the kernel copied; 0 where it cannot, or the source ends."""
+    """The number of further bytes of a region that the kernel copied; 0 if it cannot, or if the source ends."""
     try:
         return os.copy_file_range(
             region.fd, output.fd, region.length - copied, region.offset + copied, position + copied
@@ -240,7 +240,7 @@ def _copy_by_kernel(region: Region, copied: int, output: OutputFile, position: i
 
 
 def _read_soon(region: Region) -> None:
-    """Tell the kernel what of the source is read next: a file that is not in memory then copies twice as fast."""
+    """Tell the kernel which part of the source is read next; a file not yet in memory then copies twice as fast."""
     if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):  # it is only advice
+        with suppress(OSError):  # this is only advice
             os.posix_fadvise(region.fd, region.offset, region.length, os.POSIX_FADV_WILLNEED)

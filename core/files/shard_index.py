@@ -1,4 +1,4 @@
-"""The index of a checkpoint in several files, read with suspicion. Standard library only.
+"""Read the index of a sharded checkpoint from an untrusted file. Standard library only.
 
 Format: `<name>.safetensors.index.json` or `<name>.bin.index.json`, {"metadata": {...}, "weight_map": {tensor: file}}
 (https://huggingface.co/docs/huggingface_hub/package_reference/serialization).
@@ -21,26 +21,26 @@ MAX_SHARDS = 1000
 
 
 class ShardIndex(NamedTuple):
-    """An index: its file, the shards' names with their paths in the order of the names, and which tensor is where."""
+    """An index: its path, the shards' paths sorted by name, and the tensors of each shard."""
 
     path: str
     paths: dict[str, str]
     tensors: dict[str, frozenset[str]]
 
     def require(self, shard: str, found: Collection[str]) -> None:
-        """Raises InvalidInputError where a shard holds other tensors than the index says."""
+        """Raise InvalidInputError if a shard does not hold exactly the tensors that the index lists."""
         if wrong := sorted(self.tensors[shard] ^ set(found)):
             where = "holds" if wrong[0] in found else "does not hold"
-            raise _invalid(self.path, f"{shard} {where} {wrong[0][:80]!r}, other than the index says")
+            raise _invalid(self.path, f"{shard} {where} {wrong[0][:80]!r}, which contradicts the index")
 
 
 def read_index(path: str | os.PathLike[str], max_size: int = MAX_HEADER, kind: FileKind | None = None) -> ShardIndex:
-    """Read an index of shards, which must lie beside it.
+    """Read a shard index; the shards must be in its folder.
 
     Args:
         path: the index.
         max_size: limit in bytes.
-        kind: where its name does not say that it is an index: what is raised if it is none.
+        kind: the file's format, if its name does not say that it is an index; used for the error if it is not one.
 
     Raises:
         NotFoundError: there is no such index.
@@ -84,9 +84,9 @@ def _weight_map(path: str, max_size: int, kind: FileKind | None) -> dict[str, st
 
 
 def _shard_path(index: str, name: str) -> str:
-    """Where a shard is; it must be beside the index, links followed (the Hub cache links both to one folder)."""
+    """The path of a shard in the index's folder, following links (the Hub cache links both to one folder)."""
     if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", "..") or not name.isprintable():
-        raise _invalid(index, f"it names {name[:80]!r}, which is not the name of a file beside it")
+        raise _invalid(index, f"it names {name[:80]!r}, which is not the name of a file in the same folder")
     path = os.path.join(os.path.dirname(index), name)
     if not os.path.exists(path):
         raise _invalid(index, f"the file {name[:80]} is missing", "Download it again.")
@@ -97,12 +97,12 @@ def _shard_path(index: str, name: str) -> str:
 
 
 def _require_no_others(index: str, names: list[str]) -> None:
-    """A shard that the index does not name means that one of them is from another checkpoint."""
+    """Refuse a shard that the index does not name: one of the two is from a different checkpoint."""
     stem, ending = os.path.splitext(os.path.basename(index).removesuffix(INDEX_ENDING))
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+{re.escape(ending)}")
     others = sorted(n for n in os.listdir(os.path.dirname(index) or ".") if pattern.fullmatch(n) and n not in names)
     if others:
-        raise _invalid(index, f"it does not name {others[0][:80]}, which lies beside it")
+        raise _invalid(index, f"it does not name {others[0][:80]}, which lies in the same folder")
 
 
 def _invalid(path: str, what: str, hint: str = "") -> InvalidInputError:

@@ -1,4 +1,4 @@
-"""One tensor as it is stored: its name, dtype and shape, and where its bytes are. Standard library only."""
+"""A stored tensor: its name, dtype, shape, and the location of its bytes. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 1 << 24
 
 
 class Region(NamedTuple):
-    """`length` bytes at `offset` of an open file."""
+    """The `length` bytes at `offset` in an open file."""
 
     fd: int
     offset: int
@@ -28,14 +28,14 @@ class Region(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """`length` bytes that `compute` gives, piece by piece, while everything that can be copied is."""
+    """Data of `length` bytes that `compute` yields piece by piece, while other data are copied."""
 
     length: int
     compute: Callable[[], Iterable[bytes | memoryview]]
 
 
 class Unavailable(NamedTuple):
-    """What has no plain values, as those of a sparse tensor: `why` completes "it should be dense, found ..."."""
+    """Data without plain values, as in a sparse tensor: `why` completes "it should be dense, found ..."."""
 
     why: str
     path: str = ""
@@ -45,17 +45,17 @@ Data = Region | Computed | Unavailable | bytes | memoryview
 
 
 def length_of(data: Data) -> int:
-    """Bytes of it."""
+    """The number of bytes."""
     if isinstance(data, Unavailable):
         return 0
     return data.length if isinstance(data, Region | Computed) else len(data)
 
 
 class StoredTensor(NamedTuple):
-    """One tensor: dtype, shape, and where its bytes are (a file, or memory).
+    """One tensor: dtype, shape, and the location of its bytes (a file, or memory).
 
-    The dtype has its safetensors name; one that the format does not have is called as torch calls it ("complex128"),
-    and is read, compared and shown, but not written.
+    The dtype has its safetensors name. A dtype outside the format has torch's name ("complex128"); such a tensor is
+    read, compared and shown, but not written.
     """
 
     name: str
@@ -68,13 +68,13 @@ class StoredTensor(NamedTuple):
         return length_of(self.data)
 
     def read(self) -> bytes | memoryview:
-        """The tensor's bytes. Raises InvalidInputError where it has none, or the file became shorter."""
+        """The tensor's bytes. Raises InvalidInputError if it has none, or if the file became shorter."""
         return self.data if isinstance(self.data, bytes | memoryview) else b"".join(self.chunks())
 
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes | memoryview]:
-        """The tensor's bytes in pieces, of `size` bytes only where they lie in a file or in memory. Raises as `read`.
+        """The tensor's bytes in pieces; only data in files or memory come in pieces of `size` bytes. Raises as `read`.
 
-        `stored_values.byte_pieces` gives pieces of one size wherever they lie.
+        `stored_values.byte_pieces` gives pieces of one size for all data.
         """
         data = self.data
         if isinstance(data, Unavailable):
@@ -104,7 +104,7 @@ class StoredTensor(NamedTuple):
 
 
 def require_storable(tensor: StoredTensor) -> None:
-    """Raises InvalidInputError where a safetensors file cannot hold the tensor."""
+    """Raise InvalidInputError if a safetensors file cannot hold the tensor."""
     if isinstance(tensor.data, Unavailable):
         raise tensor.refusal(f"should be dense, found {tensor.data.why}")
     if tensor.dtype not in DTYPE_BITS:
@@ -128,14 +128,14 @@ def _read_exactly(region: Region, offset: int, count: int) -> bytes:
 def became_shorter(region: Region) -> InvalidInputError:
     """The error for a file that ends before its region does."""
     return InvalidInputError(
-        f"{region.path or 'The weight file'} became shorter while it was read.",
-        hint="Run again when nothing writes to it.",
+        f"{region.path or 'The weight file'} became shorter while it was being read.",
+        hint="Run the command again when nothing writes to the file.",
         path=region.path,
     )
 
 
 def could_not_be_read(region: Region, error: OSError) -> InvalidInputError:
-    """The error for a file whose disk or server does not give what it holds."""
+    """The error for a file whose disk or server fails to deliver its content."""
     return InvalidInputError(
         f"{region.path or 'The weight file'} could not be read: {error.strerror}.",
         hint="Bring it from where it came from again; its disk may be failing.",
@@ -146,9 +146,9 @@ def could_not_be_read(region: Region, error: OSError) -> InvalidInputError:
 def without_prefix(
     tensors: Iterable[StoredTensor], prefix: str, source: str
 ) -> tuple[dict[str, StoredTensor], list[StoredTensor]]:
-    """The tensors whose names begin with `prefix`, by the rest of their names, and those that are left out.
+    """The tensors whose names begin with `prefix`, by the rest of their names, and the tensors left out.
 
-    Raises InvalidInputError where none does; `source` is the file, for the message.
+    Raises InvalidInputError if no name does; `source` is the file, for the message.
     """
     if not prefix:
         return {tensor.name: tensor for tensor in tensors}, []

@@ -1,4 +1,4 @@
-"""The numbers of a stored tensor as arrays, piece by piece. numpy, no torch."""
+"""The values of a stored tensor as arrays, piece by piece. Uses numpy, not torch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _NUMPY = {
     "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
 DECODED_DTYPES = frozenset((*_NUMPY, "BF16"))
-"""Those that hold ordinary numbers: neither 8 bits of floats nor complex ones."""
+"""The dtypes of ordinary numbers: neither 8-bit floats nor complex numbers."""
 PIECE = 1 << 18
 
 
 def byte_pieces(tensor: StoredTensor, count: int = PIECE) -> Iterator[bytes]:
-    """The tensor's bytes, those of `count` values each time and the rest last, wherever it lies and however it is read.
+    """The tensor's bytes in pieces of `count` values, the last one shorter, independent of how the data are stored.
 
-    Raises InvalidInputError where its file became shorter.
+    Raises InvalidInputError if its file became shorter.
     """
     size = count * DTYPE_BITS.get(tensor.dtype, 8) // 8
     rest = b""
     for chunk in tensor.chunks(size):
-        start = size - len(rest) if rest else 0  # what completes the piece that the last chunk began
+        start = size - len(rest) if rest else 0  # the bytes that complete the piece that the last chunk began
         if len(chunk) < start:
             rest += chunk
             continue
@@ -42,18 +42,18 @@ def byte_pieces(tensor: StoredTensor, count: int = PIECE) -> Iterator[bytes]:
 
 
 def piece_pairs(a: StoredTensor, b: StoredTensor, count: int = PIECE) -> Iterator[tuple[bytes, bytes]]:
-    """The bytes of the same `count` values of two tensors of one shape, piece by piece.
+    """The bytes of the same `count` values of two tensors of the same shape, piece by piece.
 
-    Neither their dtypes nor how their bytes are read makes a difference: a tensor that lies in order in its file comes
-    in chunks of any size, one that is put in order while it is read comes in one.
+    Neither the dtypes nor the way of reading matters: a tensor stored in order comes in chunks of any size, and a
+    tensor reordered while it is read comes in one chunk.
 
-    Raises ValueError where one of them has more values than the other, InvalidInputError as `byte_pieces`.
+    Raises ValueError if one tensor has more values than the other, InvalidInputError as `byte_pieces`.
     """
     return zip(byte_pieces(a, count), byte_pieces(b, count), strict=True)
 
 
 def decoded(data: bytes, dtype: str) -> NDArray[Any]:
-    """Bytes of one of DECODED_DTYPES as a flat array: bfloat16 as float32, booleans as bytes, others as they are."""
+    """Bytes of one of DECODED_DTYPES as a flat array: bfloat16 as float32, booleans as bytes, others unchanged."""
     import numpy as np
 
     return to_float32(data, dtype, (-1,)) if dtype == "BF16" else np.frombuffer(data, _NUMPY[dtype])

@@ -1,4 +1,4 @@
-"""Names of tensors: which of them wildcards choose, and how a sentence tells them. Standard library only."""
+"""Select tensor names with wildcards, and list them in sentences. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from zoo.core.errors import UsageError
 
 
 def dropped_by(names: Iterable[str], patterns: Sequence[str], source: str, prefix: str = "") -> dict[str, str]:
-    """The names that wildcards match, each with the pattern that does.
+    """The names that match a wildcard, each with its pattern.
 
     Args:
-        names: of all tensors of a file.
-        patterns: wildcards as those of a shell: `*` stands for anything, dots too.
+        names: names of all tensors in a file.
+        patterns: shell wildcards: `*` matches anything, including dots.
         source: the file, for the message.
-        prefix: taken from the names that have it; a pattern may leave it out.
+        prefix: prefix that will be removed from names; a pattern may omit it.
 
     Raises UsageError for a pattern that matches nothing.
     """
@@ -25,7 +25,7 @@ def dropped_by(names: Iterable[str], patterns: Sequence[str], source: str, prefi
     for pattern in patterns:
         if not any(pattern in matching for matching in found.values()):
             raise UsageError(
-                f"No tensor of {source} has a name that matches {pattern!r}.",
+                f"No tensor in {source} has a name that matches {pattern!r}.",
                 hint=f"`zoo inspect {source}` shows the names.",
             )
     return {name: matching[0] for name, matching in found.items() if matching}
@@ -36,11 +36,11 @@ def _matches(name: str, pattern: str, prefix: str) -> bool:
 
 
 def dropped_reason(pattern: str) -> str:
-    """Why such a tensor is not in the output."""
+    """Why a tensor that matches the pattern is not in the output."""
     return f"its name matches {pattern}"
 
 
 def first_names(names: Sequence[str], count: int = 3) -> str:
-    """The first few with commas between them, and how many more there are."""
+    """The first few names, separated by commas, and the number of the rest."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more

@@ -1,4 +1,4 @@
-"""Where the caches are: by the environment, else below the home directory, which a container may not have."""
+"""The folders of caches: from the environment, otherwise in the home directory, which a container may lack."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from zoo.core.errors import CannotWriteError
 
 
 class NoCacheFolderError(CannotWriteError):
-    """Nothing says where a cache is: the environment does not, and there is no home directory."""
+    """A cache has no location: the environment does not set it, and there is no home directory."""
 
 
 def hub_cache() -> Path:
-    """The cache folder of huggingface_hub, by the same variables in the same order. Raises NoCacheFolderError."""
+    """The cache folder of huggingface_hub, from the same variables in the same order. Raises NoCacheFolderError."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if root := _environment(name):
             return root
@@ -23,18 +23,18 @@ def hub_cache() -> Path:
 
 
 def torch_hub_checkpoints() -> Path:
-    """The folder into which torch.hub downloads. Raises NoCacheFolderError."""
+    """The download folder of torch.hub. Raises NoCacheFolderError."""
     home = _environment("TORCH_HOME")
     return (home or _below_home("XDG_CACHE_HOME", ".cache", "TORCH_HOME") / "torch") / "hub" / "checkpoints"
 
 
 def state_folder() -> Path:
-    """Where zoo keeps what it remembers between runs. Raises NoCacheFolderError."""
+    """The folder for what zoo remembers between runs. Raises NoCacheFolderError."""
     return _below_home("XDG_STATE_HOME", ".local/state", "XDG_STATE_HOME") / "zoo"
 
 
 def existing(folder: Callable[[], Path]) -> Path | None:
-    """The folder that one of these functions gives, None where nothing says where it is."""
+    """The folder that one of these functions returns; None if its location is unknown."""
     try:
         return folder()
     except NoCacheFolderError:
@@ -42,22 +42,22 @@ def existing(folder: Callable[[], Path]) -> Path | None:
 
 
 def home_directory() -> Path | None:
-    """The home directory: HOME, else what the system knows of the user; None where that is nothing absolute."""
+    """The home directory: HOME, otherwise the system's entry for the user; None if it is not an absolute path."""
     home = os.environ.get("HOME", "")
     if not home:
         import pwd
 
         try:
             home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:  # a user without an entry, as in a container that runs under any number
+        except KeyError:  # the user has no entry, as in a container with an arbitrary user id
             return None
     return Path(home) if os.path.isabs(home) else None
 
 
 def _below_home(variable: str, folder: str, remedy: str) -> Path:
-    """The folder that a variable of the XDG Base Directory Specification names, by default one in the home directory.
+    """The folder in a variable of the XDG Base Directory Specification; by default one in the home directory.
 
-    The specification has relative values ignored. `remedy` is the variable to be set where there is neither.
+    Relative values are ignored, as specified. `remedy` is the variable to set if there is neither.
     """
     stated = _environment(variable)
     if stated is not None and stated.is_absolute():
@@ -65,14 +65,14 @@ def _below_home(variable: str, folder: str, remedy: str) -> Path:
     home = home_directory()
     if home is None:
         raise NoCacheFolderError(
-            "There is no folder for a cache: this user has no home directory.",
-            hint=f"Set {remedy} to the absolute path of a folder that can be written.",
+            "There is no folder for the cache: this user has no home directory.",
+            hint=f"Set {remedy} to the absolute path of a writable folder.",
         )
     return home / folder
 
 
 def _environment(name: str) -> Path | None:
-    """The path in a variable, expanded; None where it is empty. Raises NoCacheFolderError."""
+    """The path in a variable, expanded; None if it is empty. Raises NoCacheFolderError."""
     value = os.environ.get(name, "")
     first, slash, rest = value.partition("/")
     if first == "~":
@@ -81,7 +81,7 @@ def _environment(name: str) -> Path | None:
     value = os.path.expandvars(os.path.expanduser(value))
     if value.startswith("~"):
         raise NoCacheFolderError(
-            f"{name} is {value}, and there is no such home directory.",
-            hint=f"Set {name} to the absolute path of a folder that can be written.",
+            f"{name} is {value}, and that home directory does not exist.",
+            hint=f"Set {name} to the absolute path of a writable folder.",
         )
     return Path(value) if value else None

@@ -1,4 +1,4 @@
-"""The weight file in a folder, and what a folder is that holds weights in another way."""
+"""Find the weight file in a folder, or explain how the folder stores weights in an unsupported way."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from zoo.core.errors import InvalidInputError, NotFoundError
 USUAL_NAMES = (
     "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json",
 )  # fmt: skip
-"""As huggingface_hub's and timm's savers name them, the best first."""
+"""Names that the savers of huggingface_hub and timm use, the preferred first."""
 _ENDINGS = ((".safetensors",), (".pth", ".pt", ".ckpt", ".bin", ".pth.tar", ".npz", ".pkl"))
-"""Of other weight files: those of the first group are preferred, as timm prefers them."""
+"""Endings of other weight files; like timm, zoo prefers those of the first group."""
 _NO_WEIGHTS = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|sampler)[\w.-]*|.*_optim_states\.pt", re.DOTALL
 )
-"""What trainers put beside weights under the same endings."""
+"""Files that trainers save next to weights with the same endings."""
 _MAX_LISTED = 5
 
 
 def existing_weight_file(path: Path) -> Path:
     """The weight file at a path, which may be a folder that holds one.
 
-    Of a folder it is the one with a usual name, or else the only one that there is.
+    In a folder, it is the file with a usual name, otherwise the only weight file.
 
-    Raises NotFoundError: there is none, or several. InvalidInputError: the folder holds weights that first have to be
-    merged or converted; the message says how.
+    Raises NotFoundError: there is none, or there are several. InvalidInputError: the folder holds weights that must
+    first be merged or converted; the message says how.
     """
     if not path.is_dir():
         if not path.exists():
@@ -64,7 +64,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _named(path: Path, names: list[str]) -> InvalidInputError | None:
-    """The error for a folder that holds weights in a way that zoo does not read, None for any other."""
+    """The error for a folder that stores weights in a way that zoo does not read; None for any other folder."""
     from shlex import quote
 
     folder = quote(str(path))

@@ -1,7 +1,7 @@
-"""Names of tensors without what wrappers put into them, and what parametrisations did to others.
+"""Remove from tensor names what wrappers add, and recognise parametrised weights.
 
-A wrapper (DataParallel, torch.compile, activation checkpointing, FSDP) is a module with one child, so its name is a
-segment that says nothing. It is taken off where no two names become one.
+A wrapper (DataParallel, torch.compile, activation checkpointing, FSDP) is a module with one child, so its segment in a
+name is redundant. It is removed if no two names become equal.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 _LEADING = ("module.", "_orig_mod.")
 _SEGMENTS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_fpw_module")
-"""No module of a network has such a name; `module` is one in published networks too."""
+"""No module of a network has one of these names; `module`, in contrast, occurs in published networks too."""
 _CHUNKED = re.compile(r"((?:.*\.)?blocks\.)(\d{1,4})\.(\d{1,4})(\..+)", re.DOTALL)
 _MAX_PARTS = 64
-"""Of a network that are wrapped each by itself: with more of them, each would be compared with every name."""
+"""The most separately wrapped parts of a network: each is compared with every name."""
 _PARAMETRISATIONS = (
     ("weight norm", ".parametrizations.{}.original0", ".parametrizations.{}.original1",
      'torch.nn.utils.parametrize.remove_parametrizations(module, "{}")'),
@@ -29,10 +29,10 @@ _MAYBE_PARAMETRISED = re.compile(r"\.parametrizations\.|_(?:g|v|mask|orig|u)$", 
 
 
 class BareNames(NamedTuple):
-    """Names as a network has them.
+    """Names as in the network itself.
 
-    `names` maps each name to the one without wrappers. `prefix` is what stood before (most of) them, `wrappers` are the
-    segments that stood within. `twice` is a name that two tensors would have, "" where none.
+    `names` maps each name to the name without wrappers. `prefix` is what preceded (most of) the names, `wrappers` are
+    the segments within them. `twice` is a name that two tensors would get, or "".
     """
 
     names: dict[str, str]
@@ -42,7 +42,7 @@ class BareNames(NamedTuple):
 
 
 def bare_names(given: Iterable[str]) -> BareNames:
-    """The names without wrappers: each as it was where it has none."""
+    """Remove wrappers from the names; names without wrappers stay unchanged."""
     names = {name: name for name in given}
     prefixes: dict[str, int] = {}
     for name in names:
@@ -82,10 +82,10 @@ def _without_segments(name: str) -> str:
 
 
 def _inner_modules(names: Collection[str]) -> set[str]:
-    """The modules that were wrapped within a network: all that is below one is below its child `module`.
+    """The wrapped modules within a network: everything below such a module is below its child `module`.
 
-    Only where no number stands before it: a wrapper is put round a part that has a name of its own, while a building
-    block that calls its inside `module` is one of many in a list, as in iFormer.
+    A name with a number before it does not count: a wrapper surrounds a part with a name of its own, while a building
+    block that calls its content `module` is one of many in a list, as in iFormer.
     """
     found = {name[: name.index(".module.")] + "." for name in names if ".module." in name}
     found = {above for above in found if not re.search(r"(^|\.)\d+\.", above)}
@@ -102,10 +102,10 @@ def _without_inner(name: str, wrapped: set[str]) -> str:
 
 
 def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
-    """Blocks that FSDP's users keep in chunks, as DINOv2 does: `blocks.0.3.` is block 3.
+    """Renumber blocks that users of FSDP keep in chunks, as in DINOv2: `blocks.0.3.` is block 3.
 
-    Only where all blocks are so, in at least two chunks, and their numbers run through: in lists of lists they begin
-    anew in each.
+    This requires that all blocks are in chunks, in at least two of them, and that their numbers are consecutive: in
+    lists of lists they restart in each list.
     """
     places: dict[str, dict[int, set[int]]] = {}
     for name in names.values():
@@ -132,32 +132,32 @@ def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
 
 
 def parametrised_weights(names: Collection[str]) -> dict[str, str]:
-    """Each weight that is stored as what it is computed from -> the tensor that has its shape."""
+    """Each weight that is stored in the form of its factors -> the stored tensor that has its shape."""
     found: dict[str, str] = {}
     if not _may_be_parametrised(names):
         return found
     for kind, first, second, _ in _PARAMETRISATIONS:
         for match in _parametrised(names, first, second):
-            # Of weight norm the direction has the shape of the weight, the length before it has not.
+            # In weight norm, the direction has the weight's shape, and the length before it does not.
             stored = f"{match[1]}{second.format(match[2])}" if kind == "weight norm" else match[0]
             found.setdefault(f"{match[1]}.{match[2]}".lstrip("."), stored[1:])
     return found
 
 
 def _may_be_parametrised(names: Iterable[str]) -> bool:
-    """One search for all that `_parametrised` looks for: nearly all files have none of it."""
+    """Search once for everything that `_parametrised` looks for: most files have none of it."""
     return bool(_MAYBE_PARAMETRISED.search("\n".join(names)))
 
 
 def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Match[str]]:
-    """Where a pair of tensors stands for one: group 1 is the module with a dot before it, group 2 the weight."""
+    """Matches for pairs of tensors that stand for one: group 1 is the module after a dot, group 2 the weight."""
     pattern = re.compile(r"(.*)" + re.escape(first).replace(r"\{\}", r"(\w+)"), re.DOTALL)
     matches = (match for name in names if (match := pattern.fullmatch(f".{name}")))
     return [m for m in matches if not second or f"{m[1]}{second.format(m[2])}"[1:] in names]
 
 
 def parametrised(names: Collection[str]) -> str:
-    """One sentence about weights that are stored as what they are computed from, "" where there are none."""
+    """A sentence about weights stored in the form of their factors; "" if there are none."""
     if not _may_be_parametrised(names):
         return ""
     for kind, first, second, mend in _PARAMETRISATIONS:

@@ -1,1 +1,1 @@
-"""Which architecture a file is of, from names and shapes."""
+"""Identify a file's architecture by tensor names and shapes."""

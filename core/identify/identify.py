@@ -1,4 +1,4 @@
-"""Which architecture a checkpoint is of, from the names and shapes of its tensors. Standard library only."""
+"""Identify a checkpoint's architecture by the names and shapes of its tensors. Standard library only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, Sequence[int]]
 
 MAX_PREFIXES = 20
-# The largest architecture has a sixth of it: nothing is like a checkpoint with more, and to look would take long.
+# The largest architecture has a sixth of it: a checkpoint with more resembles none, and searching would take long.
 _MOST_TENSORS_TO_GUESS = 20_000
 _MOST_WRAPPERS = 4
 _SEPARATOR = re.compile("[./]")
@@ -36,20 +36,21 @@ class Identity(NamedTuple):
     """What a checkpoint is, as far as names and shapes tell.
 
     Args:
-        architectures: those whose tensors have these names and shapes; several where only the mathematics differ.
-        match: "exact", "other size" (position embeddings or patches of another image or patch size), or "similar": a
-            guess, the architecture has layers that the checkpoint lacks, or the other way round.
-        layout: the ecosystem whose names these are: "timm", or one of `zoo.core.layouts`.
-        prefix: before the names of the network's tensors, e.g. `backbone.`.
-        share: of the checkpoint's tensors, those that are the network's.
-        coverage: of the architecture's layers without classifiers, those that are here; 1 unless it is a guess.
-        in_chans: channels of the input layers; None where the architecture has none to adapt.
-        num_classes: rows of the classifier, 0 where there is none.
-        image_size, patch_size: height and width in pixels, where the file states or the shapes tell them; else None.
-        positions: of a table that is no square where nothing states how they lie, those of prefix tokens among them;
-            else None.
-        adapted: whether it reads other channels than the published weights.
-        strays: names of tensors beside the network's that stand where its own do; its own are all there.
+        architectures: the architectures with these names and shapes; several if only the mathematics differs.
+        match: "exact", "other size" (position embeddings or patches for a different image or patch size), or "similar":
+            a guess, where the architecture has layers that the checkpoint lacks, or the reverse.
+        layout: the ecosystem that uses these names: "timm", or one of `zoo.core.layouts`.
+        prefix: prefix of the network's tensor names, e.g. `backbone.`.
+        share: share of the checkpoint's tensors that belong to the network.
+        coverage: share of the architecture's layers, without classifiers, that are present; 1 unless it is a guess.
+        in_chans: channels of the input layers; None if the architecture has none to adapt.
+        num_classes: rows of the classifier, 0 if there is none.
+        image_size, patch_size: height and width in pixels, if the file states or the shapes reveal them; otherwise
+            None.
+        positions: number of positions, prefix tokens included, in a table that is not square and whose grid nothing
+            states; otherwise None.
+        adapted: whether the checkpoint reads a different number of channels than the published weights.
+        strays: names of tensors that do not belong to the network but share its prefix; the network itself is complete.
     """
 
     architectures: tuple[str, ...]
@@ -67,33 +68,33 @@ class Identity(NamedTuple):
     positions: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for `--json`."""
+        """The identity as plain values, for `--json`."""
         return self._asdict()
 
 
 def architectures_of(shapes: Shapes) -> list[str]:
-    """The architectures whose tensors have exactly these names and shapes, whatever the channels and classes.
+    """The architectures whose tensors have exactly these names and shapes, for any number of channels and classes.
 
-    Several where architectures differ in their mathematics only; none for tensors of a foreign layout.
+    Several if architectures differ only in their mathematics; none for tensors of a foreign layout.
     """
     found: dict[int, list[str]] = {}
     for input_layers, classifier in _possible_layers(shapes):
         digest = fingerprint(shapes, input_layers, classifier)
         names = [*names_with_fingerprint(digest), *known_with_fingerprint(digest)]
         found.setdefault(_num_inside(shapes, classifier), []).extend(names)
-    # A head with layers of its own is left out where it counts as a classifier: what explains more of it fits better.
+    # If a head with layers of its own counts as a classifier, it is ignored: the reading that ignores least fits best.
     best = next((names for _, names in sorted(found.items()) if names), [])
     return list(dict.fromkeys(best))
 
 
 def _num_inside(shapes: Shapes, classifier: Sequence[str]) -> int:
-    """Tensors of layers within the classifiers."""
+    """The number of tensors in layers within the classifiers."""
     inside = (name.removeprefix(f"{path}.") for path in classifier for name in shapes if name.startswith(f"{path}."))
     return sum("." in rest for rest in inside)
 
 
 def architectures_of_other_size(shapes: Shapes) -> list[str]:
-    """The architectures that zoo builds which these are tensors of, but for the image and patch size."""
+    """The architectures that zoo builds and that these tensors fit, ignoring the image and patch size."""
     found: list[str] = []
     for input_layers, classifier in _possible_layers(shapes):
         for family in families_of_sizes():
@@ -104,7 +105,7 @@ def architectures_of_other_size(shapes: Shapes) -> list[str]:
 
 
 def size_free(facts: SizeFacts, shapes: Shapes) -> dict[str, Sequence[int]]:
-    """The shapes without those that depend on the image or patch size, by the facts of a family."""
+    """The shapes with everything removed that depends on the image or patch size, by a family's facts."""
     patterns = [re.compile(one.names) for one in facts.tensors]
     free: dict[str, Sequence[int]] = {}
     for name, shape in shapes.items():
@@ -120,10 +121,10 @@ def size_free(facts: SizeFacts, shapes: Shapes) -> dict[str, Sequence[int]]:
 def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The (input layers, classifier) of architectures whose input layers are all among the tensors.
 
-    Of a classifier only what is there is named: those that a checkpoint lacks alike make no difference to it.
+    A classifier is reduced to the modules that exist: absent ones make no difference to the fingerprint.
     """
     deepest = 1 + max(path.count(".") for _, classifier in task_layers() for path in classifier)
-    # No deeper: a stranger's name may have a million parts.
+    # No deeper: an untrusted name may have a million parts.
     modules = {name[: end.start()] for name in shapes for end in islice(_SEPARATOR.finditer(name), deepest)}
     found = {
         (input_layers, tuple(path for path in classifier if path in modules))
@@ -136,24 +137,24 @@ def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, .
 def identify(
     tensors: Mapping[str, StoredTensor], *, guess: bool = True, stated_size: tuple[int, int] | None = None
 ) -> list[Identity]:
-    """What a checkpoint may be, the best first; guesses where it is exactly none; empty where nothing is near.
+    """What a checkpoint may be, the best match first; guesses if nothing matches exactly; empty if nothing is close.
 
     Args:
-        tensors: by name, as stored; nothing of them is read but names and shapes.
-        guess: whether guesses are wanted; to look for them takes longer.
-        stated_size: height and width of the images that the file says it is for.
+        tensors: by name, as stored; only names and shapes are read.
+        guess: whether to guess, which takes longer.
+        stated_size: height and width of the images that the file states.
 
-    Raises InvalidInputError for tensors with another ecosystem's names whose shapes are not what the names say.
+    Raises InvalidInputError for tensors with names of a foreign ecosystem whose shapes do not match these names.
     """
     parts = cache(partial(_part, tensors))
-    if parts("").architectures:  # nothing is around it
+    if parts("").architectures:  # nothing wraps the network
         return [_described(parts("").architectures, "exact", parts(""), stated_size)]
     prefixes = sorted({"", *_before_input_layers(tensors), *_wrappers(tensors)}, key=lambda one: (len(one), one))
     for match in ("exact", "other size"):
         found: list[Identity] = []
         for prefix in prefixes:
             if any(prefix.startswith(network.prefix) for network in found):
-                continue  # a layer of a network that was recognised
+                continue  # it is inside a network that was already recognised
             part = parts(prefix)
             names = part.architectures if match == "exact" else tuple(architectures_of_other_size(part.shapes))
             if names:
@@ -171,7 +172,7 @@ def identify(
 def _with_strays(
     parts: Iterable[tuple[_Part, Sequence[Similar]]], stated_size: tuple[int, int] | None
 ) -> list[Identity]:
-    """The networks that are whole, with a few tensors beside them that are none of theirs."""
+    """The complete networks with a few additional tensors that do not belong to them."""
     from zoo.core.identify.stray_tensors import architectures_with_strays
 
     found: list[Identity] = []
@@ -199,9 +200,9 @@ def _guesses(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]
 
 
 class _Part(NamedTuple):
-    """The tensors behind a prefix, in timm's layout, which they may have been converted to.
+    """The tensors with a common prefix, in timm's layout, converted to it if necessary.
 
-    `architectures` are those that have exactly these tensors.
+    `architectures` are those with exactly these tensors.
     """
 
     prefix: str
@@ -226,7 +227,7 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
     shapes = {name: tensor.shape for name, tensor in inside.items()}
     architectures = tuple(architectures_of(shapes))
     part = _Part(prefix, _TIMM, share, inside, architectures)
-    if architectures:  # by timm's names: the tables of other layouts, which take long to read, have nothing to add
+    if architectures:  # they have timm's names: the tables of other layouts, which take long to read, add nothing
         return part
     from zoo.core.layouts.engine import detect_layout, to_timm
 
@@ -238,7 +239,7 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
     except InvalidInputError:
         if not prefix:
             raise
-        return part  # the few names of a part may be those of a layout by chance
+        return part  # the few names of a part may match a layout by chance
     architectures = tuple(architectures_of({name: tensor.shape for name, tensor in renamed.items()}))
     return _Part(prefix, layout, share, renamed, architectures)
 
@@ -253,13 +254,13 @@ def _nearest_layout(part: _Part) -> _Part:
 
 
 def _wrappers(names: Iterable[str]) -> list[str]:
-    """The outer modules that hold the most tensors: one may be around a network whose names are not timm's."""
+    """The outer modules that hold the most tensors; one of them may wrap a network whose names are not timm's."""
     held = Counter(name[: end.end()] for name in names for end in islice(_SEPARATOR.finditer(name), _MOST_WRAPPERS))
     return [prefix for prefix, _ in held.most_common(MAX_PREFIXES)]
 
 
 def _before_input_layers(names: Iterable[str]) -> list[str]:
-    """Whatever precedes the name of some architecture's input layer."""
+    """The prefixes that precede the name of some architecture's input layer."""
     endings = {f"{layer}.weight" for layer in input_layer_names()}
     firsts = {ending.partition(".")[0] for ending in endings}
     found: dict[str, None] = {}
@@ -278,7 +279,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tup
     assert layers is not None  # the tables that name an architecture have its line
     has_stem = all(f"{layer}.weight" in part.tensors for layer in module_paths(layers.first_conv))
     try:
-        # The hint of an error would come back here for what the tensors are.
+        # `alone` avoids a loop: the hint of an error would identify the tensors again.
         in_chans = find_stem(part.tensors, layers, "the checkpoint", alone=True).from_chans if has_stem else None
     except InvalidInputError:  # it reads its image with fixed filters
         in_chans = None
@@ -300,7 +301,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tup
 
 
 def num_classes_of(cfg: PretrainedCfg | TaskLayers, tensors: Mapping[str, StoredTensor]) -> int:
-    """Rows of the classifier that `cfg` names; 0 where it is not among the tensors."""
+    """Rows of the classifier that `cfg` names; 0 if it is not among the tensors."""
     for path in module_paths(cfg.classifier):
         weight = tensors.get(f"{path}.weight")
         if weight is not None and weight.shape:
@@ -309,7 +310,7 @@ def num_classes_of(cfg: PretrainedCfg | TaskLayers, tensors: Mapping[str, Stored
 
 
 class Sizes(NamedTuple):
-    """What shapes depend on; None where they do not, or do not tell. For `positions` see `Identity`."""
+    """The sizes that shapes depend on; None if they do not, or do not reveal them. For `positions` see `Identity`."""
 
     image: tuple[int, int] | None = None
     patch: tuple[int, int] | None = None
@@ -322,13 +323,13 @@ def sizes_of(
     tensors: Mapping[str, StoredTensor],
     stated: tuple[int, int] | None = None,
 ) -> Sizes:
-    """Image and patch size, where the shapes of the tensors depend on them.
+    """Image and patch size, if the shapes of the tensors depend on them.
 
     Args:
-        cfg: of the architecture.
+        cfg: the architecture's.
         match: how it was found, see `Identity`.
         tensors: in timm's layout.
-        stated: height and width that are said of these tensors; passed over where they contradict.
+        stated: height and width stated for these tensors; ignored if they contradict the shapes.
     """
     family = family_of(cfg.architecture) or ""
     facts = size_facts(family)

@@ -1,4 +1,4 @@
-"""What to do about a file whose names are not those that were expected: each way is tried before it is shown."""
+"""Hints for a file whose names are not the expected ones; each remedy is tried before it is shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.engine import convert_hint
 
 _MOST_TENSORS = 20_000
-"""The largest architecture has a sixth of it: to look what more of them are like would take long."""
+"""The largest architecture has a sixth of it: comparing more tensors would take long."""
 
 NO_MODEL = "Its names and shapes are those of no model that zoo knows."
 
@@ -18,15 +18,15 @@ NO_MODEL = "Its names and shapes are those of no model that zoo knows."
 def name_hint(
     tensors: Mapping[str, StoredTensor], architecture: str, *, input_layer: str = "", strips: bool = False
 ) -> str:
-    """The sentence that `check`, `create` and `adapt-weights` say of a file that is not what it was taken for.
+    """The sentence that `check`, `create` and `adapt-weights` print about a file that is not what it was taken for.
 
     Args:
-        tensors: of the file, by name.
-        architecture: what it was taken for; '' where nobody said.
-        input_layer: the layer that should read the image and is not there, where that is the trouble.
+        tensors: the file's, by name.
+        architecture: the assumed architecture; '' if nobody named one.
+        input_layer: the missing layer that should read the image, if that is the problem.
         strips: whether the command itself has --strip-prefix.
 
-    Returns '' where the names are those of the architecture, as far as there are such.
+    Returns '' if the names are the architecture's, as far as they go.
     """
     if len(tensors) > _MOST_TENSORS:
         return NO_MODEL
@@ -48,7 +48,7 @@ def name_hint(
 
 
 def missing_layer_hint(tensors: Mapping[str, StoredTensor], layer: str, architecture: str) -> str:
-    """What to do about a file without the layer that should read the image."""
+    """The hint for a file without the layer that should read the image."""
     hint = name_hint(tensors, architecture, input_layer=layer, strips=True)
     if hint not in ("", NO_MODEL):
         return hint
@@ -66,7 +66,7 @@ def _stripping(prefix: str, strips: bool) -> str:
 
 
 def _before(tensors: Mapping[str, StoredTensor], layer: str) -> str:
-    """What stands before a layer's name, where the layer that is called so then reads the image; else ''."""
+    """The prefix of a layer's name, if the layer with that prefix reads the image; otherwise ''."""
     ending = f".{layer}.weight"
     if not layer or not any(name.endswith(ending) for name in tensors):
         return ""

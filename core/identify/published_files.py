@@ -1,6 +1,6 @@
-"""Weight files that are known by their digest, so that how their images are prepared is known too.
+"""Weight files that are known by their digest, and with them their image preprocessing.
 
-Two sources: the rows of the registry, whose URLs hold the beginning of a file's sha256, and torchvision's table.
+There are two sources: the rows of the registry, whose URLs hold the start of a file's sha256, and torchvision's table.
 Standard library only.
 """
 
@@ -80,24 +80,24 @@ _TORCHVISION = """
 600 600 bicubic
   efficientnet_b7_lukemelas-c5b4e57e
 """
-"""torchvision's classification weights (`transforms` of https://pytorch.org/vision/stable/models.html), named as their
-files are: behind the hyphen stands the beginning of the sha256. The line above says the side of the crop, the shorter
-side of the image before it, how it is resized, and `half` where mean and deviation are not ImageNet's."""
+"""torchvision's classification weights (`transforms` of https://pytorch.org/vision/stable/models.html), by file name:
+after the hyphen comes the start of the sha256. The line above states the side of the crop, the image's shorter side
+before cropping, the interpolation, and `half` if mean and std are not ImageNet's."""
 
 
 class Published(NamedTuple):
-    """A published file: its name without ending, and the config that its images are prepared by."""
+    """A published file: its name without ending, and the config that describes its preprocessing."""
 
     name: str
     cfg: PretrainedCfg
 
 
 def published_file(known: PretrainedCfg, sha256: str) -> Published | None:
-    """The published file with this digest, None where no such file is known.
+    """The published file with this digest; None if no such file is known.
 
     Args:
-        known: the config of an architecture; only its own published files are looked for.
-        sha256: of the whole file, in lower-case hex.
+        known: the config of an architecture; only its own published files are searched.
+        sha256: digest of the whole file, in lower-case hex.
     """
     for name, cfg in _of_registry(known.architecture):
         if sha256.startswith(hash_in_name(f"{name}.pth")):

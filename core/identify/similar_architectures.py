@@ -1,8 +1,8 @@
-"""The published architectures that share most layers with a checkpoint that is exactly none. Standard library only.
+"""The published architectures that share most layers with a checkpoint that matches none. Standard library only.
 
-`layer_digests.json` has a line an architecture: a digest of each layer, four characters of base64 (24 bits) each. A
-checkpoint of 400 layers and an architecture of 200 share one by chance in one case of 200: the counts are exact enough
-to rank by. `zoo.core.model.build_index` writes the lines of architectures that zoo builds.
+`layer_digests.json` has one line per architecture: a digest of each layer, four characters of base64 (24 bits) each. A
+checkpoint of 400 layers and an architecture of 200 share one digest by chance in one case of 200: the counts are exact
+enough for a ranking. `zoo.core.model.build_index` writes the lines of architectures that zoo builds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo.core.architectures.published import input_layer_names
 DIGESTS_PATH = Path(__file__).with_name("layer_digests.json")
 DIGESTS_SECTION = "architectures"
 
-# Below it, what is shared is what any two networks of a family share.
+# Any two networks of a family share this much.
 _LEAST_OVERLAP = 0.5
 MOST_GUESSES = 5
 _DIGEST_BYTES = 3
@@ -32,12 +32,13 @@ _table = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
 
 
 class Similar(NamedTuple):
-    """Architectures that a checkpoint shares layers with; several where their layers are the same.
+    """Architectures that share layers with a checkpoint; several if their layers are the same.
 
     Args:
         architectures: their names.
-        overlap: layers of both, of the layers of either (Dice's coefficient 2 |A and B| / (|A| + |B|)), 0 to 1.
-        coverage: of the architecture's layers without classifiers, those that the checkpoint has in the same shapes.
+        overlap: layers shared by both, relative to those of either (Dice's coefficient 2 |A and B| / (|A| + |B|)), 0 to
+            1.
+        coverage: share of the architecture's layers, without classifiers, that the checkpoint has in the same shapes.
     """
 
     architectures: tuple[str, ...]
@@ -46,12 +47,12 @@ class Similar(NamedTuple):
 
 
 def layer_digests(shapes: Shapes, input_layers: Iterable[str], classifier: Iterable[str]) -> str:
-    """The row of an architecture: the digests of its layers, one after another.
+    """The row of an architecture: the concatenated digests of its layers.
 
     Args:
         shapes: state-dict key -> shape.
-        input_layers: module paths, whose input channels do not count.
-        classifier: module paths, which do not count.
+        input_layers: module paths, whose input channels are ignored.
+        classifier: module paths, which are ignored.
     """
     inputs = set(input_layers)
     layers = layers_of(shapes, without=classifier)
@@ -59,7 +60,7 @@ def layer_digests(shapes: Shapes, input_layers: Iterable[str], classifier: Itera
 
 
 def find_similar(shapes: Shapes) -> list[Similar]:
-    """The architectures nearest to these tensors, the nearest first; empty where none shares half of its layers."""
+    """The architectures closest to these tensors, the closest first; empty if none shares half of its layers."""
     layers = layers_of(shapes)
     digests = {digest(path, tensors) for path, tensors in layers.items()}
     for path in layers.keys() & input_layer_names().keys():
@@ -75,14 +76,14 @@ def find_similar(shapes: Shapes) -> list[Similar]:
 
 
 def digests_of(architecture: str) -> set[str]:
-    """The digests of an architecture's layers; empty for one that nobody knows."""
+    """The digests of an architecture's layers; empty if it is unknown."""
     return set(_digests(_table[architecture])) if architecture in _table else set()
 
 
 def layers_of(shapes: Shapes, *, without: Iterable[str] = ()) -> dict[str, dict[str, Sequence[int]]]:
-    """Module path -> the shapes of its own tensors by their last name, but for those below the paths `without`.
+    """Module path -> the shapes of its own tensors by their last name, except for modules below the paths `without`.
 
-    Batch counters are left out: old checkpoints lack them.
+    Batch counters are left out, since old checkpoints lack them.
     """
     heads = tuple(f"{path}." for path in without)
     layers: dict[str, dict[str, Sequence[int]]] = {}
@@ -94,7 +95,7 @@ def layers_of(shapes: Shapes, *, without: Iterable[str] = ()) -> dict[str, dict[
 
 
 def digest(path: str, tensors: Shapes, *, any_chans: bool = False) -> str:
-    """That of one layer, from its path and the shapes of its own tensors; with `any_chans` of any input channels."""
+    """The digest of one layer, from its path and its own tensors' shapes; `any_chans` ignores the input channels."""
     words = [path]
     for last, shape in sorted(tensors.items()):
         sizes = [str(size) for size in shape]

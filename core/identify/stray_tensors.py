@@ -1,6 +1,7 @@
-"""Tensors beside those of an architecture: a loss's weight, a counter, a queue. Standard library only.
+"""Tensors that do not belong to the architecture: a loss's weight, a counter, a queue. Standard library only.
 
-The digests of the architecture's layers tell which tensors are its own, and its fingerprint that they are just those.
+The digests of the architecture's layers show which tensors are its own. Its fingerprint confirms that they are
+complete.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from zoo.core.identify.similar_architectures import Similar, digest, digests_of,
 Shapes = Mapping[str, Sequence[int]]
 
 _MOST_IN_ONE_LAYER = 4
-"""Strays that one layer may hold beside its own tensors: bare parameters of the network and of what trained it."""
+"""The most strays in one layer that also holds own tensors: bare parameters of the network and of its training."""
 _MOST_PARTS = 16
 _LEAST_COVERAGE = 0.9
 _MOST_SHARE = 0.1
-"""More strays than this share of an architecture's tensors, and the file is of something larger."""
+"""With more strays than this share of an architecture's tensors, the file belongs to something larger."""
 
 
 class WithStrays(NamedTuple):
-    """Architectures whose tensors are all there, and the names of those that are not theirs."""
+    """Architectures whose tensors are all present, and the names of the tensors that are not theirs."""
 
     architectures: tuple[str, ...]
     strays: tuple[str, ...]
 
 
 def stray_tensors(shapes: Shapes, architecture: str) -> tuple[str, ...] | None:
-    """The names of the tensors that are none of an architecture's; None where one of its own is not there.
+    """The names of the tensors that do not belong to an architecture; None if one of its own is missing.
 
-    Channels and classes may be any. None too for an architecture that zoo does not know.
+    Channels and classes may be any. Also None for an architecture that zoo does not know.
     """
     expected = fingerprint_of(architecture)
     if not expected:
@@ -68,12 +69,12 @@ def stray_tensors(shapes: Shapes, architecture: str) -> tuple[str, ...] | None:
 
 
 def _is_counter(name: str) -> bool:
-    """Whether it counts the batches of a norm, which the digests pass over."""
+    """Whether this is a norm's batch counter, which the digests ignore."""
     return name.endswith(".num_batches_tracked")
 
 
 def _own_tensors(path: str, tensors: Shapes, missing: set[str], *, any_chans: bool) -> tuple[str, ...]:
-    """Those of a layer's tensors that are a layer which is missing yet; none where no choice of them is."""
+    """The tensors of a layer that together match a missing layer; empty if no selection does."""
     if missing and len(tensors) <= _MOST_PARTS:
         for left_out in range(1, min(_MOST_IN_ONE_LAYER, len(tensors) - 1) + 1):
             for own in combinations(tensors, len(tensors) - left_out):
@@ -83,13 +84,13 @@ def _own_tensors(path: str, tensors: Shapes, missing: set[str], *, any_chans: bo
 
 
 def architectures_with_strays(shapes: Shapes, similar: Sequence[Similar] | None = None) -> WithStrays | None:
-    """The architectures that a checkpoint is of but for a few tensors beside them; None where it is of none.
+    """The architectures that a checkpoint holds together with a few stray tensors; None if there is none.
 
-    A stray must not lie in a module of the network, where it may tell a larger network of the same family.
+    A stray must not be in a module of the network, where it may indicate a larger network of the same family.
 
     Args:
         shapes: by name.
-        similar: what `find_similar` says of them, where the caller has it.
+        similar: the result of `find_similar`, if the caller has it.
     """
     for found in find_similar(shapes) if similar is None else similar:
         if found.coverage < _LEAST_COVERAGE:

@@ -1,1 +1,1 @@
-"""Pictures to numbers: finding inputs, reading them, preparing them for a model."""
+"""Turn images into arrays: find inputs, read them, prepare them for a model."""

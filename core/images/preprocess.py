@@ -1,14 +1,15 @@
-"""What a model expects of its input image: resize, crop, scale to 0..1, normalise.
+"""Prepare an image for a model: resize, crop, scale to 0..1, normalise.
 
-Bit for bit the evaluation transform under which the published timm checkpoints were measured, from its formulas:
+The result is bit for bit that of the evaluation transform used to measure the published timm checkpoints, by its
+formulas:
 
-- the target of the resize is `s = floor(size / crop_pct)` pixels on each side, so that the crop keeps `crop_pct`;
-- crop mode `center` brings the shorter side to s and the other to `int(s * long / short)`, then crops (for a target
-  that is not square: the image is scaled until it just covers the target);
-- `squash` resizes both sides to s, whatever the aspect ratio, then crops;
+- the resize target is `s = floor(size / crop_pct)` pixels per side, so that the crop keeps `crop_pct`;
+- crop mode `center` resizes the shorter side to s and the other to `int(s * long / short)`, then crops (for a target
+  that is not square, the image is scaled until it just covers the target);
+- `squash` resizes both sides to s, ignoring the aspect ratio, then crops;
 - `border` scales the image until it just fits into the target, `round(side / ratio)`, and pads with the mean colour;
-- the crop begins at `round((side - size) / 2)`, halves to even;
-- 8-bit values are divided by 255 in float32, then `(x - mean) / std` per channel.
+- the crop begins at `round((side - size) / 2)`, rounding halves to even;
+- 8-bit values are divided by 255 in float32, then `(x - mean) / std` is applied per channel.
 
 Other numbers are resized band by band in float32, and divided by the largest number of their bit depth, or by `scale`.
 """
@@ -45,11 +46,11 @@ SCALE_OF_FILE = "file"
 class Preprocess:
     """The evaluation transform of one model.
 
-    `size` is (height, width) in pixels; `mean` and `std` are per channel on a 0..1 scale, their length is the number of
-    channels. `scale` is the number that becomes 1.0; None: the largest of the file's bit depth, 1.0 for floating point;
-    SCALE_OF_FILE: the scale and offset that the file declares are applied first, and what they give is the scale 0..1.
-    Without `resize` an image is taken as it is, nothing cut. Where an image has no data, `nodata` puts the mean, which
-    is 0 after normalising, or the number zero, or raises. Raises InvalidInputError where the values make no transform.
+    `size` is (height, width) in pixels. `mean` and `std` are per channel on a 0..1 scale; their length is the number of
+    channels. `scale` is the number that becomes 1.0. None means the largest number of the file's bit depth, and 1.0 for
+    floating point. SCALE_OF_FILE means that the scale and offset in the file are applied first, giving the 0..1 scale.
+    Without `resize`, the image is neither resized nor cropped. Pixels without data get the mean, which is 0 after
+    normalising, or zero, or raise an error, as `nodata` says. Raises InvalidInputError for invalid values.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -70,7 +71,9 @@ class Preprocess:
         if self.crop_mode not in CROP_MODES:
             raise InvalidInputError(f"Crop mode is one of {', '.join(CROP_MODES)}, not {self.crop_mode!r}.")
         if self.nodata not in NODATA:
-            raise InvalidInputError(f"What to do without data is one of {', '.join(NODATA)}, not {self.nodata!r}.")
+            raise InvalidInputError(
+                f"The choice for pixels without data is one of {', '.join(NODATA)}, not {self.nodata!r}."
+            )
         if isinstance(self.scale, str) and self.scale != SCALE_OF_FILE:
             raise InvalidInputError(f"A scale is a positive number or {SCALE_OF_FILE!r}, not {self.scale!r}.")
         if isinstance(self.scale, int | float) and not 0 < self.scale < math.inf:
@@ -95,19 +98,19 @@ class Preprocess:
         std: Sequence[float] | None = None,
         **options: Any,
     ) -> Preprocess:
-        """The transform that a default config describes; what it leaves out takes timm's defaults.
+        """The transform that a default config describes; missing values are timm's defaults.
 
         Args:
             cfg: a `PretrainedCfg` or a mapping with its keys.
-            in_chans: channels that the model reads. With 1, three means and stds become their average; for any other
-                number the config must have that many.
-            test: prefer `test_input_size` and `test_crop_pct` where the config has them.
-            mean: instead of the config's; one value serves all channels.
+            in_chans: number of channels that the model reads. With 1, three means and stds become their average; for
+                any other number the config must have that many.
+            test: prefer `test_input_size` and `test_crop_pct` if the config has them.
+            mean: replaces the config's; one value is used for all channels.
             std: likewise.
-            options: `scale`, `resize` and `nodata`, of which a config says nothing.
+            options: `scale`, `resize` and `nodata`, which a config does not state.
 
         Raises:
-            InvalidInputError: mean and std are for another number of channels, or a value makes no sense.
+            InvalidInputError: mean and std have a different number of channels, or a value makes no sense.
         """
         try:
             input_size = (test and cfg.get("test_input_size")) or cfg.get("input_size") or (3, 224, 224)
@@ -123,7 +126,7 @@ class Preprocess:
         except InvalidInputError:
             raise
         except (TypeError, ValueError, IndexError) as error:  # a weight file may carry any JSON
-            raise InvalidInputError(f"The config does not describe an input: {error}.") from error
+            raise InvalidInputError(f"The config does not describe a model's input: {error}.") from error
 
     @property
     def in_chans(self) -> int:
@@ -131,21 +134,21 @@ class Preprocess:
 
     @property
     def min_size(self) -> int:
-        """Pixels that the sides of an image must have to be made smaller only; 0 where it stays as it is."""
+        """The least pixels per side of an image that only needs to be reduced; 0 if images are not resized."""
         return max(math.floor(side / self.crop_pct) for side in self.size) if self.resize else 0
 
     def array(self, image: Image.Image | Raster) -> NDArray[np.float32]:
         """Normalised float32 array (channels, height, width) of one image.
 
-        8-bit images are resized in 8 bits, as the reference does it; all others in float32. Where resizing overshoots,
-        integers are kept within their range, unless `scale` says that it means nothing.
+        8-bit images are resized in 8 bits, as in timm; all others in float32. Where resizing overshoots, integers are
+        clipped to their range, unless `scale` shows that the range means nothing.
 
         Args:
             image: an 8-bit Pillow image of mode L or RGB, or a raster.
 
         Raises:
-            InvalidInputError: the image has another number of channels, is too elongated to be resized, or has no data
-                somewhere and `nodata` is "error", or its file declares no scale and the transform wants it.
+            InvalidInputError: the image has a different number of channels or is too elongated to resize; it has pixels
+                without data and `nodata` is "error"; or its file declares no scale and the transform needs it.
         """
         raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
         if raster.num_bands != self.in_chans:
@@ -156,7 +159,7 @@ class Preprocess:
         bands = self._resize_bands(self._planes(raster, scale), raster.size)
         if self.resize:
             bands = self._crop(bands, scale)
-        if bands.dtype == np.uint8:  # there are only 256 of them
+        if bands.dtype == np.uint8:  # look up the only 256 possible values
             table = self._normalised(np.arange(256, dtype=np.float32)[None, :, None] / scale)
             return np.stack([numbers.ravel()[band] for numbers, band in zip(table, bands, strict=True)])
         unit: NDArray[np.float32] = bands.astype(np.float32) / scale
@@ -165,12 +168,12 @@ class Preprocess:
         return self._normalised(unit)
 
     def _normalised(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Numbers (channels or 1, height, width) where 1 is white, by the channels' mean and std."""
+        """Normalise values (channels or 1, height, width), where 1 is white, by the channels' mean and std."""
         normalised: NDArray[np.float32] = (unit - _column(self.mean)) / _column(self.std)
         return normalised
 
     def _planes(self, raster: Raster, scale: np.float32) -> NDArray[Any] | Image.Image:
-        """What is resized: a Pillow image, or bands of 8-bit numbers or float32, without gaps in the data."""
+        """The input of the resize: a Pillow image, or bands of 8-bit numbers or float32, without missing data."""
         if isinstance(raster.pixels, Image.Image):
             return raster.pixels
         missing = None if raster.valid is None else ~raster.valid
@@ -182,14 +185,14 @@ class Preprocess:
         if self.nodata == "error":
             share = np.broadcast_to(missing, raster.pixels.shape).mean()
             raise InvalidInputError(
-                f"There is no data in {share:.1%} of the image.", hint="Fill it: --nodata mean, or --nodata zero."
+                f"{share:.1%} of the image has no data.", hint="Fill it with --nodata mean or --nodata zero."
             )
         fill = scale * _column(self.mean) if self.nodata == "mean" else np.float32(0)
         filled: NDArray[Any] = np.where(missing, fill, raster.pixels.astype(np.float32))
         return filled
 
     def _resize_bands(self, planes: NDArray[Any] | Image.Image, size: tuple[int, int]) -> NDArray[Any]:
-        """(channels, height, width) of 8-bit numbers or float32, before the crop. `size` is width and height now."""
+        """(channels, height, width) of 8-bit numbers or float32, before the crop. `size` is (width, height) so far."""
         images = [planes] if isinstance(planes, Image.Image) else [Image.fromarray(plane) for plane in planes]
         if self.resize:
             target, resampling = self._resized(*size), INTERPOLATIONS[self.interpolation]
@@ -198,7 +201,7 @@ class Preprocess:
         return bands[0] if len(bands) == 1 else np.concatenate(bands)
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height to resize an image of this size to."""
+        """The width and height to resize an image of this size to."""
         target_h, target_w = (math.floor(side / self.crop_pct) for side in self.size)
         if self.crop_mode == "squash":
             size = (target_w, target_h)
@@ -216,7 +219,7 @@ class Preprocess:
         return size
 
     def _crop(self, bands: NDArray[Any], scale: np.float32) -> NDArray[Any]:
-        """Cut the centre of (channels, height, width); where it is too small, pad first."""
+        """Crop the centre of (channels, height, width), padding first if it is too small."""
         height, width = self.size
         missing_h, missing_w = max(height - bands.shape[1], 0), max(width - bands.shape[2], 0)
         if missing_h or missing_w:
@@ -230,7 +233,7 @@ class Preprocess:
         return bands[:, top : top + height, left : left + width]
 
     def _fill(self, scale: np.float32) -> NDArray[np.float32]:
-        """Padding colour (channels, 1, 1): the mean as an 8-bit value in border mode, else black."""
+        """Padding colour (channels, 1, 1): the mean as an 8-bit value in border mode, otherwise black."""
         levels = [round(255 * m) if self.crop_mode == "border" else 0 for m in self.mean]
         return _column(levels) * (scale / np.float32(255))
 
@@ -245,14 +248,14 @@ def _for_channels(name: str, values: Sequence[float], in_chans: int) -> tuple[fl
     if in_chans == 1:
         return (sum(values) / len(values),)
     raise InvalidInputError(
-        f"The model reads {in_chans} channels, its config has {name} for {len(values)}: "
+        f"The model reads {in_chans} channels, but its config has {name} for {len(values)}: "
         f"a photograph of {len(values)} channels does not fit.",
         hint=f"Give a config with {in_chans} values of mean and std, or a model with --in-chans 3 or 1.",
     )
 
 
 def _each(values: Sequence[float] | None, in_chans: int) -> tuple[float, ...]:
-    """What was asked for instead of a config's values: one for each channel."""
+    """The values given instead of a config's, one per channel."""
     return tuple(values or ()) * (in_chans if values is not None and len(values) == 1 else 1)
 
 

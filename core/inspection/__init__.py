@@ -1,1 +1,1 @@
-"""Looking into weight files: summary, statistics, differences."""
+"""Inspect weight files: summary, statistics, differences."""

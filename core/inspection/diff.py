@@ -1,4 +1,4 @@
-"""What differs between two checkpoints: names, shapes, dtypes, values, and what explains it. No torch."""
+"""The differences between two checkpoints in names, shapes, dtypes and values, with explanations. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_PREFIX_PARTS = 16
 
 
 class Checkpoint(NamedTuple):
-    """One side of a comparison: its tensors by name, its metadata, and what a reader took off its names already."""
+    """One side of a comparison: its tensors by name, its metadata, and the prefix that the reader removed."""
 
     path: str
     tensors: Mapping[str, StoredTensor]
@@ -26,9 +26,9 @@ class Checkpoint(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A tensor that differs: as it is in A and in B, None where it is not; its name is without the side's prefix.
+    """A tensor that differs, as it is in A and in B; None on the side that lacks it. The name has no side's prefix.
 
-    `difference` is known where both have the same shape. `explanation` is in words, '' where there is none.
+    `difference` is known if both have the same shape. `explanation` is text, '' if there is none.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 
 class DiffReport(NamedTuple):
-    """What differs. `prefix_a` and `prefix_b` are before all names of that side, and not before the other's."""
+    """What differs. `prefix_a` and `prefix_b` precede all names of that side, but not the other side's."""
 
     path_a: str
     path_b: str
@@ -63,16 +63,16 @@ class DiffReport(NamedTuple):
 
     @property
     def is_explained(self) -> bool:
-        """Whether there is an explanation for everything that differs."""
+        """Whether every difference has an explanation."""
         return all(pair.explanation for pair in self.pairs)
 
     def counts(self) -> dict[str, int]:
-        """How many tensors differ in each way."""
+        """The number of tensors per kind of difference."""
         found = Counter(pair.kind for pair in self.pairs)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def explanations(self) -> dict[str, int]:
-        """Each explanation, with how many tensors it is one of, in order."""
+        """Each explanation with its number of tensors, in order."""
         return dict(Counter(pair.explanation for pair in self.pairs if pair.explanation))
 
 
@@ -81,11 +81,11 @@ def diff_weights(a: Checkpoint, b: Checkpoint, tolerance: float = 0.0) -> DiffRe
 
     Args:
         a, b: open files.
-        tolerance: two tensors are equal where no element differs by more. With 0, where dtypes and all bits are the
-            same; above 0 dtypes may differ.
+        tolerance: two tensors are equal if no element differs by more. With 0, dtypes and all bits must be the same;
+            above 0, dtypes may differ.
 
     Raises:
-        UsageError: a tolerance that is none.
+        UsageError: an invalid tolerance.
         InvalidInputError: a file became shorter.
     """
     if not (isfinite(tolerance) and tolerance >= 0):
@@ -122,7 +122,7 @@ def _compare(name: str, a: StoredTensor | None, b: StoredTensor | None) -> Pair:
 
 
 def _prefixes(a: Set[str], b: Set[str]) -> tuple[str, str]:
-    """The prefix that only one side has before all of its names, whichever gives more names in common."""
+    """The prefix of all names of one side, on the side where removing it yields more names in common."""
     in_common = len(a & b)
     prefix_a, found_a = _best_prefix(a, b, in_common)
     prefix_b, found_b = _best_prefix(b, a, in_common)
@@ -132,7 +132,7 @@ def _prefixes(a: Set[str], b: Set[str]) -> tuple[str, str]:
 
 
 def _best_prefix(names: Set[str], others: Set[str], in_common: int) -> tuple[str, int]:
-    """The prefix of all `names` without which most of them are among `others`, and how many are."""
+    """The prefix of all `names` whose removal puts most of them among `others`, and how many that are."""
     first = next(iter(names), "")
     ends = (i + 1 for i, character in enumerate(first) if character == ".")
     best = ("", in_common)

@@ -1,4 +1,4 @@
-"""By how much two stored tensors of one shape differ: piece by piece, so that memory does not grow with them."""
+"""How much two stored tensors of the same shape differ, piece by piece, so that memory use stays constant."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class TensorDifference(NamedTuple):
 
     Args:
         same_bits: equal dtypes and bytes.
-        max_abs, mean_abs: of |a - b| in double precision, over the elements where that is finite; equal infinities
-            and two NaN differ by 0. None where a dtype cannot be decoded and the bytes differ.
-        num_incomparable: elements where it is not finite: one of them is NaN or infinite, and the other is not that.
-        a_rounds_to_b, b_rounds_to_a: one, rounded to the other's floating-point dtype, is the other, NaN being NaN.
+        max_abs, mean_abs: maximum and mean of |a - b| in double precision, over the elements where it is finite; equal
+            infinities and two NaN differ by 0. None if a dtype cannot be decoded and the bytes differ.
+        num_incomparable: number of elements where |a - b| is not finite: one is NaN or infinite and the other is not
+            the same.
+        a_rounds_to_b, b_rounds_to_a: whether one equals the other after rounding to its floating-point dtype; NaN
+            equals NaN.
     """
 
     same_bits: bool
@@ -40,9 +42,9 @@ class TensorDifference(NamedTuple):
 
 
 def tensor_difference(a: StoredTensor, b: StoredTensor) -> TensorDifference:
-    """Compare two tensors of one shape. Equal bytes are not decoded, and numpy is imported where they differ.
+    """Compare two tensors of the same shape. Equal bytes are not decoded; numpy is imported only if they differ.
 
-    Raises InvalidInputError where a file became shorter.
+    Raises InvalidInputError if a file became shorter.
     """
     same_dtype = a.dtype == b.dtype
     if isinstance(a.data, Unavailable) or isinstance(b.data, Unavailable):
@@ -59,7 +61,7 @@ def tensor_difference(a: StoredTensor, b: StoredTensor) -> TensorDifference:
         same_bits = False
         absolute, incomparable = _absolute_difference(decoded(x, a.dtype), decoded(y, b.dtype))
         largest = max(largest, float(absolute.max(initial=0.0)))
-        total += float((absolute / size).sum())  # divided first: a sum of large ones would be infinite
+        total += float((absolute / size).sum())  # divide first: a sum of large values would be infinite
         num_incomparable += incomparable
         rounds[0] = rounds[0] and _is_rounded(x, a.dtype, y, b.dtype)
         rounds[1] = rounds[1] and _is_rounded(y, b.dtype, x, a.dtype)
@@ -68,11 +70,11 @@ def tensor_difference(a: StoredTensor, b: StoredTensor) -> TensorDifference:
 
 
 def _absolute_difference(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
-    """|x - y| where it is finite, else 0; and how many are not."""
+    """|x - y| where it is finite, otherwise 0; and the number of non-finite differences."""
     import numpy as np
 
     if x.dtype == y.dtype and x.dtype.kind in "iu":
-        # Large integers have no exact double; their differences, which wrap around to unsigned ones, do not overflow.
+        # Large integers have no exact double. Their differences wrap around to unsigned integers and do not overflow.
         unsigned = x.dtype.str.replace("i", "u")
         larger, smaller = np.maximum(x, y).view(unsigned), np.minimum(x, y).view(unsigned)
         return (larger - smaller).astype(np.float64), 0
@@ -90,5 +92,5 @@ def _is_rounded(source: bytes, dtype: str, target: bytes, target_dtype: str) -> 
     rounded = from_float32(to_float32(source, dtype, (-1,)), target_dtype)
     if rounded == target:
         return True
-    # The bits of a NaN differ from one converter to another.
+    # The bits of a NaN depend on the converter.
     return np.array_equal(decoded(rounded, target_dtype), decoded(target, target_dtype), equal_nan=True)

@@ -1,4 +1,4 @@
-"""Why two checkpoints differ: a cast, other channels, another classifier, another image size. No torch."""
+"""Explain why two checkpoints differ: a cast, other channels, a new classifier, a different image size. No torch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from zoo.core.inspection.diff import Checkpoint, Pair
 
 MAX_COMPUTED = 1 << 26
-"""Bytes of an input layer that is mixed anew to see whether it gives the other."""
+"""The largest input layer, in bytes, that is mixed again to see whether the result is the other side's layer."""
 MAX_COEFFICIENTS = 1 << 20
 RGB = 3
 _ROUNDINGS = 8
-"""Another program may sum the filters in another order, or divide first."""
+"""A different program may sum the filters in a different order, or divide first."""
 
 
 class Structure(NamedTuple):
-    """What is known of the layers: those that read the image, their layout, the classifiers, the family."""
+    """What is known about the layers: those that read the image, their layout, the classifiers, the family."""
 
     input_weights: frozenset[str]
     layout: InputLayout
@@ -35,11 +35,11 @@ class Structure(NamedTuple):
 
 
 def explain(pairs: Sequence[Pair], a: Checkpoint, b: Checkpoint) -> list[Pair]:
-    """The pairs with what explains each, where something does.
+    """Add an explanation to each pair that has one.
 
     Args:
         pairs: what differs.
-        a, b: the sides, by names that they have in common.
+        a, b: the two sides, by their common names.
     """
     structure = _structure(pairs, a, b)
     return [pair._replace(explanation=_explanation(pair, structure)) for pair in pairs]
@@ -62,7 +62,7 @@ def _explanation(pair: Pair, structure: Structure) -> str:
     return _told_of_size(pair, structure.family)
 
 
-# ---------------------------------------------------------------- what the checkpoints are of
+# ---------------------------------------------------------------- the checkpoints' architecture
 
 
 def _structure(pairs: Sequence[Pair], a: Checkpoint, b: Checkpoint) -> Structure:
@@ -91,14 +91,14 @@ def _structure(pairs: Sequence[Pair], a: Checkpoint, b: Checkpoint) -> Structure
 
 
 def _architecture(a: Checkpoint, b: Checkpoint) -> tuple[str, InputLayout | None]:
-    """Its name, as a file states it or as names and shapes tell it; and the layout of its input, where stated."""
+    """The architecture's name, as a file states it or names and shapes reveal it; and its input layout, if stated."""
     from zoo.core.identify.identify import architectures_of, architectures_of_other_size
     from zoo.core.metadata.stated import stated_configuration
 
     for side in (a, b):
         try:
             stated = stated_configuration(side.metadata, "", side.path)
-        except InvalidInputError:  # it explains nothing; the tensors are compared all the same
+        except InvalidInputError:  # the statement explains nothing; the tensors are compared all the same
             continue
         if stated.get("architecture"):
             layout = stated.get("input_layout")
@@ -112,7 +112,7 @@ def _architecture(a: Checkpoint, b: Checkpoint) -> tuple[str, InputLayout | None
 
 
 def _last_linear_layer(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """The last one that has other rows on the other side: the classifier of an unknown network."""
+    """The last linear layer whose number of rows differs between the sides: the classifier of an unknown network."""
     from zoo.core.architectures.names import natural_key
 
     layers = [
@@ -149,9 +149,10 @@ def _told_of_classifier(pair: Pair) -> str:
 
 
 def _told_of_channels(a: StoredTensor, b: StoredTensor, layout: InputLayout) -> str:
-    """The method that makes one input layer of the other."""
+    """The method that turns one input layer into the other."""
     ways = [("B is A's", a, b), ("A is B's", b, a)]
-    # Both may hold, as folding channels onto others undoes a repetition: weights come from three channels mostly.
+    # Both may hold, since folding channels undoes a repetition. Try the side with three channels first: most weights
+    # come from there.
     for names, source, target in sorted(ways, key=lambda way: layout.channels(way[1].shape) != RGB):
         from_chans, in_chans = layout.channels(source.shape), layout.channels(target.shape)
         if not from_chans or not in_chans or layout.shape_for(source.shape, in_chans) != target.shape:
@@ -165,7 +166,8 @@ def _told_of_channels(a: StoredTensor, b: StoredTensor, layout: InputLayout) -> 
 def _method(
     source: StoredTensor, target: StoredTensor, layout: InputLayout, from_chans: int, in_chans: int
 ) -> tuple[str, bool]:
-    """The first method that gives the target bit for bit, else the first that does within rounding, else ''."""
+    """The first method that gives the target bit for bit, otherwise the first that does within rounding, otherwise
+    ''."""
     import numpy as np
 
     too_large = max(source.nbytes, target.nbytes) > MAX_COMPUTED or from_chans * in_chans > MAX_COEFFICIENTS
@@ -179,7 +181,7 @@ def _method(
     for method in METHODS:
         try:
             mixing = channel_mixing(method, layout.mixed_channels(from_chans), layout.mixed_channels(in_chans))
-        except (UsageError, InvalidInputError):  # made for other numbers of channels
+        except (UsageError, InvalidInputError):  # the method is for other numbers of channels
             continue
         with np.errstate(all="ignore"):
             mixed = layout.adapt(weight, mixing)
@@ -191,7 +193,7 @@ def _method(
 
 
 def _told_of_size(pair: Pair, family: str) -> str:
-    """Whether the tensor is one whose shape follows the image or the patch size."""
+    """The explanation for a tensor whose shape depends on the image or the patch size."""
     assert pair.a is not None
     assert pair.b is not None
     facts = size_facts(family)

@@ -1,4 +1,4 @@
-"""Mean, deviation, extremes and what is not finite of stored tensors, piece by piece. numpy, no torch."""
+"""Mean, deviation, extremes and non-finite counts of stored tensors, piece by piece. Uses numpy, not torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from zoo.core.files.stored_values import DECODED_DTYPES, byte_pieces, decoded
 
 
 class TensorStatistics(NamedTuple):
-    """Of the finite values: mean, standard deviation (of the population), least and largest; None where there is none.
+    """Mean, standard deviation (of the population), minimum and maximum of the finite values; None if there are none.
 
-    `num_nan` and `num_infinite` count the others, `num_zeros` those equal to 0.
+    `num_nan` and `num_infinite` count the other values, `num_zeros` those equal to 0.
     """
 
     mean: float | None
@@ -25,9 +25,9 @@ class TensorStatistics(NamedTuple):
 
 
 def tensor_statistics(tensor: StoredTensor) -> TensorStatistics | None:
-    """Statistics of a tensor, None for a dtype that holds no ordinary numbers. Memory does not grow with the tensor.
+    """Statistics of a tensor; None for a dtype without ordinary numbers. Memory use does not grow with the tensor.
 
-    Raises InvalidInputError where the file became shorter.
+    Raises InvalidInputError if the file became shorter.
     """
     import numpy as np
 
@@ -44,7 +44,7 @@ def tensor_statistics(tensor: StoredTensor) -> TensorStatistics | None:
         num_zeros += int((values == 0).sum())
         if not finite.size:
             continue
-        # Means and sums of squares of two sets are joined as Chan, Golub and LeVeque do (1983).
+        # Combine the means and sums of squares of two sets as Chan, Golub and LeVeque do (1983).
         with np.errstate(over="ignore", invalid="ignore"):
             piece_mean = float(finite.mean())
             difference, total = piece_mean - mean, count + finite.size

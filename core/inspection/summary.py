@@ -1,4 +1,4 @@
-"""What a weight file holds: totals, dtypes, modules. Standard library only; no tensor is read but for statistics."""
+"""The contents of a weight file: totals, dtypes, modules. Standard library only; only statistics read tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.core.files.stored_tensor import StoredTensor
 
 
 class Totals(NamedTuple):
-    """How many tensors, values and bytes."""
+    """The numbers of tensors, values and bytes."""
 
     tensors: int = 0
     values: int = 0
@@ -21,7 +21,7 @@ class Totals(NamedTuple):
 
 
 def totals(tensors: Iterable[StoredTensor]) -> Totals:
-    """Of all of them."""
+    """The totals of all tensors."""
     found = Totals()
     for tensor in tensors:
         found = found.plus(tensor)
@@ -29,7 +29,7 @@ def totals(tensors: Iterable[StoredTensor]) -> Totals:
 
 
 def totals_by_dtype(tensors: Iterable[StoredTensor]) -> dict[str, Totals]:
-    """Of each dtype, the one with most bytes first."""
+    """The totals per dtype, the dtype with most bytes first."""
     found: dict[str, Totals] = {}
     for tensor in tensors:
         found[tensor.dtype] = found.get(tensor.dtype, Totals()).plus(tensor)
@@ -37,7 +37,7 @@ def totals_by_dtype(tensors: Iterable[StoredTensor]) -> dict[str, Totals]:
 
 
 def totals_by_module(tensors: Iterable[StoredTensor]) -> dict[str, Totals]:
-    """Of each module path and of every module above it, parents first, else in the order of the tensors."""
+    """The totals per module path, including enclosing modules; parents first, otherwise in the order of the tensors."""
     found: dict[str, Totals] = {}
     children: dict[str, list[str]] = {}
     for tensor in tensors:
@@ -59,7 +59,7 @@ def totals_by_module(tensors: Iterable[StoredTensor]) -> dict[str, Totals]:
 
 
 def readable_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The metadata with values that are JSON objects or lists as such."""
+    """The metadata, with JSON objects and lists parsed."""
     import json
 
     def read(text: str) -> Any:

@@ -1,1 +1,1 @@
-"""Key layouts of other ecosystems, as tables that run both ways."""
+"""Key layouts of other ecosystems, as tables that work in both directions."""

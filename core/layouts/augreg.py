@@ -1,6 +1,6 @@
-"""AugReg's and the original authors' arrays (https://github.com/google-research/vision_transformer).
+"""Arrays of AugReg and of the original authors (https://github.com/google-research/vision_transformer).
 
-They differ from big_vision's in how submodules are numbered: over all classes, not by class.
+They number submodules across all classes, unlike big_vision, which numbers them per class.
 """
 
 from __future__ import annotations

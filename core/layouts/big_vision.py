@@ -1,6 +1,6 @@
-"""big_vision's arrays of vision transformers and SigLIP (https://github.com/google-research/big_vision), one a block.
+"""big_vision's arrays of vision transformers and SigLIP (https://github.com/google-research/big_vision), one per block.
 
-Kernels are stored with inputs first, and keep the heads apart.
+Kernels are stored with inputs first, and with the heads on an axis of their own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _TEXTS = """
 
 
 def vit_table(family: str, rows: str, trunk: str, modules: Mapping[str, str], fits: Callable[[Shapes], bool]) -> Table:
-    """A vision transformer whose arrays begin with `trunk` and whose submodules have these names."""
+    """A vision transformer whose arrays begin with `trunk` and whose submodules have the names in `modules`."""
     for word, name in {"^": trunk, **modules}.items():
         rows = rows.replace(word, name)
     return Table(family, rows, (Twins("vit_*_224 vit_*_384 vit_*"),), HALF, HALF, fits=fits)
@@ -70,7 +70,7 @@ def _pools_by_attention(shapes: Shapes) -> bool:
     return "attn_pool.latent" in shapes
 
 
-# Flax numbers submodules by their class.
+# Flax numbers submodules per class.
 _MODULES = {
     "POSITIONS": "pos_embedding",
     "ATTENTION": "MultiHeadDotProductAttention_0",

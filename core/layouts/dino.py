@@ -1,7 +1,7 @@
 """DINO (https://github.com/facebookresearch/dino) and DINOv2 (https://github.com/facebookresearch/dinov2).
 
-DINO's published trunks have timm's keys already. DINOv2 with registers adds up its class token and its position when it
-is loaded, which no renaming undoes; it is not in these tables.
+DINO's published trunks already have timm's keys. timm adds the position of the class token to the token when it loads
+DINOv2 with registers. No renaming undoes that, so it is not in these tables.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ norm.*                         norm.*
 
 
 def with_mlp(rows: str, fc1: str, fc2: str) -> str:
-    """A table whose perceptrons name their layers so."""
+    """A table with these names for the layers of its MLPs."""
     return rows.replace("FC1", fc1).replace("FC2", fc2)
 
 
 def has_plain_mlp(shapes: Shapes) -> bool:
-    """Whether, in timm's layout, perceptrons are two layers: a gated one has the gate in its first layer too."""
+    """Whether the MLPs, in timm's layout, are two plain layers: the first layer of a gated MLP also holds the gate."""
     hidden, output = (shapes.get(f"blocks.0.mlp.{name}.weight", (0, 0)) for name in ("fc1", "fc2"))
     return hidden[0] == output[-1]
 

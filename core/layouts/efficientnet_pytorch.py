@@ -1,6 +1,6 @@
-"""EfficientNet-PyTorch (https://github.com/lukemelas/EfficientNet-PyTorch) and the packages that keep its names.
+"""EfficientNet-PyTorch (https://github.com/lukemelas/EfficientNet-PyTorch) and the packages that use its names.
 
-Its weights come from TensorFlow and keep its padding and its epsilon: they are timm's `tf_` architectures.
+Its weights come from TensorFlow, with TensorFlow's padding and epsilon: they are timm's `tf_` architectures.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ classifier.*                   _fc.*
 _LITE = _EFFICIENTNET.replace(_SQUEEZE_EXCITE, "")
 
 TABLES = (
-    # First, because the other has a place for its tensors too.
+    # First, because the other table also has a place for its tensors.
     Table("EfficientNet-Lite", _LITE, (Twins("tf_efficientnet_lite*"),), HALF, HALF),
     Table("EfficientNet", _EFFICIENTNET, (Twins("tf_efficientnet_*"),)),
 )

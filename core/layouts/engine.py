@@ -1,6 +1,6 @@
-"""Checkpoints of other ecosystems in timm's layout and back, by tables that run both ways. Standard library only.
+"""Convert checkpoints of other ecosystems to timm's layout and back, by tables. Standard library only.
 
-What the tables look like is described in `table`; each ecosystem is a module of this package with its TABLES.
+`table` describes the format of the tables. Each ecosystem is a module of this package with its TABLES.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ LAYOUTS = (
     "augreg",
     "big_vision",
 )
-"""Each a module of this package."""
+"""The layouts; each is a module of this package."""
 
 TIMM = "timm"
-"""The layout that all others are tables to."""
+"""The layout that all tables convert to and from."""
 
-# So many names tell whether a table is worth matching with all.
+# The number of names that decide whether a table is worth matching with all of them.
 _SAMPLE = 8
 
 
 class Step(NamedTuple):
-    """Tensors of timm's and those of theirs with the same values, found in one checkpoint; one side may be empty.
+    """Tensors on timm's side and on theirs with the same values, found in one checkpoint; one side may be empty.
 
-    `source` is the tensor that a derived one follows from.
+    `source` is the tensor that a derived tensor is computed from.
     """
 
     timm: tuple[str, ...]
@@ -54,10 +54,10 @@ class Step(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """What a table says of a checkpoint: the steps in its order, and what does not fit.
+    """The result of matching a table with a checkpoint: the steps in the checkpoint's order, and what does not fit.
 
-    `unknown` are names without a row, `missing` those that others need beside them, `clashing` those that two of them
-    would get.
+    `unknown` are names without a row, `missing` are names that other tensors require, and `clashing` are new names that
+    two tensors would get.
     """
 
     table: Table
@@ -82,7 +82,7 @@ class Matched(NamedTuple):
 
 
 def tables(layout: str) -> tuple[Table, ...]:
-    """The tables of an ecosystem. Raises UsageError: there is no such layout."""
+    """The tables of an ecosystem. Raises UsageError if there is no such layout."""
     if layout not in LAYOUTS:
         raise UsageError(f"No key layout is called {layout!r}; there are: {TIMM}, {', '.join(LAYOUTS)}.")
     found: tuple[Table, ...] = import_module(f"zoo.core.layouts.{layout}").TABLES
@@ -90,7 +90,7 @@ def tables(layout: str) -> tuple[Table, ...]:
 
 
 def detect_layout(shapes: Shapes) -> str | None:
-    """The ecosystem that has a place for all these tensors; None where none has, or the keys are timm's too."""
+    """The ecosystem that has a place for all these tensors; None if none has, or if the keys equal timm's."""
     names = list(shapes)
     few = [names[len(names) * part // 4] for part in range(4)] if names else []
     for layout in LAYOUTS:
@@ -105,16 +105,16 @@ def detect_layout(shapes: Shapes) -> str | None:
 
 
 def convert_hint(layout: str | None) -> str:
-    """What to do with a checkpoint that was expected in timm's layout; "" where it has no other."""
+    """The hint for a checkpoint that was expected in timm's layout; "" if it has no other layout."""
     return "" if layout in (None, TIMM) else f"Its names are those of {layout}: `zoo convert` gives a file timm's."
 
 
 def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[str, StoredTensor]]:
-    """A checkpoint that no layout has a place for all of, as far as the nearest one has: for guesses at what it is.
+    """Convert a checkpoint that fits no layout completely as far as the closest one goes, to guess what it is.
 
     Returns:
-        The layout and the tensors, those that it knows with timm's names and shapes; `TIMM` and the tensors as they
-        are where no layout knows most of them, or knows them by timm's names.
+        The layout and the tensors, with timm's names and shapes where the layout knows them. `TIMM` and the unchanged
+        tensors if no layout knows most of them, or if it knows them by timm's names.
     """
     names = list(tensors)
     sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)] if names else []
@@ -133,7 +133,7 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
     made = {name: tensors[name] for name in matched.unknown}
     for step in matched.steps:
         if all(name in tensors for name in step.theirs) and not isinstance(step.row.operation, Derived):
-            with suppress(InvalidInputError):  # of another shape than its name says
+            with suppress(InvalidInputError):  # its shape may not match its name
                 made.update((one.name, one) for one in apply_to_timm(matched._replace(steps=[step]), tensors))
     return layout, made
 
@@ -151,10 +151,10 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
     Args:
         layout: a name in LAYOUTS.
         shapes: name -> shape of the checkpoint's tensors.
-        side: whose names they are.
+        side: the side whose names they are.
 
     Raises:
-        InvalidInputError: no table has; the message names the first tensor that the closest one lacks.
+        InvalidInputError: no table has; the message names the first tensor that the closest table lacks.
         UsageError: no such layout.
     """
     found = [match(table, shapes, side) for table in tables(layout) if side == "theirs" or table.fits(shapes)]
@@ -163,34 +163,40 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
         return closest
     hint = f"The closest family is {closest.table.family}."
     if closest.unknown:
-        known = f"of the layout {layout}" if side == "theirs" else f"that the layout {layout} has names for"
+        many = f"{len(closest.unknown)} tensors"
+        what = f"{many} do not belong to the layout {layout}"
+        if side != "theirs":
+            what = f"The layout {layout} has no names for {many}"
         raise InvalidInputError(
-            f"{len(closest.unknown)} tensors are none {known}, the first is {closest.unknown[0][:80]!r}.", hint=hint
+            f"{what}; the first is {closest.unknown[0][:80]!r}.",
+            hint=hint,
         )
     if closest.missing:
-        raise InvalidInputError(f"The tensor {closest.missing[0][:80]!r} is missing beside others.", hint=hint)
+        raise InvalidInputError(
+            f"The tensor {closest.missing[0][:80]!r} is missing, though related tensors are there.", hint=hint
+        )
     raise InvalidInputError(f"Two tensors would be called {closest.clashing[0][:80]!r}.", hint=hint)
 
 
 def to_timm(layout: str, tensors: Iterable[StoredTensor], *, read: bool = True) -> list[StoredTensor]:
-    """The tensors with timm's names and shapes; bytes are read only where they move within a tensor.
+    """Convert tensors to timm's names and shapes; bytes are read only if they move within a tensor.
 
-    A tensor that should follow from another is compared with it, unless nothing may be read.
+    A tensor that is derived from another is compared with it if `read` is true.
 
-    Raises as `match_layout`, and InvalidInputError for a tensor whose shape is not what its name says.
+    Raises as `match_layout`, and InvalidInputError for a tensor whose shape does not match its name.
     """
     found = {tensor.name: tensor for tensor in tensors}
     return apply_to_timm(match_layout(layout, _shapes(found), "theirs"), found, read=read)
 
 
 def from_timm(layout: str, tensors: Iterable[StoredTensor], num_heads: int = 0) -> list[StoredTensor]:
-    """The inverse of `to_timm`, with the same errors; `num_heads` is needed where a layout keeps the heads apart."""
+    """The inverse of `to_timm`, with the same errors; some layouts with a separate axis for heads need `num_heads`."""
     found = {tensor.name: tensor for tensor in tensors}
     return apply_from_timm(match_layout(layout, _shapes(found), "timm"), found, num_heads)
 
 
 def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor], *, read: bool = True) -> list[StoredTensor]:
-    """`to_timm` where the table has been matched."""
+    """`to_timm` with a table that is already matched."""
     made: dict[str, StoredTensor] = {}
     for timm, theirs, row, source in matched.steps:
         operation = row.operation
@@ -208,7 +214,7 @@ def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor], *, read
 
 
 def apply_from_timm(matched: Matched, tensors: Mapping[str, StoredTensor], num_heads: int = 0) -> list[StoredTensor]:
-    """`from_timm` where the table has been matched."""
+    """`from_timm` with a table that is already matched."""
     made: dict[str, StoredTensor] = {}
     for timm, theirs, row, source in matched.steps:
         operation = row.operation
@@ -225,15 +231,15 @@ def apply_from_timm(matched: Matched, tensors: Mapping[str, StoredTensor], num_h
     back = match(matched.table, _shapes(made), "theirs")
     if _moves(back) != _moves(matched):
         raise InvalidInputError(
-            "Two neighbouring stages of this network have the same width, and the other layout counts blocks straight "
-            "through: from it nobody could tell where one stage ends.",
+            "Two neighbouring stages of this network have the same width, and the other layout numbers blocks "
+            "without regard to stages: it would not show where a stage ends.",
             hint="Keep the checkpoint in timm's names.",
         )
     return list(made.values())
 
 
 def _moves(matched: Matched) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Which tensors of timm's become which of theirs."""
+    """Which of timm's tensors become which of theirs."""
     moved = (step for step in matched.steps if not isinstance(step[2].operation, Dropped | Derived))
     return {(tuple(timm), tuple(theirs)) for timm, theirs, _, _ in moved}
 
@@ -246,7 +252,7 @@ def _shapes(tensors: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
 
 
 class _Instance(NamedTuple):
-    """A module of a checkpoint: the numbers in its name, its kind, and the row of each of its tensors."""
+    """A module of a checkpoint: its group, the numbers in its name, its kind, and the row of each of its tensors."""
 
     group: Group
     values: dict[str, int | str]
@@ -255,7 +261,7 @@ class _Instance(NamedTuple):
 
 
 def match(table: Table, shapes: Shapes, side: Side) -> Matched:
-    """What a table says of the tensors of a checkpoint, `side` telling whose names they have."""
+    """Match a table with the tensors of a checkpoint; `side` is the side whose names they have."""
     unplaced = dict.fromkeys(shapes)
     instances: list[_Instance] = []
     for group in parse(table.rows):
@@ -266,7 +272,7 @@ def match(table: Table, shapes: Shapes, side: Side) -> Matched:
             for name in instance.rows:
                 del unplaced[name]
     steps = [step for instance in instances for step in _steps(instance, side)]
-    # A derived tensor has no place in the checkpoint; it comes last, behind its source.
+    # A derived tensor has no position in the checkpoint; it comes last, after its source.
     position = {name: number for number, name in enumerate(shapes)}
     steps.sort(key=lambda step: min((position.get(name, 0) for name in step.side(side)), default=len(position)))
     needed = {name: None for step in steps for name in (*step.side(side), step.source) if name}
@@ -301,7 +307,7 @@ def _instances(group: Group, names: Iterable[str], side: Side) -> list[_Instance
 
 
 def _row(kind: list[Row], name: str, side: Side) -> tuple[Row, dict[str, int | str]] | None:
-    """The first row of a kind that a name within its module matches, with the placeholders' values."""
+    """The first row of a kind that matches a name within its module, with the placeholders' values."""
     for row in kind:
         for pattern in row.side(side):
             found = pattern.match(name)
@@ -311,10 +317,10 @@ def _row(kind: list[Row], name: str, side: Side) -> tuple[Row, dict[str, int | s
 
 
 def _number_blocks(instances: list[_Instance], shapes: Shapes, side: Side) -> None:
-    """Give blocks numbered by stage (s, b) the number s.b that counts them straight through, or the reverse.
+    """Give blocks numbered by stage (s, b) the consecutive number s.b, or the reverse.
 
-    Where only the straight number is known, a stage ends where the output channels change: those are the length of
-    the tensors of a kind's last row.
+    With only the consecutive number, a stage ends where the number of output channels changes, which is the length of
+    the tensors in a kind's last row.
     """
     if not instances or not any("s.b" in instances[0].group.side(s).names for s in ("timm", "theirs")):
         return

@@ -1,6 +1,6 @@
 """Masked autoencoders (https://github.com/facebookresearch/mae).
 
-The encoder has timm's keys; the decoder is left out.
+The encoder has timm's keys; the decoder is dropped.
 """
 
 from __future__ import annotations

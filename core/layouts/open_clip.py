@@ -1,6 +1,6 @@
-"""Image towers of CLIP as OpenAI and open_clip (https://github.com/mlfoundations/open_clip) name them.
+"""Image towers of CLIP, with the names of OpenAI and open_clip (https://github.com/mlfoundations/open_clip).
 
-The projection into the space of the texts becomes timm's classifier.
+The projection into the text space becomes timm's classifier.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ head.proj.*                    visual.attnpool.c_proj.*
 {_TEXT_TOWER}
 """
 
-# Towers that open_clip has timm build.
+# Towers that open_clip builds with timm.
 _TRUNK = f"""
 stem.**                        visual.trunk.stem.**
 stages.**                      visual.trunk.stages.**

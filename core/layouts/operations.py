@@ -1,4 +1,4 @@
-"""What a layout does to a tensor on the way to timm's layout and back, on stored bytes. No torch, any dtype.
+"""Operations on one tensor, to timm's layout and back, on stored bytes. No torch, any dtype.
 
 Splitting and joining along the first axis reads nothing; a transposition is computed when the tensor is written.
 """
@@ -19,8 +19,8 @@ Shape = tuple[int, ...]
 class Operation(Protocol):
     """A reversible change of one tensor; the name stays.
 
-    `num_heads` is that of the architecture, 0 where it is not known. Both raise InvalidInputError for a tensor of
-    another kind than the layout expects.
+    `num_heads` is the architecture's, 0 if unknown. Both methods raise InvalidInputError for a tensor of a different
+    kind than the layout expects.
     """
 
     def to_timm(self, tensor: StoredTensor) -> StoredTensor: ...
@@ -28,7 +28,7 @@ class Operation(Protocol):
 
 
 class Unchanged(NamedTuple):
-    """The same values in the same shape."""
+    """Keep values and shape."""
 
     def to_timm(self, tensor: StoredTensor) -> StoredTensor:
         return tensor
@@ -38,7 +38,7 @@ class Unchanged(NamedTuple):
 
 
 class Transposed(NamedTuple):
-    """timm's axis i is their axis axes[i]."""
+    """Transpose: timm's axis i is their axis axes[i]."""
 
     axes: Shape
 
@@ -50,7 +50,7 @@ class Transposed(NamedTuple):
 
 
 class Batched(NamedTuple):
-    """timm has `axes` more axes of length one in front."""
+    """timm has `axes` additional leading axes of length one."""
 
     axes: int
 
@@ -63,7 +63,7 @@ class Batched(NamedTuple):
 
 
 class Led(NamedTuple):
-    """They have `axes` more axes of length one in front."""
+    """They have `axes` additional leading axes of length one."""
 
     axes: int
 
@@ -75,7 +75,7 @@ class Led(NamedTuple):
 
 
 class Trailed(NamedTuple):
-    """They have `axes` more axes of length one at the end."""
+    """They have `axes` additional trailing axes of length one."""
 
     axes: int
 
@@ -88,7 +88,7 @@ class Trailed(NamedTuple):
 
 
 class Unfolded(NamedTuple):
-    """A matrix of theirs is timm's convolution: its columns are channels x kernel."""
+    """Their matrix is timm's convolution: its columns are channels x kernel."""
 
     kernel: Shape
 
@@ -103,7 +103,7 @@ class Unfolded(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """timm keeps apart what is one tensor of theirs: consecutive shares of its first axis."""
+    """timm splits one of their tensors into consecutive shares along the first axis."""
 
     shares: Shape
 
@@ -146,7 +146,7 @@ class HeadsIn(NamedTuple):
 def _head_size(tensor: StoredTensor, width: int, num_heads: int) -> int:
     if not num_heads:
         raise InvalidInputError(
-            f"How many heads {tensor.name!r} has does not show in its shape.",
+            f"The shape of {tensor.name!r} does not show how many heads it has.",
             hint="Name the architecture with --arch.",
         )
     _require(tensor, width % num_heads == 0, f"a width that {num_heads} heads share")
@@ -154,23 +154,24 @@ def _head_size(tensor: StoredTensor, width: int, num_heads: int) -> int:
 
 
 class Dropped(NamedTuple):
-    """A tensor that the other side has no place for; it is left out, for this reason."""
+    """A tensor without a place on the other side; it is dropped for this reason."""
 
     reason: str
 
 
 class Derived(NamedTuple):
-    """A tensor that one side stores and the other computes: a function of another tensor of the side that stores it."""
+    """A tensor that one side stores and the other computes from another tensor."""
 
     values: Callable[[str, StoredTensor], StoredTensor]
     source: str
 
     def check(self, tensor: StoredTensor, source: StoredTensor) -> None:
-        """Raises InvalidInputError where the tensor says something of its own, which would be lost."""
+        """Raise InvalidInputError if the tensor holds other values than the derived ones, which would be lost."""
         expected = self.values(tensor.name, source)
         if (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype) or bytes(tensor.read()) != expected.read():
             raise InvalidInputError(
-                f"{tensor.name!r} should follow from the shape of {source.name!r}, and has other values."
+                f"{tensor.name!r} should hold the values that follow from the shape of {source.name!r}, but "
+                "holds others."
             )
 
 
@@ -183,7 +184,7 @@ def zeros_per_row(name: str, source: StoredTensor) -> StoredTensor:
 def window_index(name: str, source: StoredTensor) -> StoredTensor:
     """For each pair of positions in a square window, its row in the bias table ((2w - 1)^2 rows), flat, int64.
 
-    Swin Transformer (https://arxiv.org/abs/2103.14030), section 3.2.
+    Source: Swin Transformer (https://arxiv.org/abs/2103.14030), section 3.2.
     """
     span = isqrt(source.shape[0])
     window = (span + 1) // 2
@@ -207,14 +208,14 @@ OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
     "heads_out": lambda _: HeadsOut(),
     "heads_in": lambda _: HeadsIn(),
 }
-"""By the word that a table uses, from the numbers behind it."""
+"""The word in a table -> the operation, made from the numbers after the word."""
 
 
 # ---------------------------------------------------------------- bytes
 
 
 def transposed(tensor: StoredTensor, axes: Shape) -> StoredTensor:
-    """The tensor with its axes in this order; computed when it is read."""
+    """The tensor with its axes in this order, computed when it is read."""
     _require(tensor, len(tensor.shape) == len(axes), f"{len(axes)} axes")
     width = _width(tensor)
 
@@ -230,7 +231,7 @@ def transposed(tensor: StoredTensor, axes: Shape) -> StoredTensor:
 
 
 def joined(name: str, parts: Sequence[StoredTensor], shares: Sequence[int]) -> StoredTensor:
-    """The parts one after another along the first axis, whose lengths must be as these shares. Inverse of `split`."""
+    """Join the parts along the first axis, where their lengths must have these proportions. The inverse of `split`."""
     if len(parts) == 1:
         return parts[0]._replace(name=name)
     first = parts[0]
@@ -251,7 +252,7 @@ def joined(name: str, parts: Sequence[StoredTensor], shares: Sequence[int]) -> S
 
 
 def split(tensor: StoredTensor, names: Sequence[str], shares: Sequence[int]) -> list[StoredTensor]:
-    """The tensor in consecutive parts along the first axis, as long as these shares."""
+    """Split the tensor along the first axis into consecutive parts with these proportions."""
     if len(names) == 1:
         return [tensor._replace(name=names[0])]
     _width(tensor)
@@ -291,7 +292,7 @@ def _part(data: Data, offset: int, length: int) -> Data:
 
 
 def _width(tensor: StoredTensor) -> int:
-    """Bytes of a value."""
+    """Bytes per value."""
     bits = DTYPE_BITS.get(tensor.dtype, 0)
     _require(tensor, bool(bits) and bits % 8 == 0, "values of whole bytes")
     return bits // 8

@@ -1,4 +1,4 @@
-"""Key patterns with numbered placeholders, read both ways: a key gives the numbers, the numbers give the key."""
+"""Key patterns with numbered placeholders: a key yields the numbers, and the numbers yield the key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 Bindings = Mapping[str, int | str]
-"""Placeholder -> its number; `*` -> the text that it stands for."""
+"""Placeholder -> its number; `*` -> the text it stands for."""
 
 _PLACEHOLDER = re.compile(r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shift>[+-]\d+)?\}|(?P<rest>\*\*?)")
 
@@ -15,15 +15,15 @@ _PLACEHOLDER = re.compile(r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shif
 class Pattern:
     """A key or its beginning: `features.{2s+1}.{b}.norm.*`.
 
-    `{s}` is a number, `{2s+1}` a number that is computed from it, `{s.b}` numbers the blocks b of all stages s straight
-    through. `*` is the last component of a key, `**` any text. A placeholder may occur twice in the same form.
+    `{s}` is a number, and `{2s+1}` a number computed from it. `{s.b}` numbers the blocks b of all stages s
+    consecutively. `*` is the last component of a key, `**` any text. A placeholder may occur twice in the same form.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
 
     def match(self, key: str) -> tuple[dict[str, int | str], str] | None:
-        """The placeholders' values and what follows them in the key; None for a key that does not begin so."""
+        """The placeholders' values and the rest of the key; None if the key does not begin with the pattern."""
         expression, terms = self._compiled
         found = expression.match(key)
         if found is None:
@@ -39,7 +39,7 @@ class Pattern:
         return values, key[found.end() :]
 
     def fill(self, values: Bindings) -> str:
-        """The key with these values."""
+        """The key for these values."""
 
         def number(found: re.Match[str]) -> str:
             if found["rest"]:
@@ -51,7 +51,7 @@ class Pattern:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Its placeholders."""
+        """The placeholders of the pattern."""
         return frozenset(self._compiled[1])
 
     @cached_property

@@ -1,6 +1,6 @@
-"""The tables that layouts are written as.
+"""The tables that define layouts.
 
-A table is text, a row a line: timm's key, theirs, and behind a bar what is done to the tensor.
+A table is text with one row per line: timm's key, theirs, and after a bar the operation on the tensor.
 
     patch_embed.proj.*    conv_proj.*
     blocks.{i}.           encoder.layer.{i}.
@@ -8,11 +8,11 @@ A table is text, a row a line: timm's key, theirs, and behind a bar what is done
       mlp.fc1.weight        mlp.kernel           | transpose 1 0
     -                     pooler.*             | dropped not part of the model
 
-Several keys of theirs are joined along the first axis; several of timm's, with `&` between them, are parts of theirs.
-Indented rows belong to the module of the row above them. A module may be written several times: each instance of it in
-a checkpoint is of the first kind that has a row for every tensor of it. `-` stands for a tensor that one side does not
-have. Patterns: `pattern.Pattern`; words behind the bar: `operations.OPERATIONS`, one of `operations.DERIVED` with the
-tensor that it follows from, or `dropped` with the reason.
+Several of their keys are joined along the first axis. Several of timm's keys, separated by `&`, are parts of their
+tensor. Indented rows belong to the module of the row above them. A module may occur several times, once per kind: each
+instance in a checkpoint is of the first kind that has a row for all its tensors. `-` stands for a tensor that one side
+lacks. For the patterns see `pattern.Pattern`. The word after the bar is one of `operations.OPERATIONS`, one of
+`operations.DERIVED` with the tensor that it is derived from, or `dropped` with the reason.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ Side = Literal["timm", "theirs"]
 
 
 class Twins(NamedTuple):
-    """timm's architectures, as wildcards with spaces between them, that compute the same when built with these
-    arguments. Keys and shapes alone do not tell: `tf_` architectures have those of the others.
+    """timm's architectures, as wildcards separated by spaces, that compute the same if built with these arguments.
+
+    Keys and shapes alone do not decide it: `tf_` architectures share theirs with others.
     """
 
     names: str
@@ -45,10 +46,11 @@ class Table(NamedTuple):
     Args:
         family: its name, for messages.
         rows: the table, as described above.
-        twins: the architectures that compute the same.
-        mean, std: what the family's published weights expect of the image.
-        note: what a user should know of the conversion.
-        fits: whether it is for a checkpoint in timm's layout; where two tables share timm's keys, shapes tell.
+        twins: timm's architectures that compute the same.
+        mean, std: normalisation of the image that the family's published weights expect.
+        note: what the user should know about the conversion.
+        fits: whether the table is for a checkpoint in timm's layout; if two tables share timm's keys, the shapes
+            decide.
     """
 
     family: str
@@ -71,7 +73,7 @@ class Table(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Tensors of timm's and of theirs that hold the same values; within the module of a group."""
+    """Tensors on timm's side and on theirs with the same values, within the module of a group."""
 
     timm: tuple[Pattern, ...]
     theirs: tuple[Pattern, ...]
@@ -79,7 +81,7 @@ class Row(NamedTuple):
 
     @property
     def shares(self) -> tuple[int, ...]:
-        """How the first axis is divided among timm's tensors."""
+        """The proportions in which timm's tensors divide the first axis."""
         return self.operation.shares if isinstance(self.operation, Parts) else (1,)
 
     def side(self, side: Side) -> tuple[Pattern, ...]:
@@ -87,7 +89,7 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A module that repeats, with the kinds that it comes in; the first group is the model itself."""
+    """A module that repeats, with its kinds; the first group is the model itself."""
 
     timm: Pattern
     theirs: Pattern

@@ -1,7 +1,7 @@
 """torchvision's architectures (https://pytorch.org/vision/stable/models.html).
 
-The keys of its ResNets, DenseNets and Inception-v3 are those that timm took over. Its MobileNetV3, EfficientNetV2 and
-EfficientNet B5 to B7 normalise with another epsilon than timm's.
+timm took over the keys of its ResNets, DenseNets and Inception-v3. Its MobileNetV3, EfficientNetV2 and EfficientNet B5
+to B7 use a different epsilon in norms than timm's.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ classifier.*                   classifier.1.*
 
 
 def _depthwise(theirs: str, squeeze: int) -> str:
-    """A block without expansion; its squeeze-excitation is `squeeze` submodules of theirs, none or one."""
+    """A block without expansion; `squeeze` is 1 if it has a squeeze-excitation submodule, otherwise 0."""
     return f"""
 blocks.{{s}}.{{b}}.            {theirs}
   conv_dw.*                      block.0.0.*
@@ -181,7 +181,7 @@ classifier.*                   classifier.3.*
 
 
 def _efficientnet(stages: int) -> str:
-    """B0 to B7, and V2, whose first blocks are whole convolutions with and without expansion."""
+    """B0 to B7, and V2, whose first blocks are dense convolutions with and without expansion."""
     return f"""
 conv_stem.*                    features.0.0.*
 bn1.*                          features.0.1.*

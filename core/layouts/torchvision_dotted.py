@@ -1,6 +1,6 @@
-"""torchvision's published files of DenseNets: the names of its layers are from when a module's name could have dots.
+"""torchvision's published DenseNet files: their layer names date from when a module's name could contain dots.
 
-https://download.pytorch.org/models/densenet121-a639ec97.pth and its like; torchvision renames them as it loads them.
+For example https://download.pytorch.org/models/densenet121-a639ec97.pth; torchvision renames the keys on loading.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Hugging Face transformers (https://huggingface.co/docs/transformers), as its files name the tensors.
+"""Hugging Face transformers (https://huggingface.co/docs/transformers), with the tensor names in its files.
 
 Since version 5 some models in memory have other names, which `transformers_5` has; `save_pretrained` still writes
-these. `^` stands for the name of the trunk, which a file with a head puts before it.
+these. `^` stands for the trunk's prefix, which a file with a head has.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ _SIGLIP_TWINS = (Twins("vit_*_siglip_*"),)
 _CLIP_TWINS = (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),)
 _CLIP_NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"
 
-# A trunk alone stands before the same with its head: weights without a head are written as the trunk.
+# Each trunk precedes the trunk with its head: weights without a head are written as the trunk.
 TABLES = (
     Table("ViT", _in("", _VIT), _VIT_TWINS, HALF, HALF),
     Table("ViT", _in("vit.", _VIT) + _head("head"), _VIT_TWINS, HALF, HALF),

@@ -1,6 +1,6 @@
-"""Hugging Face transformers from version 5 on, as its models in memory name the tensors (`model.state_dict()`).
+"""Hugging Face transformers from version 5 on, with the tensor names of its models in memory (`model.state_dict()`).
 
-Only the families that it renamed; what their files still say is in `transformers`.
+Only the renamed families are here; the names in their files are still those of `transformers`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a file says of itself, and the configuration that timm writes beside one."""
+"""The configuration that a weight file states, and the one that timm writes in its folder."""

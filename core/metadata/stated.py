@@ -1,4 +1,4 @@
-"""The configuration that a weight file carries, so that it is used without flags: one JSON value in its metadata."""
+"""The configuration in a weight file's metadata, one JSON value, which makes flags unnecessary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CARRIED = (
 
 
 def adapted_cfg(cfg: PretrainedCfg, in_chans: int) -> PretrainedCfg:
-    """The config that describes a model of this many channels, made as `create_model` makes it."""
+    """The config for a model with this many channels, made as `create_model` does."""
     if cfg.input_size[0] == in_chans and len(cfg.mean) == in_chans:
         return cfg
     mean, std = (
@@ -36,7 +36,7 @@ def adapted_cfg(cfg: PretrainedCfg, in_chans: int) -> PretrainedCfg:
 
 
 def with_channels(cfg: PretrainedCfg, mean: tuple[float, ...], std: tuple[float, ...]) -> PretrainedCfg:
-    """The config with these means and standard deviations, and input sizes of as many channels."""
+    """The config with these means and standard deviations, and with their number of channels."""
 
     def sized(size: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
         return size and (len(mean), *size[1:])
@@ -65,12 +65,12 @@ def weight_metadata(
 
     Args:
         cfg: describes the file's own input: its channels, sizes, mean and std.
-        num_classes: of the tensors in the file; 0 classes where the classifier is not in it.
-        origin: how the file was made; numbers, texts and lists.
+        num_classes: classes of the tensors in the file; 0 if the classifier is not in it.
+        origin: how the file was made; numbers, strings and lists.
         kept: entries of the source's own metadata.
-        bands: names of the channels, where known.
-        input_layout: as `InputLayout` reads it, where it is not a convolution's.
-        model_args: what the model has to be built with, e.g. img_size.
+        bands: names of the channels, if known.
+        input_layout: as `InputLayout` parses it, if it is not a convolution's.
+        model_args: what the model must be built with, e.g. img_size.
     """
     values = {
         "schema_version": SCHEMA_VERSION,
@@ -90,14 +90,14 @@ def weight_metadata(
 
 
 def stated_configuration(metadata: Mapping[str, str], architecture: str, path: str) -> dict[str, Any]:
-    """What a weight file says of itself; empty where zoo did not write it.
+    """The configuration that a weight file states; empty if zoo did not write the file.
 
     Args:
         metadata: the file's.
-        architecture: what it is about to be used as; '' where that is not known.
+        architecture: the architecture that the file is used for; '' if unknown.
         path: for the message.
 
-    Raises InvalidInputError where the statement is damaged, or is about another architecture.
+    Raises InvalidInputError if the statement is damaged or names a different architecture.
     """
     if METADATA_KEY not in metadata:
         return {}
@@ -107,7 +107,7 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
         values = None
     if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION or not _is_sound(values):
         raise InvalidInputError(
-            f"{path} states a configuration that does not describe a model's input, or that another version of zoo"
+            f"{path} states a configuration that does not describe a model's input, or that a different version of zoo"
             " wrote.",
             hint="Write the file again with this zoo.",
             path=path,
@@ -115,13 +115,13 @@ def stated_configuration(metadata: Mapping[str, str], architecture: str, path: s
     stated = values.get("architecture")
     if stated and architecture and stated != architecture:
         raise InvalidInputError(
-            f"{path} says that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
+            f"{path} states that it holds {stated[:80]}, not {architecture}.", hint=f"Name {stated[:80]}.", path=path
         )
     return values
 
 
 def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: str = "") -> dict[str, Any]:
-    """`stated_configuration` of a weight file; empty for one that has no metadata. Raises as `open_weights` too."""
+    """`stated_configuration` of a weight file; empty if it has no metadata. Also raises as `open_weights`."""
     from zoo.core.files.open_weights import open_weights
 
     with open_weights(path, key=key) as opened:
@@ -129,7 +129,7 @@ def file_configuration(path: str | os.PathLike[str], architecture: str, *, key: 
 
 
 def stated_image_size(model_args: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width in pixels of the images that weights are for, as the arguments of their model say it."""
+    """Height and width in pixels of the images that weights are for, from the arguments of their model."""
     size = model_args.get("img_size")
     sides = (size, size) if isinstance(size, int) else size
     if not isinstance(sides, Sequence) or len(sides) != 2 or not all(map(_is_size, sides)):
@@ -138,9 +138,9 @@ def stated_image_size(model_args: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def with_image_size(stated: Mapping[str, Any], size: tuple[int, int] | None, path: str) -> dict[str, Any]:
-    """What a file says of itself, and the size of its images where a person says it; None: nobody does.
+    """The stated configuration with the image size that the user gives; None if the user gives none.
 
-    Raises UsageError where the file says another.
+    Raises UsageError if the file states a different one.
     """
     if size is None:
         return dict(stated)
@@ -148,14 +148,14 @@ def with_image_size(stated: Mapping[str, Any], size: tuple[int, int] | None, pat
     own = stated_image_size(arguments)
     if own not in (None, size):
         raise UsageError(
-            f"{path} says that it is for images of {own[0]} x {own[1]}, not {size[0]} x {size[1]}.",
+            f"{path} states that it is for images of {own[0]} x {own[1]}, not {size[0]} x {size[1]}.",
             hint="Leave out --source-size.",
         )
     return {**stated, "model_args": {**arguments, "img_size": list(size)}}
 
 
 def _is_sound(values: Mapping[str, Any]) -> bool:
-    """Whether what is used of a stranger's configuration has the types and lengths that it must have."""
+    """Whether the values used from an untrusted configuration have the required types and lengths."""
     in_chans: Any = values.get("in_chans")
     classes, size = values.get("num_classes"), values.get("input_size")
     texts = ("architecture", "tag", "interpolation", "crop_mode", "license", "input_layout")
@@ -220,9 +220,9 @@ def _are_texts(values: Any) -> bool:
 
 
 def configured(cfg: PretrainedCfg, stated: Mapping[str, Any]) -> PretrainedCfg:
-    """A config with what a file says of itself put over it."""
+    """A config overridden with what a file states."""
     known = _tuples({key: stated[key] for key in (*_CARRIED, *_PER_CHANNEL) if key in stated})
-    if not stated.get("architecture"):  # nobody knew it when the file was written
+    if not stated.get("architecture"):  # it was unknown when the file was written
         known.pop("architecture", None)
     if arguments := _tuples(stated.get("model_args", {})):
         known["model_args"] = tuple({**dict(cfg.model_args), **arguments}.items())

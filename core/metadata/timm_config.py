@@ -1,8 +1,8 @@
-"""The `config.json` beside published weights, in timm's format: what a stranger's file says of a model.
+"""Read the `config.json` of published weights, in timm's format; the file is untrusted.
 
     {"architecture": ..., "num_classes": ..., "global_pool": ..., "model_args": {...}, "pretrained_cfg": {...}}
 
-The older form has the entries of `pretrained_cfg` beside `architecture` instead.
+The older form has the entries of `pretrained_cfg` at the level of `architecture` instead.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, origin: str = "") -> PretrainedCfg:
     """The config that a `config.json` of timm's format states, without a source of weights.
 
-    A model that was made for another number of channels than its `input_size` says (`model_args.in_chans`; timm leaves
-    the size, mean and std of the RGB weights) gets these values adapted. `first_conv` and `classifier` are
-    those of the architecture where the file does not name them and zoo knows it.
+    timm leaves input size, mean and std of the RGB weights in a model made for a different number of channels
+    (`model_args.in_chans`); these values are adapted here. `first_conv` and `classifier` default to those of the
+    architecture, if zoo knows it.
 
     Args:
-        source: the file, the folder that holds it, or what was read from it.
+        source: the file, the folder that holds it, or its parsed content.
         origin: what to call a mapping in messages.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is not of this format, or a value has not the type, length or range of its entry.
+        InvalidInputError: it is not in this format, or a value lacks the type, length or range of its entry.
     """
     if isinstance(source, Mapping):
         document, origin = source, origin or "the configuration"
@@ -52,7 +52,7 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
     stated = document.get("pretrained_cfg", document)
     if not isinstance(stated, Mapping):
         _refuse(origin, "pretrained_cfg", "an object", stated)
-    # What the file says of the model itself goes before what it says of the weights it was made from.
+    # What the file states about the model takes precedence over what it states about the weights it was made from.
     values = {**stated, **{key: document[key] for key in ("architecture", "num_classes") if key in document}}
     arguments = document.get("model_args", {})
     if not isinstance(arguments, Mapping) or not all(map(_is_identifier, arguments)):
@@ -64,7 +64,7 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
     architecture, _, tag = known["architecture"].partition(".")
     known |= {"architecture": architecture, "tag": known.get("tag", tag)}
     for key, layer in _layers_of(architecture).items():
-        # timm writes an empty text or list where there is none, and nothing where it does not know.
+        # timm writes an empty string or list if there is none, and nothing if it does not know.
         known[key] = (known.get(key) or None) if key in stated else layer
     for key in known.keys() & {"test_input_size", "min_input_size"}:
         known[key] = (known.get("input_size", (3,))[0], *known[key][1:])
@@ -79,7 +79,7 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
 
 
 def _layers_of(architecture: str) -> dict[str, str | tuple[str, ...] | None]:
-    """`first_conv` and `classifier` of an architecture, None where nobody knows it."""
+    """`first_conv` and `classifier` of an architecture; None if it is unknown."""
     try:
         with warnings.catch_warnings(action="ignore"):
             cfg = find_cfg(architecture)
@@ -89,7 +89,7 @@ def _layers_of(architecture: str) -> dict[str, str | tuple[str, ...] | None]:
 
 
 def _refuse(origin: str, key: str, expected: str, found: object) -> NoReturn:
-    # Escaped and cut: the text is a stranger's and ends in a terminal.
+    # Escape and cut the text: it is untrusted and ends up in a terminal.
     shown = reprlib.repr(found)
     raise InvalidInputError(
         f"{origin}: {key} should be {expected}, found {shown[:80]}.",
@@ -173,7 +173,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "paper_ids": _TEXT,
     "paper_name": _TEXT,
 }
-"""Entry -> whether a value is sound, and what it should be. Sources of weights (url, file, hub id) are not read: where
-the weights are is said by whoever names the file, not by the file."""
+"""Entry -> whether a value is sound, and what it should be. Sources of weights (url, file, hub id) are not read:
+whoever names the file says where the weights are, not the file."""
 
 _TASK = ("in_chans", "num_classes")

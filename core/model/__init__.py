@@ -1,1 +1,1 @@
-"""Models in torch: built, loaded, checked, saved."""
+"""Build, load, check and save models in torch."""

@@ -1,4 +1,4 @@
-"""From a name to a model."""
+"""Build a model from its name."""
 
 from __future__ import annotations
 
@@ -55,28 +55,28 @@ def create_model(
 
     Args:
         model_name: `name`, `name.tag` or `timm/name.tag`; an old name warns. `hf-hub:owner/repo` or `local-dir:folder`
-            is what the config.json there says, its `model_args` included.
-        pretrained: load the default config's weights, adapted to `in_chans` and, where `num_classes` differs from
-            theirs, with a new classifier.
-        pretrained_cfg: another tag, or a config of the caller's own.
+            builds what the config.json there describes, including its `model_args`.
+        pretrained: load the default config's weights, adapted to `in_chans`, and with a new classifier if `num_classes`
+            differs from theirs.
+        pretrained_cfg: a different tag, or the caller's own config.
         pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
         checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too.
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
-        features_only: return a net that gives feature maps; `out_indices` chooses the levels, negative ones from the
-            end, `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
-        allow_missing: wildcards of state-dict keys that a checkpoint may lack; they keep their initial values.
-        drop: wildcards of tensors of `checkpoint_path` that are left out.
-        source_size: height and width in pixels of the images that the weight file is for, where it does not say so
-            itself. The model is built for them too, unless `img_size` is given.
-        checkpoint_key: where in `checkpoint_path` the state dict is, with dots between the keys; "" finds it.
-        seed: of the random initial weights; None leaves torch's generator as it is. A classifier that the weights lack
-            gets the values that `new_classifier` gives for this seed, as in a file that was adapted.
-        overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields
-            of the family's spec; None means the default.
+        features_only: return a net that gives feature maps. `out_indices` chooses the levels, negative ones from the
+            end. `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
+        allow_missing: wildcards for state-dict keys that a checkpoint may lack; they keep their initial values.
+        drop: wildcards for tensors of `checkpoint_path` to leave out.
+        source_size: height and width in pixels of the images that the weight file is for, if it does not say so itself.
+            The model is built for this size too, unless `img_size` is given.
+        checkpoint_key: path of the state dict in `checkpoint_path`, keys joined by dots; "" finds it.
+        seed: seed for the random initial weights; None leaves torch's generator alone. A classifier that the weights
+            lack gets the values that `new_classifier` gives for this seed, as in an adapted file.
+        overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields of
+            the family's spec; None means the default.
 
     Raises:
-        UnknownModelError: no such model. NotFoundError: no such tag, or no weights to be had.
+        UnknownModelError: no such model. NotFoundError: no such tag, or the weights are unavailable.
         TypeError: an unknown keyword; the message names the nearest one.
         InvalidInputError: the weights do not fit the model.
     """
@@ -98,7 +98,7 @@ def create_model(
             load_own(model, checkpoint_path, source_size=source_size)
         return model
 
-    # The config, and over it what the weight file says of itself.
+    # The config, overridden by what the weight file states.
     cfg = _choose_cfg(name, tag, pretrained_cfg, pretrained_cfg_overlay)
     path = checkpoint_path or (cfg.file if pretrained else "")
     stated: Mapping[str, Any] = {}
@@ -120,7 +120,7 @@ def create_model(
         model.to(dtype)
     to_features = partial(_feature_class(feature_cls), out_indices=out_indices) if features_only else None
 
-    # Its values, and the parts of it that are wanted.
+    # Its values, and the requested parts.
     if seed is not None:
         torch.manual_seed(seed)
     if not (pretrained or checkpoint_path):
@@ -129,7 +129,7 @@ def create_model(
         model.to(device)
         return to_features(model) if to_features else model
     not_needed: set[str] = set()
-    if to_features:  # before loading: a file of the trunk alone is enough
+    if to_features:  # before loading: a file of the trunk alone suffices
         whole = set(model.state_dict())
         model = to_features(model)
         not_needed = whole - set(model.state_dict())
@@ -152,14 +152,16 @@ def create_model(
 
 
 def _require_use_of_size(name: str, path: str | Path) -> None:
-    """Raises where the size of a source's images says nothing: of this architecture, or without a file."""
+    """Raise UsageError if the size of a source's images has no effect: for this architecture, or without a file."""
     require_size_dependent(registry.find_spec(name)[0], name)
     if not path:
-        raise UsageError("The source's size is said of a weight file.", hint="Name the file (checkpoint_path).")
+        raise UsageError(
+            "source_size describes a weight file, and none was given.", hint="Name the file (checkpoint_path)."
+        )
 
 
 def _build(name: str, cfg: PretrainedCfg, arguments: Mapping[str, Any]) -> ImageModel:
-    """A model on the meta device, and the config of what it is: of these channels and of this image size."""
+    """A model on the meta device, with a config for its channels and image size."""
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     options = _options(model_class, spec)
@@ -195,17 +197,17 @@ def _feature_class(name: str) -> type[FeatureListNet] | type[FeatureHookNet]:
 
 @torch.no_grad()
 def initialise_classifier(model: ImageModel, names: Collection[str], seed: int) -> None:
-    """Give those of a model's tensors that are its classifier's the values of a new one (`new_classifier`).
+    """Give a model's classifier tensors among `names` the values of a new classifier (`new_classifier`).
 
     Args:
-        names: of the tensors that the weights had no values for.
-        seed: of the values, 0 to 2^64 - 1.
+        names: names of the tensors that the weights lack.
+        seed: seed for the values, 0 to 2^64 - 1.
     """
     found = model.state_dict()
     for path in module_paths(model.spec.classifier):
         weight = found.get(f"{path}.weight")
         for name in {f"{path}.weight", f"{path}.bias"}.intersection(names, found):
-            assert weight is not None  # a classifier has one, and its bias follows from it
+            assert weight is not None  # a classifier has a weight, which its bias depends on
             blocks = initial_values(name, weight.shape, model.spec.classifier_init, seed)
             values = [torch.frombuffer(block, dtype=torch.float32) for block in blocks]
             found[name].copy_(torch.cat(values).reshape(found[name].shape))
@@ -226,7 +228,7 @@ def _choose_cfg(
         known = {f.name for f in fields(PretrainedCfg)}
         for key in overlay:
             if key not in known:
-                raise TypeError(f"A pretrained config has no entry {key!r}{_nearest(key, known)}")
+                raise TypeError(f"A pretrained config has no field {key!r}{_nearest(key, known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
         if isinstance(values.get("file"), Path):
             values["file"] = str(values["file"])
@@ -235,7 +237,7 @@ def _choose_cfg(
 
 
 def _sized_cfg(cfg: PretrainedCfg, img_size: Any) -> PretrainedCfg:
-    """The config of a model that was built for images of another size than its weights."""
+    """The config of a model that was built for images of a different size than its weights."""
     if img_size is None:
         return cfg
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size

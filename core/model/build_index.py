@@ -1,7 +1,7 @@
-"""Make index.json, families.json and the rows of layer_digests.json from the registry: what takes a model to measure.
+"""Write the measured facts: index.json, families.json and the rows of layer_digests.json, from the registry.
 
 python -m zoo.core.model.build_index                write them
-python -m zoo.core.model.build_index FAMILY ...     measure these families only, keep what they say of the others
+python -m zoo.core.model.build_index FAMILY ...     measure only these families, keep the others' lines
 python -m zoo.core.model.build_index --check        say whether they are up to date
 """
 
@@ -30,11 +30,11 @@ from zoo.core.model.build import create_model
 def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rows of one architecture in the index and in the table of layers.
 
-    Measured on the meta device: nothing is allocated. `macs` are the multiply-accumulates of one image at the default
-    input size.
+    It is measured on the meta device, without allocating memory. `macs` are the multiply-accumulates for one image at
+    the default input size.
     """
     cfg = next(iter(registry.cfgs_of_rows(name).values()))
-    # The counter asks views of parameters for a gradient function, and under no_grad they have none.
+    # The counter asks views of parameters for a gradient function, which they lack under no_grad.
     model = create_model(name, device="meta").eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg.input_size, device="meta"))
@@ -59,7 +59,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def stated(name: str) -> dict[str, Any]:
-    """What the rows say of an architecture's weights, in the words of known_architectures.json."""
+    """The facts that the rows state about an architecture's weights, with the keys of known_architectures.json."""
     family, spec = registry.find_spec(name)
     return {
         "first_conv": spec.first_conv,
@@ -71,36 +71,41 @@ def stated(name: str) -> dict[str, Any]:
 
 
 def _differing(row: Weights) -> dict[str, Any]:
-    """What of a row is not the default."""
+    """The values of a row that are not the default."""
     return {key: value for key, value in row._asdict().items() if value != Weights._field_defaults[key]}
 
 
 def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, list[list[int]]]:
-    """Of each classifier's weight the sizes but the first, the classes; nothing where they are the features."""
+    """Each classifier's weight shape without the first axis, the classes; empty if all are just the features.
+
+    The list is empty for a network that has no classifier, whatever number of classes is asked for.
+    """
     model = create_model(name, num_classes=1, device="meta")
+    if not model.num_classes:
+        return {"classifier_inputs": []}
     inputs = [list(model.get_parameter(f"{path}.weight").shape[1:]) for path in module_paths(spec.classifier)]
     return {} if inputs == [[num_features]] * len(inputs) else {"classifier_inputs": inputs}
 
 
 def family_lines() -> dict[str, dict[str, Any]]:
-    """The lines of families.json: those of zoo's families from their specs, of the others as they are written."""
+    """The lines of families.json: from the specs for zoo's families, unchanged for the others."""
     written = LineTable(FAMILIES_PATH, FAMILIES_SECTION)
     lines = {**written, **{family: rendered(_sizes_of(family)) for family in registry.families()}}
     return {family: line for family, line in lines.items() if line}
 
 
 def _sizes_of(family: str) -> SizeFacts:
-    """What every spec of a family says of sizes."""
+    """The size facts that all specs of a family share."""
     first, *others = registry.variants(family).values()
     assert all(spec.sizes == first.sizes for spec in others), f"the specs of {family} differ in `sizes`"
     return first.sizes
 
 
 def build(families: Sequence[str] = ()) -> dict[Path, str]:
-    """The text of the files: `families` measured (default: all), of the others what the files say already.
+    """The text of the files: `families` (default: all) are measured, the others keep their lines.
 
-    The lines of architectures and families that zoo knows and does not build are kept. Raises UsageError for a family
-    that there is none of.
+    The lines of architectures and families that zoo knows but does not build are kept. Raises UsageError for an unknown
+    family.
     """
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
@@ -124,7 +129,7 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`[FAMILY ...]` writes the files; `--check` exits with 1 where they are not what new ones would be."""
+    """Write the files, for `[FAMILY ...]`; with `--check`, return 1 if they are out of date."""
     if "--check" in arguments:
         return int(any(not path.exists() or path.read_text() != text for path, text in build().items()))
     for path, text in build(arguments).items():

@@ -1,4 +1,4 @@
-"""Whether a weight file would load into a model, tensor by tensor, by the loader's own decision."""
+"""Check whether a weight file would load into a model, tensor by tensor, by the loader's own decision."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _NO_TENSOR = ("", ())
 
 
 class TensorCheck(NamedTuple):
-    """What a load makes of one tensor.
+    """The outcome of a load for one tensor.
 
     Args:
-        name: its key in the model, or in the file where the model has none.
+        name: its key in the model, or in the file if the model has none.
         outcome: one of OUTCOMES.
-        dtype, shape: in the file; empty for a missing one.
-        model_dtype, model_shape: in the model; empty for one that is not in it.
-        allowed: False where this keeps the file from loading.
+        dtype, shape: those in the file; empty if it is missing there.
+        model_dtype, model_shape: those in the model; empty if it is not in the model.
+        allowed: False if this keeps the file from loading.
     """
 
     name: str
@@ -54,17 +54,17 @@ class TensorCheck(NamedTuple):
 
 
 class CheckRequest(NamedTuple):
-    """The model that the file is for, and what it may lack.
+    """The model that the file is for, and what may be missing.
 
     Args:
         model_name: `name`, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo` or `local-dir:folder`.
-        in_chans, num_classes: of the model; None for what the file says of itself, else the model's default. With
-            `num_classes` a classifier of another size is dropped, as `create_model` does.
-        min_coverage: share of the model's values that must come from the file, 0 to 1; None for all that nothing
-            excuses.
-        allow_missing, allow_unexpected: wildcards of keys.
-        source_size: height and width of the images that the file is for, where it does not say so itself.
-        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+        in_chans, num_classes: those of the model; None for what the file states, otherwise the model's default. With
+            `num_classes`, a classifier of a different size is dropped, as `create_model` does.
+        min_coverage: share of the model's values that must come from the file, 0 to 1; None requires all that are not
+            excused.
+        allow_missing, allow_unexpected: wildcards for keys.
+        source_size: height and width of the images that the file is for, if it does not say so itself.
+        key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
     """
 
     model_name: str
@@ -78,10 +78,13 @@ class CheckRequest(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """Whether a file fits a model. `coverage` is the share of the model's parameters and buffers, batch counters left
-    out, whose values come from the file; `problem` says in one sentence why it does not fit, '' where it does.
-    `identity` is what a file that does not fit is, where its names and shapes tell, and `hint` what to do about it;
-    `notes` tell how its tensors were found."""
+    """Whether a file fits a model.
+
+    `coverage` is the share of the model's parameters and buffers, without batch counters, whose values come from the
+    file. `problem` says in one sentence why the file does not fit, '' if it does. For a file that does not fit,
+    `identity` says what it is, as far as names and shapes reveal it, and `hint` what to do. `notes` say how its tensors
+    were found.
+    """
 
     model_name: str
     path: str
@@ -99,27 +102,27 @@ class CheckReport(NamedTuple):
         return not self.problem
 
     def counts(self) -> dict[str, int]:
-        """How many tensors have each outcome."""
+        """The number of tensors per outcome."""
         found = Counter(tensor.outcome for tensor in self.tensors)
         return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
 
 
 def check_weights(path: str | os.PathLike[str], request: CheckRequest) -> CheckReport:
-    """Say what loading a file into a model would do. No tensor is read and nothing is allocated.
+    """Report what loading a file into a model would do. No tensor is read and nothing is allocated.
 
-    A file whose names and shapes are the architecture's, as its fingerprint and number of parameters tell, is judged
-    without torch; for any other the model is built on the meta device.
+    A file is judged without torch if its fingerprint and number of parameters prove that its names and shapes are the
+    architecture's. For any other file the model is built on the meta device.
 
     Raises:
-        UsageError: a size that no model has, or a coverage that is no share.
+        UsageError: a size that no model has, or a coverage outside 0 to 1.
         NotFoundError: no such model or file.
-        InvalidInputError: the file is unsound, is stated to be another architecture's, or cannot be resized.
+        InvalidInputError: the file is unsound, states a different architecture, or cannot be resized.
     """
     if request.min_coverage is not None and not 0 <= request.min_coverage <= 1:
         raise UsageError(f"The coverage is a share, 0 to 1, found {request.min_coverage:g}.")
     if request.in_chans is not None:
         check_in_chans(request.in_chans)
-    cfg = _default_cfg(request.model_name)  # before the file is looked for
+    cfg = _default_cfg(request.model_name)  # before looking for the file
     if request.source_size is not None:
         from zoo.core.resize.rules import require_size_dependent
 
@@ -140,7 +143,7 @@ def _default_cfg(model_name: str) -> PretrainedCfg:
 def check_tensors(
     given: str, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str], request: CheckRequest
 ) -> CheckReport:
-    """`check_weights` for tensors that are at hand; `given` is the file, for messages."""
+    """`check_weights` for tensors that are already open; `given` is the file, for messages."""
     cfg = _default_cfg(request.model_name)
     name = plain_name(request.model_name)
     in_place = names_a_place(name)
@@ -183,7 +186,7 @@ def _identity(tensors: Mapping[str, StoredTensor]) -> Identity | None:
 
 
 def _coverage(checks: Sequence[TensorCheck]) -> float:
-    """By values of the model: parameters and buffers but batch counters, of which old checkpoints have none."""
+    """The share by number of values: parameters and buffers without batch counters, which old checkpoints lack."""
     counted = [c for c in checks if c.model_dtype and not c.name.endswith(_COUNTER)]
     total = sum(prod(c.model_shape) for c in counted)
     return sum(prod(c.model_shape) for c in counted if c.outcome in FROM_FILE) / total if total else 1.0
@@ -193,10 +196,10 @@ def _coverage(checks: Sequence[TensorCheck]) -> float:
 
 
 def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans: int, num_classes: int) -> bool:
-    """Whether a file surely holds just the model's tensors, in its shapes; where that is not sure, False.
+    """Whether a file certainly holds exactly the model's tensors, in its shapes; False if uncertain.
 
-    The fingerprint leaves out the batch counters, the input channels and the classifier. The input layers tell the
-    channels; how large the classifier is follows from the number of parameters.
+    The fingerprint ignores the batch counters, the input channels and the classifier. The input layers show the
+    channels; the classifier's size follows from the number of parameters.
     """
     facts = registry.facts(cfg.architecture)
     default = next(iter(registry.cfgs_by_tag(cfg.architecture).values()))
@@ -212,7 +215,7 @@ def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans:
     from zoo.core.channels.input_layers import InputLayout
 
     stated = registry.task_layers(cfg.architecture)
-    assert stated is not None  # it has facts
+    assert stated is not None  # it has facts, so it has a line
     layout = InputLayout.parse(stated.input_layout)
     inputs = [f"{layer}.weight" for layer in layers]
     if not layers or any(layout.channels(shapes[name]) != in_chans for name in inputs):
@@ -229,27 +232,27 @@ def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans:
 
 
 def _is_of_measured_size(cfg: PretrainedCfg, default: PretrainedCfg) -> bool:
-    """Whether the model is built as it was when its fingerprint was taken: by its default config."""
+    """Whether the model is built as when its fingerprint was taken, by its default config."""
     sizes = [one.input_size[1:] if one.fixed_input_size else None for one in (cfg, default)]
     return sizes[0] == sizes[1] and not cfg.model_args
 
 
 def _classifier_shapes(architecture: str, layers: Iterable[str], num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Of the weight and the bias of each of these classifiers."""
+    """The shapes of the weight and the bias of each of these classifiers."""
     inputs = registry.classifier_inputs(architecture)
     weights = {f"{layer}.weight": (num_classes, *inputs[layer]) for layer in layers}
     return weights | {f"{layer}.bias": (num_classes,) for layer in layers}
 
 
 def _has_usual_dtype(tensor: StoredTensor) -> bool:
-    """Whether it is one of floats, or looks like the counter of a batch norm."""
+    """Whether the tensor has a common float dtype, or looks like the counter of a batch norm."""
     if tensor.name.endswith(_COUNTER):
         return tensor.dtype == "I64" and not tensor.shape
     return tensor.dtype in _FLOATS
 
 
 def _has_all_counters(names: Iterable[str]) -> bool:
-    """Whether each batch norm has its counter, and nothing else has one."""
+    """Whether each batch norm, and nothing else, has a counter."""
     norms, counters = (
         {name.removesuffix(end) for name in names if name.endswith(end)} for end in (_RUNNING[0], _COUNTER)
     )
@@ -275,7 +278,7 @@ def _meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
 def _matched(
     model: nn.Module, path: str, stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: CheckRequest
 ) -> tuple[tuple[TensorCheck, ...], str]:
-    """What the loader decides, and why the file does not fit."""
+    """The loader's decision, and why the file does not fit."""
     from zoo.core.model.load import checkpoint_cfg
     from zoo.core.model.match import LoadOptions, match_weights, repair_keys
 
@@ -306,7 +309,7 @@ def _is_readable(tensor: StoredTensor) -> bool:
 
 
 def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-    """The file's names and shapes as tensors without memory; float32 where torch has no such dtype."""
+    """The file's names and shapes as tensors without memory; float32 if torch lacks the dtype."""
     import torch
 
     from zoo.core.model.state_dict import TORCH_DTYPES
@@ -316,7 +319,7 @@ def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str,
         dtype = TORCH_DTYPES.get(tensor.dtype, torch.float32)
         try:
             found[name] = torch.empty(tensor.shape, dtype=dtype, device="meta")
-        except RuntimeError:  # empty, with other sizes that multiply to more than an address
+        except RuntimeError:  # an empty tensor whose other sizes overflow an address
             raise InvalidInputError(
                 f"{path}: tensor {name[:80]!r} has the shape {list(tensor.shape)}, which no model has.", path=path
             ) from None
@@ -326,7 +329,7 @@ def _on_meta_device(path: str, tensors: Mapping[str, StoredTensor]) -> dict[str,
 def _outcomes(match: Match, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[TensorCheck]:
     used, dropped = frozenset(match.used), frozenset(match.dropped)
     misshapen = {tensor.name for tensor in match.misshapen}
-    for key in dict.fromkeys((*found, *match.missing)):  # a classifier may be dropped and be missing then
+    for key in dict.fromkeys((*found, *match.missing)):  # a dropped classifier may also be missing
         stored = _described(found[key]) if key in found else _NO_TENSOR
         model = _described(wanted[key]) if key in wanted else _NO_TENSOR
         if key in used:

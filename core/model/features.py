@@ -1,4 +1,4 @@
-"""Multi-scale features: what a model's levels are, and a model that returns their maps."""
+"""Multi-scale features: the levels of a model, and a model that returns their maps."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from zoo.models.base import ImageModel, resolve_indices
 
 
 class FeatureInfo:
-    """The levels of a model (`num_chs`, `reduction` against the input, `module` path) and which were asked for."""
+    """The levels of a model (`num_chs`, `reduction` relative to the input, `module` path) and the requested ones."""
 
     def __init__(self, feature_info: Sequence[dict[str, Any]], out_indices: int | Sequence[int] | None = None) -> None:
         self.info = [dict(level, index=i) for i, level in enumerate(feature_info)]
-        # A network gives its maps in one order, finest first.
+        # A network returns its maps in one order, finest first.
         self.out_indices = tuple(sorted(set(resolve_indices(len(self.info), out_indices))))
 
     def get(self, key: str, idx: int | Sequence[int] | None = None) -> Any:
-        """Values of `key`: of the levels asked for (None), of one level, or of several."""
+        """Values of `key`: for the requested levels (None), for one level, or for several."""
         if idx is None:
             return [self.info[i][key] for i in self.out_indices]
         return self.info[idx][key] if isinstance(idx, int) else [self.info[i][key] for i in idx]
 
     def get_dicts(self, keys: Sequence[str] | None = None, idx: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """The levels as dicts, restricted to `keys` where given."""
+        """The levels as dicts, restricted to `keys` if given."""
         levels = [self.info[i] for i in (self.out_indices if idx is None else idx)]
         return [{k: level[k] for k in keys} if keys else dict(level) for level in levels]
 
@@ -42,7 +42,7 @@ class FeatureInfo:
         return self.get("module", idx)
 
     def level_name(self, idx: int | Sequence[int] | None = None) -> Any:
-        """The names of levels that share a module with others; '' of any other level."""
+        """The names of levels that share a module with others; '' for any other level."""
         return [level.get("name", "") for level in self.get_dicts(idx=[idx] if isinstance(idx, int) else idx)]
 
     def __getitem__(self, item: int) -> dict[str, Any]:
@@ -56,16 +56,17 @@ class FeatureInfo:
 
 
 class FeatureNet(nn.Module):
-    """A model turned into one that returns feature maps. It *is* the model's class too, so keys and modules stay.
+    """A model turned into one that returns feature maps. It keeps the model's class as a base, its keys and its
+    modules.
 
-    `FeatureListNet(model, ...)` gives a new model that shares the given one's weights and leaves it as it was.
+    `FeatureListNet(model, ...)` returns a new model that shares the weights of the given one, which stays unchanged.
     """
 
     feature_info: FeatureInfo
     _model_class: type[ImageModel]
 
     def __init__(self, *_given: Any, **_options: Any) -> None:
-        """Nothing to do: `__new__` hands over a finished model."""
+        """Do nothing: `__new__` returns a finished model."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The combined class is made on demand, so a pickle names its two parts instead.
@@ -92,7 +93,7 @@ def _new_feature_net(kind: type[FeatureNet], model_class: type[ImageModel]) -> F
 
 
 def _share(kind: type[FeatureNet], model: nn.Module) -> Any:
-    """A feature net of this kind over the model's own weights."""
+    """A feature net of this kind that uses the model's own weights."""
     if not isinstance(model, ImageModel):
         raise UsageError(f"Feature extraction needs one of zoo's models, found a {type(model).__name__}.")
     net = _new_feature_net(kind, type(model))
@@ -100,20 +101,23 @@ def _share(kind: type[FeatureNet], model: nn.Module) -> Any:
     return net
 
 
-def _copy_module(module: nn.Module) -> nn.Module:
-    """A copy with its own module tree and the same parameters."""
-    twin = copy.copy(module)
+def _copy_module(module: nn.Module, copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
+    """Copy the module tree, sharing parameters; a module that occurs in several places stays one module."""
+    copies = {} if copies is None else copies
+    if module in copies:
+        return copies[module]
+    twin = copies[module] = copy.copy(module)
     for key, value in module.__dict__.items():
         if isinstance(value, dict):  # parameters, buffers, hooks
             twin.__dict__[key] = copy.copy(value)
-    twin.__dict__["_modules"] = {n: m if m is None else _copy_module(m) for n, m in module._modules.items()}
+    twin.__dict__["_modules"] = {n: m if m is None else _copy_module(m, copies) for n, m in module._modules.items()}
     return twin
 
 
 class FeatureListNet(FeatureNet):
     """Image (N, C, H, W) -> list of maps (N, channels, H / reduction, W / reduction), finest first.
 
-    Only what the levels at `out_indices` need is kept and run.
+    Only the parts that the levels at `out_indices` need are kept and run.
     """
 
     def __new__(cls, model: nn.Module, out_indices: int | Sequence[int] | None = None) -> FeatureListNet:
@@ -137,8 +141,8 @@ class FeatureHookNet(FeatureNet):
 
     Args:
         model: one of zoo's models.
-        out_indices: levels of `feature_info`, given as maps; ignored where `modules` is given.
-        modules: module paths, e.g. `["layer1.0.conv1", "layer3"]`; their outputs are given as they are.
+        out_indices: levels of `feature_info`, returned as maps; ignored if `modules` is given.
+        modules: module paths, e.g. `["layer1.0.conv1", "layer3"]`; their outputs are returned unchanged.
     """
 
     hooked: tuple[str, ...]
@@ -168,8 +172,8 @@ class FeatureHookNet(FeatureNet):
         def keep(name: str) -> Callable[..., None]:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 if not isinstance(output, Tensor):
-                    raise UsageError(f"{name} gives several tensors, which hooks do not tell apart.", hint=LIST_HINT)
-                # Later layers may work in place on what is passed to them.
+                    raise UsageError(f"{name} gives several tensors, which a hook cannot tell apart.", hint=LIST_HINT)
+                # Later layers may modify their input in place.
                 outputs[name] = output.clone()
 
             return hook
@@ -184,4 +188,5 @@ class FeatureHookNet(FeatureNet):
         if not self.reads_levels:
             return found
         levels, size = self.feature_info.out_indices, (x.shape[2], x.shape[3])
-        return [self.feature_map(state, size, level) for state, level in zip(found, levels, strict=True)]  # type: ignore[operator]
+        states = [self.level_state(output, level) for output, level in zip(found, levels, strict=True)]  # type: ignore[operator]
+        return [self.feature_map(state, size, level) for state, level in zip(states, levels, strict=True)]  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Weights into a model: adapted where asked, and never with anything lost or left random quietly."""
+"""Load weights into a model, adapted on request; nothing is lost or left random silently."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from zoo.weights_cache.download import fetch
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor of a checkpoint.
+    """What happened to every tensor of a checkpoint.
 
-    `resized` were fitted to the model's image and patch size, `adapted` are input layers refitted to its channels;
-    `dropped` were in the file and have no place, `initialised` were not and hold their initial values. `notes` say
-    how the tensors were found.
+    `resized` tensors were fitted to the model's image and patch size; `adapted` are input layers refitted to its
+    channels. `dropped` tensors were in the file but have no place in the model. `initialised` ones were not in the file
+    and hold their initial values. `notes` say how the tensors were found.
     """
 
     source: str
@@ -58,22 +58,22 @@ def load_pretrained(
 ) -> LoadReport:
     """Load the weights that a default config names into a model.
 
-    The input layer is adapted to the model's channels; where the config's number of classes is not the model's, the
+    The input layer is adapted to the model's channels. If the config's number of classes is not the model's, the
     classifier keeps its initial values.
 
     Args:
         model: one of zoo's models.
         pretrained_cfg: default: the model's own.
-        num_classes, in_chans: the model's, checked where given.
+        num_classes, in_chans: the model's, checked if given.
         filter_fn: `filter_fn(state_dict, model) -> state_dict`, applied first.
         strict: an entry without a counterpart on either side is an error.
-        allow_missing: wildcards of keys that the weights may lack.
-        not_needed: keys of parts that were cut off the model; they are passed over.
-        source_size: height and width of the images that the weights are stated to be for.
+        allow_missing: wildcards for keys that the weights may lack.
+        not_needed: keys of parts that were cut off the model; they are ignored.
+        source_size: height and width of the images that the weights state.
 
     Raises:
-        NotFoundError: the config names no weights, or they cannot be had.
-        InvalidInputError: they do not fit.
+        NotFoundError: the config names no weights, or they are unavailable.
+        InvalidInputError: the weights do not fit.
     """
     given = getattr(model, "pretrained_cfg", {}) if pretrained_cfg is None else pretrained_cfg
     cfg = given if isinstance(given, PretrainedCfg) else PretrainedCfg.from_mapping(given)
@@ -119,20 +119,21 @@ def load_checkpoint(
     source_size: tuple[int, int] | None = None,
     key: str = "",
 ) -> LoadReport:
-    """Load a weight file of the caller's own; its input layer is adapted to the model's channels.
+    """Load the caller's own weight file; its input layer is adapted to the model's channels.
 
     Args:
         model: one of zoo's models, or any module (then nothing is adapted).
-        checkpoint_path: a weight file of any kind, an index of shards, or a folder that holds one.
-        use_ema: prefer averaged weights where the file has both.
+        checkpoint_path: a weight file of any kind, a shard index, or a folder that holds one.
+        use_ema: prefer averaged weights if the file has both.
         strict, allow_missing, not_needed: as in `load_pretrained`.
-        allow_unexpected: wildcards of keys in the file that have no place in the model.
-        drop: wildcards of keys in the file that are left out.
-        new_classifier: a classifier of another size in the file is dropped, the model keeps its initial one.
-        img_size: height and width of the images that its architecture's weights are made for, default the model's;
-            tried first where nothing says what this file is made for.
-        source_size: those of this file, where its metadata do not state them. Positions that contradict are an error.
-        key: where in a training checkpoint the state dict is, with dots between the keys; "" finds it.
+        allow_unexpected: wildcards for keys in the file that have no place in the model.
+        drop: wildcards for keys in the file to leave out.
+        new_classifier: drop a classifier of a different size in the file; the model keeps its initial one.
+        img_size: height and width of the images that the architecture's weights are made for (default: the model's);
+            tried first if nothing states the file's.
+        source_size: height and width of the images that this file is made for, if its metadata do not state it.
+            Contradicting positions are an error.
+        key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
     """
     if source_size is None and isinstance(model, ImageModel) and model.img_size is not None:
         stated = file_configuration(checkpoint_path, "", key=key)
@@ -151,7 +152,7 @@ def load_checkpoint(
 
 
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
-    """The config by which a file of the caller's own is loaded: the model's, for images of another size if given."""
+    """The config for loading the caller's own file: the model's, with a different image size if given."""
     cfg = PretrainedCfg.from_mapping(getattr(model, "pretrained_cfg", None) or {})
     return cfg if img_size is None else replace(cfg, input_size=(cfg.input_size[0], *img_size))
 
@@ -198,7 +199,7 @@ def _load(
 
 
 def _strays_hint(match: Match) -> str:
-    """What to do where nothing but a few tensors beside the model's is in the way."""
+    """The hint if a few stray tensors are the only problem."""
     strays = [key for key in match.unexpected if key in match.unexplained]
     if not strays or len(match.unexplained) > len(strays) or match.misshapen:
         return ""
@@ -214,7 +215,7 @@ def _name_hint(state_dict: StateDict, architecture: str) -> str:
 
 
 def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:
-    """The tensor for the model's image size and channels; itself where it is made for them."""
+    """The tensor fitted to the model's image size and channels; unchanged if it fits already."""
     resize, mixing = match.resizes.get(key), match.mixings.get(key)
     if resize is None and mixing is None:
         return tensor
@@ -228,7 +229,7 @@ def _fit(key: str, tensor: Tensor, match: Match) -> Tensor:
 
 @torch.no_grad()
 def materialize(model: nn.Module) -> None:
-    """Give memory and initial values to every tensor that is still on the meta device; the others keep theirs."""
+    """Allocate and initialise every tensor that is still on the meta device; the others keep their values."""
     fresh = isinstance(model, ImageModel) and all(p.is_meta for p in model.parameters())
     for name, module in reversed(list(model.named_modules())):
         loaded = _allocate(module)
@@ -243,7 +244,7 @@ def materialize(model: nn.Module) -> None:
 
 
 def _allocate(module: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
-    """Replace the module's own meta tensors; returns its other ones with a copy of each, None where it had none."""
+    """Replace the module's own meta tensors; return its other tensors with copies, or None if none was on meta."""
     own = [*module._parameters.items(), *module._buffers.items()]
     if not any(value is not None and value.is_meta for _, value in own):
         return None

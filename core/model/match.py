@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint goes where in a model: decided from names and shapes, before a value is read."""
+"""Match the tensors of a checkpoint with those of a model, by names and shapes, before any value is read."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ BATCH_COUNTERS = "*num_batches_tracked"
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What a load may do without, and what it should leave out.
+    """What a load tolerates, and what it leaves out.
 
     Args:
         strict: an entry without a counterpart on either side is a misfit.
-        allow_missing: wildcards of the model's keys that the checkpoint may lack.
-        allow_unexpected: wildcards of the checkpoint's keys that may have no place in the model.
-        new_classifier: a classifier of another size is dropped, the model keeps its initial one.
-        not_needed: keys of parts that were cut off the model; they are passed over.
-        source_size: height and width of the images that the checkpoint says it is for; None where it says nothing.
+        allow_missing: wildcards for the model's keys that the checkpoint may lack.
+        allow_unexpected: wildcards for the checkpoint's keys that may have no place in the model.
+        new_classifier: drop a classifier of a different size; the model keeps its initial one.
+        not_needed: keys of parts that were cut off the model; they are ignored.
+        source_size: height and width of the images that the checkpoint states; None if it states nothing.
     """
 
     strict: bool = True
@@ -48,7 +48,7 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class Misshapen:
-    """A tensor that still has another shape than the model's when all is adapted."""
+    """A tensor whose shape still differs from the model's after all adaptations."""
 
     name: str
     expected: Shape
@@ -60,18 +60,18 @@ class Misshapen:
 
 @dataclass(frozen=True)
 class Match:
-    """What becomes of every tensor of a checkpoint and of a model, by the keys of `repair_keys`.
+    """What happens to every tensor of a checkpoint and of a model, by the keys of `repair_keys`.
 
     Args:
         used: keys whose values reach the model.
-        resizes: of these, what is fitted to the model's image and patch size.
-        mixings: of these, the input layers that are refitted to the model's channels; after they are resized.
+        resizes: those of `used` that are fitted to the model's image and patch size.
+        mixings: those of `used` that are input layers refitted to the model's channels, after any resize.
         layout: where the channels of the input layers are.
-        dropped: tensors of a classifier that is not wanted.
+        dropped: tensors of an unwanted classifier.
         missing: keys of the model that the checkpoint lacks.
         unexpected: keys of the checkpoint that the model lacks.
         misshapen: keys of both whose shapes differ.
-        unexplained: those of `missing` and of `unexpected` that nothing excuses.
+        unexplained: keys of `missing` and `unexpected` that nothing excuses.
     """
 
     used: tuple[str, ...]
@@ -85,7 +85,7 @@ class Match:
     unexplained: frozenset[str]
 
     def problems(self) -> str:
-        """In words why it does not fit: counts and the first names; empty where it does."""
+        """The reasons why it does not fit: counts and the first names; empty if it fits."""
         groups = (
             ("of another shape", [str(misshapen) for misshapen in self.misshapen]),
             ("missing", [key for key in self.missing if key in self.unexplained]),
@@ -95,11 +95,11 @@ class Match:
 
 
 def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: PretrainedCfg, options: LoadOptions) -> Match:
-    """Decide what a load of these tensors does. Only names and shapes are looked at: tensors may be on the meta device.
+    """Decide how these tensors load. Only names and shapes are used: tensors may be on the meta device.
 
     Args:
         model: one of zoo's models, or any module (then nothing is adapted).
-        found: the checkpoint as `repair_keys` gives it.
+        found: the checkpoint as returned by `repair_keys`.
         cfg: what the checkpoint is made for: image size, input layers.
         options: what may be missing.
 
@@ -122,7 +122,7 @@ def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: Pretrained
     used = tuple(key for key in shared if shapes[key] == wanted[key])
     missing = tuple(key for key in wanted if key not in kept)
     unexpected = tuple(key for key in kept if key not in wanted)
-    # A head that was dropped on request may stay new; a batch counter starts at zero without harm.
+    # A head dropped on request may stay new; a batch counter may start at zero.
     excused = set(dropped)
     if options.new_classifier and not _classifier_keys(model, shapes):
         excused.update(_classifier_keys(model, wanted))
@@ -130,7 +130,7 @@ def match_weights(model: nn.Module, found: Mapping[str, Tensor], cfg: Pretrained
     unexplained = [key for key in missing if key not in excused and not _is_any_of(key, may_miss)]
     unexplained += [key for key in unexpected if not _is_any_of(key, options.allow_unexpected)]
     if not_told and not unexplained and all(_is_of_a_size(model, tensor.name) for tensor in misshapen):
-        raise not_told  # all else fits
+        raise not_told  # everything else fits
     return Match(
         used=used,
         resizes={key: resize for key, resize in resizes.items() if shapes[key] == wanted.get(key)},
@@ -148,14 +148,14 @@ def _is_any_of(key: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
-# ---------------------------------------------------------------- the family's part
+# ---------------------------------------------------------------- what depends on the family
 
 
 def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tuple[str, ...]]:
-    """What the family does with published files whose keys differ from the model's.
+    """Apply the family's repairs to published files whose keys differ from the model's.
 
-    Returns the tensors by the model's keys (the family's `repair_keys`), and the keys of those that the model has no
-    place for, as a file is known to have them (its `unused_keys`).
+    Returns the tensors by the model's keys (the family's `repair_keys`), and the keys of those known to have no place
+    in the model (the family's `unused_keys`).
     """
     family = import_module(f"zoo.models.{_family(model)}") if _family(model) else None
     unused: set[str] = getattr(family, "unused_keys", lambda _keys, _model: set())(state_dict.keys(), model)
@@ -165,7 +165,7 @@ def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tup
 
 
 def _family(model: nn.Module) -> str:
-    """The family of a model, '' for one that is not zoo's."""
+    """The family of a model; '' if the model is not zoo's."""
     modules = (model_class.__module__ for model_class in type(model).__mro__)
     found = next((module for module in modules if module.startswith("zoo.models.")), "")
     return found.rpartition(".")[2]
@@ -178,11 +178,11 @@ def _plan_resizes(
     cfg: PretrainedCfg,
     stated: tuple[int, int] | None,
 ) -> tuple[dict[str, Resize], InvalidInputError | None]:
-    """What depends on the image or patch size, or on windows, for the model's; or why it cannot be told."""
+    """The resizes of tensors that depend on image size, patch size or windows; or the error if the size is unknown."""
     family = _family(model)
     if not isinstance(model, ImageModel) or model.img_size is None:
         return {}, None
-    # A file without the patch embedding fits in no size; that it is missing is told with what else is.
+    # A file without the patch embedding fits no size; it is reported with the other missing tensors.
     patches = size_facts(family).patch_kernel
     kernel = wanted.get(patches, ()) if patches in shapes else ()
     usual = cfg.input_size[1:]
@@ -199,7 +199,7 @@ def _plan_resizes(
     except InvalidInputError as error:
         if stated or model.img_size != usual:
             raise
-        return {}, error  # other misfits tell more
+        return {}, error  # other misfits are more telling
     resizes = plan_resizes(
         family,
         shapes,
@@ -215,14 +215,14 @@ def _plan_resizes(
 
 
 def _is_of_a_size(model: nn.Module, key: str) -> bool:
-    """Whether this is one of the tensors that follow the image size."""
+    """Whether this is one of the tensors that depend on the image size."""
     return any(re.fullmatch(one.names, key) for one in size_facts(_family(model)).tensors)
 
 
 def _plan_mixings(
     layout: InputLayout, input_layers: Sequence[str], shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]
 ) -> dict[str, ChannelMixing]:
-    """How the input layers of other channels are refitted."""
+    """The mixings of input layers with a different number of channels."""
     mixings = {}
     for key in (f"{layer}.weight" for layer in input_layers):
         if key not in shapes or key not in wanted:
@@ -246,7 +246,7 @@ def _unwanted_classifier(
     if not (new_classifier or getattr(model, "num_classes", None) == 0):
         return {}
     keys = _classifier_keys(model, shapes)
-    # Layer by layer: a norm before the classifier fits any number of classes.
+    # Drop layer by layer: a norm before the classifier fits any number of classes.
     misfits = {_layer(key) for key in keys if wanted.get(key) != shapes[key]}
     return {key: shapes[key] for key in keys if _layer(key) in misfits}
 

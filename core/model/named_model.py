@@ -1,4 +1,4 @@
-"""A model by any of its names: `name.tag`, `timm/name.tag`, `hf-hub:owner/repo@revision`, `local-dir:folder`."""
+"""Find a model by any of its names: `name.tag`, `timm/name.tag`, `hf-hub:owner/repo@revision`, `local-dir:folder`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ CONFIG_NAME = "config.json"
 
 
 def names_a_place(name: str) -> bool:
-    """Whether a name says where the weights are, so that a `config.json` there says what they are."""
+    """Whether a name says where the weights are; then a `config.json` there describes them."""
     return bool(hub_id_of(name)) or name.startswith(FOLDER_PREFIX)
 
 
 def named_cfg(name: str) -> PretrainedCfg:
-    """The config that a name stands for. Of a repository that has no name here the `config.json` is fetched.
+    """The config that a name stands for. For a repository without a name here, its `config.json` is fetched.
 
     Raises:
         NotFoundError: no such model, tag, repository or folder; or the Hub cannot be reached.
-        InvalidInputError: a config.json that is no model's.
+        InvalidInputError: a config.json that does not describe a model.
     """
     hub_id = hub_id_of(name)
     if hub_id:
@@ -38,7 +38,7 @@ def _hub_cfg(hub_id: str) -> PretrainedCfg:
     from zoo.weights_cache.download import fetch_config
 
     cfg = read_timm_config(fetch_config(hub_id), origin=f"{CONFIG_NAME} of {hub_id}")
-    # Where the weights are is never taken from it.
+    # The location of the weights is never taken from the config.
     return replace(cfg, hf_hub_id=hub_id, hf_hub_filename="", url="", file="", package="", key_layout="", sha256="")
 
 

@@ -1,4 +1,4 @@
-"""Networks whose channel counts follow from no formula: each has them in a table."""
+"""Networks whose channel counts come from a table instead of a formula."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.models.base import ImageModel
 
 
 def prune(model: ImageModel, name: str) -> None:
-    """Give a model, which is on the meta device, the channel counts of the pruned network of this name."""
+    """Give a model on the meta device the channel counts of the pruned network of this name."""
     _resize_channels(model, _channel_counts()[name])
     _remeasure_features(model)
 
@@ -27,12 +27,12 @@ def _channel_counts() -> dict[str, dict[str, list[int]]]:
 
 
 def _resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) -> None:
-    """Give convolutions, batch norms and linear layers other channel counts.
+    """Change the channel counts of convolutions, batch norms and linear layers.
 
     Args:
         model: on the meta device; its layers are replaced, not sliced.
         channels: module path -> [in, out] of a convolution or linear layer, [channels] of a norm. A layer that the
-            model was built without (its classifier) is passed over.
+            model was built without (its classifier) is skipped.
     """
     for path, counts in channels.items():
         module = model.get_submodule(path)
@@ -54,11 +54,11 @@ def _resize_channels(model: nn.Module, channels: Mapping[str, Sequence[int]]) ->
                     empty = value.new_empty(counts[0])
                     setattr(module, name, nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty)
         elif not isinstance(module, nn.Identity):
-            raise UsageError(f"{path} is a {type(module).__name__}, which pruning does not know.")
+            raise UsageError(f"{path} is a {type(module).__name__}, which cannot be pruned.")
 
 
 def _remeasure_features(model: ImageModel) -> None:
-    """Channel counts of the levels and of the head's input, from a run on the meta device."""
+    """Update the channel counts of the levels and of the head's input, with a run on the meta device."""
     trunk, maps = model.forward_intermediates(torch.empty(1, model.in_chans, 64, 64))
     for level, feature_map in zip(model.feature_info, maps, strict=True):
         level["num_chs"] = feature_map.shape[1]

@@ -1,4 +1,4 @@
-"""A weight file as a state dict of torch tensors. What strangers wrote is never executed."""
+"""Read a weight file as a state dict of torch tensors. Untrusted content is never executed."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ TORCH_DTYPES = {
     "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
     "complex32": torch.complex32, "complex128": torch.complex128,
 }  # fmt: skip
-"""Name of a stored type -> torch's type."""
+"""Name of a stored dtype -> torch dtype."""
 
 
 def read_state_dict(path: str | Path, *, use_ema: bool = True, key: str = "") -> dict[str, torch.Tensor]:
-    """Read a weight file of any kind, an index of shards, or the one in a folder, whichever its bytes say it is.
+    """Read a weight file of any kind, a shard index, or a folder that holds one; the bytes decide which it is.
 
-    Tensors that lie densely in the file are mapped from it, not copied; writing to them leaves the file as it is.
+    Tensors stored densely in the file are memory-mapped, not copied; writing to them leaves the file unchanged.
 
     Args:
         path: the file or folder.
-        use_ema: prefer the averaged weights where a training checkpoint holds both.
-        key: where in a checkpoint the state dict is, as `open_weights` takes it; "" finds it.
+        use_ema: prefer the averaged weights if a training checkpoint holds both.
+        key: path of the state dict in a checkpoint, as in `open_weights`; "" finds it.
 
     Raises:
         NotFoundError: no such file.
-        InvalidInputError: damaged, another format, a pickle whose tensors only a call would give, no tensors in it, or
-            several state dicts and no key.
+        InvalidInputError: damaged, an unknown format, a pickle whose tensors only a call would give, no tensors in it,
+            or several state dicts and no key.
     """
     return read_weights(path, use_ema=use_ema, key=key).tensors
 
 
 class ReadWeights(NamedTuple):
-    """A state dict, what a person should know of how it was found, and the names of tensors that were not read."""
+    """A state dict, notes for the user on how it was found, and the names of tensors that were not read."""
 
     tensors: dict[str, torch.Tensor]
     notes: tuple[str, ...]
@@ -54,9 +54,9 @@ class ReadWeights(NamedTuple):
 
 
 def read_weights(path: str | Path, *, use_ema: bool = True, key: str = "", drop: Sequence[str] = ()) -> ReadWeights:
-    """As `read_state_dict`, with notes; tensors whose names match one of the wildcards `drop` are not read.
+    """Like `read_state_dict`, with notes; tensors whose names match one of the wildcards `drop` are not read.
 
-    Raises UsageError too, for a wildcard that matches no name.
+    Also raises UsageError for a wildcard that matches no name.
     """
     with open_weights(path, use_ema=use_ema, key=key) as opened:
         dropped = dropped_by(opened.tensors, drop, str(path))
@@ -67,7 +67,7 @@ def read_weights(path: str | Path, *, use_ema: bool = True, key: str = "", drop:
 
 
 def clean_state_dict(checkpoint: Any, *, use_ema: bool = True, key: str = "") -> dict[str, torch.Tensor]:
-    """Take the state dict out of a checkpoint in memory: find it, take wrappers off the names, leave the rest out.
+    """Extract the state dict from a checkpoint in memory: find it, remove wrappers from names, leave the rest out.
 
     Raises:
         InvalidInputError: no tensors, several state dicts and no key, two names that become one, or a tensor that
@@ -99,7 +99,7 @@ _IN_MEMORY = TensorKind(lambda value: isinstance(value, torch.Tensor), _measure,
 
 
 def _require_dense(where: str, name: str, value: torch.Tensor) -> None:
-    """Refuse what a few bytes can blow up to gigabytes, and what has no plain values."""
+    """Refuse a tensor that a few bytes can expand to gigabytes, or that has no plain values."""
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         raise InvalidInputError(f"{where}: tensor {name!r} should be dense, found {value.layout} {value.dtype}.")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
@@ -107,7 +107,7 @@ def _require_dense(where: str, name: str, value: torch.Tensor) -> None:
 
 
 def _mapped(opened: OpenedWeights) -> dict[str, torch.Tensor]:
-    # A private mapping: pages that are written to become copies.
+    # The mapping is private: writing to a page makes a copy of it.
     whole = {
         file.fd: cast(torch.UntypedStorage, torch.UntypedStorage.from_file(file.path, shared=False, nbytes=file.size))
         for file in opened.files
@@ -125,9 +125,9 @@ def _tensor(tensor: StoredTensor, path: str, whole: Mapping[int, torch.UntypedSt
     dtype, data = TORCH_DTYPES[tensor.dtype], tensor.data
     if not tensor.nbytes:
         return torch.empty(tensor.shape, dtype=dtype)
-    # torch needs elements at multiples of their size.
+    # torch needs elements aligned to their size.
     if isinstance(data, Region) and data.fd in whole and data.offset % dtype.itemsize == 0:
-        # A storage of its own: autograd counts the changes of all views of one tensor together.
+        # Each tensor has a storage of its own: autograd counts the changes of all views of a tensor together.
         part = whole[data.fd][data.offset : data.offset + data.length]
         return torch.empty(0, dtype=dtype).set_(part, 0, tensor.shape)  # type: ignore[call-overload, no-any-return]
     return torch.frombuffer(bytearray(tensor.read()), dtype=dtype).reshape(tensor.shape)

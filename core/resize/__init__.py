@@ -1,1 +1,1 @@
-"""Weights that depend on the image size, for another size."""
+"""Fit weights that depend on the image size to a different size."""

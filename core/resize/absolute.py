@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def tokens(tensor: Tensor, as_reference: bool = True, stride: int | None = None) -> Resize | None:
-    """(1, prefix + H * W, D): prefix tokens are kept. `stride` is the side of a cell where no kernel is a cell."""
+    """(1, prefix + H * W, D): prefix tokens are kept. `stride` is the side of a cell if no kernel defines it."""
     count = tensor.axes(3)[1]
     old = token_grid(tensor, count, tensor.job.old_patch or (stride and (stride, stride)) or None)
     new = patch_grids(tensor)[1] if tensor.job.old_patch else strided_grid(tensor, old, stride)
@@ -34,18 +34,18 @@ def tokens(tensor: Tensor, as_reference: bool = True, stride: int | None = None)
 
 
 def size_of_tokens(tensor: Tensor, stride: int | None = None) -> Size:
-    """The size of the images that an embedding (1, prefix + H * W, D) is for."""
+    """The image size that an embedding (1, prefix + H * W, D) is for."""
     cell = tensor.job.old_patch or (stride and (stride, stride)) or None
     return size_of_grid(tensor, token_grid(tensor, tensor.axes(3)[1], cell), cell)
 
 
 def tokens_if_sized(tensor: Tensor, stride: int) -> Resize | None:
-    """Hiera: (1, H * W, D), or a map (1, D, H, W) of any size that the model itself resizes."""
+    """Hiera: (1, H * W, D), or a map (1, D, H, W) of any size, which the model itself resizes."""
     return tokens(tensor, as_reference=False, stride=stride) if len(tensor.shape) == 3 else None
 
 
 def _resized_tokens(tensor: Tensor, old: Size, new: Size, as_reference: bool) -> Resize | None:
-    # The shapes alone do not tell: 14 x 14 and 28 x 7 have as many tokens.
+    # The shapes alone do not decide it: 14 x 14 and 28 x 7 have the same number of tokens.
     if old == new:
         return None
     batch, count, width = tensor.shape
@@ -80,7 +80,7 @@ def channels_last_map(tensor: Tensor, as_reference: bool = False, stride: int = 
 
 
 def size_of_map(tensor: Tensor, stride: int = 16) -> Size:
-    """The size of the images that a map (1, H, W, D) is for."""
+    """The image size that a map (1, H, W, D) is for."""
     _, height, width, _ = tensor.axes(4)
     cell = tensor.job.old_patch or (stride, stride)
     require_map(tensor, (height, width), cell)
@@ -96,10 +96,10 @@ def channels_first_map(tensor: Tensor) -> Resize | None:
 
 
 def overlapping_map(tensor: Tensor) -> Resize | None:
-    """PiT: (1, D, H, W), patches overlap by half."""
+    """PiT: (1, D, H, W); patches overlap by half."""
     kernel = tensor.job.shapes.get("patch_embed.conv.weight", ())
     if len(kernel) != 4 or kernel[2] < 2:
-        raise tensor.refused("the file has no patch embedding to tell the grid")
+        raise tensor.refused("the file has no patch embedding that shows the grid")
     patch, stride = kernel[2], kernel[2] // 2
 
     def grid(size: Size) -> Size:
@@ -107,7 +107,7 @@ def overlapping_map(tensor: Tensor) -> Resize | None:
 
     found = tensor.axes(4)[2:]
     if tensor.job.stated and grid(tensor.job.source) != found:
-        raise tensor.refused(f"{text(tensor.job.source)} is not the size that it is for")
+        raise tensor.refused(f"{text(tensor.job.source)} is not the size that it was made for")
     return _resized_map(tensor, nonempty(tensor, grid(tensor.job.target)))
 
 
@@ -122,8 +122,8 @@ def _resized_map(tensor: Tensor, new: Size) -> Resize | None:
 def scaled_tokens(tensor: Tensor, patch: int, scales: Sequence[tuple[str, float]]) -> Resize | None:
     """CrossViT: (1, 1 + H * W, D) of a branch that sees the image at its own scale.
 
-    `scales` are the fractions of the image's sides that it may see, each with the part of an architecture's name that
-    says so: by name, for two of them give the same grid at some sizes.
+    `scales` are the possible fractions of the image's sides, each with the part of an architecture's name that selects
+    it. The name decides, since two scales give the same grid at some sizes.
     """
     count = tensor.axes(3)[1] - 1
     scale = next(scale for part, scale in scales if part in tensor.job.architecture)
@@ -145,11 +145,11 @@ def scaled_tokens(tensor: Tensor, patch: int, scales: Sequence[tuple[str, float]
 
 
 def blocks(tensor: Tensor) -> Resize | None:
-    """NesT: (1, T, N, D), T blocks of N positions."""
+    """NesT: (1, T, N, D), T blocks of N positions each."""
     batch, count, positions, width = tensor.axes(4)
     across, old = square(count), square(positions)
     if across is None or old is None or tensor.job.target[0] != tensor.job.target[1]:
-        raise tensor.refused("only square images are known")
+        raise tensor.refused("only square images are supported")
     edge = across[0]
     new = strided_grid(tensor, (edge * old[0], edge * old[0]))
     if new[0] % edge:

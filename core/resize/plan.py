@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint must be resized so that it fits another image or patch size."""
+"""Plan which tensors of a checkpoint to resize for a different image or patch size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from zoo.core.resize.rule import Job, Resize, Shape, Size, Tensor, text
 from zoo.core.resize.rules import rules_of, sizes_of_tensors, token_filter
 
 MAX_SIZE = 1 << 14
-"""Pixels on a side: far above any model's input, so that a few digits too many do not fill the memory."""
+"""Pixels per side, far above any model's input: a few digits too many must not fill the memory."""
 
 RGB = 3
 
 Found = TypeVar("Found")
-"""What a rule says of a tensor."""
+"""The result of a rule for a tensor."""
 
 
 def plan_resizes(
@@ -36,27 +36,27 @@ def plan_resizes(
     architecture: str = "",
     embeds_prefix: bool | None = None,
 ) -> dict[str, Resize]:
-    """What must be resized so that a checkpoint fits another image or patch size. Nothing to do: an empty dict.
+    """Plan what to resize so that a checkpoint fits a different image or patch size; empty if nothing.
 
-    Where input channels are adapted too, resize first: the plan is made for the shapes of the file.
+    If input channels are adapted too, resize first: the plan is for the shapes in the file.
 
     Args:
-        family: the architecture's family, by the name of timm's module. One without rules has no such tensors.
+        family: the architecture's family, by the name of timm's module. A family without rules has no such tensors.
         shapes: tensor name -> shape of the whole file, with timm's key names.
         source_size: image size (height, width) in pixels, or the side of a square, that the checkpoint is made for.
-        stated: whether that is said of this checkpoint, not of its architecture; tensors that contradict it are an
-            error then, also where nothing is to be resized.
-        img_size: the image size wanted; default the source's.
-        patch_size: the patch size wanted; default the source's.
-        windows: those of each stage (Swin), where they do not follow from the image size.
-        architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from others of their families.
-        embeds_prefix: whether class and other prefix tokens have positions, where the model is not its architecture's
-            default.
+        stated: whether the size is stated for this checkpoint, not only for its architecture. Contradicting tensors are
+            then an error, even if nothing is to be resized.
+        img_size: the new image size; default the source's.
+        patch_size: the new patch size; default the source's.
+        windows: windows of each stage (Swin), if they do not follow from the image size.
+        architecture: its name, which tells FlexiViT, RADIO and Swin-S3 from the rest of their families.
+        embeds_prefix: whether class and other prefix tokens have positions, if the model differs from its
+            architecture's default.
 
     Raises:
         UsageError: a size that no image has.
-        InvalidInputError: a tensor depends on the size and no way to resize it is known; it does not fit the
-            source's size, and tells no other; or the patch size is to change where it cannot.
+        InvalidInputError: a tensor depends on the size and cannot be resized by any known rule, or it does not fit the
+            source's size and reveals no other; or the patch size is to change but cannot.
     """
     whole = {name: tuple(shape) for name, shape in shapes.items()}
     source = _checked(source_size, "image")
@@ -89,7 +89,7 @@ def plan_resizes(
 def _with_rules(
     rules: Iterable[tuple[str, Callable[[Tensor], Found]]], job: Job
 ) -> Iterator[tuple[Tensor, Callable[[Tensor], Found]]]:
-    """The tensors whose names match a rule's pattern, each with the rule. Raises InvalidInputError for an empty one."""
+    """The tensors whose names match a rule's pattern, each with the rule. Raises InvalidInputError if one is empty."""
     for pattern, rule in rules:
         for name in filter(re.compile(pattern).fullmatch, job.shapes):
             tensor = Tensor(name=name, shape=job.shapes[name], job=job)
@@ -108,11 +108,11 @@ def image_size_of(
     architecture: str = "",
     embeds_prefix: bool | None = None,
 ) -> Size:
-    """The size (height, width) in pixels of the images that a checkpoint is for; `source_size` where no tensor tells.
+    """The image size (height, width) in pixels that a checkpoint is for; `source_size` if no tensor reveals it.
 
-    Args: as `plan_resizes`.
+    Args: as in `plan_resizes`.
 
-    Raises InvalidInputError where the tensors contradict what is stated, or fit neither `source_size` nor a square nor
+    Raises InvalidInputError if the tensors contradict the stated size, or fit neither `source_size` nor a square nor
     `img_size`.
     """
     source, whole = _checked(source_size, "image"), {name: tuple(shape) for name, shape in shapes.items()}
@@ -134,7 +134,7 @@ def image_size_of(
 
 
 def fits_size(family: str, shapes: Mapping[str, Sequence[int]], size: Size) -> bool:
-    """Whether no tensor contradicts that a checkpoint is for images of this size (height, width)."""
+    """Whether no tensor contradicts this image size (height, width) of a checkpoint."""
     try:
         plan_resizes(family, shapes, source_size=size, stated=True)
     except (InvalidInputError, UsageError):
@@ -150,7 +150,7 @@ def _checked(size: int | Size, what: str) -> Size:
 
 
 def _patch_of(family: str, shapes: Mapping[str, Shape]) -> Size | None:
-    """The patch size (height, width), None where no patch embedding tells it."""
+    """The patch size (height, width); None if no patch embedding shows it."""
     facts = size_facts(family)
     shape = shapes.get(facts.patch_kernel, ())
     if len(shape) == 4 and min(shape) > 0:
@@ -168,7 +168,7 @@ def _plan_patch(
         return {}
     if old is None or new is None:
         raise InvalidInputError(
-            f"A patch size needs a patch embedding that can be fitted to it; {family} has none in this file.",
+            f"A new patch size needs a patch embedding that can be resized; {family} has none in this file.",
             hint="Leave out --patch-size.",
         )
     name = size_facts(family).patch_kernel

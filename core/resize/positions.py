@@ -1,7 +1,7 @@
-"""Resizing what a vision transformer learned for one image or patch size: embeddings, bias tables, patch kernels.
+"""Resize what a vision transformer learned for one image or patch size: embeddings, bias tables, patch kernels.
 
-Functions on numpy arrays. Grids, windows and patches are (height, width), in patches, positions or pixels. Results
-have the dtype of the input, are computed in float64 and agree with timm's loader to float32 accuracy.
+The functions take numpy arrays. Grids, windows and patches are (height, width), in patches, positions or pixels.
+Results have the dtype of the input, are computed in float64 and agree with timm's loader to float32 accuracy.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ANTIALIASED: Filter = "bicubic, antialiased"
 def resize_tokens(embedding: Array, old: Size, new: Size, filter_: Filter = ANTIALIASED) -> Array:
     """Absolute position embedding as tokens, (1, prefix + old area, D) -> (1, prefix + new area, D).
 
-    The prefix (class, distillation and register tokens) is what the grid leaves over, and is kept. So a Vision
-    Transformer is fine-tuned at another resolution (arXiv 2010.11929, section 3.2).
+    The prefix (class, distillation and register tokens) is what exceeds the grid, and is kept. Vision Transformers are
+    fine-tuned at a different resolution in this way (arXiv 2010.11929, section 3.2).
     """
     import numpy as np
 
@@ -45,9 +45,9 @@ def resize_grid(embedding: Array, new: Size, axes: Size, filter_: Filter = ANTIA
 
 
 def resize_blocks(embedding: Array, new_tokens: int) -> Array:
-    """Position embedding of a map cut into blocks, (1, T, N, D) -> (1, T, new_tokens, D), T and N squares.
+    """Position embedding of a map cut into blocks, (1, T, N, D) -> (1, T, new_tokens, D); T and N are squares.
 
-    The blocks of NesT (arXiv 2105.12723) are put together, resized bicubically and cut into as many again.
+    The blocks of NesT (arXiv 2105.12723) are joined, resized bicubically and cut into the same number of blocks.
     """
     batch, blocks, tokens, width = embedding.shape
     edge, old, new = math.isqrt(blocks), math.isqrt(tokens), math.isqrt(new_tokens)
@@ -59,10 +59,10 @@ def resize_blocks(embedding: Array, new_tokens: int) -> Array:
 
 
 def resize_bias_table(table: Array, old: Size, new: Size) -> Array:
-    """Relative-position bias table of a window, from the window `old` to the window `new`.
+    """Resize the relative-position bias table of a window from the window `old` to the window `new`.
 
-    (R + extra, heads) with R = (2h - 1)(2w - 1) rows, or (heads, 2h - 1, 2w - 1). Extra rows (those of BEiT's class
-    token) are kept. Positions are spaced geometrically, see `geometric_matrix`.
+    The table is (R + extra, heads) with R = (2h - 1)(2w - 1) rows, or (heads, 2h - 1, 2w - 1). Extra rows (those of
+    BEiT's class token) are kept. Positions are spaced geometrically, see `geometric_matrix`.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Rules for relative positions: bias tables of windows, biases by offset, embeddings of one axis."""
+"""Rules for relative positions: bias tables of windows, biases by offset, embeddings per axis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from zoo.core.resize.source_grid import MAX_SUGGESTIONS, grids_of_area, not_told
 
 
 def _resized_table(tensor: Tensor, old: Size, new: Size) -> Resize | None:
-    """A bias table, (rows, heads) or (heads, 2h - 1, 2w - 1), from one window to another."""
+    """A bias table, (rows, heads) or (heads, 2h - 1, 2w - 1), resized from one window to another."""
     if old == new:
         return None
     if len(tensor.shape) == 3:
@@ -42,7 +42,7 @@ def _resized_table(tensor: Tensor, old: Size, new: Size) -> Resize | None:
 
 
 def _square_window(rows: int) -> Size | None:
-    """The square window whose table has so many rows."""
+    """The square window whose table has this number of rows."""
     side = square(rows)
     return ((side[0] + 1) // 2, (side[1] + 1) // 2) if side and side[0] % 2 else None
 
@@ -52,24 +52,24 @@ CLASS_TOKEN_ROWS = 3
 
 
 def _windows(rows: int) -> list[Size]:
-    """Every window whose table has so many rows, no higher than wide, the one nearest to a square first."""
+    """Every window whose table has this number of rows and is not higher than wide, the most square one first."""
     odd = [grid for grid in grids_of_area(rows) if grid[0] % 2 and grid[1] % 2]
     return [((height + 1) // 2, (width + 1) // 2) for height, width in reversed(odd)]
 
 
 def global_table(tensor: Tensor) -> Resize | None:
-    """BEiT and relative-position ViTs: the window is the whole grid, the class token may have rows of its own."""
+    """BEiT and relative-position ViTs: the window is the whole grid; the class token may have additional rows."""
     window, new = _global_window(tensor), patch_grids(tensor)[1]
     return _resized_table(tensor, window, new)
 
 
 def size_of_global_table(tensor: Tensor) -> Size:
-    """The size of the images that the bias table of a whole grid is for."""
+    """The image size that the bias table of a whole grid is for."""
     return size_of_grid(tensor, _global_window(tensor), tensor.job.old_patch)
 
 
 def _global_window(tensor: Tensor) -> Size:
-    """The grid that a table is for, with the rows of a class token or without."""
+    """The grid that a table is for, with or without the rows of a class token."""
     rows = tensor.axes(2)[0]
     old, new = patch_grids(tensor)
     job = tensor.job
@@ -84,9 +84,9 @@ def _global_window(tensor: Tensor) -> Size:
 
 
 def window_table(tensor: Tensor, windows_by_stage: str) -> Resize | None:
-    """Swin: windows keep their size, and are cut to a stage's map where that is smaller, unless they are given.
+    """Swin: windows keep their size and are cut to a stage's map if that is smaller, unless they are given.
 
-    `windows_by_stage` begins the names of architectures whose stages have windows of different sizes by design.
+    `windows_by_stage` is a name prefix of architectures whose stages have windows of different sizes by design.
     """
     rows = tensor.axes(2)[0]
     stage = _stage(tensor.name)
@@ -99,17 +99,17 @@ def window_table(tensor: Tensor, windows_by_stage: str) -> Resize | None:
     if given:
         return _resized_table(tensor, _cut(side, old_map), given)
     wanted = side
-    # A window that fills its map may have been cut from the one that the other stages show.
+    # A window that fills its map may have been cut; the other stages show the full window.
     if side >= max(old_map) and not tensor.job.architecture.startswith(windows_by_stage):
         wanted = max(side, _window_side_elsewhere(tensor, old_grid))
     return _resized_table(tensor, _cut(side, old_map), _cut(wanted, new_map))
 
 
 def _oblong_table(tensor: Tensor, old_map: Size, new_map: Size, given: Size | None) -> Resize | None:
-    """A table that no square window has on the source's map.
+    """A table that no square window on the source's map has.
 
-    Where the source's size is not stated, the table may be of a square window on another map; else the window is
-    higher than wide or wider than high, which only the model that is to be loaded tells.
+    If the source's size is not stated, the table may be that of a square window on a different map. Otherwise the
+    window is oblong, and only the model to load decides which way.
     """
     rows = tensor.shape[0]
     if given and bias_rows(given) == rows:
@@ -119,7 +119,7 @@ def _oblong_table(tensor: Tensor, old_map: Size, new_map: Size, given: Size | No
     if tensor.job.stated:
         windows = [window for window in windows if _fits(window, old_map)]
     if windows and not given and all(_fits(window, new_map) for window in windows):
-        return None  # whichever it is: it stays
+        return None  # every possible window stays as it is
     told = ", ".join(map(text, windows[:MAX_SUGGESTIONS]))
     reason = f"no square window on a map of {text(old_map)} has a table of this shape"
     error = tensor.refused(f"{reason}; oblong ones are {told}" if windows else reason)
@@ -144,12 +144,12 @@ def _cut(side: int, limit: Size) -> Size:
 
 
 def _window_side(rows: int, limit: Size) -> int | None:
-    """Side of the smallest square window that, cut to the map, has a table of so many rows."""
+    """Side of the smallest square window that, cut to the map, has a table with this number of rows."""
     return next((side for side in range(1, MAX_WINDOW) if bias_rows(_cut(side, limit)) == rows), None)
 
 
 def _window_side_elsewhere(tensor: Tensor, grid: Size) -> int:
-    """The largest window of the stages that it does not fill; 0 if none."""
+    """The largest window among the stages that it does not fill; 0 if there is none."""
     found = [0]
     for name, shape in tensor.job.shapes.items():
         if re.fullmatch(r"layers\.\d\.blocks\.0\.attn\.relative_position_bias_table", name) and len(shape) == 2:
@@ -168,14 +168,14 @@ def partition_table(tensor: Tensor) -> Resize | None:
 
 
 def stage_table(tensor: Tensor) -> Resize | None:
-    """CoAtNet: the window is the whole map of a stage, 1/4 of the image in the first."""
+    """CoAtNet: the window is the whole map of a stage, which is 1/4 of the image in the first."""
     halvings = _stage(tensor.name) + 1
     old, new = (halved(divide(size, 2), halvings) for size in (tensor.job.source, tensor.job.target))
     return _resized_table(tensor, _table_window(tensor, old), nonempty(tensor, new))
 
 
 def _table_window(tensor: Tensor, expected: Size) -> Size:
-    """The window of a table in either layout: the expected one where it fits, else the one that it tells."""
+    """The window of a table in either layout: the expected one if it fits, otherwise the one that the table shows."""
     if len(tensor.shape) == 3:
         return (tensor.shape[1] + 1) // 2, (tensor.shape[2] + 1) // 2
     rows = tensor.axes(2)[0]
@@ -190,11 +190,11 @@ def _table_window(tensor: Tensor, expected: Size) -> Size:
 
 
 def windowed_offsets(tensor: Tensor, window: int, stride: int) -> Resize | None:
-    """EfficientViT (MSRA): (heads, N) for square windows, cut to the map of a stage; the first is image / stride."""
+    """EfficientViT (MSRA): (heads, N) for square windows, cut to a stage's map; the first map is image / stride."""
     heads, offsets = tensor.axes(2)
     old = square(offsets)
     if old is None:
-        raise tensor.refused("it is not that of a square window")
+        raise tensor.refused("it does not belong to a square window")
     # The shorter side of the image sets the window.
     shorter = min(tensor.job.target) // stride
     new = nonempty(tensor, _cut(window, halved((shorter, shorter), _stage(tensor.name))))
@@ -206,13 +206,13 @@ def windowed_offsets(tensor: Tensor, window: int, stride: int) -> Resize | None:
 def relative_axis(tensor: Tensor) -> Resize | None:
     """MViTv2: (2n - 1, D) for one axis of n cells."""
     if tensor.job.target[0] != tensor.job.target[1]:
-        raise tensor.refused("only square images are known")
+        raise tensor.refused("only square images are supported")
     cells = (tensor.axes(2)[0] + 1) // 2
     return _resized_axis(tensor, strided_grid(tensor, (cells, cells))[0])
 
 
 def quarterly_axis(tensor: Tensor) -> Resize | None:
-    """SAM: (2n - 1, D) for one axis; n is the grid's in the last block of each quarter, a window's in the others.
+    """SAM: (2n - 1, D) for one axis; n is the grid's in the last block of each quarter and a window's in the others.
 
     timm resizes these in its forward pass.
     """

@@ -1,4 +1,4 @@
-"""Resampling along axes: every separable filter is a matrix, made once and applied to as many axes as needed."""
+"""Resample along axes: every separable filter is a matrix, made once and applied to any number of axes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Filter = Literal["bicubic, antialiased", "bicubic", "linear", "linear, corners a
 def resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialiased") -> Matrix:
     """Weights (new, old) that resample `old` samples to `new`; rows sum to one. The result is read-only.
 
-    Samples are the centres of equal cells; with corners aligned the first and last ones stay where they are. The
-    antialiased kernel has a = -0.5, is widened by old / new when shrinking and leaves out samples beyond the border;
-    the others keep their width, the cubic one has a = -0.75, and repeat the border. All as in
+    Samples are the centres of equal cells; with aligned corners, the first and last samples keep their position. The
+    antialiased kernel has a = -0.5; it is widened by old / new when shrinking, and ignores samples beyond the border.
+    The other kernels keep their width and repeat the border; the cubic one has a = -0.75. All agree with
     `torch.nn.functional.interpolate`.
 
-    The cubic kernel is that of R. Keys, Cubic convolution interpolation for digital image processing, 1981.
+    The cubic kernel is from R. Keys, Cubic convolution interpolation for digital image processing, 1981.
     """
     import numpy as np
 
@@ -52,7 +52,7 @@ def resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialiased") 
 
 
 def _cubic(x: Matrix, a: float) -> Matrix:
-    """Keys' kernel at the distances x >= 0."""
+    """Keys' kernel at distances x >= 0."""
     import numpy as np
 
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -63,11 +63,11 @@ def _cubic(x: Matrix, a: float) -> Matrix:
 
 @cache
 def patch_resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialiased") -> Matrix:
-    """Weights (new, old) that fit one axis of a patch embedding's kernel to patches of another size.
+    """Weights (new, old) that fit one axis of a patch embedding's kernel to patches of a different size.
 
-    The pseudo-inverse resize of FlexiViT (arXiv 2212.08013, section 3.4): with B the matrix that resizes a patch, the
-    kernel becomes the transposed pseudo-inverse of B times itself, so that tokens of resized patches stay what they
-    were (exactly so when growing). For two axes B is a Kronecker product, whose pseudo-inverse is that of its factors.
+    This is the pseudo-inverse resize of FlexiViT (arXiv 2212.08013, section 3.4). With B the matrix that resizes a
+    patch, the kernel is multiplied by the transposed pseudo-inverse of B, so that tokens of resized patches stay the
+    same (exactly when growing). For two axes B is a Kronecker product, whose pseudo-inverse is that of its factors.
     """
     import numpy as np
 
@@ -80,15 +80,15 @@ def patch_resize_matrix(old: int, new: int, filter_: Filter = "bicubic, antialia
 def geometric_matrix(old: int, new: int) -> Matrix:
     """Weights (new, old), both odd, that resample relative positions -(n // 2) ... n // 2 from one window to another.
 
-    The old entries are placed at distances 0, 1, 1 + q, 1 + q + q^2, ... from the centre, q such that the last one
-    falls on the new window's end; the new entries are linear interpolations at the integers. So near positions keep
-    their resolution and far ones are stretched: the rule of BEiT's fine-tuning (arXiv 2106.08254), linear where BEiT
-    takes a cubic spline, as timm does.
+    The old entries are placed at distances 0, 1, 1 + q, 1 + q + q^2, ... from the centre, with q such that the last one
+    is at the new window's end. The new entries are linear interpolations at the integers. So near positions keep their
+    resolution and far ones are stretched. This is the rule of BEiT's fine-tuning (arXiv 2106.08254), with linear
+    interpolation as in timm instead of BEiT's cubic spline.
     """
     import numpy as np
 
     ratio = _geometric_ratio(old // 2, new // 2)
-    # float32, as the reference holds the positions; the sums are its own too.
+    # timm keeps the positions in float32 and sums them in this way.
     arm = np.cumsum(ratio ** np.arange(old // 2))
     known = np.concatenate([-arm[::-1], [0.0], arm]).astype(np.float32).astype(np.float64)
     wanted = np.arange(new) - new // 2
@@ -111,7 +111,7 @@ def _geometric_ratio(terms: int, length: int) -> float:
 
 
 def apply_along(array: NDArray[Any], matrices: Mapping[int, Matrix]) -> NDArray[Any]:
-    """The array with each axis (key) of length n multiplied by its matrix (m, n). Same dtype; float64 within."""
+    """Multiply each axis (key) of length n by its matrix (m, n). Keeps the dtype; computes in float64."""
     import numpy as np
 
     result = array.astype(np.float64)

@@ -1,6 +1,6 @@
-"""The rules for tensors that depend on the image or patch size, by the names under which families choose them.
+"""The rules for tensors that depend on the image or patch size, by the names that families select them with.
 
-Which tensors of which family follow which rule is timm 1.0.31's, measured by building its models.
+Which tensors follow which rule was measured by building the models of timm 1.0.31.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from zoo.core.resize.relative import (
 from zoo.core.resize.resample import Filter
 from zoo.core.resize.rule import Resize, Rule, Size, Tensor
 
-# ---------------------------------------------------------------- what cannot be resized
+# ---------------------------------------------------------------- tensors that cannot be resized
 
 
 def refuse(tensor: Tensor) -> Resize | None:
-    """A tensor that depends on the size; how to resize it, neither timm nor its paper says."""
+    """A tensor that depends on the size in a way that neither timm nor its paper says how to resize."""
     if tensor.job.is_same_size:
         return None
     raise tensor.refused("no rule is known for tensors of its kind")
@@ -55,7 +55,7 @@ def token_mixing(tensor: Tensor) -> Resize | None:
 
 
 def whole_map_axis(tensor: Tensor) -> Resize | None:
-    """BoTNet: (2n - 1, D) over the whole map; HaloNet's of the same name belong to blocks of a fixed size."""
+    """BoTNet: (2n - 1, D) over the whole map. HaloNet's tensors of the same name belong to blocks of a fixed size."""
     layer = tensor.name.partition(".pos_embed.")[0]
     return None if f"{layer}.kv.weight" in tensor.job.shapes else refuse(tensor)
 
@@ -76,19 +76,19 @@ SIZES: Mapping[str, Callable[..., Size]] = {
     "global_table": size_of_global_table,
     "tokens": size_of_tokens,
 }
-"""Rule -> what tells the image size from a tensor that follows it."""
+"""Rule -> the function that gets the image size from a tensor."""
 
 _OF_RESIZING = frozenset(("as_reference",))
-"""Arguments that make no difference to the size."""
+"""Arguments that do not affect the size."""
 
 
 def rules_of(family: str) -> list[tuple[str, Rule]]:
-    """Tensors of a family, by a pattern of their whole names, and the rule for each; none where none has a size."""
+    """A pattern of full names of a family's tensors, with the rule for each; empty if none depends on the size."""
     return [(one.names, partial(RULES[one.rule], **dict(one.arguments))) for one in size_facts(family).tensors]
 
 
 def sizes_of_tensors(family: str) -> list[tuple[str, Callable[[Tensor], Size]]]:
-    """Tensors of a family, by a pattern of their whole names, each of which tells the image size, and how."""
+    """A pattern of full names of a family's tensors that reveal the image size, with the function that gets it."""
     return [
         (one.names, partial(SIZES[one.rule], **_without(one.arguments, _OF_RESIZING)))
         for one in size_facts(family).tensors
@@ -107,15 +107,15 @@ def depends_on_size(family: str) -> bool:
 
 
 def require_size_dependent(family: str, architecture: str) -> None:
-    """Raises UsageError where a source size is said of an architecture whose weights have none."""
+    """Raise UsageError if a source size is given for an architecture whose weights do not depend on it."""
     if not depends_on_size(family):
         raise UsageError(
-            f"The weights of {architecture} do not depend on the size of its images.", hint="Leave out --source-size."
+            f"The weights of {architecture} do not depend on the image size.", hint="Leave out --source-size."
         )
 
 
 def token_filter(family: str, architecture: str) -> Filter:
-    """How token embeddings are resampled."""
+    """The filter that resamples token embeddings."""
     named = (filter_ for part, filter_ in size_facts(family).filters if part in architecture)
     return _FILTERS[next(named, ANTIALIASED)]
 

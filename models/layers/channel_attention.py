@@ -105,7 +105,7 @@ class EffectiveSqueezeExcite(nn.Module):
 def make_attention(
     kind: str, channels: int, *, ratio: float = 1 / 16, divisor: int = 8, hidden: int = 0, act: str = "relu"
 ) -> nn.Module:
-    """Attention over `channels` by the name that specs use: "se", "eca", "gca", "bat", or "" for none.
+    """Attention over `channels` by the name that specs use: "se", "ese", "eca", "gca", "bat", or "".
 
     The hidden width of "se" is given, or `ratio` of the channels, brought to a multiple of `divisor`; `act` stands
     between its layers.
@@ -115,6 +115,8 @@ def make_attention(
         return SqueezeExcite(channels, act=act, hidden=hidden)
     if kind == "gca":
         return GlobalContext(channels, make_divisible(channels / 8, 1, round_limit=0.0), "relu", fuse="add")
+    if kind == "ese":
+        return EffectiveSqueezeExcite(channels)
     if kind == "eca":
         return EfficientChannelAttention(channels)
     return BilinearAttention(channels) if kind == "bat" else nn.Identity()

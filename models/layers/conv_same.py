@@ -12,8 +12,10 @@ def symmetric_padding(kernel: int, stride: int = 1, dilation: int = 1) -> int:
     return (stride - 1 + dilation * (kernel - 1)) // 2
 
 
-def pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
-    """Pad (N, C, H, W) with zeros as TensorFlow's SAME does: the odd pixel of padding goes to the right and bottom.
+def pad_same(
+    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], value: float = 0.0
+) -> Tensor:
+    """Pad (N, C, H, W) as TensorFlow's SAME does: the odd pixel of padding goes to the right and bottom.
 
     The total is what the last window of `ceil(size / stride)` windows lacks.
     """
@@ -22,7 +24,7 @@ def pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilati
         windows = (size + s - 1) // s
         lacking = max((windows - 1) * s + d * (k - 1) + 1 - size, 0)
         borders = [lacking // 2, lacking - lacking // 2, *borders]  # F.pad counts from the last dimension
-    return F.pad(x, borders)
+    return F.pad(x, borders, value=value)
 
 
 class Conv2dSame(nn.Conv2d):

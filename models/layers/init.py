@@ -29,6 +29,11 @@ def grouped_fan_out(layer: Layer) -> None:
     nn.init.normal_(layer.weight, std=sqrt(2 / fan_out))
 
 
+def uniform_fan_out(layer: Layer) -> None:
+    """Uniform within one by the root of the number of outputs: as TensorFlow's EfficientNet."""
+    nn.init.uniform_(layer.weight, -1 / sqrt(len(layer.weight)), 1 / sqrt(len(layer.weight)))
+
+
 def normal(std: float) -> FillWeight:
     return lambda layer: nn.init.normal_(layer.weight, std=std)
 
@@ -36,6 +41,12 @@ def normal(std: float) -> FillWeight:
 def truncated_normal(std: float) -> FillWeight:
     """Normal, nothing beyond 2."""
     return lambda layer: nn.init.trunc_normal_(layer.weight, std=std)
+
+
+def zero_bias_alone(layer: Layer) -> None:
+    """The weight as torch has it, the bias zero."""
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
 
 
 class InitialValues(NamedTuple):
@@ -63,7 +74,9 @@ class InitialValues(NamedTuple):
 
 TORCH = InitialValues()
 KAIMING = InitialValues(kaiming)
+KAIMING_UNBIASED = InitialValues(kaiming, zero_bias_alone)
 KAIMING_NORMAL = InitialValues(kaiming, normal(0.01), zero_bias=True)
 GROUPED_FAN_OUT = InitialValues(grouped_fan_out, normal(0.01), zero_bias=True)
 KAIMING_FAN_IN = InitialValues(partial(kaiming, mode="fan_in", nonlinearity="linear"), normal(0.01), zero_bias=True)
 TRUNCATED_NORMAL = InitialValues(truncated_normal(0.02), truncated_normal(0.02), zero_bias=True)
+FAN_OUT_TRUNCATED = InitialValues(grouped_fan_out, truncated_normal(0.02), zero_bias=True)

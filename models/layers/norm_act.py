@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.norm import LayerNorm2d
+from zoo.models.layers.norm import LayerNorm2d, RmsNorm2d
 
 NormActFactory = Callable[..., nn.Module]
 
@@ -62,6 +62,15 @@ class GroupNormAct(nn.GroupNorm):
 
 class LayerNormAct2d(LayerNorm2d):
     def __init__(self, channels: int, act: str, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+        self.act = make_activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class RmsNormAct2d(RmsNorm2d):
+    def __init__(self, channels: int, act: str, eps: float = 1e-6) -> None:
         super().__init__(channels, eps=eps)
         self.act = make_activation(act)
 
@@ -162,6 +171,7 @@ NORM_ACTS: dict[str, type[nn.Module]] = {
     "iabn": InPlaceBatchNormAct2d,
     "groupnorm": GroupNormAct,
     "layernorm": LayerNormAct2d,
+    "rmsnorm": RmsNormAct2d,
     "evonorms0": EvoNormS0,
     "frntlu": FilterResponseNormTlu2d,
     "evonorms0a": EvoNormS0a,

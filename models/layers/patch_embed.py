@@ -34,6 +34,11 @@ def check_image_size(images: Tensor, size: Size) -> None:
         )
 
 
+def pad_to_patches(x: Tensor, patch: Size) -> Tensor:
+    """Fill up the last patches of (N, C, H, W) with zeros, at the bottom and on the right."""
+    return F.pad(x, (0, -x.shape[3] % patch[1], 0, -x.shape[2] % patch[0]))
+
+
 class PatchEmbed(nn.Module):
     """Image (N, C, H, W) -> embeddings of its patches: a convolution `proj` whose stride is its kernel, then `norm`.
 
@@ -91,6 +96,15 @@ class PatchEmbed(nn.Module):
         return height // patch_height, width // patch_width
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.proj(self.readable(x))
+        if self.layout == "NLC":
+            x = x.flatten(2).transpose(1, 2)
+        elif self.layout == "NHWC":
+            x = x.permute(0, 2, 3, 1)
+        return self.norm(x)
+
+    def readable(self, x: Tensor) -> Tensor:
+        """Image -> what `proj` reads; raises UsageError for an image of a wrong size."""
         height, width = x.shape[2:]
         patch_height, patch_width = self.patch_size
         if not self.any_size:
@@ -101,11 +115,4 @@ class PatchEmbed(nn.Module):
                 f"found {height} x {width}.",
                 hint="dynamic_img_pad=True fills up the last patches.",
             )
-        if self.pad:
-            x = F.pad(x, (0, -width % patch_width, 0, -height % patch_height))
-        x = self.proj(x)
-        if self.layout == "NLC":
-            x = x.flatten(2).transpose(1, 2)
-        elif self.layout == "NHWC":
-            x = x.permute(0, 2, 3, 1)
-        return self.norm(x)
+        return pad_to_patches(x, self.patch_size) if self.pad else x

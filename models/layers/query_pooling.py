@@ -51,7 +51,7 @@ class QueryPoolingBlock(TransformerBlock):
         self.norm1 = style.norm(in_channels)
         self.proj: nn.Module = nn.Linear(in_channels, style.embed_dim) if self.widens else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_: Tensor | None) -> Tensor:
         normed = self.norm1(x)
         x = (self.shortcut(x, normed) if self.widens else x) + self.drop_path1(self.ls1(self.attend(normed)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))

@@ -14,7 +14,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.models.layers.attention import Attention
+from zoo.models.layers.attention import Attention, QkvBias
 from zoo.models.layers.differential_attention import DifferentialAttention
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.layer_scale import make_layer_scale
@@ -41,7 +41,7 @@ class BlockStyle:
     num_heads: int
     norm: NormFactory
     mlp_ratio: float = 4.0
-    qkv_bias: bool = True
+    qkv_bias: QkvBias = True
     proj_bias: bool = True
     qk_norm: bool = False
     scale_attn_norm: bool = False
@@ -115,10 +115,11 @@ class TransformerBlock(nn.Module):
         self.ls2 = style.make_scale()
         self.drop_path2 = make_drop_path(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path1(self.ls1(self.attend(self.norm1(x))))
+    def forward(self, x: Tensor, *positions: Tensor | None) -> Tensor:
+        """As the class says. `positions` go to the attention: a bias and rotary positions, if it takes them."""
+        x = x + self.drop_path1(self.ls1(self.attend(self.norm1(x), *positions)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, *positions: Tensor | None) -> Tensor:
         """What stands on the first branch, for blocks that have more there than attention."""
-        return self.attn(x)
+        return self.attn(x, *positions)

@@ -93,7 +93,7 @@ def test_chosen_classes_are_kept_in_their_new_order(adapt: Adapt, state: State):
 
 @pytest.mark.parametrize(
     ("text", "code", "word"),
-    [("1000", 4, "1000"), ("1\n1", 2, "different"), ("x", 2, "Line 1"), ("# none", 2, "no class"), ("-1", 2, "Line 1")],
+    [("1000", 4, "1000"), ("1\n1", 2, "distinct"), ("x", 2, "Line 1"), ("# none", 2, "no class"), ("-1", 2, "Line 1")],
 )
 def test_classes_that_cannot_be_kept(adapt: Adapt, text: str, code: int, word: str):
     Path("classes.txt").write_text(text)
@@ -106,7 +106,8 @@ def test_a_missing_class_file(adapt: Adapt):
 
 def test_numbers_of_classes_that_contradict_each_other(adapt: Adapt):
     Path("classes.txt").write_text("1\n2\n")
-    assert_refused(adapt("--keep-classes", "classes.txt", "--num-classes", 3), 2, "2 classes are kept, but 3 asked")
+    run = adapt("--keep-classes", "classes.txt", "--num-classes", 3)
+    assert_refused(run, 2, "2 classes would be kept, but 3 classes were asked")
 
 
 def test_a_dropped_classifier_counts_against_the_coverage(adapt: Adapt, state: State):
@@ -223,7 +224,7 @@ def test_a_sensor_alone_means_all_its_bands(adapt: Adapt):
     ("words", "word"),
     [
         (("--bands", "R,G", "--in-chans", "3"), "2 bands were named for 3 channels"),
-        (("--from-bands", "R,G,B"), "nothing without those of the new"),
+        (("--from-bands", "R,G,B"), "of no use without those of the new"),
         (("--bands", "R,G", "--from-bands", "R,G"), "The source reads 3 bands; 2 were named"),
         (("--bands", "R,nonsense"), "nonsense"),
         (("--sensor", "sentinel9"), "sentinel9"),
@@ -508,5 +509,5 @@ def test_a_large_header_is_allowed_on_request(adapt: Adapt):
 
 
 def test_a_class_of_errors_of_the_library():
-    with pytest.raises(InvalidInputError, match="cannot be told"):
+    with pytest.raises(InvalidInputError, match="cannot be found by names"):
         plan_adaptation([], PretrainedCfg(), AdaptRequest(in_chans=4), "test")

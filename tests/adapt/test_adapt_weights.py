@@ -247,7 +247,7 @@ def test_a_source_that_changes_on_the_way_leaves_no_output(adapt: Zoo, source: P
 
     real = job.write_safetensors
     monkeypatch.setattr(job, "write_safetensors", write_and_touch)
-    assert_refused(adapt(4), 4, "source.safetensors was changed while it was read", "Run again")
+    assert_refused(adapt(4), 4, "source.safetensors changed while it was being read", "Run the command again")
 
 
 def test_json_is_one_document(adapt: Zoo):
@@ -290,7 +290,7 @@ def test_weights_of_another_architecture(adapt: Zoo, zoo: Zoo, source: Path):
     assert_refused(run, 4, "source.safetensors has no conv1.weight, which resnet18 reads its image with")
     adapt(4, output="four.safetensors")
     run = zoo("adapt-weights", "resnet18", "--weights", "four.safetensors", "--in-chans", 5, "-o", "out.safetensors")
-    assert_refused(run, 4, "four.safetensors says that it holds test_resnet, not resnet18")
+    assert_refused(run, 4, "four.safetensors states that it holds test_resnet, not resnet18")
 
 
 def test_corrupt_weights(adapt: Zoo, source: Path):

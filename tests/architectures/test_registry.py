@@ -40,6 +40,7 @@ def test_default_configs_are_the_published_ones(family, name):
 
 
 FEWER_OPERATIONS = {
+    "byoanet",  # scores the offsets that there are of each query, lambdas of a whole map without making them
     "bat_resnext26ts",  # mixes tiles, where the reference multiplies by sparse matrices
     "resnet50_clip",  # pooling by attention computes the one query that is pooled
     "resnet101_clip",
@@ -47,7 +48,7 @@ FEWER_OPERATIONS = {
     "resnet50x16_clip",
     "resnet50x64_clip",
 }
-"""Architectures that zoo gets the same outputs of with less."""
+"""Architectures, or families of them, that zoo gets the same outputs of with less or the same."""
 
 
 @pytest.mark.parametrize(("family", "name"), all_names())
@@ -55,20 +56,22 @@ def test_the_index_tells_what_is_measured(family, name):
     expected, facts = golden(family)[name], registry.facts(name)
     assert facts.family == family
     assert facts.params == expected["params"]
-    if name in FEWER_OPERATIONS:
-        assert 0.9 * expected["flops"] < facts.macs * 2 < expected["flops"]
+    if {name, family} & FEWER_OPERATIONS:
+        assert 0.9 * expected["flops"] < facts.macs * 2 <= expected["flops"]
     else:
         assert facts.macs * 2 == expected["flops"]
     assert facts.num_features == expected["num_features"]
+    names = [level.module for level in facts.levels]
+    if not set(names) & set(expected["features"]["module"]):  # some levels have names that are no module paths
+        names = [level["name"] for level in zoo.create_model(name, device="meta").feature_info]
     # Where no levels are named, features_only may give fewer than there are.
-    recorded = expected["features"]["module"]
-    levels = [level for level in facts.levels if level.module in recorded]
-    if levels or any(key.startswith(f"{module}.") for key in expected["keys"] for module in recorded):
-        assert [level.module for level in levels] == recorded
-    else:  # names of nothing: no key begins with one
-        levels = facts.levels
-    assert [level.channels for level in levels] == expected["features"]["channels"]
-    assert [level.reduction for level in levels] == expected["features"]["reduction"]
+    found = [
+        (named, level.channels, level.reduction)
+        for named, level in zip(names, facts.levels, strict=True)
+        if named in expected["features"]["module"]
+    ]
+    features = expected["features"]
+    assert found == list(zip(features["module"], features["channels"], features["reduction"], strict=True))
 
 
 def test_the_index_is_up_to_date_with_the_rows():

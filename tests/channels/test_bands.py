@@ -215,9 +215,9 @@ def test_a_band_with_its_sensor():
         ("10nm", None, "100 nm or more"),
         ("foo", None, "no band of any sensor"),
         ("-1", "sentinel2", "no band"),
-        ("", None, "Expected names"),
-        ("B2,,B3", "sentinel2", "Expected names"),
-        ([], None, "Expected names"),
+        ("", None, "Expected band names"),
+        ("B2,,B3", "sentinel2", "Expected band names"),
+        ([], None, "Expected band names"),
         ("nowhere:B2", None, "no sensor called 'nowhere'"),
     ],
 )
@@ -321,7 +321,7 @@ def test_bands_off_the_scale_match_by_name_only(off_scale: str, how: str):
 
 
 def test_a_colour_finds_nothing_near_it_in_radar():
-    with pytest.raises(UsageError, match="B02 finds no source band"):
+    with pytest.raises(UsageError, match="B02 lies in a part of the spectrum"):
         place_bands(parse_bands("VV,VH"), parse_bands("B2"))
 
 

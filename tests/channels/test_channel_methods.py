@@ -97,7 +97,7 @@ def test_luma_weights_the_colours_by_bt601():
 
 @pytest.mark.parametrize(("source", "in_chans"), [(3, 2), (4, 1), (1, 3)])
 def test_luma_is_for_rgb_to_one(source: int, in_chans: int):
-    with pytest.raises(UsageError, match="luma makes one channel of three"):
+    with pytest.raises(UsageError, match="luma makes one channel from three"):
         channel_mixing("luma", source, in_chans)
 
 
@@ -274,7 +274,7 @@ def test_a_three_dimensional_kernel_keeps_its_time_axis():
 
 
 def test_channels_that_groups_cannot_share_are_refused():
-    with pytest.raises(InvalidInputError, match="3 groups, among which 7 channels"):
+    with pytest.raises(InvalidInputError, match="3 groups, and 7 channels"):
         fitted("groups:3", random_weight(2, out=6), 7)
 
 

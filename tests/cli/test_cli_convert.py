@@ -308,7 +308,7 @@ def test_what_makes_no_sense_is_refused(theirs, tmp_path):
     assert "there are: timm, torchvision" in refused(2, theirs, "--to", "keras", "-o", output)
     assert "no key layout is called" in refused(2, theirs, "--from", "keras", "--to", "keras", "-o", output).lower()
     told = refused(4, theirs, "--from", "mae", "-o", output)
-    assert "244 tensors are none of the layout mae, the first is 'features.0." in told
+    assert "244 tensors do not belong to the layout mae; the first is 'features.0." in told
     assert "It fits mobilenetv3_small_100" in refused(4, theirs, "--arch", "resnet18", "-o", output)
     assert "convnext_tiny" not in refused(4, theirs, "--to", "transformers", "-o", output)
     refused(5, tmp_path / "nothing.safetensors", "-o", output)

@@ -369,7 +369,7 @@ def test_no_readable_image_is_a_failure(export: Callable[..., Run], tmp_path: Pa
         (["--out-indices", "two"], 2, "numbers with commas"),
         (["--out-indices", "2,9"], 2, "0..4"),
         (["--batch-size", "0"], 2, "1 or more"),
-        (["--shard", "0/2"], 2, "counts from 1"),
+        (["--shard", "0/2"], 2, "runs from 1"),
         (["--shard", "2"], 2, "2/8"),
         (["--engine", "spark"], 2, "local, ray"),
         (["--on-error", "ignore"], 2, "skip, stop"),

@@ -178,7 +178,7 @@ def test_weights_that_are_missing_damaged_or_of_another_model(create: Zoo):
     assert_refused(create("--weights", "damaged", "-o", "out"), 4, "damaged is not a sound safetensors file")
     create("-o", "weights")
     run = create("--weights", "weights", "-o", "out", name="resnet18")
-    assert_refused(run, 4, "weights says that it holds test_resnet, not resnet18")
+    assert_refused(run, 4, "weights states that it holds test_resnet, not resnet18")
     save_file(create_model(MODEL, seed=0).state_dict(), "unlabelled")
     run = create("--weights", "unlabelled", "-o", "out", name="resnet18")
     assert_refused(run, 4, "unlabelled does not fit ResNet", "missing (conv1.weight")
@@ -222,3 +222,16 @@ def test_offline_and_not_cached(create: Zoo, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     assert_refused(create("--pretrained", "-o", "out"), 5, "stay offline", "zoo: hint: ")
+
+
+def test_a_size_of_thousands_of_digits_is_a_usage_error(create: Zoo):
+    run = create("--weights", "net.safetensors", "--source-size", "9" * 5000)
+    assert_refused(run, 2, "--source-size takes one number or height,width")
+    assert len(run.stderr) < 1000
+
+
+@pytest.mark.parametrize("option", ["--in-chans", "--num-classes"])
+@pytest.mark.parametrize("weights", [(), ("--weights", "net.safetensors")])
+def test_a_number_that_no_network_has_is_a_usage_error(create: Zoo, option: str, weights: tuple[str, ...]):
+    create("-o", "net.safetensors")
+    assert_refused(create(option, "1" * 20, *weights), 2, "or less, found 1111")

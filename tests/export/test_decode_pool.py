@@ -163,7 +163,7 @@ def lost_module():
 def test_a_process_that_cannot_start_is_not_taken_for_a_bad_item():
     module = lost_module()
     try:
-        with pytest.raises(UsageError, match="did not start"):
+        with pytest.raises(UsageError, match="could not be started"):
             list(decode_ahead([Item(0)], module.decode, workers=1))
     finally:
         del sys.modules["lost_module"]

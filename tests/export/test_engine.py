@@ -116,7 +116,7 @@ def test_e7_nan_and_infinities_are_counted_over_levels():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "cuda"}, "The device 'cuda' was asked for, PyTorch .* finds 0 of its kind"),
+        ({"device": "cuda"}, "The device 'cuda' was asked for, but PyTorch .* finds 0 of its kind"),
         ({"device": "cpu:1"}, "The device 'cpu:1' was asked for"),
         ({"device": "tpu"}, "A device is one of cpu, cuda, mps"),
         ({"device": "cuda:x"}, "not 'cuda:x'"),
@@ -217,14 +217,14 @@ def test_the_embedding_of_two_branches_is_both_side_by_side():
 
 
 def test_an_embedding_needs_a_whole_model(net):
-    with pytest.raises(UsageError, match="whole model"):
+    with pytest.raises(UsageError, match="one of zoo's models"):
         pooled_model(net, "embedding")
-    with pytest.raises(UsageError, match="whole model"):
+    with pytest.raises(UsageError, match="one of zoo's models"):
         pooled_model(zoo.create_model("resnet18", num_classes=0, global_pool=""), "embedding")
 
 
 def test_pools_that_a_model_has_not(net):
-    with pytest.raises(UsageError, match="class token, which this model has not"):
+    with pytest.raises(UsageError, match="class token, and this model has none"):
         pooled_model(net, "cls")
     with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, embedding, not 'median'"):
         pooled_model(net, "median")

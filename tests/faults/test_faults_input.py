@@ -317,7 +317,7 @@ def test_a11_a_file_that_is_cut_while_it_is_copied(job: Job, sound: Path):
     with stopped_at(Call(COPY, 1), command) as go_on:
         os.truncate(job.source, 200_000)
         run = go_on()
-    job.assert_refused(run, 4, f"{job.source} became shorter while it was read", "Run again")
+    job.assert_refused(run, 4, f"{job.source} became shorter while it was being read", "Run the command again")
 
 
 @pytest.fixture

@@ -480,7 +480,7 @@ for _ in range(50):
         with atomic_output(path, force=force) as file:
             file.write(letter * 5000)
     except CannotWriteError as error:
-        assert not force and "exists and holds something else" in error.message, error
+        assert not force and "already exists with other contents" in error.message, error
 """
 
 
@@ -605,7 +605,7 @@ def test_c13_a_source_that_is_written_to_meanwhile_is_noticed(sound_job: Job, tm
             file.seek(-1, os.SEEK_END)
             file.write(b"!")
         run = go_on()
-    sound_job.assert_refused(run, 4, f"{sound_job.source} was changed while it was read", "Run again")
+    sound_job.assert_refused(run, 4, f"{sound_job.source} changed while it was being read", "Run the command again")
 
 
 def held(job: Job) -> list[str]:

@@ -69,7 +69,7 @@ def test_equal_content_is_left_alone(tmp_path: Path):
 def test_other_content_needs_force(tmp_path: Path, old: bytes):
     path = tmp_path / "w"
     path.write_bytes(old)
-    with pytest.raises(CannotWriteError, match="exists and holds something else") as caught:
+    with pytest.raises(CannotWriteError, match="already exists with other contents") as caught:
         write(path)
     assert "--force" in caught.value.hint
     assert path.read_bytes() == old

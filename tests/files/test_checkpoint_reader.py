@@ -311,7 +311,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path):
     with open_weights(tmp_path / "w.pth") as file:
         with open(tmp_path / "w.pth", "ab") as writer:
             writer.write(b"x")
-        with pytest.raises(InvalidInputError, match="was changed while it was read"):
+        with pytest.raises(InvalidInputError, match="changed while it was being read"):
             file.require_unchanged()
 
 

@@ -207,6 +207,6 @@ def test_an_input_layer_that_is_computed_from_others_is_not_passed_over_for_the_
     words = ["adapt-weights", tmp_path / "net.pth", "--in-chans", 6, "-o", tmp_path / "out.safetensors"]
     assert errors.run(app, [str(word) for word in words]) == 4
     told = capsys.readouterr().err
-    assert "the input layer 0 is stored as what its weight is computed from" in told
+    assert "the input layer 0 is stored as the factors that its weight is computed from" in told
     assert mend in told
     assert not (tmp_path / "out.safetensors").exists()

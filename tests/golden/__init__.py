@@ -41,16 +41,20 @@ def recorded_outputs(model):
 
 
 def takes(family, option):
-    """Whether the constructor of a family has this keyword, or its spec this field."""
-    spec = next(iter(registry.variants(family).values()))
+    """Whether the constructor of a family has this keyword, or the spec of its first variant this field."""
+    return has_option(family, next(iter(registry.variants(family).values())), option)
+
+
+def has_option(family, spec, option):
+    """As `takes`, for one variant."""
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     return option in signature(model_class).parameters or hasattr(spec, option)
 
 
 def build(name, **options):
     """A model for images of the size that its outputs were recorded for."""
-    family, _ = registry.find_spec(name)
+    family, spec = registry.find_spec(name)
     recorded = golden(family)[name]["outputs"]
-    if recorded and takes(family, "img_size"):
+    if recorded and takes(family, "img_size") and has_option(family, spec, "img_size"):
         options = {"img_size": tuple(recorded["input_size"][1:]), **options}
     return zoo.create_model(name, **options)

@@ -60,7 +60,8 @@ def flat(key):
 def output_size(name, cfg):
     """A small image that the model takes, or can be built for."""
     side = registry.find_spec(name)[1].small_size
-    return cfg.get("min_input_size") or [3, side, side]
+    channels, height, width = cfg.get("min_input_size") or (3, side, side)
+    return [channels, max(height, side), max(width, side)]
 
 
 def outputs(name, cfg, **options):
@@ -93,7 +94,7 @@ def facts(name, **options):
         # Without gradients: the counter fails on views of parameters.
         model = timm.create_model(name, **options).eval().requires_grad_(False)
         features = timm.create_model(name, features_only=True, **options).feature_info
-    cfg = model.pretrained_cfg
+    cfg = timm.models.get_pretrained_cfg(name).to_dict()  # timm builds some models with the config of another
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, *cfg["input_size"], device="meta"))
     keys = {k: [list(v.shape), str(v.dtype).removeprefix("torch.")] for k, v in model.state_dict().items()}

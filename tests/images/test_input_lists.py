@@ -64,7 +64,7 @@ def test_utf16_without_a_mark_is_refused_with_the_command(work: Path, encoding: 
 
 
 def test_utf16_that_is_cut_off_is_refused(work: Path) -> None:
-    with pytest.raises(InvalidInputError, match="UTF-16, and is not in it"):
+    with pytest.raises(InvalidInputError, match="UTF-16, but is not valid in it"):
         listed("a.jpg\n".encode("utf-16")[:-1])
 
 
@@ -153,7 +153,7 @@ def test_a_column_of_a_parquet_table(work: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pa.table({"n": [1, 2, 3], "path": ["a.jpg", None, "b c.jpg"]}), "t.parquet")
     assert ids(find_inputs([], from_file="t.parquet", column="path")) == ["a.jpg", "b c.jpg"]
-    with pytest.raises(InvalidInputError, match="holds 1, no path"):
+    with pytest.raises(InvalidInputError, match="holds 1, which is not a path"):
         find_inputs([], from_file="t.parquet", column="n")
     with pytest.raises(NotFoundError, match="no column 'x', but n, path"):
         find_inputs([], from_file="t.parquet", column="x")

@@ -178,16 +178,16 @@ def test_a_list_longer_than_what_is_read_at_once(length: int) -> None:
 
 @pytest.mark.parametrize("content", [b"x" * 200_000, b"a.jpg\n" * 20_000 + b"\0"])
 def test_what_is_no_list_is_refused(content: bytes) -> None:
-    with pytest.raises(InvalidInputError, match="no list of paths"):
+    with pytest.raises(InvalidInputError, match="not a list of paths"):
         list(read_path_list(io.BytesIO(content), "photo.jpg"))
 
 
 def test_a_list_from_elsewhere_is_told_by_its_first_error(work: Path) -> None:
     (work / "list").write_text("a.jpg\nb.jpg\n")
-    with pytest.raises(NotFoundError, match="Not one of the files in list") as raised:
+    with pytest.raises(NotFoundError, match="None of the files listed in list") as raised:
         find_inputs([], from_file="list")
     assert str(work) in raised.value.hint
-    with pytest.raises(NotFoundError, match="no list 'lost'"):
+    with pytest.raises(NotFoundError, match="no list file 'lost'"):
         find_inputs([], from_file="lost")
     with pytest.raises(InvalidInputError, match="directory"):
         find_inputs([], from_file=".")

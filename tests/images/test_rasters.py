@@ -278,7 +278,7 @@ def test_e4_what_is_done_without_data_is_chosen_and_recorded() -> None:
     zero = preprocess(scale=100, resize=False, nodata="zero")
     np.testing.assert_allclose(zero.array(source), [[[2, -2], [2, 6]]])
     assert (zero.to_dict()["nodata"], zero.to_dict()["scale"], zero.to_dict()["resize"]) == ("zero", 100, False)
-    with pytest.raises(InvalidInputError, match=r"no data in 25\.0%"):
+    with pytest.raises(InvalidInputError, match=r"25\.0% of the image has no data"):
         preprocess(nodata="error").array(source)
     complete = Raster(pixels=pixels, white=65535.0, valid=np.ones((2, 2), bool))
     assert preprocess(nodata="error").array(complete).shape == (1, 4, 4)

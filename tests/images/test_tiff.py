@@ -286,9 +286,9 @@ def test_e2_a_million_pages_are_not_walked(tmp_path: Path) -> None:
         read(tmp_path / "x.tif")
 
 
-def test_pages_in_a_circle_are_left(tmp_path: Path) -> None:
+def test_a_loop_of_pages_are_left(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + directory(image_tags(4, 4), 8))
-    with pytest.raises(InvalidInputError, match="pages in a circle"):
+    with pytest.raises(InvalidInputError, match="a loop of pages"):
         read(tmp_path / "x.tif")
 
 

@@ -223,7 +223,7 @@ def ome(axes: str, *shape: int) -> Any:
         (ome("CZYX", 2, 2), "2 slices in depth by 2 channels"),
         (by_tifffile(noise(4, "uint16"), "pages", imagej=True, metadata={"axes": "ZYX"}, photometric=None), "4 slices"),
         (by_tifffile(noise(4, "uint8"), "pages", metadata={"axes": "TYX"}), "4 moments"),
-        (by_tifffile(noise(3, "uint8"), "pages"), "nothing says whether they are red, green and blue"),
+        (by_tifffile(noise(3, "uint8"), "pages"), "the file does not say whether they are red, green and blue"),
     ],
 )
 def test_slices_moments_and_pages_of_a_scan_are_no_channels(tmp_path: Path, write: Any, said: str) -> None:
@@ -273,7 +273,7 @@ def test_a_thumbnail_may_come_first(tmp_path: Path) -> None:
         thumbnail = np.ascontiguousarray(smooth()[:, ::4, ::4].transpose(1, 2, 0))
         file.write(thumbnail, photometric="rgb", metadata=None, subfiletype=1, subifds=1)
         file.write(noise(1, "uint16")[0], photometric="minisblack", metadata=None)
-    with pytest.raises(InvalidInputError, match="a thumbnail, whose image stands in a directory of its own"):
+    with pytest.raises(InvalidInputError, match="a thumbnail; the full image is in another directory"):
         read_image(tmp_path / "raw.tif", 3)
 
 

@@ -227,7 +227,7 @@ def test_without_a_statement_the_grids_that_could_be_are_told_with_an_example_th
 @pytest.mark.parametrize("size", [(224, 224), (100, 100), (224, 400), (448, 448)])
 def test_a_statement_that_contradicts_the_table_is_an_error(size):
     for img_size in (None, 256):
-        with pytest.raises(InvalidInputError, match=r"stated to be for images of .* 393 positions"):
+        with pytest.raises(InvalidInputError, match=r"images of .* were stated, but it has 393 positions"):
             plan_resizes("vision_transformer", oblong(**CLS), source_size=size, stated=True, img_size=img_size)
     assert not fits_size("vision_transformer", oblong(**CLS), size)
 

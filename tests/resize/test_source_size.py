@@ -145,7 +145,7 @@ def test_a_statement_that_is_wrong_is_said_and_may_be_overruled(run: Zoo, state:
     line = ("adapt-weights", "wrong.safetensors", "--in-chans", 5, "-o", OUT)
     refused = run(*line)
     assert refused.code == 4
-    assert "stated to be for images of 96 x 96" in refused.stderr
+    assert "images of 96 x 96, 6 x 6 cells, were stated" in refused.stderr
     assert run(*line, "--source-size", SAID).code == 0
     assert stated()["model_args"] == {"img_size": list(SIZE)}
     refused = run("create", MODEL, "--weights", "wrong.safetensors")
@@ -226,7 +226,7 @@ def test_convolutional_weights_have_no_size(run: Zoo):
     ):
         refused = run(*words, "--source-size", 96)
         assert refused.code == 2
-        assert "do not depend on the size" in refused.stderr
+        assert "do not depend on the image size" in refused.stderr
 
 
 @pytest.mark.parametrize("size", ["0", "x", "1,2,3", "-5", "64x128"])

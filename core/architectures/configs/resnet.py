@@ -63,6 +63,7 @@ DEEP_D = {**DEEP, "avg_down": True}
 TIERED_D = {"stem_width": 32, "stem_type": "deep_tiered", "avg_down": True}
 X32x4 = {"cardinality": 32, "base_width": 4}
 X32x8 = {"cardinality": 32, "base_width": 8}
+SENET154 = {"cardinality": 64, "base_width": 4, "stem_type": "deep", "down_kernel_size": 3, "block_reduce_first": 2}
 RS = {**DEEP_D, "replace_stem_pool": True, "attn_layer": "se", "se_ratio": 0.25}
 
 VARIANTS = {
@@ -127,18 +128,7 @@ VARIANTS = {
     "seresnext101_32x8d": bottleneck(3, 4, 23, 3, **X32x8, attn_layer="se"),
     "seresnext101d_32x8d": bottleneck(3, 4, 23, 3, **X32x8, **DEEP_D, attn_layer="se"),
     "seresnext101_64x4d": bottleneck(3, 4, 23, 3, cardinality=64, base_width=4, attn_layer="se"),
-    "senet154": bottleneck(
-        3,
-        8,
-        36,
-        3,
-        cardinality=64,
-        base_width=4,
-        stem_type="deep",
-        down_kernel_size=3,
-        block_reduce_first=2,
-        attn_layer="se",
-    ),
+    "senet154": bottleneck(3, 8, 36, 3, **SENET154, attn_layer="se"),
     "resnetblur18": basic(2, 2, 2, 2, aa_layer="blur"),
     "resnetblur50": bottleneck(3, 4, 6, 3, aa_layer="blur"),
     "resnetblur50d": bottleneck(3, 4, 6, 3, **DEEP_D, aa_layer="blur"),

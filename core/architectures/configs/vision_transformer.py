@@ -19,9 +19,10 @@ class VisionTransformerSpec(Spec):
     perceptron by `embed_dim`. Norms: `pre_norm` stands before the first block, `embed_norm` in the patch embedding,
     `final_norm` behind the blocks, or behind the pooling where `fc_norm` says so (None: where patches are averaged or
     their maximum is taken); `qk_norm`, `scale_attn_norm` and `scale_mlp_norm` inside the blocks. `init_values` is the
-    initial layer scale, 0 for none. The position embedding covers the prefix tokens (`class_token`, `reg_tokens`)
-    unless `no_embed_class`. `dynamic_img_size` resamples it to the image, `dynamic_img_pad` pads images to whole
-    patches.
+    initial layer scale, 0 for none. The position embedding, if `embed_positions`, covers the prefix tokens
+    (`class_token`, `reg_tokens`) unless `no_embed_class`. `dynamic_img_size` resamples it to the image,
+    `dynamic_img_pad` pads images to whole patches. `attn_pool_num_heads` and `attn_pool_mlp_ratio` are of pooling by
+    attention, 0 for those of the blocks.
     """
 
     model_class: ClassVar[str] = "VisionTransformer"
@@ -62,12 +63,15 @@ class VisionTransformerSpec(Spec):
     class_token: bool = True
     reg_tokens: int = 0
     no_embed_class: bool = False
+    embed_positions: bool = True
     pre_norm: bool = False
     embed_norm: bool = False
     final_norm: bool = True
     fc_norm: bool | None = None
     global_pool: str = "token"
     pool_include_prefix: bool = False
+    attn_pool_num_heads: int = 0
+    attn_pool_mlp_ratio: float = 0.0
     dynamic_img_size: bool = False
     dynamic_img_pad: bool = False
     act_layer: str = "gelu"

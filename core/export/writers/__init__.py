@@ -1,4 +1,4 @@
-"""File formats of features: a writer says which files a shard has and writes their bytes. Standard library only."""
+"""File formats for features: a writer names the files of a shard and writes their bytes. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WRITERS: dict[str, type[ShardWriter]] = {
 
 
 def keeps_places(name: str) -> bool:
-    """Whether a format has room for where images lie."""
+    """Whether a format can store the places of images."""
     return name in WRITERS and bool(WRITERS[name].place_names)
 
 
 def writer_of(plan: ExportPlan) -> ShardWriter:
-    """The writer of a plan's format. Raises UsageError where there is none, or it cannot hold the plan's features."""
+    """The writer for a plan's format. Raises UsageError if there is none, or if it cannot hold the plan's features."""
     name = plan.storage.format
     if name not in WRITERS:
         raise UsageError(f"The format of features is one of {', '.join(WRITERS)}, not {name!r}.")

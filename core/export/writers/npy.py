@@ -1,4 +1,4 @@
-"""Features as .npy files, which `numpy.load` maps into memory. numpy inside functions.
+"""Write features as .npy files, which `numpy.load` can memory-map. Imports numpy inside functions.
 
 The format is numpy's own, version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NpyWriter(ShardWriter):
-    """`features-00000.index.npy` (rows) int64, and per level `features-00000.LEVEL.npy` (rows, *shape)."""
+    """`features-00000.index.npy` (rows) int64, and `features-00000.LEVEL.npy` (rows, *shape) per level."""
 
     def files(self, shard: int) -> dict[str, WriteFile]:
         files = {f"{shard_stem(shard)}.index.npy": _write_index}

@@ -1,4 +1,4 @@
-"""Pooled features as Parquet tables (extra `[parquet]`). pyarrow inside functions."""
+"""Write pooled features as Parquet tables (extra `[parquet]`). Imports pyarrow inside functions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from zoo.core.files.atomic_output import OutputFile
 
 
 class ParquetWriter(ShardWriter):
-    """`features-00000.parquet`: id, source, index, and per level a list of fixed size.
+    """`features-00000.parquet`: id, source, index, and a list of fixed size per level.
 
-    Where inputs have places, it is GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): crs, transform, geometry.
+    If inputs have places, the file is GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): crs, transform,
+    geometry.
 
-    Bytes of a name that are no UTF-8, which Parquet's strings cannot hold, are escaped there (`\\udcff`); the manifest
-    has such a name as it is.
+    Parquet's strings cannot hold names that are not UTF-8: such bytes are escaped there (`\\udcff`), while the manifest
+    has the name unchanged.
     """
 
     place_names = ("crs", "transform", "geometry")
@@ -65,7 +66,7 @@ class ParquetWriter(ShardWriter):
         for module, values in rows.values.items():
             columns[module] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         sink = pa.BufferOutputStream()
-        # Neither statistics nor dictionaries are of use for features that hardly ever repeat.
+        # Statistics and dictionaries are useless for features, which hardly ever repeat.
         pq.write_table(pa.table(columns, metadata=metadata), sink, write_statistics=False, use_dictionary=False)
         file.write(memoryview(sink.getvalue()))
 
@@ -73,9 +74,9 @@ class ParquetWriter(ShardWriter):
 def _geo(systems: set[str | None]) -> dict[str, Any]:
     """The metadata of a GeoParquet file whose geometries are in these coordinate systems.
 
-    Left out, `crs` means longitude and latitude of WGS 84, which is how images in EPSG:4326 are laid: x is the
-    longitude, whatever the order that EPSG gives its axes. Null means that it is not said here: a file could say one
-    for all its rows, as a document of PROJ, and these rows state their own.
+    A missing `crs` means longitude and latitude in WGS 84, which matches images in EPSG:4326: x is the longitude,
+    whatever axis order EPSG defines. Null means that the metadata do not state it: they could only state one PROJ
+    document for all rows, while here each row states its own.
     """
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"], "orientation": "counterclockwise"}
     if systems != {"EPSG:4326"}:

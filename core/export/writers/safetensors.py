@@ -1,4 +1,4 @@
-"""Features as safetensors: `index` and one tensor a level. Standard library only."""
+"""Write features as safetensors: `index` and one tensor per level. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.core.files.stored_tensor import StoredTensor
 
 
 class SafetensorsWriter(ShardWriter):
-    """`features-00000.safetensors`: `index` (rows) int64, and per module (rows, *shape)."""
+    """`features-00000.safetensors`: `index` (rows) int64, and (rows, *shape) per module."""
 
     dtypes = tuple(DTYPES)
 

@@ -1,4 +1,4 @@
-"""What a file format of features provides. Standard library only."""
+"""The interface of a file format for features. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ WriteFile = Callable[[OutputFile, ShardRows], None]
 
 
 class ShardWriter(ABC):
-    """A format, for one plan. No file belongs to two shards, so that each can be put in place by itself.
+    """A format, for one plan. No file belongs to two shards, so that each shard can be published separately.
 
-    Raises UsageError where the format cannot hold the plan's features.
+    Raises UsageError if the format cannot hold the plan's features.
     """
 
     dtypes: tuple[str, ...] = ("float32", "float16")
     place_names: tuple[str, ...] = ()
-    """What the places of images are called beside the levels; empty where the format has no room for them."""
+    """Names under which the places of images are stored next to the levels; empty if the format cannot store them."""
     rows_are_inputs = False
-    """Whether an image's row is its position among all inputs, not that among the readable ones of its shard."""
+    """Whether an image's row is its position among all inputs, not among the readable images of its shard."""
 
     def __init__(self, plan: ExportPlan) -> None:
         self.plan = plan
@@ -43,19 +43,19 @@ class ShardWriter(ABC):
 
     @abstractmethod
     def files(self, shard: int) -> dict[str, WriteFile]:
-        """A shard's files: name relative to the folder, POSIX style -> what writes it."""
+        """A shard's files: name relative to the folder, POSIX style -> the function that writes it."""
 
     def shard_name(self, shard: int) -> str:
-        """What the manifest calls the place of a shard's rows."""
+        """The manifest's name for the location of a shard's rows."""
         return next(iter(self.files(shard)))
 
     def layout(self) -> dict[str, bytes]:
-        """Files that all shards share, by name: written once, before the first shard."""
+        """Files that all shards share, by name; written once, before the first shard."""
         return {}
 
 
 def shard_stem(shard: int) -> str:
-    """What the names of a shard's files begin with, counted from 0."""
+    """The prefix of a shard's file names, counted from 0."""
     return f"features-{shard:05d}"
 
 

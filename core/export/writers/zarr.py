@@ -1,8 +1,8 @@
-"""Features as one Zarr array a level, over all inputs. numpy inside functions.
+"""Write features as one Zarr array per level, over all inputs. Imports numpy inside functions.
 
 Zarr format 3 (https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html) with uncompressed chunks: a chunk is the
-bytes of its values, so each is written and put in place as any other file, which Zarr's own stores do not promise.
-A chunk is a shard: no two processes ever write to one.
+bytes of its values, so each is written and renamed into place like any other file, which Zarr's own stores do not
+guarantee. A chunk is a shard: no two processes write to the same chunk.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _EPSG = {
 
 
 class ZarrWriter(ShardWriter):
-    """`features.zarr/LEVEL` (inputs, *shape): row i is input i of the manifest, NaN where it could not be read.
+    """`features.zarr/LEVEL` (inputs, *shape): row i is input i of the manifest, NaN if it could not be read.
 
-    Where inputs have places, `transform` (inputs, 6) and `epsg` (inputs) stand beside the levels.
+    If inputs have places, `transform` (inputs, 6) and `epsg` (inputs) are stored next to the levels.
     """
 
     place_names = ("transform", "epsg")
     rows_are_inputs = True
 
     def files(self, shard: int) -> dict[str, WriteFile]:
-        # The chunk is cut along the first axis only: of the others it is the first one.
+        # Chunks are cut only along the first axis: the index along the others is 0.
         first = ".0" * len(self.plan.storage.shape(self.plan.levels[0]))
         files = {f"{ROOT}/{level.key}/c.{shard}{first}": self._chunk(level, shard) for level in self.plan.levels}
         if self.plan.placed:
@@ -54,7 +54,8 @@ class ZarrWriter(ShardWriter):
         return ROOT
 
     def layout(self) -> dict[str, bytes]:
-        # By this attribute of the climate and forecast conventions xarray knows what describes the rows of all levels.
+        # This attribute of the climate and forecast conventions tells xarray which arrays describe the rows of all
+        # levels.
         attributes = {"coordinates": "epsg transform"} if self.plan.placed else {}
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         arrays = {level.key: self._level(level) for level in self.plan.levels}
@@ -66,13 +67,13 @@ class ZarrWriter(ShardWriter):
         return {f"{ROOT}/zarr.json": _json(group), **{f"{ROOT}/{k}/zarr.json": _json(v) for k, v in arrays.items()}}
 
     def _level(self, level: Level) -> dict[str, Any]:
-        # Levels differ in size, and a dataset of several arrays has one size a dimension.
+        # Levels differ in size, and a dataset of several arrays has one size per dimension name.
         axes = [f"{level.key}_{axis}" for axis in ("channel", "height", "width")]
         sizes = dict(zip(axes, self.plan.storage.shape(level), strict=False))
         return self._array(self.plan.storage.dtype, sizes, "NaN", {"index": level.index, "stride": level.stride})
 
     def _array(self, dtype: str, sizes: dict[str, int], fill: object, attributes: dict[str, Any]) -> dict[str, Any]:
-        """An array with a row for each input; `sizes` are those of its other dimensions, by name."""
+        """An array with a row for each input; `sizes` are its other dimensions, by name."""
         shape = sizes.values()
         return {
             "zarr_format": 3,
@@ -109,10 +110,10 @@ class ZarrWriter(ShardWriter):
         return write
 
     def _write_rows(self, file: OutputFile, rows: ShardRows, shard: int, values: NDArray[Any], fill: float) -> None:
-        """The chunk of a shard: `values` where its rows are, `fill` where an input could not be read."""
+        """Write a shard's chunk: `values` in its rows, `fill` for inputs that could not be read."""
         import numpy as np
 
-        # The last chunk too has its full size; what is beyond the array is never read.
+        # The last chunk has full size too; values beyond the array are never read.
         chunk = np.full((self.plan.images_per_shard, *values.shape[1:]), fill, values.dtype)
         chunk[rows.index - self.plan.positions(shard).start] = values
         file.write(bytes_of(chunk))

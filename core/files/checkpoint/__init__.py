@@ -1,4 +1,4 @@
-"""Checkpoints of every kind as stored tensors, without torch; nothing in a file is ever run."""
+"""Read checkpoints of every kind as stored tensors, without torch; nothing in a file is ever executed."""
 
 from zoo.core.files.checkpoint.found_tensors import FoundTensors, find_tensors
 

@@ -1,4 +1,4 @@
-"""What a reader of one format finds."""
+"""The result of reading one format."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from zoo.core.files.stored_tensor import Region
 
 
 class Contents(NamedTuple):
-    """The plain data of a file with records of tensors in them, and where the tensors' elements are.
+    """The plain data of a file with records of its tensors, and the location of the tensors' elements.
 
-    `swapped` says that the elements of the storages are in big-endian order. `backing` is how many bytes there are
-    beside those of the file: of what was unpacked. `opaque` names the functions that the pickle asks for and that were
-    not called.
+    `swapped` says that the elements of the storages are big-endian. `backing` is the number of unpacked bytes in
+    addition to the file's own. `opaque` names the functions that the pickle asks for and that were not called.
     """
 
     format: str

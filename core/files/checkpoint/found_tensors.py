@@ -1,4 +1,4 @@
-"""The tensors of one file that is no safetensors file: a torch checkpoint, a pickle, an archive of numpy arrays."""
+"""The tensors of a file that is not safetensors: a torch checkpoint, a pickle, an archive of numpy arrays."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from zoo.core.files.file_kind import FileKind
 from zoo.core.files.stored_tensor import Region, StoredTensor
 
 MAX_GROWTH = 4
-"""How much larger the tensors may be than the file: views of one storage can be many."""
+"""How many times larger than the file its tensors may be: there can be many views of one storage."""
 _SLACK = 1 << 20
 
 
 class FoundTensors(NamedTuple):
-    """The state dict of a file, with the names that it has there.
+    """The state dict of a file, with the names in the file.
 
-    `format` is "torch zip", "torch legacy", "torch tar", "pickle" or "npz"; `wrapper` the path of keys to the state
-    dict; `skipped` what else is in the file: path and kind; `opaque` the functions that its pickle asks for and that
-    were not called. `aliases` maps the name of a tensor to the first one with the same bytes in the file.
+    `format` is "torch zip", "torch legacy", "torch tar", "pickle" or "npz". `wrapper` is the path of keys to the state
+    dict. `skipped` has the path and kind of everything else in the file. `opaque` names the functions that the pickle
+    asks for and that were not called. `aliases` maps the name of a tensor to the first tensor with the same bytes in
+    the file.
     """
 
     format: str
@@ -42,23 +43,23 @@ class FoundTensors(NamedTuple):
 def find_tensors(
     whole: Region, kind: FileKind, resources: ExitStack, *, use_ema: bool, key: str = "", max_bytes: int | None = None
 ) -> FoundTensors:
-    """Find the state dict of a file. Nothing of the tensors is read but the arrays of an npz, which have checksums.
+    """Find the state dict of a file. No tensor is read except the arrays of an npz, which have checksums.
 
     Args:
         whole: the file.
-        kind: what its first bytes say: a zip archive, a pickle or a tar archive.
-        resources: closes what has to stay open.
-        use_ema, key: as `find_state_dict`.
-        max_bytes: the most that all tensors may take; by default MAX_GROWTH times the file.
+        kind: the format by its first bytes: a zip archive, a pickle or a tar archive.
+        resources: closes what must stay open.
+        use_ema, key: as in `find_state_dict`.
+        max_bytes: the most bytes that all tensors may take; by default MAX_GROWTH times the file.
 
-    Raises InvalidInputError: damaged, hostile, no checkpoint, or no state dict to be found.
+    Raises InvalidInputError: damaged, hostile, not a checkpoint, or without a state dict.
     """
     try:
         contents = _contents(kind, whole, resources)
         try:
             found = find_state_dict(contents.value, _KIND, use_ema=use_ema, key=key)
         except NothingFoundError:
-            if contents.opaque:  # what was not called may have given the tensors
+            if contents.opaque:  # the calls that were not made may have given the tensors
                 raise refused(contents.opaque[0]) from None
             raise
         limit = max_bytes if max_bytes is not None else MAX_GROWTH * (whole.length + contents.backing) + _SLACK
@@ -81,7 +82,7 @@ def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
 
 def _is_tensor(value: Any) -> bool:
     if isinstance(value, NumpyArray):
-        return value.dtype is not None and value.dtype.size > 0  # not of text, dates or objects
+        return value.dtype is not None and value.dtype.size > 0  # text, dates and objects have size 0
     return isinstance(value, PickledTensor)
 
 
@@ -96,7 +97,7 @@ _KIND = TensorKind(_is_tensor, _measure)
 def _stored(
     found: dict[str, Any], contents: Contents, limit: int, path: str
 ) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """The tensors with where their bytes are, and which of them are another once more."""
+    """The tensors with the location of their bytes, and the aliases among them."""
     tensors: dict[str, StoredTensor] = {}
     aliases: dict[str, str] = {}
     first: dict[Any, str] = {}

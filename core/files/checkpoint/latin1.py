@@ -1,4 +1,4 @@
-"""Bytes that pickle protocol 2 wrote as text: each byte a character, in UTF-8."""
+"""Bytes that pickle protocol 2 wrote as text: one character per byte, in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoo.core.files.stored_tensor import Computed, Region, StoredTensor
 
 
 def latin1_bytes(region: Region) -> Computed:
-    """The bytes that a region of UTF-8 text stands for. The region is read once for their number."""
-    # A character from 128 to 255 takes two bytes, of which the first is one of two.
+    """The bytes that a region of UTF-8 text stands for. The region is read once to count them."""
+    # A character from 128 to 255 takes two bytes, the first of which is 0xC2 or 0xC3.
     two = sum(chunk.count(0xC2) + chunk.count(0xC3) for chunk in map(bytes, _chunks(region)))
     return Computed(region.length - two, partial(_decoded, region))
 

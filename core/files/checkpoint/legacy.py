@@ -1,6 +1,6 @@
-"""Torch checkpoints that are no zip archives: pickles in a row with raw storages behind them, and the tar of torch 0.3.
+"""Torch checkpoints that are not zip archives: consecutive pickles followed by raw storages, and the tar of torch 0.3.
 
-What is written where is stated by torch's own reader, torch.serialization._legacy_load.
+Torch's own reader, torch.serialization._legacy_load, defines the format.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAR_PARTS = ("storages", "tensors", "pickle")
 
 
 def read_pickles(whole: Region) -> Contents:
-    """A file of pickles: a legacy torch checkpoint, or one pickle of plain data and numpy arrays."""
+    """Read a file of pickles: a legacy torch checkpoint, or one pickle of plain data and numpy arrays."""
     stream = open_region(whole)
     opaque: dict[str, None] = {}
     first = _load(stream, whole, opaque=opaque)
@@ -70,12 +70,12 @@ def _load(
     persistent: Callable[[Any], Any] | None = None,
     opaque: dict[str, None] | None = None,
 ) -> Any:
-    """One pickle of a stream of the region; without `opaque` nothing unknown may be called in it."""
+    """Read one pickle from a stream of the region; without `opaque`, unknown calls are refused."""
     return PickleMachine(stream, TorchVocabulary(persistent, opaque), region).load()
 
 
 def _storage(key: Any) -> Storage:
-    """What a persistent id of a legacy file stands for: all of a storage, or with a sixth element a part of it."""
+    """The storage for a persistent id of a legacy file: a whole storage, or with a sixth element a part of one."""
     kind, dtype, root, _, count, view = key
     if kind != "storage":
         raise ValueError("a persistent id that is no storage")
@@ -90,7 +90,7 @@ def _storage(key: Any) -> Storage:
 
 
 def _counted(whole: Region, position: int, size: int) -> Region:
-    """The elements at a position, which begin with their number."""
+    """The elements at a position, where their count comes first."""
     raw = os.pread(whole.fd, min(8, max(0, whole.length - position)), whole.offset + position)
     count = int.from_bytes(raw, "little", signed=True)
     if len(raw) < 8 or count < 0 or position + 8 + count * size > whole.length:
@@ -102,7 +102,7 @@ def _counted(whole: Region, position: int, size: int) -> Region:
 
 
 def read_tar(whole: Region) -> Contents:
-    """The tar archive that torch wrote before version 0.4."""
+    """Read the tar archive that torch wrote before version 0.4."""
     parts = _tar_parts(whole)
     if missing := [name for name in _TAR_PARTS if name not in parts]:
         raise UnsoundError(
@@ -126,7 +126,7 @@ def read_tar(whole: Region) -> Contents:
 
 
 def _read_storages(part: Region, objects: dict[str, Any]) -> dict[str, Region]:
-    """The storages by key; `objects` gets them and the parts of them that tensors use."""
+    """The storages by key; adds them, and the parts of them that tensors use, to `objects`."""
     storages: dict[str, Region] = {}
     stream = open_region(part)
     for _ in range(_count(stream, part)):
@@ -147,7 +147,7 @@ def _read_tensors(part: Region, objects: dict[str, Any]) -> None:
         storage = objects[_name(storage_key)]
         if not isinstance(storage, Storage):
             raise TypeError("a tensor without a storage")
-        rank = _numbers(stream, 1)[0] & 0xFFFFFFFF  # 4 bytes, and 4 that say nothing
+        rank = _numbers(stream, 1)[0] & 0xFFFFFFFF  # 4 bytes, followed by 4 unused ones
         if rank > MAX_RANK:
             raise UnsoundError(f"one of its tensors has {rank} dimensions")
         shape, strides, (offset,) = _numbers(stream, rank), _numbers(stream, rank), _numbers(stream, 1)
@@ -175,7 +175,7 @@ def _numbers(stream: BufferedReader, count: int) -> tuple[int, ...]:
 
 
 def _tar_parts(whole: Region) -> dict[str, Region]:
-    """The regular files of an archive by name; what else is in it is passed over."""
+    """The regular files of an archive by name; other entries are ignored."""
     parts: dict[str, Region] = {}
     position = 0
     for _ in range(_MAX_STORAGES):
@@ -199,7 +199,7 @@ def _tar_parts(whole: Region) -> dict[str, Region]:
 
 
 def _tar_number(field: bytes) -> int:
-    """Octal digits, or after a first byte 0x80 a big-endian number (GNU's, for 8 GiB and more)."""
+    """Parse octal digits, or after a first byte 0x80 a big-endian number (GNU's, for 8 GiB and more)."""
     if field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")

@@ -1,4 +1,4 @@
-"""The state dict of a module that was saved whole."""
+"""The state dict of a module that was saved as a whole."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from zoo.core.files.checkpoint.pickle_machine import OpaqueCall, Record
 from zoo.core.files.checkpoint.unsound import UnsoundError
 
 _MAX_NAMES = 1 << 26
-"""Characters of all names in a saved module, each with what it takes beside them."""
+"""The most characters of all names in a saved module, plus a cost for each name."""
 _NAME_COST = 100
 
 
 class ModuleReader:
-    """Reads the modules of one checkpoint, each once, within one limit for all of them."""
+    """Reads the modules of one checkpoint, each once, with one limit for all."""
 
     def __init__(self, is_tensor: Callable[[Any], bool]) -> None:
         self._is_tensor, self._spent = is_tensor, 0
         self._read: dict[int, dict[str, Any]] = {}
         self.opaque: dict[int, str] = {}
-        """By id of a module's attributes: the function that would have to be called for a part of it."""
+        """Id of a module's attributes -> the function that a part of the module would need called."""
 
     def tensors(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The tensors of a pickled torch.nn.Module under the names that its state dict has, in the same order.
+        """The tensors of a pickled torch.nn.Module, with the names and order of its state dict.
 
         Args:
-            state: its attributes.
+            state: the module's attributes.
 
-        Raises UnsoundError where the names would be endless: a module can contain one module twice, or itself.
+        Raises UnsoundError if the names would be endless: a module can contain another twice, or itself.
         """
         if id(state) not in self._read:
             self._read[id(state)] = dict(self._named_tensors(state, id(state)))

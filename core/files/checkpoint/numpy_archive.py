@@ -1,4 +1,4 @@
-"""Archives of numpy arrays as JAX projects publish them. Nothing in them is executed, no size in them is believed.
+"""Read archives of numpy arrays, as JAX projects publish them. Nothing is executed, and no stated size is trusted.
 
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -19,7 +19,7 @@ from zoo.core.files.safetensors_file import MAX_RANK
 from zoo.core.files.stored_tensor import Region
 
 MAX_RATIO = 100
-"""How much larger all arrays may be than the archive: one of zeros alone packs to a thousandth."""
+"""How many times larger than the archive all arrays may be: only zeros compress to a thousandth."""
 _MAX_HEADER = 10_000
 _MAGIC = b"\x93NUMPY"
 
@@ -30,9 +30,9 @@ def is_numpy(entries: Mapping[str, ZipEntry]) -> bool:
 
 
 def read_arrays(entries: Mapping[str, ZipEntry], resources: ExitStack) -> dict[str, NumpyArray]:
-    """The arrays by name. Packed ones are unpacked into one temporary file without a name, closed with `resources`.
+    """The arrays by name. Compressed ones go into one unnamed temporary file, closed with `resources`.
 
-    Raises UnsoundError: damaged, objects in it, packed more than MAX_RATIO times in all, or another size than it says.
+    Raises UnsoundError: damaged, contains objects, compressed more than MAX_RATIO times in all, or a wrong size.
     """
     arrays = {}
     unpacked: IO[bytes] | None = None
@@ -71,7 +71,7 @@ def _temporary_file() -> IO[bytes]:
 
 
 def _unpacked(entry: ZipEntry, file: IO[bytes]) -> Region:
-    """The entry at the end of the file: one descriptor serves any number of arrays."""
+    """Append the unpacked entry to the file: one descriptor serves any number of arrays."""
     start = file.tell()
     for chunk in checked_chunks(entry):
         file.write(chunk)
@@ -92,8 +92,8 @@ def _array(name: str, region: Region) -> NumpyArray:
     dtype = numpy_dtype(descr)
     if descr.lstrip("<>=|").startswith("O"):
         raise UnsoundError(
-            f"its array {name[:80]!r} holds Python objects, which zoo does not load",
-            "Save numbers: an array of objects is a pickle in disguise.",
+            f"its array {name[:80]!r} contains Python objects, which zoo does not load",
+            "Save numbers: an array of objects is stored as a pickle.",
         )
     data = region._replace(offset=region.offset + start + length, length=region.length - start - length)
     array = NumpyArray(dtype, shape, data, fortran)

@@ -1,7 +1,7 @@
-"""Pickles read as data: the instructions are followed, but nothing that they name is imported or called.
+"""Read pickles as data: the instructions are followed, but nothing that they name is imported or called.
 
-The instructions are described in CPython's pickletools. What a global name stands for, and what becomes of a call, is
-the vocabulary's decision; the machine keeps the stack, the memo and the limits.
+CPython's pickletools describes the instructions. The vocabulary decides what a global name stands for and what a call
+becomes; the machine keeps the stack, the memo and the limits.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from zoo.core.files.checkpoint.unsound import UnsoundError
 from zoo.core.files.stored_tensor import Computed, Region
 
 MAX_STEPS = 1_000_000
-"""Instructions in one pickle: each takes up to some hundred bytes of memory."""
+"""The most instructions in one pickle; each takes up to some hundred bytes of memory."""
 MAX_BYTES = 1 << 26
-"""Bytes of all short strings in one pickle, and of what calls copy; long ones stay in the file."""
+"""The most bytes of short strings in one pickle, including copies by calls; long strings stay in the file."""
 _LONG = 1 << 12
 _TOO_MUCH = "Where it was made, save the state dict alone: torch.save for tensors, numpy.savez for arrays."
 _MAX_LINE = 1 << 16
 _MAX_NAME = 1000
 _MAX_KEY_PARTS = 16
 _MAX_INTEGER = 1 << 10
-"""Bytes of one integer: decimal text takes quadratic time."""
+"""The most bytes of one integer: parsing decimal text takes quadratic time."""
 _DAMAGE = (LookupError, AttributeError, TypeError, ValueError, OverflowError, RecursionError, struct.error)
-"""What damaged instructions lead to, here and in the vocabulary: operands of other kinds than there should be."""
+"""Errors that damaged instructions cause, here and in the vocabulary, through operands of the wrong kind."""
 _SCALARS = (str, int, float, bool, bytes, type(None))
 
 
 class Vocabulary(Protocol):
-    """What the names in a pickle stand for. Each method raises UnsoundError for what it does not take."""
+    """The meaning of names in a pickle. Each method raises UnsoundError for what it does not accept."""
 
     def find(self, module: str, name: str) -> Any:
-        """What stands for a global name."""
+        """The object for a global name."""
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """The result of a call."""
 
     def create(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
-        """An object of a class that is made without calling the class."""
+        """An object of a class, made without calling the class."""
 
     def persistent(self, key: Any) -> Any:
-        """What lies outside the pickle under this key."""
+        """The object stored outside the pickle under this key."""
 
     def build(self, value: Any, state: Any) -> None:
         """Give an object its state."""
 
 
 class Record:
-    """An object that a pickle describes: the name of its class and its contents, and no behaviour."""
+    """An object that a pickle describes: the name of its class and its contents, without behaviour."""
 
     __slots__ = ("arguments", "elements", "items", "kind", "state")
 
@@ -64,13 +64,13 @@ class Record:
 
 
 class OpaqueCall(Record):
-    """A call that a pickle asks for and that is not made: of what, its arguments, and what fills its result."""
+    """A call that a pickle asks for and that is not made: its function, its arguments, and its result's contents."""
 
     __slots__ = ()
 
 
 class LongString:
-    """Bytes, or UTF-8 text, of a pickle that stay in the file; `data` are bytes that are computed from such text."""
+    """Bytes or UTF-8 text of a pickle that stay in the file; `data` are bytes computed from such text."""
 
     __slots__ = ("data", "is_text", "region")
 
@@ -79,14 +79,14 @@ class LongString:
 
 
 class PickleMachine:
-    """Reads one pickle from a stream, which then stands behind it.
+    """Reads one pickle from a stream and leaves the stream at its end.
 
-    A set becomes a list: nobody asks it for members, and elements need no hash.
+    A set becomes a list: nobody needs membership tests, and elements then need no hash.
 
     Args:
-        stream: of the region.
-        vocabulary: what its names stand for.
-        region: where the stream's bytes are, for strings that are too long to be read.
+        stream: a stream of the region.
+        vocabulary: the meaning of its names.
+        region: the location of the stream's bytes, for strings that are too long to read.
     """
 
     def __init__(self, stream: io.BufferedReader, vocabulary: Vocabulary, region: Region) -> None:
@@ -97,7 +97,7 @@ class PickleMachine:
         self._budget = MAX_BYTES
 
     def load(self) -> Any:
-        """The value. Raises UnsoundError: damaged, over a limit, or something is wanted that is not taken."""
+        """Return the value. Raises UnsoundError: damaged, over a limit, or something not accepted is requested."""
         read, instructions = self._stream.read, _INSTRUCTIONS
         try:
             for _ in range(MAX_STEPS):
@@ -175,7 +175,7 @@ class PickleMachine:
         return self._bytes(self._byte() if width == 1 else self._number(width))
 
     def _long(self, width: int, *, is_text: bool = False) -> bytes | LongString:
-        """A string whose length comes first; one that is long is passed over and stays where it is."""
+        """Read a length-prefixed string; a long string is skipped and stays in the file."""
         count = self._byte() if width == 1 else self._number(width)
         if count < _LONG:
             return self._bytes(count)
@@ -265,7 +265,7 @@ class PickleMachine:
         self._bytes(8)
 
     def _refuse_extension(self) -> NoReturn:
-        raise UnsoundError("its pickle uses codes that only the program which made it knows")
+        raise UnsoundError("its pickle uses extension codes that only the program that wrote it knows")
 
     def _refuse_buffer(self) -> NoReturn:
         raise UnsoundError("its pickle needs buffers that are not in it")
@@ -278,7 +278,7 @@ def _items(pairs: list[Any]) -> dict[Any, Any]:
 
 
 def _copied(value: Any, levels: int = 2) -> int:
-    """Bytes that a call may copy of its arguments: a memoised list could be copied at every step."""
+    """Bytes of its arguments that a call may copy: a memoised list could be copied at every step."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
@@ -290,9 +290,9 @@ def _copied(value: Any, levels: int = 2) -> int:
 
 
 def checked_key(key: Any) -> Any:
-    """A key whose hash is cheap: a deep tuple would overflow the stack, and large integers can all hash alike.
+    """A key with a cheap hash: a deep tuple would overflow the stack, and large integers can all have the same hash.
 
-    Raises TypeError for any other.
+    Raises TypeError for any other key.
     """
     parts = key if type(key) is tuple else (key,)
     if len(parts) > _MAX_KEY_PARTS:
@@ -337,7 +337,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], None]] = {
     b"\x8b": lambda m: m._push(m._integer(4)),
     b"F": lambda m: m._push(float(m._line())),
     b"G": lambda m: m._push(struct.unpack(">d", m._bytes(8))[0]),
-    # text and bytes; Python 2 did not tell them apart
+    # text and bytes, which Python 2 did not distinguish
     b"S": lambda m: m._push(m._quoted_line()),
     b"T": lambda m: m._push(m._text(4, "latin-1")),
     b"U": lambda m: m._push(m._sized(1).decode("latin-1")),

@@ -1,4 +1,4 @@
-"""Arrays of numpy's as pickles and archives describe them; not checked yet."""
+"""numpy arrays as described in pickles and archives, not yet validated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.core.files.stored_tensor import Computed, Region
 
 
 class NumpyArray:
-    """An array of numpy's, in a pickle or in a file of its own; not checked yet."""
+    """A numpy array in a pickle or in a file of its own, not yet validated."""
 
     __slots__ = ("data", "dtype", "fortran", "shape")
 
@@ -43,7 +43,7 @@ def fill(array: NumpyArray, dtype: Any, shape: Any, data: Any, fortran: Any) -> 
     if not isinstance(dtype, NumpyDtype):
         raise TypeError("an array without a dtype")
     array.dtype, array.shape, array.fortran = dtype.element_type(), checked_sizes(shape), bool(fortran)
-    # Python 2 kept bytes as text; an array of objects has a list.
+    # Python 2 stored bytes as text; an array of objects has a list.
     if isinstance(data, LongString):
         data = decoded_bytes(data) if data.is_text else data.data or data.region
     array.data = data.encode("latin-1") if isinstance(data, str) else data
@@ -52,7 +52,7 @@ def fill(array: NumpyArray, dtype: Any, shape: Any, data: Any, fortran: Any) -> 
 
 
 def decoded_bytes(text: LongString) -> Computed:
-    """Counted once, however often a pickle uses it."""
+    """The bytes of the text, counted only once even if a pickle uses it often."""
     text.data = text.data or latin1_bytes(text.region)
     return text.data
 

@@ -1,4 +1,4 @@
-"""A part of an open file as a stream of its own, which ends where the part does."""
+"""A part of an open file as a stream that ends with the part."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class _RegionStream(io.RawIOBase):
 
 
 def open_region(region: Region) -> io.BufferedReader:
-    """A stream of the region's bytes; the file's own position is not touched."""
+    """A stream of the region's bytes; the file's own position does not change."""
     return io.BufferedReader(_RegionStream(region), 1 << 16)

@@ -1,8 +1,8 @@
-"""Where in a checkpoint the state dict is: by what it holds, not by what it is called.
+"""Find the state dict in a checkpoint by its content, not by its name.
 
-A mapping of names to tensors is a candidate, wherever it lies. The state of optimizers is none, and what is small
-beside the largest candidate is bookkeeping. The keys that training programs agree on decide where there are several;
-where they do not, the caller has to name one.
+A mapping of names to tensors is a candidate wherever it is. The state of optimizers is not, and a mapping that is small
+compared with the largest candidate is bookkeeping. Among several candidates, the keys that training programs agree on
+decide; if they do not, the caller must name one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from zoo.core.files.checkpoint.unsound import NothingFoundError, UnsoundError, r
 _EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema")
 _WRAPPERS = ("state_dict", "model", "encoder")
 _MAX_NESTING = 4
-"""Of those wrappers: a pickle can hold a dictionary that contains itself."""
+"""The most nested wrappers: a pickle can hold a dictionary that contains itself."""
 _MAX_WRAPPERS = 100
 _MAX_DEPTH = 16
 BOOKKEEPING_SHARE = 0.01
-"""A candidate with a smaller share of the values of the largest one is no state dict."""
+"""A candidate with a smaller share of the largest candidate's values is not a state dict."""
 _OPTIMIZER_STATE = frozenset((
     "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg",
     "acc_delta", "sum", "prev", "step_size", "ax", "eta", "mu",
@@ -32,7 +32,7 @@ _MAX_TRIES = 100
 
 
 class Measure(NamedTuple):
-    """The size of a tensor: how many values and bytes, and whether they are floating-point or complex numbers."""
+    """The size of a tensor in values and bytes, whether it is floating-point or complex, and whether it is a scalar."""
 
     values: int
     nbytes: int
@@ -41,7 +41,7 @@ class Measure(NamedTuple):
 
 
 class TensorKind(NamedTuple):
-    """What counts as a tensor, how large one is, and what an object that is none of zoo's own holds by name.
+    """Functions that recognise and measure tensors, and that open foreign objects by name.
 
     `modules` reads saved modules; each search has its own.
     """
@@ -53,9 +53,9 @@ class TensorKind(NamedTuple):
 
 
 class StateDict(NamedTuple):
-    """Tensors by the names that they have in the checkpoint.
+    """Tensors by their names in the checkpoint.
 
-    `wrapper` is the path of keys to them; `skipped` what else is in the checkpoint: its path and what it is.
+    `wrapper` is the path of keys to them. `skipped` has the path and kind of everything else in the checkpoint.
     """
 
     tensors: dict[str, Any]
@@ -64,7 +64,7 @@ class StateDict(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A mapping that holds tensors: the keys that lead to it, and their sizes together."""
+    """A mapping that holds tensors: the keys that lead to it, and the tensors' total size."""
 
     path: tuple[Any, ...]
     tensors: Mapping[str, Any]
@@ -73,7 +73,7 @@ class Candidate(NamedTuple):
     is_floating: bool
     is_scalar: bool
     refused: str = ""
-    """The function whose call would have to be made to reach them."""
+    """The function that would have to be called to reach the tensors."""
 
     def described(self) -> str:
         where = _text(self.path) or "the top level"
@@ -82,15 +82,15 @@ class Candidate(NamedTuple):
 
 
 def find_state_dict(checkpoint: Any, kind: TensorKind, *, use_ema: bool, key: str = "") -> StateDict:
-    """The state dict of a checkpoint, which may lie in other mappings, lists and objects, and may be a saved module.
+    """Find the state dict of a checkpoint: within mappings, lists and objects, or in a saved module.
 
     Args:
-        checkpoint: plain data with records of tensors, or what is in memory.
+        checkpoint: plain data with records of tensors, or objects in memory.
         kind: what counts as a tensor.
-        use_ema: prefer the averaged weights where there are both.
-        key: the keys that lead to it with dots between them; numbers count in lists. "" finds it.
+        use_ema: prefer the averaged weights if there are both.
+        key: the keys that lead to it, joined by dots; numbers index lists. "" finds it.
 
-    Raises UnsoundError: none, or several and no `key`, or nothing at `key`; the message lists what there is.
+    Raises UnsoundError: none, or several without a `key`, or nothing at `key`; the message lists what there is.
     """
     kind = kind._replace(modules=ModuleReader(kind.is_tensor))
     start, root = _at(checkpoint, kind, key) if key else ((), checkpoint)
@@ -100,7 +100,7 @@ def find_state_dict(checkpoint: Any, kind: TensorKind, *, use_ema: bool, key: st
     return StateDict(dict(chosen.tensors), _text(chosen.path), tuple(skipped))
 
 
-# ---------------------------------------------------------------- which one
+# ---------------------------------------------------------------- the choice
 
 
 def _chosen(
@@ -137,19 +137,19 @@ def _allowed(candidate: Candidate) -> Candidate:
 
 
 def _without_bookkeeping(candidates: list[Candidate]) -> dict[tuple[Any, ...], Candidate]:
-    """Those that can be the weights: of floating-point numbers, and not much smaller than the largest."""
+    """The candidates that can be weights: floating-point, and not much smaller than the largest."""
     found = [c for c in candidates if c.is_floating and not c.is_scalar] or candidates
     largest = max(c.values for c in found)
     return {c.path: c for c in found if c.values >= BOOKKEEPING_SHARE * largest}
 
 
 def _is_beside(outer: Candidate | None, inner: Candidate) -> bool:
-    """Whether a mapping within another is what lies beside the tensors of that one, not the other way round."""
+    """Whether an inner mapping is an addition to the tensors of the outer one, and not the reverse."""
     return outer is not None and outer.values >= inner.values
 
 
 def _average_of(a: Candidate, b: Candidate) -> tuple[Candidate, Candidate] | None:
-    """The two with the averaged weights first: their keys differ in the word ema, and they hold the same names."""
+    """The pair with the averaged weights first: their keys differ by the word ema, and they hold the same names."""
     if not (a.path and b.path) or a.path[:-1] != b.path[:-1] or a.tensors.keys() != b.tensors.keys():
         return None
     words = [str(c.path[-1]).lower().split("_") for c in (a, b)]
@@ -160,7 +160,7 @@ def _average_of(a: Candidate, b: Candidate) -> tuple[Candidate, Candidate] | Non
 
 
 def _by_known_keys(checkpoint: Any, kind: TensorKind, *, use_ema: bool) -> tuple[str, ...] | None:
-    """The path of the keys that training programs agree on, None where it does not lead to tensors."""
+    """The path of the keys that training programs agree on; None if it does not lead to tensors."""
     wrappers = (*_EMA_WRAPPERS, *_WRAPPERS) if use_ema else _WRAPPERS
     path: list[str] = []
     found = _contents(checkpoint, kind) or {}
@@ -173,7 +173,7 @@ def _by_known_keys(checkpoint: Any, kind: TensorKind, *, use_ema: bool) -> tuple
 
 
 def _is_wrapped(value: Any, wrappers: tuple[str, ...], kind: TensorKind, seen: set[int]) -> bool:
-    """Whether a value holds tensors itself, or under the key of a wrapper; `seen` are those that do not."""
+    """Whether a value holds tensors, directly or under a wrapper's key; `seen` are values that do not."""
     contents = None if id(value) in seen or len(seen) > _MAX_WRAPPERS else _contents(value, kind)
     seen.add(id(value))
     if contents is None:
@@ -183,11 +183,11 @@ def _is_wrapped(value: Any, wrappers: tuple[str, ...], kind: TensorKind, seen: s
     )
 
 
-# ---------------------------------------------------------------- all there are
+# ---------------------------------------------------------------- candidates
 
 
 def _candidates(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> list[Candidate]:
-    """The mappings that hold tensors, the outermost first; the state of optimizers is passed over."""
+    """The mappings that hold tensors, the outermost first, without the state of optimizers."""
     found: list[Candidate] = []
     waiting = deque([(start, root)])
     seen, seen_in_calls, seen_in_values = {id(root)}, set[int](), set[int]()
@@ -204,7 +204,7 @@ def _candidates(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> list[Can
             needed = kind.modules.opaque.get(id(value.state), "") if _is_module(value) else ""
             for part in contents.values() if contents is not None else ():
                 if isinstance(part, OpaqueCall) and _reachable(part, kind, seen_in_values):
-                    needed = part.kind  # one of the tensors
+                    needed = part.kind  # the call stands for one of the tensors
             found.append(candidate._replace(refused=needed))
         is_optimizer = contents is not None and "param_groups" in contents
         if is_optimizer or _is_module(value) or len(path) - len(start) >= _MAX_DEPTH:
@@ -233,9 +233,9 @@ def _measured(path: tuple[Any, ...], tensors: Mapping[str, Any], kind: TensorKin
 
 
 def _reachable(call: OpaqueCall, kind: TensorKind, seen: set[int]) -> dict[str, Any]:
-    """The tensors that a call which is not made was given, or that its result was filled with.
+    """The tensors in the arguments of a call that is not made, or in the contents of its result.
 
-    `seen` is what other calls were given: what lies in several is found in the first.
+    `seen` are the arguments of other calls: a tensor in several calls is found in the first.
     """
     tensors: dict[str, Any] = {}
     waiting: list[tuple[int, Any]] = [(0, call)]
@@ -254,7 +254,7 @@ def _reachable(call: OpaqueCall, kind: TensorKind, seen: set[int]) -> dict[str, 
 
 
 def _contents(value: Any, kind: TensorKind) -> Mapping[Any, Any] | None:
-    """What there is by name in a dictionary, a saved module, or the attributes of another object."""
+    """The named content of a dictionary, a saved module, or the attributes of another object."""
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, Record):
@@ -274,7 +274,7 @@ def _is_container(value: Any, kind: TensorKind) -> bool:
 
 
 def _children(value: Any, kind: TensorKind) -> Iterable[tuple[Any, Any]]:
-    """What lies in a value, by key; in a list by number."""
+    """The content of a value by key, or by number in a list."""
     if isinstance(value, list | tuple):
         return enumerate(value)
     named = _contents(value, kind) or {}
@@ -284,11 +284,11 @@ def _children(value: Any, kind: TensorKind) -> Iterable[tuple[Any, Any]]:
     return named.items()
 
 
-# ---------------------------------------------------------------- a path by name
+# ---------------------------------------------------------------- named paths
 
 
 def _at(checkpoint: Any, kind: TensorKind, key: str) -> tuple[tuple[Any, ...], Any]:
-    """The keys of a dotted path, of which each may hold dots itself, and the value there."""
+    """The keys of a dotted path, each of which may contain dots itself, and the value there."""
     waiting: list[tuple[tuple[Any, ...], Any, str]] = [((), checkpoint, key)]
     for _ in range(_MAX_TRIES):
         if not waiting:
@@ -320,7 +320,7 @@ def _listing(checkpoint: Any, kind: TensorKind) -> str:
     return f"Tensors are at {', '.join(c.described() for c in found[:_MAX_LISTED])}{more}."
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- texts
 
 
 def _nothing(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> UnsoundError:
@@ -337,7 +337,7 @@ def _nothing(root: Any, kind: TensorKind, start: tuple[Any, ...]) -> UnsoundErro
 def _passed(
     checkpoint: Any, path: tuple[Any, ...], kind: TensorKind, candidates: Mapping[tuple[Any, ...], Candidate]
 ) -> Iterator[tuple[str, str]]:
-    """What lies beside the way to the state dict, and beside the tensors in it."""
+    """Everything outside the path to the state dict and outside its tensors."""
     value = checkpoint
     for depth, step in enumerate((*path, None)):
         last = depth == len(path)

@@ -1,4 +1,4 @@
-"""Tensors as files describe them, checked against the data there are, and laid out densely."""
+"""Check tensors, as files describe them, against the available data, and lay them out densely."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOO_LARGE = 1 << 63
 
 
 class View(NamedTuple):
-    """Elements of a run of bytes: how long one is, the first, how many in each direction and how far apart."""
+    """Elements in a run of bytes: their type, the first one, and the shape with its strides."""
 
     source: Region | Computed | bytes
     dtype: ElementType
@@ -35,9 +35,9 @@ class View(NamedTuple):
 
 
 def view_of(name: str, value: PickledTensor | NumpyArray, contents: Contents) -> View:
-    """Where the elements of a dense tensor are. `name` is for messages.
+    """The location of a dense tensor's elements. `name` is for messages.
 
-    Raises UnsoundError: a view that reaches beyond its data.
+    Raises UnsoundError for a view that reaches beyond its data.
     """
     if not is_text(name):
         raise UnsoundError(f"its tensor {name[:80]!r} has a name that is not Unicode text")
@@ -60,23 +60,23 @@ def view_of(name: str, value: PickledTensor | NumpyArray, contents: Contents) ->
 
 
 def dense(name: str, view: View) -> StoredTensor:
-    """A view as a stored tensor; its bytes stay where they are if they lie in order there."""
+    """A view as a stored tensor; bytes that are already in order stay in place."""
     return StoredTensor(name, dtype_name(view.dtype), view.shape, _data(view))
 
 
 def without_values(name: str, value: PickledTensor, path: str) -> StoredTensor:
-    """A tensor that is not dense, whose values zoo does not read."""
+    """A tensor that is not dense, so that zoo does not read its values."""
     kind = f"{value.layout} {value.dtype.name}"
     return StoredTensor(name, kind, value.shape, Unavailable(f"a {value.layout} one of {value.dtype.name}", path))
 
 
 def dtype_name(dtype: ElementType) -> str:
-    """As safetensors calls it, or where that has no name for it, as torch does."""
+    """The dtype's safetensors name, otherwise torch's."""
     return dtype.stored or dtype.name
 
 
 def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides in elements of a row-major tensor."""
+    """Strides, in elements, of a row-major tensor."""
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
@@ -122,7 +122,7 @@ def _data(view: View) -> Data:
 
 
 def _steps(view: View) -> list[tuple[int, int]]:
-    """Size and stride of each direction in which there is more than one element; the other strides say nothing."""
+    """Size and stride of each axis with more than one element; the other strides do not matter."""
     return [(n, stride) for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
 
 

@@ -1,4 +1,4 @@
-"""Element types: torch's names, numpy's codes, and the safetensors names of those that zoo stores."""
+"""Element types: torch's names, numpy's codes, and the safetensors names of the types that zoo stores."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from zoo.core.files.safetensors_file import MAX_RANK
 
 
 class ElementType(NamedTuple):
-    """`name` as torch or numpy says it, bytes of an element, safetensors name ("" where the format has none)."""
+    """The torch or numpy `name`, bytes per element, and the safetensors name ("" if the format has none)."""
 
     name: str
     size: int
     stored: str = ""
     swapped: bool = False
-    """Whether its bytes are in big-endian order."""
+    """Whether the bytes are big-endian."""
 
     @property
     def is_floating(self) -> bool:
-        """Whether it holds what a training changes: floating-point, complex or quantized numbers."""
+        """Whether training changes such values: floating-point, complex or quantized numbers."""
         return self.name.startswith(("float", "bfloat", "complex", "q"))
 
 
@@ -59,9 +59,9 @@ _NUMPY_CODES = {
 
 
 def numpy_dtype(descr: str) -> ElementType:
-    """The element type of a numpy description as "<f4"; numpy writes bfloat16, which it does not know, as "|V2".
+    """The element type of a numpy description such as "<f4"; numpy does not know bfloat16 and writes it as "|V2".
 
-    For a kind that holds no numbers the name is the description and nothing is stored.
+    For a kind that holds no numbers, the name is the description and nothing is stored.
     """
     match = re.fullmatch(r"([<>=|]?)([a-zA-Z])(\d{0,6})", descr)
     found = TORCH_DTYPES.get(_NUMPY_CODES.get(f"{match[2]}{match[3]}", "")) if match else None
@@ -71,7 +71,7 @@ def numpy_dtype(descr: str) -> ElementType:
 
 
 def checked_sizes(values: Any) -> tuple[int, ...]:
-    """Sizes or strides, one for each of up to MAX_RANK axes. Raises TypeError for what are none."""
+    """Sizes or strides, one for each of up to MAX_RANK axes. Raises TypeError for invalid ones."""
     if not isinstance(values, tuple | list) or len(values) > MAX_RANK or not all(type(n) is int for n in values):
         raise TypeError("sizes that are none")
     return tuple(values)

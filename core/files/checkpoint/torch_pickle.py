@@ -1,9 +1,10 @@
-"""What the names in a checkpoint's pickle stand for.
+"""The meaning of the names in a checkpoint's pickle.
 
 zoo imports and calls nothing that a pickle names. It understands a short list of constructors of plain data and
-tensors; an object that is made without a call, as pickle does for a saved module, is taken as a record of its
-attributes. Any other call becomes a record of what was asked for, an OpaqueCall: training programs pickle such things
-beside the weights. No tensor is taken from one; where that would be needed, the file is refused by the function's name.
+tensors. An object made without a call, as pickle does for a saved module, becomes a record of its attributes. Any other
+call becomes an OpaqueCall, a record of the request, since training programs pickle such things together with the
+weights. No tensor is taken from an OpaqueCall; if that would be necessary, the file is refused and the error names the
+function.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from zoo.core.files.checkpoint.torch_dtypes import (
 from zoo.core.files.checkpoint.unsound import RefusedCallError, UnsoundError, refused
 
 _MAX_OPAQUE = 1000
-"""Functions that one pickle may ask for in vain: each is told."""
+"""The most uncalled functions that one pickle may ask for; each is reported."""
 _PYTHON_2_MODULES = {"__builtin__", "commands", "copy_reg", "exceptions", "popen2", "urllib2", "cPickle"}
 _RENAMED = {
     "__builtin__": "builtins",
@@ -40,11 +41,11 @@ _RENAMED = {
     "numpy._core": "numpy.core",
     "torch.tensor": "torch._tensor",
 }
-"""Older and newer names of a module, and the one that is used here."""
+"""Older and newer names of a module, and the name used here."""
 
 
 class Global:
-    """A name that a pickle mentions, with what a call of it gives where calls of it are understood."""
+    """A name that a pickle mentions, with its constructor if calls of it are understood."""
 
     __slots__ = ("construct", "name")
 
@@ -53,12 +54,12 @@ class Global:
 
     @property
     def mentioned(self) -> str:
-        """The name, for what tells of a mapping that holds it."""
+        """The name, for descriptions of a mapping that holds it."""
         return self.name
 
 
 class Storage:
-    """A run of elements outside the pickle: its key, what it holds, and for a view the first element of it."""
+    """A run of elements outside the pickle: its key, type and count, and the first element of a view."""
 
     __slots__ = ("count", "dtype", "key", "start")
 
@@ -67,7 +68,7 @@ class Storage:
 
 
 def storage_of(dtype: Any, key: Any, count: Any, start: Any = 0) -> Storage:
-    """A storage as a persistent id describes it. Raises TypeError, ValueError where it is none."""
+    """The storage that a persistent id describes. Raises TypeError or ValueError if it describes none."""
     if not isinstance(dtype, ElementType) or not isinstance(key, str | int):
         raise TypeError("a persistent id that is no storage")
     if type(count) is not int or type(start) is not int or min(start, count) < 0:
@@ -76,9 +77,9 @@ def storage_of(dtype: Any, key: Any, count: Any, start: Any = 0) -> Storage:
 
 
 class PickledTensor:
-    """A tensor as a pickle describes it: a strided view of a storage, in elements; not checked yet.
+    """A tensor as a pickle describes it: a strided view of a storage, in elements, not yet validated.
 
-    `layout` is empty for a dense one. `negated` and `conjugated` are torch's flags of what is done lazily.
+    `layout` is empty for a dense tensor. `negated` and `conjugated` are torch's flags for lazy operations.
     """
 
     __slots__ = ("conjugated", "dtype", "layout", "negated", "offset", "shape", "storage", "strides")
@@ -100,9 +101,9 @@ class TorchVocabulary:
     """The names of torch, numpy and the standard library that checkpoints use.
 
     Args:
-        persistent: what a persistent id stands for; where the file has no storages, any is refused.
-        opaque: gets the name of every function that the pickle asks for and zoo does not know, and of everything in
-            Python's standard library that it mentions without need; None refuses all of them.
+        persistent: returns the object for a persistent id; None refuses all of them, for a file without storages.
+        opaque: collects the name of every function that the pickle asks for and zoo does not know, and of everything it
+            mentions needlessly in Python's standard library; None refuses all of them.
     """
 
     def __init__(self, persistent: Callable[[Any], Any] | None = None, opaque: dict[str, None] | None = None) -> None:
@@ -139,7 +140,7 @@ class TorchVocabulary:
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if not isinstance(function, Global) or function.construct is None:
             if isinstance(function, Global) and not arguments and not _is_standard(function.name):
-                return Record(function.name)  # as pickle makes an object of a dictionary's subclass: filled afterwards
+                return Record(function.name)  # an object of a dictionary's subclass, filled afterwards
             return self._not_made(_name_of(function), arguments)
         if self._opaque is None:
             return function.construct(*arguments)
@@ -174,7 +175,7 @@ class TorchVocabulary:
         elif isinstance(value, NumpyArray):
             _, shape, dtype, fortran, data = state
             fill(value, dtype, shape, data, fortran)
-        elif not isinstance(value, dict | PickledTensor):  # of those, attributes without a use here
+        elif not isinstance(value, dict | PickledTensor):  # attributes of these have no use here
             raise TypeError("a state for what has none")
 
 
@@ -199,7 +200,7 @@ def _name_of(value: Any) -> str:
 
 
 def _attributes(state: Any) -> Any:
-    """Attributes as one dictionary: pickle gives those of slots apart."""
+    """The attributes as one dictionary: pickle keeps those in slots separate."""
     if isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, dict | None) for part in state):
         return {**(state[0] or {}), **(state[1] or {})}
     return state
@@ -209,7 +210,7 @@ def _attributes(state: Any) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
-    """Also `_rebuild_tensor_v2`, whose sixth argument can hold flags."""
+    """A tensor of `_rebuild_tensor` or `_rebuild_tensor_v2`, whose sixth argument can hold flags."""
     return _strided(storage, storage.dtype, offset, shape, strides, rest[2] if len(rest) > 2 else None)
 
 
@@ -261,12 +262,12 @@ def _element_type(dtype: Any) -> ElementType:
 
 
 def _first(value: Any, *_: Any) -> Any:
-    """A parameter is its tensor, one that was on another device is what it was copied from."""
+    """A parameter is its tensor; a tensor from a different device is the one it was copied from."""
     return value
 
 
 def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
-    """A tensor of a subclass or with attributes: the tensor."""
+    """The plain tensor of a subclass or of a tensor with attributes."""
     if not isinstance(function, Global) or not function.name.startswith("torch._utils._rebuild_"):
         raise refused(_name_of(function))
     assert function.construct is not None
@@ -327,7 +328,7 @@ _MENTIONED = {
     "typing.Any", "builtins.object", "builtins.type", "builtins.int", "builtins.float", "builtins.str",
     "builtins.bool", "builtins.tuple", "builtins.NoneType", "types.NoneType",
 }  # fmt: skip
-"""Of the standard library: as a default factory, a base class, or the type in somebody's configuration."""
+"""Names of the standard library used as a default factory, a base class, or a type in a configuration."""
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     **_PLAIN,
     **{name: _recorded(name) for name in _RECORDED},

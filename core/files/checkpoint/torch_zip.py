@@ -1,4 +1,4 @@
-"""Zip archives: torch checkpoints and archives of numpy arrays are read, their relatives are told by name."""
+"""Read zip archives: torch checkpoints and archives of numpy arrays; name related formats in the error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.core.files.stored_tensor import Region
 
 _PICKLE = "data.pkl"
 _EXPORTED = "Save its state dict: torch.save(torch.export.load(FILE).state_dict, OUT)."
-# Which entry gives the archive away: (its name or its end, what it is, what to do).
+# Entries that identify an archive: (the name or its end, the format, what to do).
 _RELATIVES = (
     (
         "constants.pkl",
@@ -34,7 +34,7 @@ _RELATIVES = (
 
 
 def read_zip(whole: Region, resources: ExitStack) -> Contents:
-    """A torch checkpoint or an archive of numpy arrays. Raises UnsoundError for any other, naming it where known."""
+    """Read a torch checkpoint or an archive of numpy arrays. Raises UnsoundError, which names the format if known."""
     entries = read_directory(whole.path, whole.fd)
     if is_numpy(entries):
         arrays = read_arrays(entries, resources)
@@ -62,9 +62,9 @@ def read_zip(whole: Region, resources: ExitStack) -> Contents:
 
 def _unpickled(entry: ZipEntry, opaque: dict[str, None]) -> Any:
     stream = open_region(entry.data)
-    # torch writes no checksums where it was told so (torch.serialization.set_crc32_options).
+    # torch can be told to write no checksums (torch.serialization.set_crc32_options).
     if entry.crc and _crc(entry.data) != entry.crc:
-        raise UnsoundError("its pickle has another checksum than it should")
+        raise UnsoundError("its pickle does not have the checksum that the archive states")
     value = PickleMachine(stream, TorchVocabulary(_storage, opaque), entry.data).load()
     if stream.read(1):
         raise UnsoundError("something follows the end of its pickle")
@@ -91,7 +91,7 @@ def _is_big_endian(entry: ZipEntry | None) -> bool:
         return False
     order = os.pread(entry.data.fd, min(entry.data.length, 8), entry.data.offset)
     if order not in (b"little", b"big"):
-        raise UnsoundError("its byte order is neither little nor big")
+        raise UnsoundError("its byte order is neither little-endian nor big-endian")
     return order == b"big"
 
 

@@ -1,10 +1,10 @@
-"""What the readers of this package raise; `open_checkpoint` says which file it was about."""
+"""Errors of the readers in this package; `find_tensors` adds the file's path."""
 
 from __future__ import annotations
 
 
 class UnsoundError(Exception):
-    """A file is damaged, hostile, or another thing than a checkpoint.
+    """A file is damaged, hostile, or not a checkpoint.
 
     Args:
         what: completes "<path> is not a sound <format>: ..."; with `whole` it completes "<path> ...".
@@ -17,11 +17,11 @@ class UnsoundError(Exception):
 
 
 class NothingFoundError(UnsoundError):
-    """There is no tensor in a file."""
+    """A file holds no tensor."""
 
 
 class RefusedCallError(UnsoundError):
-    """A pickle wants something called: `name`."""
+    """A pickle asks for a call of `name`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -33,5 +33,5 @@ class RefusedCallError(UnsoundError):
 
 
 def refused(name: str) -> UnsoundError:
-    """The error for a pickle that wants something called without which there are no tensors."""
+    """The error for a pickle whose tensors require a call."""
     return RefusedCallError(name)

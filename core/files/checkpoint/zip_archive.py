@@ -1,4 +1,4 @@
-"""The directory of a zip archive, read with suspicion: what it says must hold of every entry before one is used.
+"""Read the directory of an untrusted zip archive; it must be right about every entry before any is used.
 
 Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 and 4.5.3 (zip64).
 """
@@ -26,25 +26,25 @@ _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _UNSET = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
-"""What a narrow field holds where the number is in a wide one."""
+"""The value of a narrow field whose number is in a wide one."""
 _CHUNK = 1 << 20
 
 
 class ZipEntry(NamedTuple):
-    """One entry: its name as it is written (never used as a path), and where its bytes are, packed or not."""
+    """One entry: its name as written (never used as a path), and the location of its bytes, packed or not."""
 
     name: str
     method: int
     crc: int
     size: int
-    """Of what is packed."""
+    """Unpacked size."""
     data: Region
 
 
 def read_directory(path: str, fd: int) -> dict[str, ZipEntry]:
     """All entries by name, in the order of the directory.
 
-    Raises UnsoundError: damaged, encrypted, two entries of one name or place, more than MAX_ENTRIES of them.
+    Raises UnsoundError: damaged, encrypted, two entries with the same name or place, more than MAX_ENTRIES entries.
     """
     directory, count = _directory(fd, os.fstat(fd).st_size)
     raw = os.pread(fd, directory.length, directory.offset)
@@ -68,7 +68,7 @@ def read_directory(path: str, fd: int) -> dict[str, ZipEntry]:
 
 
 def checked_chunks(entry: ZipEntry) -> Iterator[bytes]:
-    """The bytes of an entry, unpacked. Raises UnsoundError at their end where size or checksum are others."""
+    """The unpacked bytes of an entry. Raises UnsoundError at their end if size or checksum differ."""
     crc = size = 0
     for chunk in _chunks(entry):
         crc, size = zlib.crc32(chunk, crc), size + len(chunk)
@@ -76,7 +76,7 @@ def checked_chunks(entry: ZipEntry) -> Iterator[bytes]:
             break
         yield chunk
     if (crc, size) != (entry.crc, entry.size):
-        raise UnsoundError(f"its entry {entry.name[:80]!r} has another checksum than it should")
+        raise UnsoundError(f"its entry {entry.name[:80]!r} does not have the checksum that the archive states")
 
 
 def _chunks(entry: ZipEntry) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ def _chunks(entry: ZipEntry) -> Iterator[bytes]:
 
 
 def _directory(fd: int, size: int) -> tuple[Region, int]:
-    """Where the directory is, and how many entries it has."""
+    """The location of the directory, and its number of entries."""
     tail_start = max(0, size - _END.size - 0xFFFF)
     tail = os.pread(fd, size - tail_start, tail_start)
     at = tail.rfind(b"PK\x05\x06")
@@ -110,21 +110,21 @@ def _directory(fd: int, size: int) -> tuple[Region, int]:
         raise UnsoundError("something follows its directory")
     wide = _zip64_directory(fd, end)
     narrow = (here, count, length, offset)
-    if wide is not None:  # torch writes one in small archives too
+    if wide is not None:  # torch writes a wide directory even in small archives
         end, (here, count, length, offset) = wide
         if any(value not in (other, unset) for value, other, unset in zip(narrow, wide[1], _UNSET, strict=True)):
             raise UnsoundError("its two directories differ")
     if disk or first_disk or here != count:
         raise UnsoundError("it is a part of several archives")
     if offset + length != end:
-        raise UnsoundError("its directory is not where it says; something was put before the archive")
+        raise UnsoundError("its directory is not where the archive says; something was put before the archive")
     if count > MAX_ENTRIES or length > _MAX_DIRECTORY:
         raise UnsoundError(f"it has {count} entries, over the limit of {MAX_ENTRIES}", "")
     return Region(fd, offset, length), count
 
 
 def _zip64_directory(fd: int, end: int) -> tuple[int, tuple[int, int, int, int]] | None:
-    """Where the directory ends, its entries here and in all, its length and offset, where it has wide numbers."""
+    """The end of the directory, its entries here and in all, its length and offset; None without wide numbers."""
     locator_at = end - _LOCATOR.size
     locator = os.pread(fd, _LOCATOR.size, locator_at) if locator_at >= 0 else b""
     if locator[:4] != b"PK\x06\x07":
@@ -140,7 +140,7 @@ def _zip64_directory(fd: int, end: int) -> tuple[int, tuple[int, int, int, int]]
 
 
 def _entry(raw: bytes, position: int, room: Region) -> tuple[ZipEntry, int, int]:
-    """An entry, where its local header begins, and where the next one is in the directory."""
+    """An entry, the start of its local header, and the position of the next entry in the directory."""
     if position + _ENTRY.size > len(raw) or raw[position : position + 4] != b"PK\x01\x02":
         raise UnsoundError("its directory is damaged")
     (_, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, _, _, _, start) = (
@@ -180,7 +180,7 @@ def _decoded(name: bytes, flags: int) -> str:
 
 
 def _zip64_sizes(extra: bytes, values: list[int], name: str) -> list[int]:
-    """The values that do not fit into 32 bits replaced by those of the zip64 field."""
+    """Replace the values that do not fit into 32 bits with those of the zip64 field."""
     if 0xFFFFFFFF not in values:
         return values
     position = 0

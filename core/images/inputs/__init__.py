@@ -1,1 +1,1 @@
-"""What there is to read: files, folders, lists and archives as one ordered list. Standard library only."""
+"""Find the inputs: files, folders, lists and archives as one ordered list. Standard library only."""

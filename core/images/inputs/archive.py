@@ -1,4 +1,4 @@
-"""Archives of images, of all kinds. Standard library only."""
+"""Image archives of all kinds. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from zoo.core.images.inputs.zip_archive import zip_members
 
 _REFUSED = (".tar.zst",)
 ARCHIVES = (".tar", ".zip", *PACKED_ARCHIVES, *_REFUSED)
-"""How the names of archives end; those of Zstandard are known in order to be refused with the command that unpacks."""
+"""Endings of archive names. Zstandard is included so that an error can name the command that unpacks it."""
 
 _ALL = ("",)
 
 
 def archive_members(path: str) -> Iterator[ImageInput]:
-    """The files in an archive, whatever they are called; hidden ones are passed over.
+    """The files in an archive, whatever their names; hidden ones are skipped.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidInputError: it is damaged, ends early, or is packed in a way that cannot be read.
-        CannotWriteError: the temporary folder has no room for what is unpacked.
+        CannotWriteError: the temporary folder has no room for the unpacked data.
     """
     name = path.lower()
     if name.endswith(".zip"):

@@ -1,4 +1,4 @@
-"""What an export writes, known by its names and the config.json beside it, or by what is in it: never an input.
+"""Recognise files written by an export, by their names and config.json or by their content; they are never inputs.
 
 Standard library only.
 """
@@ -17,21 +17,21 @@ OWN_NAME = re.compile(
 )
 
 PREVIEW_MARK = ("Software", "zoo export-features --preview")
-"""Keyword and text of the chunk that a preview begins with, behind its header."""
+"""Keyword and text of the first chunk after a preview's header."""
 
 _PNG = ".png"
 _BEFORE_CHUNKS = 8 + 25
-"""Bytes of a PNG's signature and header, which always stand before anything else."""
+"""Bytes of a PNG's signature and header, which always come first."""
 _MARK = b"tEXt" + "\0".join(PREVIEW_MARK).encode()
 _MAX_CONFIG = 1 << 24
 _MARKS = {"schema_version", "fingerprint", "images_per_shard"}
 
 
 class ExportedFiles:
-    """Tells what exports wrote, this one or others, from what there is to read.
+    """Recognises files that this or other exports wrote, to keep them out of the inputs.
 
     Args:
-        others: paths of more files that are not to be read, a preview for example; they need not be there.
+        others: paths of additional files to leave out, such as a preview; they need not exist.
     """
 
     def __init__(self, others: Iterable[str | os.PathLike[str]] = ()) -> None:
@@ -56,7 +56,7 @@ class ExportedFiles:
 
 
 def is_export(folder: str) -> bool:
-    """Whether the config.json of a folder is that of an export."""
+    """Whether a folder's config.json belongs to an export."""
     try:
         with open(os.path.join(folder, CONFIG), "rb", opener=_open_without_waiting) as file:
             config = json.loads(file.read(_MAX_CONFIG))
@@ -66,7 +66,7 @@ def is_export(folder: str) -> bool:
 
 
 def is_preview(path: str) -> bool:
-    """Whether a PNG is a preview that an export painted, by its first chunk."""
+    """Whether a PNG is a preview written by an export, by its first chunk."""
     try:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
             start = file.read(_BEFORE_CHUNKS + 4 + len(_MARK)) or b""
@@ -76,5 +76,5 @@ def is_preview(path: str) -> bool:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Not for the other end of a pipe."""
+    """Open a path without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,6 +1,6 @@
-"""Finding what there is to read: files, folders, patterns, lists and archives. Standard library only.
+"""Find the inputs: files, folders, patterns, lists and archives. Standard library only.
 
-Nothing is held in memory but the folders still to be searched, so a million files cost what one does.
+Only the folders still to be searched are held in memory, so a million files cost as much as one.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ def find_inputs(
     exported: ExportedFiles | None = None,
     passed_over: Counter[str] | None = None,
 ) -> InputList:
-    """All images that are named, each once, sorted by id as text.
+    """All named images, each once, sorted by id as text.
 
-    In folders, searched recursively, files count by their extension; hidden ones are passed over, links to folders are
-    not followed, and what an export wrote never counts. A file that is named itself counts whatever it is called, and
-    an archive (`.tar`, `.tar.gz`, `.zip`) for its members. Where there is no file of a name, it is taken for a pattern
-    (`*`, `?`, `[...]`, `**` for folders at any depth, and braces: `{000..009}`, `{a,b}`). In a list, names are relative
-    to the working directory and never patterns, and a folder must be named: `.` and `/` are refused. A file in a list
-    that is not there is an input all the same, which fails when it is read, unless not one of the list is there.
+    Folders are searched recursively. Files in them count by extension; hidden files are skipped, links to folders are
+    not followed, and files written by an export never count. A named file counts whatever its name, and an archive
+    (`.tar`, `.tar.gz`, `.zip`) counts for its members. A name without a file is a pattern (`*`, `?`, `[...]`, `**` for
+    folders at any depth, and braces: `{000..009}`, `{a,b}`). Names in a list are relative to the working directory and
+    never patterns; a folder in a list must have a name: `.` and `/` are refused. A missing file in a list is still an
+    input, which fails when it is read, unless all files of the list are missing.
 
     Args:
         paths: files, folders, archives, patterns; `-` reads a list from standard input.
-        from_file: a list of paths, one a line, or separated by NUL as `find -print0` does; `-` is standard input.
-        column: `from_file` is a table, CSV or Parquet, and this column of it has the paths.
-        relative_to: a folder that ids, and sources in a manifest, are relative to; the inputs lie below it.
-        stdin: standard input, if it is not that of the process.
+        from_file: a list of paths, one per line, or separated by NUL as from `find -print0`; `-` is standard input.
+        column: name of the column with the paths, if `from_file` is a CSV or Parquet table.
+        relative_to: a folder that contains all inputs; ids, and sources in a manifest, are relative to it.
+        stdin: standard input, if not the process's own.
         extensions: in lower case.
-        exported: what is left out as written by an export.
-        passed_over: counts the files of folders and archives that are no images, by their ending.
+        exported: files of exports, which are left out.
+        passed_over: counts the files in folders and archives that are not images, by their ending.
 
     Raises:
         NotFoundError: a path does not exist, or there is no image at all.
         InvalidInputError: a path is neither a file nor a folder; a list or an archive is damaged; a list names a folder
-            that has no name.
+            without a name.
         UsageError: a path is empty, standard input is named twice, or an input is not below `relative_to`.
         CannotWriteError: the temporary folder has no room for the list.
     """
@@ -73,7 +73,9 @@ def find_inputs(
     if "" in given:
         raise UsageError("A path is empty.", hint="Pass . for the working directory.")
     if column and from_file is None:
-        raise UsageError("A column is one of a table.", hint="Name the table: --from-file TABLE.csv")
+        raise UsageError(
+            "--column names a column of a table, and no table was given.", hint="Name the table: --from-file TABLE.csv"
+        )
     named = [_tidy(path) for path in given if path != _STDIN]
     lists = [(_STDIN, "")] * (len(given) - len(named))
     lists += [] if from_file is None else [(os.fspath(from_file), column)]
@@ -90,20 +92,20 @@ def find_inputs(
         said = describe_passed_over(search.passed_over)
         raise NotFoundError(
             f"No image was found in {_some([*named, *(path for path, _ in lists)])}.{f' {said}' if said else ''}",
-            hint=f"Images are files ending in {', '.join(extensions)}; archives are named: 'shards/*.tar'.",
+            hint=f"Images are files that end in {', '.join(extensions)}; archives must be named: 'shards/*.tar'.",
         )
     return inputs
 
 
 def _below(folder: str, search: Selection) -> Iterator[ImageInput]:
-    """The files of the only folder, named relative to it."""
+    """The files in the only folder, with ids relative to it."""
     prefix = len(join(folder, ""))
     for path in files_below(folder, search):
         yield ImageInput(path[prefix:], path)
 
 
 def _below_root(item: ImageInput, root: str) -> ImageInput:
-    """An input of several, named relative to a folder."""
+    """An input with its id relative to the root folder."""
     path = os.path.abspath(item.path)
     inside = path.removeprefix(join(root, ""))
     if inside == path:
@@ -124,7 +126,7 @@ def _all(
 
 
 def _given(path: str, search: Selection) -> Iterator[ImageInput]:
-    """What one argument stands for."""
+    """The inputs that one argument stands for."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -134,14 +136,14 @@ def _given(path: str, search: Selection) -> Iterator[ImageInput]:
     except OSError as error:
         raise InvalidInputError(f"{path!r} could not be read: {error.strerror}.", path=path) from error
     except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=path) from None
+        raise InvalidInputError(f"{path!r} contains a character that no file name may contain.", path=path) from None
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise InvalidInputError(f"{path!r} is neither a file nor a folder.", path=path)
     yield from _contents(path, stat.S_ISDIR(mode), search)
 
 
 def _matching(pattern: str, given: str, search: Selection) -> Iterator[ImageInput]:
-    """What a pattern matches, or a name that stands in one with braces: what was given."""
+    """The inputs that match a pattern, or the file that a brace expansion names; `given` is the original argument."""
     matched = False
     if is_pattern(pattern):
         for path in paths_matching(pattern):
@@ -156,7 +158,7 @@ def _matching(pattern: str, given: str, search: Selection) -> Iterator[ImageInpu
 
 
 def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -> Iterator[ImageInput]:
-    """What a list names. Only names that do not tell what they are need a look at the disk."""
+    """The inputs in a list. Only names that could be folders need a look at the disk."""
     name = STDIN_NAME if path == _STDIN else path
     some_named = some_there = False
     with _open_list(path, stdin) as file:
@@ -165,8 +167,8 @@ def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -
             entry = _tidy(text)
             if not entry.replace("/", "").replace(".", ""):
                 raise InvalidInputError(
-                    f"{name} names the folder {text!r}, which stands for all that is in it: a list names files.",
-                    hint="Name that folder on the command line. Of find, -type f gives files only.",
+                    f"{name} names the folder {text!r}, but a list must name files.",
+                    hint="Name the folder on the command line; with find, -type f lists files only.",
                     path=name,
                 )
             some_there = some_there or os.path.lexists(entry)
@@ -175,10 +177,10 @@ def _listed(path: str, column: str, stdin: BinaryIO | None, search: Selection) -
     if some_named and not some_there:
         table = not column and name.lower().endswith(_TABLES)
         raise NotFoundError(
-            f"Not one of the files in {name} is there.",
-            hint="Of a table, say which column has the paths: --column NAME"
+            f"None of the files listed in {name} exists.",
+            hint="Say which column of the table has the paths: --column NAME"
             if table
-            else f"They are relative to the working directory, {os.getcwd()!r}.",
+            else f"Paths are relative to the working directory, {os.getcwd()!r}.",
             path=name,
         )
 
@@ -194,7 +196,7 @@ def _contents(path: str, is_folder: bool, search: Selection) -> Iterable[ImageIn
 
 
 def _tidy(path: str) -> str:
-    """One spelling of a path, so that `./a//b.png` and `a/b.png` have one id."""
+    """A path in one spelling, so that `./a//b.png` and `a/b.png` have the same id."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
 
@@ -207,11 +209,11 @@ def _some(paths: Sequence[str]) -> str:
 def _open_list(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
     if path == _STDIN:
         if stdin is None and sys.stdin is None:
-            raise NotFoundError("Standard input is closed, where a list of paths was expected.")
+            raise NotFoundError("Standard input is closed, but a list of paths was expected from it.")
         return nullcontext(stdin or sys.stdin.buffer)
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise NotFoundError(f"There is no list {path!r}.", path=path) from None
+        raise NotFoundError(f"There is no list file {path!r}.", path=path) from None
     except OSError as error:
         raise InvalidInputError(f"The list {path!r} could not be read: {error.strerror}.", path=path) from error

@@ -1,4 +1,4 @@
-"""Looking into folders without holding what is in them. Standard library only."""
+"""Search folders without holding their content in memory. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from zoo.core.images.inputs.selection import Selection
 
 
 def files_below(folder: str, selection: Selection) -> Iterator[str]:
-    """Paths of the files in a folder and those below it that a selection takes.
+    """Paths of the files in a folder and its subfolders that a selection takes.
 
-    Hidden files and folders are passed over, and so is what exports wrote; links to files count, and so do links that
-    lead nowhere, which fail when they are read; links to folders are not followed, so no loop is possible. The order is
-    the file system's. Raises InvalidInputError where a folder cannot be read.
+    Hidden files and folders are skipped, as are files written by exports. Links to files count, and so do broken links,
+    which fail when they are read. Links to folders are not followed, so no loop is possible. The order is the file
+    system's. Raises InvalidInputError if a folder cannot be read.
     """
     folders = [folder]
     while folders:
@@ -37,7 +37,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def visible_entries(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntry[str]]:
-    """What a folder holds, with `hidden` what it hides. Raises InvalidInputError where it cannot be read."""
+    """The entries of a folder; with `hidden`, including hidden ones. Raises InvalidInputError if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -48,7 +48,7 @@ def visible_entries(folder: str, *, hidden: bool = False) -> Iterator[os.DirEntr
 
 
 def join(folder: str, name: str) -> str:
-    """The path of a name in a folder, as `Path` would write it: nothing before a name in `.`."""
+    """The path of a name in a folder, as `Path` writes it: without a prefix for a name in `.`."""
     if folder == ".":
         return name
     return folder + name if folder.endswith("/") else f"{folder}/{name}"

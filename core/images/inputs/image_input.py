@@ -17,11 +17,11 @@ class Window(NamedTuple):
 class ImageInput(NamedTuple):
     """One image to read.
 
-    `id` names it in results, unique in its list: relative to the folder if one folder was given, else as given; of a
-    file in an archive `archive.tar/member`, of a window `file#top,left`. `path` is the file on disk, `member` the name
-    within an archive, whose bytes are at `offset`, `size` of them; `window` the part of a raster. `packed` says how the
-    bytes of a member are compressed: "deflate" and its CRC-32 if by itself, "tar" in a whole archive, where
-    `offset` counts in what is unpacked.
+    `id` names it in results and is unique in its list: relative to the folder if one folder was given, otherwise as
+    given; `archive.tar/member` for a member of an archive, `file#top,left` for a window. `path` is the file on disk.
+    `member` is the name in an archive; its `size` bytes are at `offset`. `window` is the part of a raster. `packed`
+    says how a member is compressed: "deflate" and its CRC-32 if separately, "tar" if the whole archive is, in which
+    case `offset` refers to the unpacked archive.
     """
 
     id: str
@@ -34,5 +34,5 @@ class ImageInput(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The file, with the member of an archive, as a manifest names it."""
+        """The file, with the archive member, as named in a manifest."""
         return f"{self.path}/{self.member}" if self.member else self.path

@@ -1,4 +1,4 @@
-"""The list of inputs, kept on disk so that its length costs next to no memory. Standard library only."""
+"""The list of inputs, kept on disk so that its length costs almost no memory. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.core.errors import CannotWriteError
 from zoo.core.images.inputs.image_input import ImageInput, Window
 
 _RUN_BYTES = 1 << 22
-"""How much is sorted at a time: a million inputs are some 80 runs, each read back by blocks of its own."""
+"""Bytes to sort at a time: a million inputs make about 80 runs, each read back through blocks of its own."""
 
 _READ_BYTES = 1 << 14
 
@@ -26,15 +26,16 @@ _decode = json.JSONDecoder().decode
 
 
 class InputList(Sequence[ImageInput]):
-    """Inputs in a fixed order, read from an unlinked temporary file as they are asked for.
+    """Inputs in a fixed order, read on demand from an unlinked temporary file.
 
-    A slice is a list over the same file. Reading moves no file position: threads and forked processes may share one.
+    A slice is a list over the same file. Reading does not use the file position: threads and forked processes may share
+    a list.
 
     Args:
-        lines: the records, one a line.
-        offsets: where in it each begins, and where the last one ends.
-        positions: which of them, in which order; all by default.
-        root: a folder that all lie below, whose place is no part of the list and its digest; empty for none.
+        lines: the records, one per line.
+        offsets: the start of each record in the file, and the end of the last.
+        positions: the selected records, in order; all by default.
+        root: a folder that contains all inputs; its location is not part of the list and its digest. Empty for none.
     """
 
     def __init__(self, lines: _LineFile, offsets: array[int], positions: range | None = None, root: str = "") -> None:
@@ -45,15 +46,15 @@ class InputList(Sequence[ImageInput]):
 
     @classmethod
     def in_order(cls, items: Iterable[ImageInput], root: str = "") -> InputList:
-        """The items as they come; their ids must be unique. Raises CannotWriteError where the disk is full."""
+        """A list of the items in their order; their ids must be unique. Raises CannotWriteError if the disk is full."""
         return cls._of_lines((_to_line(_outside(item, root)) for item in items), root)
 
     @classmethod
     def sorted_by_id(cls, items: Iterable[ImageInput], root: str = "") -> InputList:
-        """The items by id, compared as text by code point: the same order on every machine.
+        """A list of the items sorted by id, compared by code point: the same order on every machine.
 
-        Of items with one id the last counts: a file that was named twice, or the newer of two members of an archive
-        with one name, which is also the one that unpacking leaves. Raises CannotWriteError where the disk is full.
+        Among items with the same id, the last counts: a file named twice, or the newer of two members with the same
+        name in an archive, which unpacking also leaves. Raises CannotWriteError if the disk is full.
         """
         spool = _LineFile()
         runs = _write_runs(spool, (_outside(item, root) for item in items) if root else items)
@@ -90,7 +91,7 @@ class InputList(Sequence[ImageInput]):
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of all records in order: ids and sources, and where in archives and rasters they lie."""
+        """Hex digest of all records in order: ids, sources, and positions in archives and rasters."""
         digest = hashlib.sha256()
         for line in self._read(self._positions):
             digest.update(line)
@@ -104,14 +105,14 @@ class InputList(Sequence[ImageInput]):
 
 
 class _LineFile:
-    """Lines in an unlinked temporary file: appended, finished, then read by where they are."""
+    """Lines in an unlinked temporary file: appended, finished, then read by position."""
 
     def __init__(self) -> None:
         self.size = 0
         self._file = _temporary_file()
 
     def append(self, line: bytes) -> int:
-        """Add a line, which holds no newline; returns the size after it in bytes."""
+        """Add a line, which must not contain a newline; return the file's size in bytes after it."""
         try:
             self.size += self._file.write(line + b"\n")
         except OSError as error:
@@ -119,14 +120,14 @@ class _LineFile:
         return self.size
 
     def finish(self) -> None:
-        """Bring every line to where `read` finds it."""
+        """Flush all lines so that `read` finds them."""
         try:
             self._file.flush()
         except OSError as error:
             raise _no_space(error) from error
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """The lines from one position in bytes to another, without their newlines."""
+        """The lines between two positions in bytes, without their newlines."""
         rest = b""
         while begin < end:
             block = os.pread(self._file.fileno(), min(_READ_BYTES, end - begin), begin)
@@ -136,7 +137,7 @@ class _LineFile:
 
 
 def _write_runs(spool: _LineFile, items: Iterable[ImageInput]) -> list[tuple[int, int]]:
-    """Write the items in sorted runs; returns from where to where in the file each is."""
+    """Write the items in sorted runs; return the start and end of each run in the file."""
     runs = []
     source = iter(items)
     while run := _take(source, _RUN_BYTES):
@@ -171,12 +172,12 @@ def _last_of_each_id(merged: Iterable[tuple[ImageInput, bytes]]) -> Iterator[byt
 
 
 def _outside(item: ImageInput, root: str) -> ImageInput:
-    """The item with its path as it is from the root."""
+    """The item with its path relative to the root."""
     return item._replace(path=os.path.relpath(item.path, root)) if root else item
 
 
 def _to_line(item: ImageInput) -> bytes:
-    # ASCII: a newline in a name is escaped, and so are the lone surrogates that stand for bytes outside UTF-8.
+    # ASCII: newlines in names are escaped, as are the lone surrogates that stand for bytes outside UTF-8.
     return _encode(item if item.packed else item[:-1]).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""The bytes of an input, seekable: a file, or a member of an archive. Standard library only."""
+"""Open the bytes of an input, seekable: a file, or a member of an archive. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 DEFLATE, TAR = "deflate", "tar"
-"""How a member is packed: by itself, with the CRC-32 of what it unpacks to, or in a compressed archive of all."""
+"""How a member is packed: separately, with the CRC-32 of the unpacked data, or within a compressed archive."""
 
 NO_OFFSET = 0
-"""Where an archive's first header is, so no data: said of members that have no bytes of their own."""
+"""The offset of an archive's first header, and so never of data: it marks members without bytes of their own."""
 
 MAX_MEMBER = 1 << 30
-"""Bytes of one member, unpacked: what is more is taken for a bomb."""
+"""The most bytes of one unpacked member; a larger one counts as a bomb."""
 
 _CHUNK = 1 << 20
 
 
 class Place(NamedTuple):
-    """Where the bytes of an opened input lie: in an open file, from an offset on."""
+    """The location of an opened input's bytes: an open file, an offset and a size."""
 
     fd: int
     offset: int
@@ -35,16 +35,16 @@ class Place(NamedTuple):
 
 
 def open_input(item: ImageInput) -> BinaryIO:
-    """An input's bytes, seekable: the file, or exactly the part of the archive that the member takes.
+    """Open an input's bytes, seekable: the file, or exactly the member's part of the archive.
 
-    A member that is compressed by itself is unpacked to an unlinked temporary file; a compressed archive as a whole,
-    once a process.
+    A separately compressed member is unpacked to an unlinked temporary file. A compressed archive is unpacked as a
+    whole, once per process.
 
     Raises:
         NotFoundError: the file is gone.
-        InvalidInputError: it is no regular file, cannot be read, ends before the member does, or the member has no
-            bytes of its own, or is packed in a way that cannot be read.
-        CannotWriteError: there is no room for what is unpacked.
+        InvalidInputError: it is not a regular file, cannot be read, ends within the member, or the member has no bytes
+            of its own or is packed in a way that cannot be read.
+        CannotWriteError: there is no room for the unpacked data.
     """
     if item.member and item.offset == NO_OFFSET:
         raise _unreadable_member(item)
@@ -60,7 +60,7 @@ def open_input(item: ImageInput) -> BinaryIO:
     if item.offset + item.size > available:
         file.close()
         raise InvalidInputError(
-            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: it was changed.",
+            f"{item.path!r} ends at byte {available}, before its member {item.member!r} does: the file was changed.",
             path=item.source,
         )
     member = _MemberBytes(file, item.offset, item.size)
@@ -68,7 +68,7 @@ def open_input(item: ImageInput) -> BinaryIO:
 
 
 def place_of(file: BinaryIO) -> Place:
-    """Where the bytes of what `open_input` gave lie."""
+    """The location of the bytes behind a result of `open_input`."""
     raw = getattr(file, "raw", file)
     if isinstance(raw, _MemberBytes):
         return raw.place
@@ -90,7 +90,7 @@ def _unreadable_member(item: ImageInput) -> InvalidInputError:
 
 
 def _inflated(member: _MemberBytes, item: ImageInput) -> _MemberBytes:
-    """What a member unpacks to, in a file of its own (RFC 1951)."""
+    """The unpacked member in its own file (RFC 1951)."""
     unpacked, inflate = temporary_file(), zlib.decompressobj(-zlib.MAX_WBITS)
     size = crc = 0
     try:
@@ -109,7 +109,7 @@ def _inflated(member: _MemberBytes, item: ImageInput) -> _MemberBytes:
                     )
                 _write_all(unpacked, data)
         if f"{DEFLATE} {crc:08x}" != item.packed:
-            raise zlib.error("its checksum is another one")
+            raise zlib.error("its checksum does not match")
     except zlib.error as error:
         unpacked.close()
         raise InvalidInputError(f"{item.source!r} is damaged in the archive: {error}.", path=item.source) from error
@@ -129,7 +129,7 @@ def _write_all(file: io.FileIO, data: bytes) -> None:
 
 
 class _MemberBytes(io.RawIOBase):
-    """The bytes of a member as a file of its own. It moves no position of the archive, which threads may share."""
+    """The bytes of a member as a file. It keeps the archive's file position, so threads may share the archive."""
 
     def __init__(self, archive: io.FileIO, offset: int, size: int, *, shared: bool = False) -> None:
         self._archive = archive

@@ -1,6 +1,6 @@
-"""Compressed tar archives, each unpacked once to an unlinked temporary file. Standard library only.
+"""Read compressed tar archives, each unpacked once to an unlinked temporary file. Standard library only.
 
-Members have a place in that file. Nothing else gives them in the order of an export, with memory that stays flat.
+Members have an offset in that file. No other way gives them in the order of an export with constant memory.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from zoo.core.errors import InvalidInputError
 from zoo.core.images.inputs.plain_files import no_space, open_regular, temporary_file
 
 PACKED_ARCHIVES = (".tar.bz2", ".tar.gz", ".tar.xz", ".tbz2", ".tgz", ".txz")
-"""How the names of compressed archives end that can be read."""
+"""Name endings of the compressed archives that can be read."""
 
 _CHUNK = 1 << 20
 _MAX_MEMORY = 1 << 28
-"""Bytes that a decoder of xz may take: eight times what `xz -9` asks for."""
+"""The most bytes for an xz decoder: eight times what `xz -9` needs."""
 _MAX_RATIO = 100
 _ALWAYS_ALLOWED = 1 << 30
-"""Bytes: an archive may unpack to this, or to _MAX_RATIO times its size. Images are compressed already."""
+"""Bytes that any archive may unpack to; larger ones up to _MAX_RATIO times their size, since images are compressed."""
 _KEPT = 4
-"""Archives kept unpacked: inputs are in order, so that the next is of the same, or of the next one."""
+"""Number of archives kept unpacked: inputs are ordered, so the next one is in the same archive or the next archive."""
 
 _kept: OrderedDict[tuple[str, int, int, int], io.FileIO] = OrderedDict()
 _lock = threading.Lock()
 
 
 def unpacked(path: str) -> io.FileIO:
-    """What an archive unpacks to, for reading at positions; closed when nobody uses it any more.
+    """The unpacked archive, for reading at positions; closed when nobody uses it any more.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is damaged, in no known compression, or unpacks to more than images would.
+        InvalidInputError: it is damaged, in an unknown compression, or unpacks to more than images would.
         CannotWriteError: the temporary folder has no room.
     """
     with _lock, open_regular(path, path) as packed:
@@ -61,7 +61,7 @@ def _unpack(path: str, packed: io.FileIO, limit: int) -> io.FileIO:
             size += len(chunk)
             if size > limit:
                 raise InvalidInputError(
-                    f"{path!r} unpacks to more than {limit >> 20} MiB, which images do not.",
+                    f"{path!r} unpacks to more than {limit >> 20} MiB, more than images need.",
                     hint="Unpack it yourself if you trust it, and pass the folder.",
                     path=path,
                 )
@@ -100,7 +100,7 @@ def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _from_xz(packed: io.FileIO) -> Iterator[bytes]:
-    """lzma.LZMAFile has no limit of memory."""
+    """Decompress with a memory limit, which lzma.LZMAFile lacks."""
     rest = packed.read(_CHUNK)
     while rest:
         decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY)

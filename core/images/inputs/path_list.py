@@ -1,4 +1,4 @@
-"""Lists of paths, as `find`, `ls`, PowerShell and spreadsheets write them. Standard library only."""
+"""Read lists of paths, as written by `find`, `ls`, PowerShell and spreadsheets. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import BinaryIO
 from zoo.core.errors import InvalidInputError
 
 _BLOCK = 1 << 16
-_MAX_PATH = 1 << 16  # sixteen times what Linux takes
-# The mark of UTF-32 begins with that of UTF-16.
+_MAX_PATH = 1 << 16  # sixteen times the limit of Linux
+# UTF-32 comes first: its mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -21,7 +21,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# How a first page and a first entry begin; a file may be called PAR1.jpg.
+# The first bytes of a Parquet page and of a zip entry; a listed file may be called PAR1.jpg.
 _NO_LISTS = (
     (rb"PAR1\x15[\x00-\x1f]", "a Parquet table", "Say which column has the paths: --column NAME"),
     (
@@ -34,20 +34,19 @@ STDIN_NAME = "standard input"
 
 
 def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
-    """The paths in a list, in its order, decoded as file names are: one a line, or separated by NUL.
+    """The paths in a list, in order, decoded like file names: one per line, or separated by NUL.
 
-    The encoding is told by the byte order mark (UTF-8, UTF-16, UTF-32), and is UTF-8 without one. NUL separates where
-    one is found within the first 64 KiB; names between NULs are taken as they are, whatever their bytes. Lines are
-    names as they are too, where a file is there that is called so. Else a line is read as people write it: blank ones
-    and comments (`#`) are passed over, and spaces and quotes around a name, the carriage return that Windows leaves at
-    the end, and backslashes instead of slashes are no part of it.
+    The byte order mark gives the encoding (UTF-8, UTF-16, UTF-32), which is UTF-8 without one. NUL is the separator if
+    one occurs in the first 64 KiB; names between NULs are used as they are, whatever their bytes. A line is used as it
+    is if a file has that name. Otherwise, blank lines and comments (`#`) are skipped, spaces, quotes and the carriage
+    return of Windows are removed around a name, and backslashes become slashes.
 
     Args:
-        file: the list, read once from where it stands.
-        name: what errors call it.
+        file: the list, read once from its current position.
+        name: the list's name in errors.
 
     Raises:
-        InvalidInputError: it cannot be read, is in no encoding that is known, or is no list.
+        InvalidInputError: it cannot be read, is in an unknown encoding, or is not a list.
     """
     read = _as_utf8(file, name)
     start = read()
@@ -63,11 +62,13 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
         return
     for number, record in enumerate(_split(read, name, start, b"\n"), start=1):
         if b"\0" in record:
-            raise InvalidInputError(f"{name} holds a NUL after 64 KiB of lines: it is no list of paths.", path=name)
+            raise InvalidInputError(
+                f"{name} contains a NUL after 64 KiB of lines, so it is not a list of paths.", path=name
+            )
         line = os.fsdecode(record.removesuffix(b"\r"))
         if not line.isprintable() and not _is_utf8(record) and not os.path.lexists(line):
             raise InvalidInputError(
-                f"Line {number} of {name} is not UTF-8, and no file is called by its bytes.",
+                f"Line {number} of {name} is not UTF-8, and no file has those bytes as its name.",
                 hint=f"Convert the list from its own encoding, for example: {iconv_command('WINDOWS-1252', name)}",
                 path=name,
             )
@@ -76,15 +77,15 @@ def read_path_list(file: BinaryIO, name: str) -> Iterator[str]:
 
 
 def decoded_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """What a file of text holds, as UTF-8 whatever its byte order mark says, block by block; the mark is left out.
+    """The content of a text file as UTF-8, block by block, decoded by its byte order mark, which is left out.
 
-    Raises InvalidInputError where it cannot be read or decoded.
+    Raises InvalidInputError if it cannot be read or decoded.
     """
     return iter(_as_utf8(file, name), b"")
 
 
 def _as_utf8(file: BinaryIO, name: str) -> Callable[[], bytes]:
-    """A function that gives the next bytes, empty at the end."""
+    """A function that returns the next bytes, and empty bytes at the end."""
     start = _read(file, name)
     mark, encoding = next(((m, e) for m, e in _MARKS if start.startswith(m)), (b"", "utf-8"))
     pending = [start.removeprefix(mark)]
@@ -102,7 +103,9 @@ def _as_utf8(file: BinaryIO, name: str) -> Callable[[], bytes]:
                     break
         except UnicodeDecodeError as error:
             raise InvalidInputError(
-                f"{name} begins with the mark of {encoding[:6].upper()}, and is not in it: {error.reason}.", path=name
+                f"{name} begins with the byte-order mark of {encoding[:6].upper()}, but is not valid in it: "
+                f"{error.reason}.",
+                path=name,
             ) from error
         return text.encode()
 
@@ -110,7 +113,7 @@ def _as_utf8(file: BinaryIO, name: str) -> Callable[[], bytes]:
 
 
 def _path_in(line: str) -> str:
-    """What a line names, empty for none. Only a line that may mean something else needs a look at the disk."""
+    """The path in a line, or empty. Only an ambiguous line needs a look at the disk."""
     bare = line.strip()
     if not bare or (bare == line and bare[0] not in "#\"'" and "\\" not in bare) or os.path.lexists(line):
         return line if bare else ""
@@ -138,7 +141,7 @@ def _unmarked_utf16(name: str) -> InvalidInputError:
 
 
 def iconv_command(encoding: str, name: str) -> str:
-    """What converts a file of text, as a person would type it."""
+    """The command that converts a text file, as a user would type it."""
     if name == STDIN_NAME:
         return f"... | iconv -f {encoding} -t UTF-8 | zoo ..."
     return f"iconv -f {encoding} -t UTF-8 {shlex.quote(name)} > {shlex.quote(name + '.utf8')}"
@@ -150,7 +153,9 @@ def _split(read: Callable[[], bytes], name: str, start: bytes, separator: bytes)
         *records, rest = (rest + block).split(separator)
         yield from records
         if len(rest) > _MAX_PATH:
-            raise InvalidInputError(f"{name} holds a line longer than any path: it is no list of paths.", path=name)
+            raise InvalidInputError(
+                f"{name} contains a line longer than any path, so it is not a list of paths.", path=name
+            )
         block = read()
     yield rest
 

@@ -1,4 +1,4 @@
-"""File name patterns that no shell expanded, quoted ones for example. Standard library only."""
+"""Expand file name patterns that no shell expanded, such as quoted ones. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it holds a character that stands for others."""
+    """Whether the text contains a wildcard."""
     return any(sign in text for sign in "*?[")
 
 
 def expand_braces(text: str) -> Iterator[str]:
     """The names that braces stand for, in order, as in a shell and in WebDataset: `{000..009}`, `{train,val}`.
 
-    Numbers are as wide as the wider of the two ends is written, where that has leading zeros.
+    If one of the two ends has leading zeros, numbers are padded to the width of the longer end.
     """
     found = _BRACES.search(text)
     if found is None:
@@ -36,10 +36,10 @@ def expand_braces(text: str) -> Iterator[str]:
 
 
 def paths_matching(pattern: str) -> Iterator[str]:
-    """Files and folders that a pattern names, by the rules of the shell; some may come twice.
+    """Files and folders that match a pattern by shell rules; some may come twice.
 
-    `*`, `?` and `[...]` match within a name, and hidden names only where the pattern shows the dot. `**` stands for any
-    number of folders, not for links to folders; at the end it is the folder itself. Raises InvalidInputError where a
+    `*`, `?` and `[...]` match within a name, and hidden names only if the pattern has the dot. `**` stands for any
+    number of folders, not for links to folders; at the end it is the folder itself. Raises InvalidInputError if a
     folder cannot be read.
     """
     from fnmatch import fnmatchcase

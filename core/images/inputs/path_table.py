@@ -1,4 +1,4 @@
-"""A column of paths in a table: CSV of any delimiter, or Parquet (extra `[parquet]`). pyarrow inside functions."""
+"""Read a column of paths from a table: CSV with any delimiter, or Parquet (extra `[parquet]`, imported when needed)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MAX_LINE = 1 << 20
 
 
 def read_path_column(file: BinaryIO, name: str, column: str) -> Iterator[str]:
-    """The paths in a column of a table, in its order; empty cells are passed over.
+    """The paths in a column of a table, in order; empty cells are skipped.
 
-    A file that begins as Parquet is read as such; another is CSV, whose first line has the names of the columns, with
-    the delimiter (comma, semicolon, tab or bar) by which that line has the column. The encoding of CSV is told by the
-    byte order mark, and is UTF-8 without one.
+    A file that begins like Parquet is read as Parquet, any other as CSV. The first line of CSV has the column names.
+    Its delimiter (comma, semicolon, tab or bar) is the one that yields the column in that line. The byte order mark
+    gives its encoding, which is UTF-8 without one.
 
     Args:
-        file: the table, read once from where it stands.
-        name: what errors call it.
+        file: the table, read once from its current position.
+        name: the table's name in errors.
         column: the name of the column.
 
     Raises:
@@ -56,7 +56,7 @@ def _csv(file: BinaryIO, name: str, column: str) -> Iterator[str]:
             if len(row) > position and (text := row[position].strip()):
                 yield text
     except csv.Error as error:
-        raise InvalidInputError(f"{name} is no table of text: {error}.", path=name) from error
+        raise InvalidInputError(f"{name} is not a table of text: {error}.", path=name) from error
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -64,18 +64,20 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[str]:
-    """Lines with their ends, which csv needs: a cell may hold them."""
+    """Lines with their newlines, which csv needs since a cell may contain them."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     rest = ""
     try:
         for block in _with_end(blocks):
             text = rest + decoder.decode(block, final=not block)
             if "\0" in text:
-                raise InvalidInputError(f"{name} holds a NUL: it is no table of text.", path=name)
+                raise InvalidInputError(f"{name} contains a NUL, so it is not a table of text.", path=name)
             *whole, rest = text.split("\n")
             yield from (line + "\n" for line in whole)
             if len(rest) > _MAX_LINE:
-                raise InvalidInputError(f"{name} holds a line longer than 1 MiB: it is no table of text.", path=name)
+                raise InvalidInputError(
+                    f"{name} contains a line longer than 1 MiB, so it is not a table of text.", path=name
+                )
     except UnicodeDecodeError as error:
         raise InvalidInputError(
             f"{name} is not UTF-8: {error.reason}.",
@@ -100,12 +102,14 @@ def _parquet(file: BinaryIO, name: str, column: str) -> Iterator[str]:
         for batch in table.iter_batches(_BATCH, columns=[column]):
             for text in batch.column(0).to_pylist():
                 if text is not None and not isinstance(text, str):
-                    raise InvalidInputError(f"The column {column!r} of {name} holds {text!r}, no path.", path=name)
+                    raise InvalidInputError(
+                        f"The column {column!r} of {name} holds {text!r}, which is not a path.", path=name
+                    )
                 if text:
                     yield text
     except (NotFoundError, InvalidInputError):
         raise
-    except Exception as error:  # pyarrow has many kinds, some of them plain OSError
+    except Exception as error:  # pyarrow raises many kinds, some of them plain OSError
         raise InvalidInputError(f"{name} could not be read as Parquet: {error}.", path=name) from error
 
 

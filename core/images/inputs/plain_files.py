@@ -1,4 +1,4 @@
-"""Regular files to read from, and files without a name to unpack into. Standard library only."""
+"""Open regular files, and unnamed files to unpack into. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError
 
 
 def open_regular(path: str, source: str) -> io.FileIO:
-    """A regular file, unbuffered. Errors name `source`; raises as `open_input`."""
+    """Open a regular file, unbuffered. Errors name `source`; raises as `open_input`."""
     try:
         file = io.FileIO(path, opener=_open_without_waiting)
     except (FileNotFoundError, NotADirectoryError):
@@ -19,7 +19,7 @@ def open_regular(path: str, source: str) -> io.FileIO:
     except OSError as error:
         raise InvalidInputError(f"{path!r} could not be opened: {error.strerror}.", path=source) from error
     except ValueError:
-        raise InvalidInputError(f"{path!r} holds a character that no file name can.", path=source) from None
+        raise InvalidInputError(f"{path!r} contains a character that no file name may contain.", path=source) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise InvalidInputError(f"{path!r} is not a regular file.", path=source)
@@ -27,7 +27,7 @@ def open_regular(path: str, source: str) -> io.FileIO:
 
 
 def temporary_file() -> io.FileIO:
-    """A file without a name. Raises CannotWriteError."""
+    """Create a file without a name. Raises CannotWriteError."""
     try:
         fd, path = tempfile.mkstemp(prefix="zoo-unpacked-")
         os.unlink(path)
@@ -44,5 +44,5 @@ def no_space(error: OSError) -> CannotWriteError:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Not for the other end of a pipe."""
+    """Open a path without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Which files of folders and archives count as images, and a count of those that do not. Standard library only."""
+"""Select the files in folders and archives that count as images, and count the others. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ EXTENSIONS = (
     ".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".npy",
     ".npz", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""What counts as an image in a folder or an archive, upper or lower case. Of some an extra is needed to read them:
-where it is missing, they fail by its name, and are not passed over."""
+"""Endings of images in folders and archives, in upper or lower case.
+
+Some need an extra. Without it, such a file is not skipped: reading it fails and names the extra.
+"""
 
 _BESIDE_IMAGES = ("copying", "desktop.ini", "licence", "license", "readme", "thumbs.db")
-"""How the names begin of files that nobody takes for an image that is missing."""
+"""Name beginnings of files that nobody would miss as an image."""
 
 _MAX_ENDING = 9
 _MAX_ENDINGS = 1000
@@ -25,12 +27,12 @@ _OTHERS = "others"
 
 
 class Selection:
-    """What counts where whole folders and archives are searched.
+    """Selects files when whole folders and archives are searched.
 
     Args:
-        extensions: how the names of images end, in lower case.
-        exported: what exports wrote, which is left out.
-        passed_over: counts what was left out, by how the names end; hidden files and what exports wrote do not count.
+        extensions: name endings of images, in lower case.
+        exported: files of exports, which are left out.
+        passed_over: counts the files left out, by name ending, except for hidden files and files of exports.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Selection:
 
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
-    """One sentence with the number of files by ending, most first; empty where there are none."""
+    """A sentence with the number of files by ending, the most frequent first; empty if there are none."""
     total = sum(passed_over.values())
     if not total:
         return ""

@@ -1,4 +1,4 @@
-"""Which part of the shards this process makes: stated, or told by what started it. Standard library only."""
+"""Choose this process's part of the shards, as stated or from a scheduler's variables. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from zoo.core.errors import UsageError
 
 COMPLETIONS = "ZOO_JOB_COMPLETIONS"
-"""The number of completions of a Kubernetes indexed job: Kubernetes tells a pod its index and no more."""
+"""The number of completions of a Kubernetes indexed job: Kubernetes gives a pod only its index."""
 
 _MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of `count` equal parts of the work; `index` counts from 0, people count from 1."""
+    """One of `count` equal parts of the work; `index` counts from 0, users count from 1."""
 
     index: int
     count: int
@@ -25,30 +25,30 @@ class Part:
 
 
 def parse_part(text: str) -> Part:
-    """`K/N` as the K-th of N parts, counted from 1. Raises UsageError."""
+    """Parse `K/N`, the K-th of N parts, counted from 1. Raises UsageError."""
     index, slash, count = text.partition("/")
     if not (slash and _is_number(index) and _is_number(count)):
         raise UsageError(
-            f"A part of the shards is written K/N, not {text!r}.",
+            f"--shard expects K/N, not {text!r}.",
             hint="--shard 2/8 is the second of 8.",
         )
     if not 1 <= int(index) <= int(count):
-        raise UsageError(f"There is no part {text}: K counts from 1 to N.", hint="--shard 2/8 is the second of 8.")
+        raise UsageError(f"There is no part {text}: K runs from 1 to N.", hint="--shard 2/8 is the second of 8.")
     return Part(int(index) - 1, int(count))
 
 
 def part_from_environment(environ: Mapping[str, str]) -> Part:
     """The part of this process among all that a scheduler started.
 
-    A job array of Slurm, or an indexed job of Kubernetes with its number of completions in ZOO_JOB_COMPLETIONS, divides
-    the work among jobs; torchrun, or srun, divides the part of a job among its processes. In a batch script Slurm sets
-    SLURM_NTASKS, although one process runs: what srun started is told by SLURM_STEP_NUM_TASKS.
+    A Slurm job array, or a Kubernetes indexed job with its number of completions in ZOO_JOB_COMPLETIONS, divides the
+    work among jobs. torchrun or srun divides a job's part among its processes. In a batch script Slurm sets
+    SLURM_NTASKS although only one process runs: SLURM_STEP_NUM_TASKS shows what srun started.
 
     Args:
         environ: `os.environ`.
 
     Raises:
-        UsageError: nothing is set that tells it, or values contradict each other; the variable is named.
+        UsageError: no variable says it, or values contradict each other; the error names the variable.
     """
     job, process = _job(environ), _process(environ)
     if job is None and process is None:
@@ -58,7 +58,7 @@ def part_from_environment(environ: Mapping[str, str]) -> Part:
                 hint=f"Set {COMPLETIONS} in the pod's env to the completions of the job, or pass --shard K/N.",
             )
         raise UsageError(
-            "Nothing tells which part of the shards to make: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK "
+            "Nothing says which part of the shards to make: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS, RANK "
             "and JOB_COMPLETION_INDEX is set.",
             hint="Pass --shard K/N, or 1/1 for all.",
         )
@@ -67,7 +67,7 @@ def part_from_environment(environ: Mapping[str, str]) -> Part:
 
 
 def shards_of(part: Part, num_shards: int) -> range:
-    """The numbers, counted from 0, of the shards of a part: every N-th, so that parts differ by one at most."""
+    """The shard numbers of a part, counted from 0: every N-th, so that parts differ by at most one shard."""
     return range(part.index, num_shards, part.count)
 
 
@@ -84,7 +84,7 @@ def _job(environ: Mapping[str, str]) -> Part | None:
 
 
 def _array_task(environ: Mapping[str, str]) -> Part:
-    """The place of a task in its array, whose ids may begin anywhere and have a step between them."""
+    """The position of a task in its array, whose ids may begin anywhere and be spaced by a step."""
     task, first, last = (_number(environ, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "MAX"))
     count = _number(environ, "SLURM_ARRAY_TASK_COUNT")
     step = (last - first) // max(1, count - 1) or 1
@@ -103,7 +103,7 @@ def _process(environ: Mapping[str, str]) -> Part | None:
     torchrun = _ranked(environ, "RANK", "WORLD_SIZE")
     if srun and torchrun.count % srun.count:
         raise UsageError(
-            f"WORLD_SIZE is {torchrun.count}, which does not span the {srun.count} tasks of SLURM_STEP_NUM_TASKS.",
+            f"WORLD_SIZE is {torchrun.count}, which does not equal the {srun.count} tasks of SLURM_STEP_NUM_TASKS.",
             hint="Give torchrun --nnodes and --rdzv-endpoint, or pass --shard K/N.",
         )
     return torchrun

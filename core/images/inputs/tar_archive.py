@@ -1,4 +1,4 @@
-"""Images in tar archives, found by one pass over the headers and read in place.
+"""Find images in tar archives with one pass over the headers, to read them in place.
 
 Standard library only. The formats: POSIX.1-1988 (ustar), POSIX.1-2001 (pax) and GNU tar.
 """
@@ -20,7 +20,7 @@ from zoo.core.images.inputs.plain_files import open_regular
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ\0": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _BLOCK = 512
 _MAX_HEADER = 1 << 20
-"""Bytes that the headers of one member may take, its long name and extended attributes with them."""
+"""The most bytes for the headers of one member, including its long name and extended attributes."""
 
 _MAX_GLOBAL_FIELDS = 64
 
@@ -28,9 +28,9 @@ _MAX_GLOBAL_FIELDS = 64
 def tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
     """The files in an archive whose names end in one of `extensions` (lower case), in the order of the archive.
 
-    Hidden ones are passed over, as in folders. Names are taken as they are, absolute ones and `..` too: they name
-    results, and nothing is ever opened by them. A link, sparse file or device comes as an input that `open_input`
-    refuses, so that it is not lost without a word. Memory does not grow with the number of members.
+    Hidden ones are skipped, as in folders. Names are used unchanged, including absolute ones and `..`: they only name
+    results, and nothing is opened by them. A link, sparse file or device becomes an input that `open_input` refuses, so
+    that it is not lost silently. Memory does not grow with the number of members.
 
     Raises:
         NotFoundError: there is no such file.
@@ -42,9 +42,9 @@ def tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
 
 
 def packed_tar_members(path: str, extensions: tuple[str, ...]) -> Iterator[ImageInput]:
-    """As `tar_members`, of an archive that is compressed as a whole; it is unpacked to an unlinked temporary file.
+    """Like `tar_members`, for a compressed archive, which is unpacked to an unlinked temporary file.
 
-    Raises CannotWriteError too, where there is no room for that.
+    Also raises CannotWriteError if there is no room for it.
     """
     from zoo.core.images.inputs.packed_archive import unpacked
 
@@ -65,7 +65,7 @@ def _members(path: str, reader: _HeaderReader, extensions: tuple[str, ...]) -> I
 
 
 class _HeaderReader(io.BufferedReader):
-    """What tarfile reads headers through: it believes every length, and would read a header of gigabytes."""
+    """Limits what tarfile reads of headers: tarfile trusts every length, and would read a header of gigabytes."""
 
     budget = _MAX_HEADER
 
@@ -77,34 +77,34 @@ class _HeaderReader(io.BufferedReader):
 
 
 def _headers(path: str, reader: _HeaderReader) -> Iterator[tarfile.TarInfo]:
-    """Every member, after checking that it lies in the file, behind the one before it."""
+    """Every member, after checking that it is within the file and after the previous one."""
     size = os.fstat(reader.fileno()).st_size
     try:
         archive: Any = tarfile.TarFile(fileobj=reader, encoding="utf-8", errors="surrogateescape")
         end = 0
         while (member := _next_header(archive, reader)) is not None:
             if member.size < 0 or member.offset_data < end + _BLOCK or len(archive.pax_headers) > _MAX_GLOBAL_FIELDS:
-                raise tarfile.ReadError(f"nonsense in the header at byte {member.offset}")
+                raise tarfile.ReadError(f"an invalid header at byte {member.offset}")
             end = archive.offset
             if not member.offset_data <= end <= size:
                 raise tarfile.ReadError(f"it ends within {member.name!r}")
             yield member
-        # An archive ends with a block of zeros; tarfile takes a cut or damaged header for the end, too.
+        # An archive ends with a block of zeros; tarfile also takes a cut or damaged header for the end.
         reader.seek(archive.offset)
         if reader.read(_BLOCK) != bytes(_BLOCK):
             raise tarfile.ReadError(f"no header and no end mark at byte {archive.offset}")
-    except Exception as error:  # the parser trips in many ways on damaged bytes
+    except Exception as error:  # the parser fails in many ways on damaged bytes
         reason = str(error) or type(error).__name__
         raise InvalidInputError(
             f"{path!r} is not a complete tar archive: {reason}.",
-            hint="See what tar -tf says of it, and copy or download it again.",
+            hint="Check it with tar -tf, then copy or download it again.",
             path=path,
         ) from error
 
 
 def _next_header(archive: Any, reader: _HeaderReader) -> tarfile.TarInfo | None:
     reader.budget = _MAX_HEADER
-    archive.members.clear()  # it keeps all that it has seen
+    archive.members.clear()  # it keeps all members that it has seen
     member: tarfile.TarInfo | None = archive.next()
     return member
 
@@ -116,8 +116,8 @@ def _refuse_compressed(path: str, reader: _HeaderReader) -> None:
     for magic, command in _COMPRESSED.items():
         if start.startswith(magic):
             raise InvalidInputError(
-                f"{path!r} is compressed in a way that its name does not tell, or that is not read here.",
-                hint=f"Unpack the compression once: {command} {shlex.quote(path)}",
+                f"{path!r} is compressed in a way that its name does not show, or that zoo does not read.",
+                hint=f"Decompress it once: {command} {shlex.quote(path)}",
                 path=path,
             )
 

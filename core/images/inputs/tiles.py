@@ -1,4 +1,4 @@
-"""Large rasters cut into windows. Standard library only."""
+"""Divide large rasters into windows. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zoo.core.images.inputs.input_list import InputList
 def tile_windows(height: int, width: int, tile: int, stride: int) -> Iterator[Window]:
     """Windows of `tile` x `tile` pixels, `stride` apart, that cover a raster; by rows, then by columns.
 
-    The last row and column are moved inwards, so every window is full. A raster that is smaller than the tile, in one
-    direction or both, gives windows of its own extent there: the reader resizes or refuses them.
+    The last row and column are moved inwards, so every window is full. If a raster is smaller than the tile in one or
+    both directions, windows have its own extent there: the reader resizes or refuses them.
 
     Raises:
         UsageError: the tile or the stride is not positive, or the stride exceeds the tile and would leave gaps.
@@ -26,14 +26,14 @@ def tile_windows(height: int, width: int, tile: int, stride: int) -> Iterator[Wi
 def expand_tiles(
     inputs: Iterable[ImageInput], sizes: Callable[[ImageInput], tuple[int, int]], tile: int, stride: int
 ) -> InputList:
-    """Every input as its windows (see `tile_windows`), ids `id#top,left`, in the order of the inputs.
+    """Every input as its windows (see `tile_windows`), with ids `id#top,left`, in the order of the inputs.
 
     Args:
         inputs: whole rasters.
-        sizes: gives the (height, width) of one in pixels, or raises InvalidInputError or NotFoundError: then the
-            input stays whole, and reading it will say what is wrong.
-        tile: edge of a window in pixels.
-        stride: from one window to the next, in pixels.
+        sizes: returns the (height, width) of an input in pixels, or raises InvalidInputError or NotFoundError: then the
+            input stays whole, and reading it reports what is wrong.
+        tile: side of a window in pixels.
+        stride: distance between windows in pixels.
 
     Raises:
         UsageError: as `tile_windows`.
@@ -54,7 +54,7 @@ def expand_tiles(
 
 def _check(tile: int, stride: int) -> None:
     if tile < 1:
-        raise UsageError(f"A tile has at least 1 pixel, not {tile}.", hint="Pass --tile 224, for example.")
+        raise UsageError(f"A tile must be 1 pixel or larger, not {tile}.", hint="Pass --tile 224, for example.")
     if not 1 <= stride <= tile:
         raise UsageError(
             f"A stride of {stride} does not cover a raster with tiles of {tile} pixels.",
@@ -64,7 +64,7 @@ def _check(tile: int, stride: int) -> None:
 
 def _windows(height: int, width: int, tile: int, stride: int) -> Iterator[Window]:
     if height < 1 or width < 1:
-        raise InvalidInputError(f"A raster of {height} x {width} pixels has nothing to read.")
+        raise InvalidInputError(f"A raster of {height} x {width} pixels is empty.")
     for top in _starts(height, tile, stride):
         for left in _starts(width, tile, stride):
             yield Window(left, top, min(tile, width), min(tile, height))

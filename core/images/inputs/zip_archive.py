@@ -1,4 +1,4 @@
-"""Images in zip archives, read in place where they are stored, unpacked one at a time where they are deflated.
+"""Find images in zip archives: stored ones are read in place, deflated ones are unpacked one at a time.
 
 Standard library only. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
@@ -23,10 +23,10 @@ _LOCAL = struct.Struct("<4s22xHH")
 
 
 def zip_members(path: str) -> Iterator[ImageInput]:
-    """The files in an archive, in the order of its directory; hidden ones are passed over, as in folders.
+    """The files in an archive, in the order of its directory; hidden ones are skipped, as in folders.
 
-    Names are taken as they are: they name results, and nothing is ever opened by them. A member that cannot be read (a
-    link, encrypted, packed by a rare method, larger than the limit) comes as an input that `open_input` refuses.
+    Names are used unchanged: they only name results, and nothing is opened by them. A member that cannot be read (a
+    link, encrypted, packed by a rare method, larger than the limit) becomes an input that `open_input` refuses.
 
     Raises:
         NotFoundError: there is no such file.
@@ -37,7 +37,7 @@ def zip_members(path: str) -> Iterator[ImageInput]:
         try:
             with zipfile.ZipFile(reader) as archive:
                 entries = archive.infolist()
-        except Exception as error:  # the parser trips in many ways on damaged bytes
+        except Exception as error:  # the parser fails in many ways on damaged bytes
             raise _damaged(path, str(error) or type(error).__name__) from error
         for entry in entries:
             hidden = any(part.startswith(".") and part not in (".", "..") for part in entry.filename.split("/"))
@@ -54,7 +54,7 @@ def zip_members(path: str) -> Iterator[ImageInput]:
 
 
 def _unreadable(entry: zipfile.ZipInfo) -> str:
-    """Why a member cannot be read; empty where it can."""
+    """The reason why a member cannot be read; empty if it can."""
     if entry.flag_bits & _ENCRYPTED:
         return "encrypted"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -63,7 +63,7 @@ def _unreadable(entry: zipfile.ZipInfo) -> str:
 
 
 def _data_offset(path: str, fd: int, entry: zipfile.ZipInfo) -> int:
-    """Behind a header of its own, whose length the directory does not tell."""
+    """The offset of a member's data, after a local header whose length the directory does not state."""
     header = os.pread(fd, _LOCAL.size, entry.header_offset) if entry.header_offset >= 0 else b""
     if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
         raise _damaged(path, f"no header of {entry.filename!r} at byte {entry.header_offset}")
@@ -80,7 +80,7 @@ def _damaged(path: str, reason: str) -> InvalidInputError:
 
 
 class _LimitedReader(io.BufferedReader):
-    """What zipfile reads through: it takes the directory in one piece, however large that says that it is."""
+    """Limits what zipfile reads: it reads the directory in one piece, whatever size the directory states."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _MAX_DIRECTORY:

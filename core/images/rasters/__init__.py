@@ -1,1 +1,1 @@
-"""Reading images of any number of bands without losing anything quietly. Pillow and numpy; other formats are extras."""
+"""Read images of any number of bands without silent losses. Uses Pillow and numpy; other formats are extras."""

@@ -1,4 +1,4 @@
-"""Arrays of numpy: .npy, read in windows without loading the rest, and .npz. Nothing in a header is believed."""
+"""Read numpy arrays: .npy by windows, without loading the rest, and .npz. No value in a header is trusted."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SUFFIX = ".npy"
 
 
 class StoredArray:
-    """An array in a file that is read in parts. Not mapped: a file that shrinks under a mapping kills the process.
+    """An array in a file, read in parts, not memory-mapped: a file that shrinks under a mapping kills the process.
 
     Args:
         file: open while it is read.
-        start: where in the file the array begins, in bytes.
+        start: position of the array in the file, in bytes.
         shape, dtype: of the array.
-        fortran: the first axis runs fastest.
+        fortran: whether the first axis varies fastest.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class StoredArray:
         self._fortran = fortran
 
     def __getitem__(self, part: tuple[slice, ...]) -> NDArray[Any]:
-        """A part: along each axis a slice with a start and a stop. Raises InvalidInputError where the file is cut."""
+        """Read a part: a slice with start and stop per axis. Raises InvalidInputError if the file is cut short."""
         if self._fortran:
             return self._read(self.shape[::-1], part[::-1]).T
         return self._read(self.shape, part)
 
     def _read(self, shape: tuple[int, ...], part: tuple[slice, ...]) -> NDArray[Any]:
         values = np.empty([cut.stop - cut.start for cut in part], self.dtype)
-        # What lies in one piece: the last axes that are wanted whole, and the one before them.
+        # One contiguous piece: the last axes that are read whole, and the axis before them.
         axis = len(shape) - 1
         while axis and values.shape[axis] == shape[axis]:
             axis -= 1
@@ -64,12 +64,12 @@ class StoredArray:
         while view:
             count = self._file.readinto(view)  # type: ignore[attr-defined]
             if not count:
-                raise InvalidInputError("the file became shorter while it was read.")
+                raise InvalidInputError("the file became shorter while it was being read.")
             view = view[count:]
 
 
 class ArrayRaster(RasterFile):
-    """An array of two axes, or of three of which one counts the bands."""
+    """An array with two axes, or with three of which one is the bands."""
 
     def __init__(self, array: NDArray[Any] | StoredArray, options: ReadOptions) -> None:
         super().__init__(options)
@@ -92,26 +92,28 @@ class ArrayRaster(RasterFile):
 
 
 def white_of(dtype: np.dtype[Any]) -> float:
-    """The number that counts as 1.0: the largest integer, or 1.0 for floating point and truth values."""
+    """The number that counts as 1.0: the largest integer, or 1.0 for floating point and booleans."""
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def open_npy(file: BinaryIO, options: ReadOptions) -> ArrayRaster:
-    """An .npy file, of which a window is read without the rest.
+    """Open an .npy file, to read windows without the rest.
 
     Raises:
-        InvalidInputError: no image of numbers, or the file ends early.
+        InvalidInputError: it is not a numeric image, or the file ends early.
     """
     shape, fortran, dtype = _read_header(file)
     start = file.tell()
     needed = math.prod(shape) * dtype.itemsize
     if file.seek(0, 2) - start < needed:
-        raise InvalidInputError(f"an array of shape {shape} and type {dtype} needs {needed} bytes: the file is cut.")
+        raise InvalidInputError(
+            f"an array of shape {shape} and type {dtype} needs {needed} bytes: the file is truncated."
+        )
     return ArrayRaster(StoredArray(file, start, shape, dtype, fortran=fortran), options)
 
 
 def open_npz(file: BinaryIO, options: ReadOptions) -> ArrayRaster:
-    """The array of an .npz file that `options.npz_key` names, or its only one; it is read whole.
+    """Open the array of an .npz file that `options.npz_key` names, or its only one; it is read whole.
 
     Raises:
         InvalidInputError: no such array, several without a key, more pixels than the limit.
@@ -141,7 +143,7 @@ def _choose(members: list[str], key: str) -> str:
 
 
 def _read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether the first axis runs fastest, and type; never unpickles anything."""
+    """Shape, whether the first axis varies fastest, and dtype; nothing is ever unpickled."""
     version = npy.read_magic(stream)
     if version == (1, 0):
         shape, fortran, dtype = npy.read_array_header_1_0(stream, max_header_size=_MAX_HEADER)
@@ -157,16 +159,16 @@ def _read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _check_size(shape: tuple[int, ...], options: ReadOptions) -> None:
-    """The limit for an array whose axes need not be known: it is on width times height, and on all together."""
+    """Check the limit for an array with unknown axes: it applies to width times height, and to all axes together."""
     bands = min(shape) if len(shape) == 3 else 1
     options.check_size(math.prod(shape) // max(bands, 1), 1, bands)
 
 
 def _bands_height_width(shape: tuple[int, ...], options: ReadOptions) -> tuple[int | None, int, int]:
-    """Which axes count bands (None where none does), rows and columns.
+    """The axes of bands (None if there is none), rows and columns.
 
     Raises:
-        InvalidInputError: nothing tells which axis counts the bands.
+        InvalidInputError: nothing shows which axis is the bands.
     """
     if len(shape) == 2:
         return None, 0, 1

@@ -1,4 +1,4 @@
-"""The size in the AV1 data of an AVIF file (AV1 specification, 5.5): the decoder allocates by it, not by the boxes."""
+"""The size in the AV1 data of an AVIF file (AV1 specification, 5.5): decoders allocate by it, not by the boxes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 from zoo.core.images.rasters.boxes import Box, boxes
 
-_READ = 1 << 12  # bytes of an item; the header of the sequence stands at its beginning
+_READ = 1 << 12  # bytes of an item, which begins with the sequence header
 _MOST_ITEMS = 1 << 10
 _SEQUENCE = 1
-_FILE, _IDAT = 0, 1  # where the places of an item are counted from
+_FILE, _IDAT = 0, 1  # what the offsets of an item refer to
 
 
 class _Bits:
-    """The bits of a header, the highest of each byte first."""
+    """The bits of a header, starting with the highest of each byte."""
 
     def __init__(self, data: bytes) -> None:
         self._number, self._left = int.from_bytes(data, "big"), 8 * len(data)
@@ -69,7 +69,7 @@ def _coded_items(file: BinaryIO, iinf: Box) -> set[int]:
 
 
 def _places(file: BinaryIO, iloc: Box) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """(item, what offsets are counted from, its extents) of each item."""
+    """(item, what its offsets refer to, its extents) of each item."""
     file.seek(iloc.start)
     data = file.read(min(1 << 20, iloc.end - iloc.start))
     position = 0
@@ -87,7 +87,7 @@ def _places(file: BinaryIO, iloc: Box) -> Iterator[tuple[int, int, list[tuple[in
     for _ in range(min(take(4 if version == 2 else 2), _MOST_ITEMS)):
         number = take(4 if version == 2 else 2)
         method = take(2) & 15 if version else _FILE
-        take(2)  # another file, which no decoder of AVIF opens
+        take(2)  # a separate file, which no AVIF decoder opens
         base = take(base_size)
         places = []
         for _ in range(take(2)):
@@ -122,8 +122,8 @@ def _sequences(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
-    """Largest width and height of a frame, in a sequence header."""
-    bits.take(4)  # profile, and whether it is a still picture
+    """The largest width and height of a frame, from a sequence header."""
+    bits.take(4)  # profile, and the flag for a still picture
     if bits.take(1):  # a reduced header
         bits.take(5)
     else:
@@ -141,7 +141,7 @@ def _operating_points(bits: _Bits) -> None:
             while not bits.take(1):
                 zeros += 1
             bits.take(zeros if zeros < 32 else 0)
-        if bits.take(1):  # a model of the decoder
+        if bits.take(1):  # a decoder model
             delay = bits.take(5) + 1
             bits.take(42)
     shown_later = bits.take(1)

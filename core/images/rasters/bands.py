@@ -1,4 +1,4 @@
-"""Which bands of a raster a model reads, and that they are as many as it does."""
+"""Select the bands of a raster that a model reads, and check their number."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from zoo.core.images.rasters.raster import Raster
 
 _EXPLAINED = re.compile(r"\s*(?:[,;:(\[]|\s-\s)")
 LUMA = (0.299, 0.587, 0.114)
-"""Grey from red, green and blue: ITU-R BT.601."""
+"""Weights of red, green and blue in grey: ITU-R BT.601."""
 
 
 def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster:
-    """The bands that a model of `in_chans` channels is to read.
+    """Select the bands for a model of `in_chans` channels.
 
-    Without `wanted` they are all bands of the file; a picture becomes grey for a model of one channel, and RGB for a
+    Without `wanted`, these are all bands of the file; a picture becomes grey for a model of one channel, and RGB for a
     model of three.
 
     Args:
         raster: as read.
-        wanted: numbers from 1, or names as the file has them, in any case and spelling (B4 is B04); a band may be named
-            twice.
-        in_chans: channels that the model reads.
+        wanted: numbers from 1, or the file's band names in any case and spelling (B4 is B04); a band may be repeated.
+        in_chans: number of channels that the model reads.
 
     Raises:
-        InvalidInputError: there is no such band, or the bands are not as many as the model reads.
+        InvalidInputError: there is no such band, or the number of bands is not the model's.
     """
     if wanted:
         raster = _take(raster, [_position(name, raster) for name in wanted])
@@ -46,10 +45,10 @@ def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster
 
 
 def check_count(num_bands: int, wanted: Sequence[str], in_chans: int) -> None:
-    """Refuse an image before it is decoded, where `select_bands` would refuse it whatever it holds.
+    """Refuse an image before decoding if `select_bands` would refuse it whatever its content.
 
     Raises:
-        InvalidInputError: all bands are read, and are not as many as the model reads.
+        InvalidInputError: all bands are read, and their number is not the model's.
     """
     if not wanted and num_bands != in_chans and {num_bands, in_chans} != {1, 3}:
         raise _other_count(num_bands, in_chans, "are in the image")
@@ -83,10 +82,10 @@ def _position(name: str, raster: Raster) -> int:
 
 
 def _named(text: str, names: Sequence[str]) -> list[int]:
-    """Positions of the bands of that name: as the file writes it, else in another spelling of the same name.
+    """Positions of the bands with that name: as the file writes it, otherwise in a different spelling.
 
-    'B4', 'B04' and 'Band 4' are one name, and so are 'NIR' and 'near infrared'; what follows a comma or stands in
-    brackets explains a name. Which wavelength a number means is not guessed.
+    'B4', 'B04' and 'Band 4' are the same name, and so are 'NIR' and 'near infrared'. Text after a comma or in brackets
+    explains a name and is ignored. The wavelength of a number is not guessed.
     """
     for same in (str.casefold, _spelling, _first_word):
         wanted = same(text)
@@ -126,7 +125,7 @@ def _take(raster: Raster, positions: list[int]) -> Raster:
 def _as_grey(raster: Raster) -> Raster:
     if isinstance(raster.pixels, Image.Image):
         return replace(raster, pixels=raster.pixels.convert("L"), band_names=())
-    if raster.pixels.dtype == np.uint8 and raster.white == 255:  # in 8 bits, as Pillow does it, whoever read it
+    if raster.pixels.dtype == np.uint8 and raster.white == 255:  # in 8 bits like Pillow, whichever library read it
         image = Image.fromarray(np.ascontiguousarray(raster.pixels.transpose(1, 2, 0)))
         grey: NDArray[Any] = np.asarray(image.convert("L"))[None]
     else:
@@ -134,6 +133,6 @@ def _as_grey(raster: Raster) -> Raster:
     valid = raster.valid
     if valid is not None and valid.ndim == 3:
         valid = np.logical_and.reduce(valid, axis=0)
-    alike = len(set(raster.scales)) == len(set(raster.offsets)) == 1  # grey is their mean, in the same unit
+    alike = len(set(raster.scales)) == len(set(raster.offsets)) == 1  # grey is a mean of the bands, in the same unit
     scales, offsets = (raster.scales[:1], raster.offsets[:1]) if alike else ((), ())
     return replace(raster, pixels=grey, valid=valid, band_names=(), scales=scales, offsets=offsets)

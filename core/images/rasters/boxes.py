@@ -1,4 +1,4 @@
-"""Sizes and depths in the boxes of AVIF, HEIF (ISO/IEC 14496-12, 23008-12) and JPEG 2000 (15444-1, annex I)."""
+"""Read sizes and depths from the boxes of AVIF, HEIF (ISO/IEC 14496-12, 23008-12) and JPEG 2000 (15444-1, annex I)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 class Box(NamedTuple):
-    """Its type, and where its content begins and ends in the file."""
+    """A box's type, and the start and end of its content in the file."""
 
     kind: bytes
     start: int
@@ -25,7 +25,7 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """The boxes in a range of the file, in order.
 
     Raises:
-        InvalidInputError: one that is shorter than its own head; or there are thousands.
+        InvalidInputError: a box is shorter than its own header, or there are thousands of boxes.
     """
     for _ in range(_MOST_BOXES):
         if start + 8 > end:
@@ -41,14 +41,14 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
             content += 8
         stop = end if size == 0 else min(end, start + size)
         if stop < content:
-            raise InvalidInputError("a box that is shorter than its own head.")
+            raise InvalidInputError("a box that is shorter than its own header.")
         yield Box(kind, content, stop)
         start = stop
     raise InvalidInputError(f"more than {_MOST_BOXES} boxes.")
 
 
 def kind_of_heif(start: bytes) -> str:
-    """'AVIF' or 'HEIC' by the brands of the first box; empty where it is neither."""
+    """'AVIF' or 'HEIC' by the brands of the first box; empty for any other file."""
     if start[4:8] != b"ftyp":
         return ""
     size = min(len(start), max(16, int.from_bytes(start[:4], "big")))
@@ -59,7 +59,7 @@ def kind_of_heif(start: bytes) -> str:
 
 
 class HeifHeader(NamedTuple):
-    """The largest size and depth of all that the file holds, before it is turned; and whether it may be a film."""
+    """The largest size, before rotation, and the largest depth of all images in the file."""
 
     width: int
     height: int
@@ -70,7 +70,7 @@ def read_heif_header(file: BinaryIO) -> HeifHeader:
     """Read the properties of the images.
 
     Raises:
-        InvalidInputError: it states no size, or is damaged.
+        InvalidInputError: the file states no size, or is damaged.
     """
     file.seek(0, 2)
     end = file.tell()
@@ -87,7 +87,7 @@ def read_heif_header(file: BinaryIO) -> HeifHeader:
                             width, height = wide, high
                     bits = max(bits, _bits_of(box.kind, data))
     if not width:
-        raise InvalidInputError("no size is said of the picture.")
+        raise InvalidInputError("the file does not state the size of the picture.")
     return HeifHeader(width, height, bits or 8)
 
 
@@ -102,7 +102,7 @@ def _bits_of(kind: bytes, data: bytes) -> int:
 
 
 class Jpeg2000Header(NamedTuple):
-    """Of the codestream: components with their bits, and the number of tiles."""
+    """Size, components and bits of the codestream, and its number of tiles."""
 
     width: int
     height: int
@@ -119,7 +119,7 @@ def read_jpeg2000_header(file: BinaryIO) -> Jpeg2000Header:
     """Read the size from the codestream, bare or in its box.
 
     Raises:
-        InvalidInputError: there is none, or the box says another size than the codestream.
+        InvalidInputError: there is no codestream, or the box states a different size.
     """
     file.seek(0, 2)
     end = file.tell()
@@ -152,7 +152,7 @@ def _codestream(file: BinaryIO, start: int) -> Jpeg2000Header:
     _, _, _, right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, components = _SIZ.unpack(data)
     depths = file.read(3 * min(components, 16384))
     if right <= left or bottom <= top or not (tile_width and tile_height) or len(depths) < 3 * components:
-        raise InvalidInputError("a JPEG 2000 codestream without a sound size.")
+        raise InvalidInputError("a JPEG 2000 codestream with an impossible size.")
     across = -(-(right - tile_left) // tile_width)
     down = -(-(bottom - tile_top) // tile_height)
     bits = [(depth & 0x7F) + 1 for depth in depths[::3]]

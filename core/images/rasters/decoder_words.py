@@ -1,6 +1,6 @@
-"""What libraries of C print to the terminal by themselves: kept silent, an exception says the same.
+"""Silence C libraries that print to the terminal; an exception reports the same.
 
-The libtiff within Pillow prints what it finds wrong with a file to stderr, whatever the program means to print there.
+The libtiff within Pillow prints faults of a file to stderr, whatever the program itself prints there.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 
 @cache
 def silence_libtiff() -> bool:
-    """Take the error handlers out of the libtiff that Pillow brought. False where it is not found as a file."""
+    """Remove the error handlers from Pillow's libtiff. Returns False if its file is not found."""
     import PIL
 
     package = Path(PIL.__file__).parent
-    folders = (package.with_name("pillow.libs"), package / ".dylibs")  # where wheels for Linux and macOS have it
+    folders = (package.with_name("pillow.libs"), package / ".dylibs")  # its folders in wheels for Linux and macOS
     found = [path for folder in folders for path in folder.glob("libtiff*")]
-    with suppress(OSError):  # Linux says what is loaded, also where Pillow uses the system's
+    with suppress(OSError):  # Linux lists loaded libraries, even if Pillow uses the system's
         found += _loaded() if sys.platform == "linux" and not found else []
     silenced = False
     for path in found:
         with suppress(OSError, AttributeError):
-            library = ctypes.CDLL(str(path))  # it is loaded already: this is a handle to it
+            library = ctypes.CDLL(str(path))  # already loaded: this only returns a handle
             for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
                 setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
                 setter(None)

@@ -1,8 +1,8 @@
-"""How much memory decoding may take: in bytes, because a pixel takes between one and some thirty of them.
+"""Limit the memory for decoding: in bytes, since a pixel takes between one and about thirty of them.
 
-A picture over SMALL_FILES needs a file that is in proportion. A photograph of 24 megapixels is some megabytes large; a
-file of some kilobytes that says the same of itself was made to fill the memory. What stands in a file beside its
-pixels, notes or bytes behind the end, does not count where the reader knows it.
+A picture over SMALL_FILES needs a file of proportionate size. A photograph of 24 megapixels takes some megabytes; a
+file of some kilobytes that claims the same size was made to fill the memory. Content besides the pixels, such as notes
+or bytes after the end, does not count if the reader recognises it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_PER_BYTE = 256
 
 
 def check_whole_size(width: int, height: int, bands: int, options: ReadOptions) -> None:
-    """As `ReadOptions.check_size`, of a file that cannot be read in parts: tiles would not help.
+    """Like `ReadOptions.check_size`, for a file that cannot be read in parts: tiles would not help.
 
     Raises:
         InvalidInputError: there are no pixels, or too many.
@@ -35,17 +35,18 @@ def check_whole_size(width: int, height: int, bands: int, options: ReadOptions) 
 def check_memory(
     file: BinaryIO, needed: int, pixels: int, options: ReadOptions, coded_bytes: Callable[[], int] | None = None
 ) -> None:
-    """Refuse what takes too much; both limits grow with the limit on pixels.
+    """Refuse to decode if it takes too much memory; both limits grow with the limit on pixels.
 
     Args:
         file: the image file.
         needed: bytes that decoding takes at its peak.
-        pixels: how many there are.
-        options: where `max_pixels` is above its default, more memory may be used.
-        coded_bytes: counts the bytes that the pixels take in the file, asked only of large pictures; all by default.
+        pixels: number of pixels.
+        options: a `max_pixels` above its default allows more memory.
+        coded_bytes: counts the file's bytes that belong to pixels, called only for large pictures; by default all
+            count.
 
     Raises:
-        InvalidInputError: it takes more.
+        InvalidInputError: decoding takes more than the limit.
     """
     raised = max(1.0, options.max_pixels / MAX_PIXELS)
     if needed <= SMALL_FILES * raised:

@@ -1,6 +1,6 @@
-"""DICOM through pydicom: the numbers after the modality's rescaling, bright as a viewer shows them.
+"""Read DICOM through pydicom: values after the modality's rescaling, with the brightness direction of a viewer.
 
-Windowing (VOI) is a matter of display and not applied.
+Windowing (VOI) only affects display and is not applied.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNWINDOWED = "Images of DICOM files carry display windows (WindowCenter, Window
 
 
 def _before_pixels() -> Callable[[int, str | None, int], bool]:
-    """Tells pydicom where to stop; each element on the way takes it microseconds."""
+    """A function that tells pydicom where to stop; it takes microseconds per element."""
     seen = 0
 
     def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
@@ -47,15 +47,15 @@ def _before_pixels() -> Callable[[int, str | None, int], bool]:
 
 
 class Dicom(WholeRasterFile):
-    """Grey or colour of one frame, or of all as bands (DICOM PS3.3 C.7.6.3, C.11.1)."""
+    """Grey or colour of one frame, or of all frames as bands (DICOM PS3.3 C.7.6.3, C.11.1)."""
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
         pydicom = self._pydicom = import_extra("pydicom", "dicom", "Reading DICOM")
-        # It tells of every departure from the standard; the numbers that matter here are checked below.
+        # pydicom warns about every deviation from the standard; the values that matter here are checked below.
         ignore_warnings(r"pydicom|zoo\.core\.rasters\.dicom", UserWarning)
         self._check_transfer_syntax(file)
-        # Pydicom asks a buffered file for its name, which the member of an archive has none of.
+        # pydicom asks a buffered file for its name, which an archive member lacks.
         bare = FileParts(file, [(0, file.seek(0, 2))])
         header = self._header = pydicom.filereader.read_partial(bare, stop_when=_before_pixels(), force=True)
         self.height, self.width = self._whole_number("Rows"), self._whole_number("Columns")
@@ -80,7 +80,7 @@ class Dicom(WholeRasterFile):
             tell_once(_UNWINDOWED)
 
     def _whole_number(self, name: str, default: int | None = None) -> int:
-        """A number of the header, of which an empty one is none."""
+        """An integer from the header; an empty value counts as missing."""
         try:
             value = self._header.get(name)
             if value is None or value == "":
@@ -89,7 +89,7 @@ class Dicom(WholeRasterFile):
                 return default
             return int(value)
         except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"a DICOM file whose {name} is no whole number.") from error
+            raise InvalidInputError(f"a DICOM file whose {name} is not a whole number.") from error
 
     def _chosen_frames(self) -> range:
         total = max(1, self._whole_number("NumberOfFrames", 1))
@@ -111,7 +111,7 @@ class Dicom(WholeRasterFile):
         return range(number - 1, number)
 
     def _check_transfer_syntax(self, file: BinaryIO) -> None:
-        """Before pydicom reads more: it would inflate a deflated file to whatever size, and then lack a decoder."""
+        """Check before pydicom reads more: it would inflate a deflated file to any size, and then lack a decoder."""
         file.seek(0)
         start = file.read(PREAMBLE)
         file.seek(PREAMBLE if start.endswith(b"DICM") else 0)
@@ -120,7 +120,7 @@ class Dicom(WholeRasterFile):
         )
         syntax = self._pydicom.uid.UID(meta.get("TransferSyntaxUID", "") or "")
         if not syntax:
-            return  # without it the numbers are as they are
+            return  # without a syntax, pixels are stored uncompressed
         if syntax == _DEFLATED:
             raise InvalidInputError("a deflated DICOM file, which is not read.")
         if not syntax.is_compressed:
@@ -164,7 +164,9 @@ class Dicom(WholeRasterFile):
         inverted = self._photometric == "MONOCHROME1" or self._header.get("PresentationLUTShape") == "INVERSE"
         white = max(slope * high, slope * low) + intercept
         if not slope or not white > 0 or not np.isfinite([slope, intercept]).all():
-            raise InvalidInputError(f"a rescale slope of {slope} and intercept of {intercept}, which leave no white.")
+            raise InvalidInputError(
+                f"a rescale slope of {slope} and intercept of {intercept}, which map all pixels to one value."
+            )
         valid = self._valid(stored) if self._samples == 1 else None
         if not inverted and (slope, intercept) == (1, 0):
             return Raster(pixels=stored, white=white, valid=valid, picture=True)
@@ -174,7 +176,7 @@ class Dicom(WholeRasterFile):
         return Raster(pixels=(slope * values + intercept).astype(np.float32), white=white, valid=valid, picture=True)
 
     def _rescale(self, name: str, default: float, number: int) -> float:
-        """Of a frame; a frame's own group counts before the one that all share, and that before the file's."""
+        """A rescale value of a frame: from the frame's own group, otherwise the shared group, otherwise the file."""
         per_frame = self._header.get("PerFrameFunctionalGroupsSequence") or []
         shared = self._header.get("SharedFunctionalGroupsSequence") or []
         groups = [*per_frame[number : number + 1], *shared[:1]]
@@ -185,11 +187,11 @@ class Dicom(WholeRasterFile):
                 if value is not None and value != "":
                     return float(value)
             except (TypeError, ValueError) as error:
-                raise InvalidInputError(f"a DICOM file whose {name} is no number.") from error
+                raise InvalidInputError(f"a DICOM file whose {name} is not a number.") from error
         return default
 
     def _valid(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Where the stored numbers are not padding (PS3.3 C.7.5.1.1.2); None where all are data."""
+        """Where the stored values are not padding (PS3.3 C.7.5.1.1.2); None if there is no padding."""
         if self._header.get("PixelPaddingValue") in (None, ""):
             return None
         first = self._as_stored("PixelPaddingValue")
@@ -198,7 +200,7 @@ class Dicom(WholeRasterFile):
         return ~padding if padding.any() else None
 
     def _as_stored(self, name: str) -> int:
-        """Some writers give a negative number as the unsigned one of the same bits, and the other way round."""
+        """A value in the stored type: some writers give a negative number as the unsigned one of the same bits."""
         value = self._whole_number(name)
         allocated = self._whole_number("BitsAllocated")
         low = -(1 << (allocated - 1)) if self._signed else 0

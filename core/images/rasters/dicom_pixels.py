@@ -1,6 +1,6 @@
-"""The pixels of a DICOM file, a frame at a time.
+"""Read the pixels of a DICOM file, one frame at a time.
 
-Nothing is allocated before it is sure that the data are there, or that a codec says the same size as the header.
+Nothing is allocated before it is certain that the data exist, or that a codec states the same size as the header.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from zoo.core.images.rasters.file_parts import FileParts
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _RLE = "1.2.840.10008.1.2.5"
-_JPEG_2000 = "1.2.840.10008.1.2.4.9"  # what their identifiers begin with
+_JPEG_2000 = "1.2.840.10008.1.2.4.9"  # the prefix of their identifiers
 _JPEG = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8")
 
 
 class PixelData:
-    """Where the frames of a file are; `file` stands where pydicom stopped before them.
+    """The location of a file's frames; `file` is positioned where pydicom stopped before them.
 
     Raises:
-        InvalidInputError: there are none, or fewer than the header says.
+        InvalidInputError: there are no frames, or fewer than the header states.
     """
 
     def __init__(self, pydicom: Any, file: FileParts, header: Any) -> None:
@@ -43,7 +43,7 @@ class PixelData:
         self._syntax = pydicom.uid.UID(stated or assumed)
         head = file.read(8)
         if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != _PIXEL_DATA:
-            raise InvalidInputError("a DICOM file without pixels of whole numbers.")
+            raise InvalidInputError("a DICOM file without integer pixels.")
         length = struct.unpack(f"{order}L", head[4:] if implicit else file.read(4).ljust(4, b"\0"))[0]
         self._start = file.tell()
         self._options = pydicom.pixels.utils.as_pixel_options(header)
@@ -66,13 +66,13 @@ class PixelData:
             raise InvalidInputError("compressed pixels that are not in fragments.")
 
     def frame(self, number: int) -> NDArray[Any]:
-        """The numbers of a frame, counted from 0: (height, width) or (height, width, 3)."""
+        """The values of a frame, counted from 0: (height, width) or (height, width, 3)."""
         decoder = self._pydicom.pixels.get_decoder(self._syntax)
         if self._syntax.is_encapsulated:
             data = self._pydicom.encaps.encapsulate([self._compressed(number)])
             return np.asarray(decoder.as_array(data, index=0, **self._options)[0])
         if self._bits_of_frame % 8 and self._frames > 1:
-            raise InvalidInputError("frames that do not begin with a byte.")
+            raise InvalidInputError("frames that do not begin at a whole byte.")
         size = ceil(self._bits_of_frame / 8)
         self._file.seek(self._start + number * size)
         data = self._file.read(size)
@@ -81,7 +81,7 @@ class PixelData:
         return self._stored_bits(values) if self._header.BitsAllocated > 1 else values
 
     def _stored_bits(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Without what stands above and below the bits that are stored (overlays; numbers may begin at the top)."""
+        """Remove the bits above and below the stored ones (overlays; values may begin at the highest bit)."""
         allocated = 8 * values.itemsize
         stored = int(self._options["bits_stored"])
         high = self._header.get("HighBit")
@@ -93,13 +93,13 @@ class PixelData:
         return moved
 
     def _compressed(self, number: int) -> bytes:
-        """The bytes of a frame, whose codec says the same size as the header."""
+        """The bytes of a frame, after checking that its codec states the same size as the header."""
         header = self._header
         self._file.seek(self._start)
         data: bytes = self._pydicom.encaps.get_frame(self._file, number, number_of_frames=self._frames)
         expected = (header.Columns, header.Rows, header.SamplesPerPixel)
         if self._syntax == _RLE:
-            # Runs of 128 are two bytes: what is longer than the numbers themselves is no compression.
+            # A run of 128 takes two bytes: data longer than the values themselves are not compressed.
             if len(data) > self._bits_of_frame // 4 + 1024:
                 raise InvalidInputError(f"{len(data)} bytes of run lengths for a frame of {self._bits_of_frame // 8}.")
             return data

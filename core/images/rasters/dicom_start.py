@@ -1,4 +1,4 @@
-"""Telling DICOM by its first bytes (PS3.10, section 7), also where the 128 bytes before "DICM" were left out."""
+"""Recognise DICOM by its first bytes (PS3.10, section 7), even without the 128 bytes before "DICM"."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SHORT = (
 _META = 2
 _FIRST_GROUPS = (_META, 8, 0x10, 0x18, 0x20, 0x28)
 _GROUPS = (*_FIRST_GROUPS, 0x32, 0x38, 0x40, 0x54, 0x7FE0)
-_MOST_LENGTH = 1 << 12  # of an element at the beginning
+_MOST_LENGTH = 1 << 12  # of an element at the start
 _ELEMENTS = 3
 
 
 def looks_like_dicom(start: bytes) -> bool:
-    """Whether a file that begins so is one: by its mark, or by three elements in ascending order."""
+    """Whether a file with this start is DICOM: by its mark, or by three elements in ascending order."""
     return start[128:132] == b"DICM" or any(_has_elements(start, *kind) for kind in (("<", 0), ("<", 1), (">", 0)))
 
 

@@ -1,4 +1,4 @@
-"""Parts of a file in a row, as a file: what a decoder gets to see of one whose metadata it need not read."""
+"""Concatenate parts of a file into one file, so that a decoder does not see metadata it need not read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 class FileParts(io.RawIOBase):
-    """A file that consists of ranges of another, which stays open by whoever opened it."""
+    """A file that consists of ranges of another file, which its opener keeps open."""
 
     def __init__(self, file: BinaryIO, parts: Sequence[tuple[int, int]]) -> None:
         """Take the parts as (offset, length); the last may reach beyond the end of the file."""
@@ -27,25 +27,23 @@ class FileParts(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Yes."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
         return True
 
     def tell(self) -> int:
-        """The position, in bytes from the beginning of the first part."""
+        """The position, in bytes from the start of the first part."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, as files do."""
+        """Move to a position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read up to that many bytes; fewer only at the end."""
+        """Read up to `size` bytes; fewer only at the end."""
         left = self._starts[-1] - self._position if size is None or size < 0 else size
         found = bytearray()
         while left > 0 and self._position < self._starts[-1]:

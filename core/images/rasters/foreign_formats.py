@@ -1,4 +1,4 @@
-"""Files that zoo does not read, called by their name: what a person should have been told before a long search."""
+"""Recognise file formats that zoo does not read, so that the error can name them."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 
 
 def not_read(file: BinaryIO, start: bytes) -> InvalidInputError:
-    """What the file is, as far as its first bytes tell (of TGA, the last ones).
+    """The error that names the file's format, if its first bytes show it (for TGA, its last bytes).
 
     Args:
-        file: to be read at its end.
+        file: read at its end.
         start: its first bytes; 64 are enough.
     """
     file.seek(max(0, file.seek(0, 2) - len(_TGA_FOOTER)))

@@ -1,4 +1,4 @@
-"""Which reader a picture gets by its first bytes, of the formats that are no TIFF and no array."""
+"""Choose the reader for a picture by its first bytes, for formats other than TIFF and arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from zoo.core.images.rasters.raster_file import RasterFile
 
 
 def open_picture(file: BinaryIO, start: bytes, options: ReadOptions) -> RasterFile:
-    """Open it, with its reader's packages imported only now.
+    """Open a picture, importing only its reader's packages.
 
     Args:
         file: open, at any position.
-        start: its first bytes; fewer than a kilobyte only of a shorter file.
-        options: how it is read.
+        start: its first bytes; less than a kilobyte only if the file is shorter.
+        options: how to read it.
 
     Raises:
-        InvalidInputError: it is in no format that is read; the error says which it is, if that is known.
+        InvalidInputError: no reader exists for its format; the error names the format if it is known.
     """
     from zoo.core.images.rasters.photograph_header import is_photograph
 

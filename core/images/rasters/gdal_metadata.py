@@ -1,4 +1,4 @@
-"""Names, scales and offsets of bands as GDAL writes them into a TIFF: XML in the tag GDAL_METADATA."""
+"""Names, scales and offsets of bands that GDAL writes into a TIFF, as XML in the tag GDAL_METADATA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NO_MARKUP = "<!"  # a document type could declare entities that grow without en
 
 
 class BandFacts(NamedTuple):
-    """One value for each sample; empty where the file states none."""
+    """One value per sample; empty if the file states none."""
 
     names: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
@@ -18,9 +18,9 @@ class BandFacts(NamedTuple):
 
 
 def band_facts(xml: str, samples: int) -> BandFacts:
-    """What the tag says of `samples` bands; nothing where it is damaged.
+    """The tag's facts about `samples` bands; empty if the tag is damaged.
 
-    A value is scale times the stored number plus offset; where only one of the two is there, the other is 1 or 0.
+    A value is scale times the stored number plus offset. If only one of the two is given, the other is 1 or 0.
     """
     if not xml or _NO_MARKUP in xml:
         return BandFacts()
@@ -38,7 +38,7 @@ def band_facts(xml: str, samples: int) -> BandFacts:
 
 
 def stated(names: tuple[str, ...], scales: tuple[float, ...], offsets: tuple[float, ...]) -> BandFacts:
-    """The facts, left out where they say nothing: names that are empty, a scale of 1 with an offset of 0."""
+    """The facts without those that have no effect: empty names, a scale of 1 with an offset of 0."""
     scaled = any(value != 1 for value in scales) or any(offsets)
     return BandFacts(names if any(names) else (), *((scales, offsets) if scaled else ((), ())))
 

@@ -1,7 +1,7 @@
 """Georeferenced rasters through rasterio (GDAL): windows, masks, nodata, band names, coordinate systems.
 
-GDAL can follow a file to others and to the network. Here it opens one file, through a descriptor, as the one format
-that it was found to be: no name is interpreted, no sidecar file is looked for, no other driver is asked.
+GDAL can follow references from a file to other files and to the network. Here it opens one file, through a descriptor,
+in the one format already recognised: no name is interpreted, and no sidecar file or other driver is tried.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _ENVIRONMENT = {
     "GDAL_CACHEMAX": 64,  # MB
     "GDAL_NUM_THREADS": 1,
 }
-_MAX_BANDS = 4096  # looking at 65,535 takes GDAL minutes
+_MAX_BANDS = 4096  # opening 65,535 bands takes GDAL minutes
 _MAX_VRT = 1 << 24  # bytes
 _ELSEWHERE = ("/vsi", "://", "<gdal_wms", "<wms", "python")
 
 
 class GeoRaster(RasterFile):
-    """A dataset of GDAL, which decodes. What the numbers mean is decided as in `TiffRaster`, from the same header.
+    """A GDAL dataset, decoded by GDAL. The meaning of its numbers follows from the same header as in `TiffRaster`.
 
     A virtual raster has no header: its bands, masks and nodata are GDAL's.
     """
@@ -82,7 +82,7 @@ class GeoRaster(RasterFile):
             )
 
     def _band_numbers(self) -> list[int]:
-        """From 1; declared alpha only where the model reads as many bands, or bands are chosen."""
+        """Band numbers from 1; declared alpha counts only if the model reads that many bands, or bands are chosen."""
         if self._header is not None:
             return [i + 1 for i in self._header.band_samples(self.options)]
         alpha = self._rasterio.enums.ColorInterp.alpha
@@ -127,7 +127,7 @@ class GeoRaster(RasterFile):
     def _of_virtual_raster(self, pixels: NDArray[Any], area: Any) -> Raster:
         flags, valid = self._rasterio.enums.MaskFlags, None
         alpha = [i for i in self._bands if self._dataset.colorinterp[i - 1] == self._rasterio.enums.ColorInterp.alpha]
-        # A band that is read is no mask of the others.
+        # A band that is read is not a mask of the others.
         masks = [set(self._dataset.mask_flag_enums[i - 1]) for i in self._bands]
         if any(mask != {flags.all_valid} and not (alpha and flags.alpha in mask) for mask in masks):
             valid = self._dataset.read_masks(self._bands, window=area) != 0
@@ -152,16 +152,16 @@ class GeoRaster(RasterFile):
 
 
 def _compare(dataset: Any, header: TiffHeader) -> None:
-    """Refuse a file in which GDAL sees another image than the header that was checked."""
+    """Refuse a file in which GDAL finds a different image than the checked header."""
     kinds = {np.dtype(name).itemsize * 8 for name in dataset.dtypes}
     seen, checked = (dataset.width, dataset.height, dataset.count), (header.width, header.height, header.samples)
     if seen != checked or min(kinds) < header.bits or max(kinds) > max(2 * header.bits, 32):
-        raise InvalidInputError("a TIFF in which GDAL sees another image than its header says.")
+        raise InvalidInputError("a TIFF in which GDAL finds a different image than its header describes.")
 
 
 def read_place(file: BinaryIO, item: ImageInput, header: TiffHeader) -> dict[str, Any] | None:
-    """Crs and transform of a GeoTIFF, where its tags are more than `from_tags` understands."""
-    raster = open_geotiff(file, item, header._replace(page=0), ReadOptions())  # it stands in the first page
+    """Crs and transform of a GeoTIFF whose tags exceed what `from_tags` understands."""
+    raster = open_geotiff(file, item, header._replace(page=0), ReadOptions())  # the first page has it
     try:
         return raster.georeference
     finally:
@@ -169,10 +169,10 @@ def read_place(file: BinaryIO, item: ImageInput, header: TiffHeader) -> dict[str
 
 
 def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: ReadOptions) -> GeoRaster:
-    """A GeoTIFF, by its descriptor: its name means nothing to GDAL, and it has no neighbours."""
-    if header.num_pages > 1 or header.page > 1:  # GDAL opens the first one
+    """Open a GeoTIFF by its descriptor, so that GDAL cannot interpret its name or find neighbouring files."""
+    if header.num_pages > 1 or header.page > 1:  # GDAL opens the first page
         raise InvalidInputError(
-            f"{header.stored_pages} pages, where a georeferenced image has one.", hint="Leave out --geo."
+            f"{header.stored_pages} pages, where a georeferenced image has one page.", hint="Leave out --geo."
         )
     if header.samples > _MAX_BANDS:
         raise InvalidInputError(
@@ -200,10 +200,10 @@ def open_geotiff(file: BinaryIO, item: ImageInput, header: TiffHeader, options: 
 
 
 def open_vrt(file: BinaryIO, item: ImageInput, options: ReadOptions) -> GeoRaster:
-    """A virtual raster made of other local files.
+    """Open a virtual raster made of other local files.
 
     Raises:
-        InvalidInputError: `options.allow_vrt` does not say so, or it names something that is not a local file.
+        InvalidInputError: `options.allow_vrt` is not set, or the raster refers to something other than local files.
     """
     if not options.allow_vrt:
         raise InvalidInputError(

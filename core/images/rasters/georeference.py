@@ -1,4 +1,4 @@
-"""Where a raster lies on the ground: the affine transform of pixels and the coordinate system, as plain values.
+"""The place of a raster on the ground: the affine transform of pixels and the coordinate system, as plain values.
 
 The transform is (a, b, c, d, e, f): the corner at column i and row j lies at x = a i + b j + c, y = d i + e j + f.
 """
@@ -29,9 +29,10 @@ def shift(georeference: dict[str, Any] | None, window: Window) -> dict[str, Any]
 
 
 def from_tags(tags: Mapping[int, Sequence[Any]]) -> dict[str, Any] | None:
-    """Georeference from the tags of a GeoTIFF (OGC 19-008r4), where it is simple.
+    """Georeference from the tags of a GeoTIFF (OGC 19-008r4), if it is simple.
 
-    That is a scale and one tie point, or a matrix, and a coordinate system that is an EPSG code; all else is left out.
+    Simple means a scale and one tie point, or a matrix, and a coordinate system with an EPSG code; the rest is left
+    out.
     """
     keys = _keys(tags.get(KEY_DIRECTORY, ()))
     found: dict[str, Any] = {}
@@ -40,7 +41,7 @@ def from_tags(tags: Mapping[int, Sequence[Any]]) -> dict[str, Any] | None:
         found["crs"] = f"EPSG:{code}"
     transform = _transform(tags)
     if transform and all(math.isfinite(v) for v in transform):
-        if keys.get(_RASTER_TYPE) == _PIXEL_IS_POINT:  # the tie point is the middle of a pixel
+        if keys.get(_RASTER_TYPE) == _PIXEL_IS_POINT:  # the tie point is the centre of a pixel
             a, b, c, d, e, f = transform
             transform = [a, b, c - (a + b) / 2, d, e, f - (d + e) / 2]
         found["transform"] = transform
@@ -48,7 +49,7 @@ def from_tags(tags: Mapping[int, Sequence[Any]]) -> dict[str, Any] | None:
 
 
 def _keys(directory: Sequence[Any]) -> dict[int, int]:
-    """Keys whose value stands in the directory itself: (key, 0, 1, value) after four numbers of header."""
+    """Keys with their value in the directory itself: (key, 0, 1, value) after the four numbers of the header."""
     rows = zip(*[iter(directory[4:])] * 4, strict=False)
     return {key: value for key, location, count, value in rows if (location, count) == (0, 1)}
 

@@ -1,4 +1,4 @@
-"""HEIC and HEIF through pillow-heif, whose decoder turns the picture upright itself; 10 and 12 bits are kept."""
+"""Read HEIC and HEIF through pillow-heif, whose decoder turns the picture upright; 10 and 12 bits are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BYTES_PER_PIXEL = 12
 
 
 class Heif(WholeRasterFile):
-    """The primary picture of a file, which every HEIF file names; beside it may be thumbnails, depths and more."""
+    """The primary picture, which every HEIF file names; the file may also hold thumbnails, depth maps and more."""
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)

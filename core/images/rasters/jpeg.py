@@ -1,4 +1,4 @@
-"""What stands in a JPEG before its pixels (ITU-T T.81, annex B), also in a JPEG-LS and in one inside a DICOM file."""
+"""Read the segments of a JPEG before its pixels (ITU-T T.81, annex B), also of JPEG-LS and of a JPEG inside DICOM."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _SCAN = 0xDA
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
 _APPLICATION = range(0xE0, 0xF0)
 _COMMENT = 0xFE
-_COUNTS_FOR_COLOUR = (0xE0, 0xEE)  # JFIF and Adobe say what the components are
+_COUNTS_FOR_COLOUR = (0xE0, 0xEE)  # JFIF and Adobe define the colour of the components
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MOST_SEGMENTS = 1 << 14
 _MOST_JUNK = 1 << 16
 _MOST_SCANS = 24
-"""Of a picture at the limit of pixels; encoders write some ten."""
+"""The most scans of a picture at the limit of pixels; encoders write about ten."""
 _PIXELS_TIMES_SCANS = 1 << 31
 _BLOCK = 1 << 20
 
 
 class JpegHeader(NamedTuple):
-    """Of the only frame.
+    """Facts about the only frame.
 
-    `samples` counts the numbers that stand for a pixel, subsampling taken into account: 1.5 of 4:2:0. `in_scans` is
-    whether the picture, progressive or not, comes in several scans: a decoder then holds all of it before it gives any.
-    `parts` are the ranges of the file that a decoder needs, as (offset, length); the last one reaches to its end.
+    `samples` is the number of samples per pixel after subsampling: 1.5 for 4:2:0. `in_scans` says whether the picture
+    comes in several scans, progressive or not: a decoder then holds all of it before it returns any pixel. `parts` are
+    the ranges of the file that a decoder needs, as (offset, length); the last one reaches to the end of the file.
     """
 
     width: int
@@ -47,7 +47,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
     """Read the segments up to the first scan.
 
     Raises:
-        InvalidInputError: there is no frame, or more than one, or something else than segments.
+        InvalidInputError: there is no frame, or more than one, or something other than segments.
     """
     file.seek(0)
     if file.read(2) != _START:
@@ -60,7 +60,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
         position, marker, skipped = _next_marker(file, position)
         junk += skipped
         if marker == _SCAN:
-            in_first_scan = file.read(3)[2:]  # how many components, behind the length
+            in_first_scan = file.read(3)[2:]  # the number of components, after the length
             break
         if marker in _ALONE or marker == 0xD8:
             continue
@@ -82,14 +82,14 @@ def read_header(file: BinaryIO) -> JpegHeader:
     else:
         raise InvalidInputError(f"a JPEG of more than {_MOST_SEGMENTS} segments before its pixels.")
     if frame is None:
-        raise InvalidInputError("a JPEG whose pixels begin before its size is said.")
+        raise InvalidInputError("a JPEG whose pixels begin before its size is stated.")
     file.seek(0, 2)
     parts.append((position - 2, max(0, file.tell() - position + 2)))
     return _header(*frame, in_first_scan, exif=exif, xmp=xmp, parts=parts)
 
 
 def _next_marker(file: BinaryIO, position: int) -> tuple[int, int, int]:
-    """(position behind it, marker, how many bytes that belong to nothing stood before it)."""
+    """(position after the marker, marker, number of meaningless bytes before it)."""
     skipped = 0
     file.seek(position)
     while skipped <= _MOST_JUNK:
@@ -121,7 +121,7 @@ def _header(marker: int, frame: bytes, in_first_scan: bytes, **rest: object) -> 
 
 
 def coded_bytes(file: BinaryIO, header: JpegHeader) -> int:
-    """How many bytes the scans take, from the first to the end of the picture, behind which anything may stand."""
+    """The number of bytes from the first scan to the end of the picture, which any other data may follow."""
     file.seek(header.parts[-1][0])
     count, last = 0, b""
     while block := file.read(_BLOCK):
@@ -133,10 +133,10 @@ def coded_bytes(file: BinaryIO, header: JpegHeader) -> int:
 
 
 def check_scans(file: BinaryIO, header: JpegHeader) -> None:
-    """Refuse a picture that goes over its pixels more often than any encoder does.
+    """Refuse a picture with more scans than any encoder writes.
 
     Raises:
-        InvalidInputError: it is one.
+        InvalidInputError: it has too many scans.
     """
     if not header.in_scans:
         return

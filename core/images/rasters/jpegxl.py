@@ -1,4 +1,4 @@
-"""JPEG XL through imagecodecs. Size and depth are read from the codestream first (ISO/IEC 18181-1, annex D)."""
+"""Read JPEG XL through imagecodecs. Size and depth are read from the codestream first (ISO/IEC 18181-1, annex D)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from zoo.core.images.rasters.raster_file import WholeRasterFile
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
-_HEADER = 64  # bytes, of which size and depth take a few
-_BYTES_PER_PIXEL = 32  # floating point inside, for all channels
+_HEADER = 64  # bytes, a few of which hold size and depth
+_BYTES_PER_PIXEL = 32  # the decoder uses floating point, for all channels
 _MOST_EXTRA_CHANNELS = 4
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_SIDE = ((0, 9), (0, 13), (0, 18), (0, 30))  # (offset, bits) of the four ways to write a number
+_SIDE = ((0, 9), (0, 13), (0, 18), (0, 30))  # (offset, bits) of the four encodings of a number
 _DEPTH = ((8, 0), (10, 0), (12, 0), (1, 6))
 
 
 def is_jpegxl(start: bytes) -> bool:
-    """Whether it is one, bare or in its container."""
+    """Whether the file is JPEG XL, bare or in its container."""
     return start.startswith((_CODESTREAM, _CONTAINER))
 
 
@@ -40,7 +40,7 @@ class _Header(NamedTuple):
 
 
 class JpegXl(WholeRasterFile):
-    """Upright: the decoder turns the picture."""
+    """A JPEG XL picture, which the decoder turns upright."""
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
@@ -57,12 +57,12 @@ class JpegXl(WholeRasterFile):
         pixels = self.width * self.height
         check_memory(file, pixels * _BYTES_PER_PIXEL, pixels, options)
         if self._floating or self._bits > 16:
-            raise InvalidInputError("a JPEG XL picture of floating point, which is not read.")
+            raise InvalidInputError("a JPEG XL picture of floating-point numbers, which is not read.")
         self._values = self._channels_last()
         self.num_bands = 1 if self._values.ndim == 2 or self._values.shape[2] < 3 else 3
 
     def _channels_last(self) -> NDArray[Any]:
-        """At once: the number of channels stands behind what is cheap to read."""
+        """Decode at once: the number of channels is not in the part that is cheap to read."""
         self._file.seek(0)
         values: NDArray[Any] = self._imagecodecs.jpegxl_decode(self._file.read())
         if values.ndim > 3 or values.shape[:2] != (self.height, self.width):
@@ -75,15 +75,15 @@ class JpegXl(WholeRasterFile):
         values = self._values
         bands = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
         if values.dtype.kind != "u":
-            raise InvalidInputError(f"a JPEG XL picture of {values.dtype}, where whole numbers were expected.")
+            raise InvalidInputError(f"a JPEG XL picture of {values.dtype}, where integers were expected.")
         white = float(2**self._bits - 1)
-        if values.max() > white:  # a decoder that fills up its type
+        if values.max() > white:  # the decoder scaled the values to its type
             white = float(np.iinfo(values.dtype).max)
         return Raster(pixels=np.ascontiguousarray(bands[: self.num_bands]), white=white, picture=True)
 
 
 class _Bits:
-    """The bits of a codestream, the lowest of each byte first."""
+    """The bits of a codestream, starting with the lowest of each byte."""
 
     def __init__(self, data: bytes) -> None:
         self._number, self._left = int.from_bytes(data, "little"), 8 * len(data)
@@ -133,7 +133,7 @@ def _read_header(file: BinaryIO) -> _Header:
     bits.take(1)
     extra = bits.choose(((0, 0), (1, 0), (2, 4), (1, 12)))
     if extra > _MOST_EXTRA_CHANNELS:
-        raise InvalidInputError(f"a JPEG XL picture of {extra} channels beside its colours.")
+        raise InvalidInputError(f"a JPEG XL picture of {extra} channels besides its colours.")
     return _Header(width, height, orientation, depth, floating)
 
 

@@ -1,4 +1,4 @@
-"""Python warnings: those of libraries that decode, which concern nobody who can still read the file, and zoo's own."""
+"""Python warnings: ignore those of decoding libraries, which do not matter if the file can be read; issue zoo's."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _told: set[str] = set()
 
 
 def tell_once(message: str) -> None:
-    """Warn of something once in a process. Python's own rule for that forgets whenever a library changes a filter."""
+    """Warn once per process. Python's own rule forgets what it has shown whenever a library changes a filter."""
     if message not in _told:
         _told.add(message)
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def ignore_warnings(module: str, *categories: type[Warning]) -> None:
-    """Ignore these categories where a module raises them, in this process.
+    """Ignore these categories if a module raises them, in this process.
 
-    A filter that is there is not set again: Python would then forget which other warnings it has shown.
+    An existing filter is not set again: Python would then forget which other warnings it has shown.
 
     Args:
         module: a regular expression for the module's name.

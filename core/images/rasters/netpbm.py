@@ -1,4 +1,4 @@
-"""Binary PGM and PPM (netpbm): any largest value, of which Pillow would keep 8 bits of colour."""
+"""Read binary PGM and PPM (netpbm) with any maximum value; Pillow would reduce colour to 8 bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNATURES = (b"P5", b"P6")
 
 
 def is_netpbm(start: bytes) -> bool:
-    """Whether it is a binary PGM or PPM."""
+    """Whether the file is a binary PGM or PPM."""
     return start[:2] in SIGNATURES and start[2:3] in (b" ", b"\t", b"\n", b"\r", b"#")
 
 

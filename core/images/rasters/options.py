@@ -1,4 +1,4 @@
-"""How images are read."""
+"""Options for reading images."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from dataclasses import dataclass
 from zoo.core.errors import InvalidInputError, UsageError
 
 MAX_PIXELS = 2**30 // 12
-"""Above it an image counts as a decompression bomb: 89 megapixels of three bands, where Pillow begins to warn."""
+"""A larger image counts as a decompression bomb: 89 megapixels of three bands, where Pillow starts to warn."""
 
 BYTES_PER_PIXEL = 4
-"""Bytes of decoded pixels at a time, for each pixel of `max_pixels`: 341 MiB where that is not changed."""
+"""Bytes of decoded pixels held at once, per pixel of `max_pixels`: 341 MiB by default."""
 
 AXES = ("auto", "chw", "hwc")
 
 PAGES = ("auto", "bands")
 
 NODATA = ("mean", "zero", "error")
-"""What stands where a raster has no data; with "error" it cannot be read."""
+"""What replaces missing data in a raster; with "error" the raster cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How images are read.
+    """How to read images.
 
     Args:
-        in_chans: channels that the model reads; None where nothing is expected. It tells the axes of arrays, and
+        in_chans: number of channels that the model reads; None expects nothing. It determines the axes of arrays, and
             whether the alpha channel that a TIFF declares is a band.
-        bands: bands to take, in this order: numbers from 1, or names that the file gives them. Empty: all.
+        bands: bands to read, in this order: numbers from 1, or the file's band names. Empty: all.
         axes: order of an array of three axes, one of AXES.
-        npz_key: which array of an .npz file; may be empty where it has only one.
-        geo: read TIFF through rasterio even without georeference, and do not do without it.
+        npz_key: the array of an .npz file; may be empty if there is only one.
+        geo: require rasterio for TIFF, even without georeference.
         allow_vrt: read GDAL's virtual rasters, which are lists of other local files.
-        frames: of a DICOM file of several: a number from 1, or "all" as bands of one image. Empty: it must have one.
-        min_size: with it, a JPEG may be decoded at a fraction of its size whose sides are not below this many pixels:
-            faster, and not the same numbers. 0: always in full.
-        max_pixels: most pixels of three bands that one read may give; fewer for more bands.
-        pages: of a TIFF of several pages: a number from 1 is that page; "bands": all are bands of one image; "auto":
-            they are where the file calls them channels, or says nothing and they are not three for a model of three.
+        frames: the frame of a DICOM file with several: a number from 1, or "all" as bands of one image. Empty: it must
+            have one.
+        min_size: allows decoding a JPEG at a fraction of its size, with sides of at least this many pixels: faster, but
+            with different values. 0: always at full size.
+        max_pixels: the most pixels of three bands that one read may return; fewer for more bands.
+        pages: for a TIFF of several pages: a number from 1 selects a page; with "bands", all pages are bands of one
+            image; with "auto", they are bands if the file calls them channels, or if it says nothing, unless they are
+            three for a model of three channels.
     """
 
     in_chans: int | None = None
@@ -67,12 +69,12 @@ class ReadOptions:
 
     @property
     def expected_bands(self) -> int | None:
-        """How many bands a file must have; None where any number will do."""
+        """The number of bands that a file must have; None if any number will do."""
         return None if self.bands else self.in_chans
 
     @property
     def max_bytes(self) -> int:
-        """Most bytes of decoded pixels that one read may hold at a time, with the strip or tile being decoded."""
+        """The most bytes of decoded pixels that one read may hold at once, with the strip or tile being decoded."""
         return BYTES_PER_PIXEL * self.max_pixels
 
     def check_bytes(self, size: int) -> None:
@@ -84,10 +86,10 @@ class ReadOptions:
             )
 
     def check_size(self, width: int, height: int, bands: int = 1) -> None:
-        """Refuse to decode what has no pixels, or more than the limit.
+        """Refuse to decode an image without pixels, or with more than the limit.
 
         Raises:
-            InvalidInputError: for both.
+            InvalidInputError: in both cases.
         """
         if min(width, height, bands) < 1:
             raise InvalidInputError(f"{width}x{height} pixels of {bands} bands: there is no image.")

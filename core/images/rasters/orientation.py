@@ -1,7 +1,7 @@
-"""How a photograph is turned upright: one rule, for its size before decoding and for its pixels.
+"""Turn a photograph upright: one rule, for its size before decoding and for its pixels.
 
-The tag is read here and not by Pillow, which reads all of a directory for it: that costs memory (a block of 64 kB can
-name itself five thousand times over), warnings, and at worst the picture.
+zoo reads the tag itself. Pillow reads the whole directory for it, which costs memory (a block of 64 kB can refer to
+itself five thousand times), warnings, and at worst the picture.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _TURNS = {
     8: Transpose.ROTATE_90,
 }
 SIDEWAYS = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
-"""Those that exchange width and height."""
+"""Turns that swap width and height."""
 
 _NUMBERS_OF_TURNS = {turn: number for number, turn in _TURNS.items()}
 
 _ORIENTATION = 0x0112
 _PREFIX = b"Exif\0\0"
-# Types of number (TIFF 6.0, page 15); a byte or a text is none.
+# Numeric types (TIFF 6.0, page 15); bytes and text are excluded.
 _NUMBERS = {3: "H", 4: "L", 5: "LL", 6: "b", 8: "h", 9: "l", 10: "ll", 11: "f", 12: "d", 13: "L"}
 _RATIONALS = (5, 10)
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 def turn_of(exif: bytes, xmp: bytes = b"") -> Transpose | None:
-    """What makes the picture upright; None where it is, or where nothing sound is said of it.
+    """The turn that makes the picture upright; None if it is upright, or if nothing valid is stated.
 
     Args:
-        exif: the EXIF block (a small TIFF), with or without the words before it.
-        xmp: the XMP packet, which counts where EXIF does not say anything.
+        exif: the EXIF block (a small TIFF), with or without its prefix.
+        xmp: the XMP packet, used if EXIF states nothing.
     """
     stated = _in_exif(exif)
     if stated is None:
@@ -49,23 +49,23 @@ def turn_of(exif: bytes, xmp: bytes = b"") -> Transpose | None:
 
 
 def turn_by(value: object) -> Transpose | None:
-    """As `turn_of`, from the value of the tag, whatever it is."""
+    """Like `turn_of`, from the value of the tag, whatever its type."""
     return next((turn for number, turn in _TURNS.items() if value == number), None)
 
 
 def turned(turn: Transpose | None) -> dict[str, int]:
-    """For the manifest: the number that EXIF has for a turn; nothing where there is none."""
+    """The EXIF number of a turn, for the manifest; empty without a turn."""
     return {} if turn is None else {"orientation": _NUMBERS_OF_TURNS[turn]}
 
 
 def _in_exif(exif: bytes) -> float | None:
-    """The tag's first number, of the first entry that has one; None where there is no such tag."""
-    for _ in range(2):  # some writers put the words twice
+    """The first number of the first orientation entry that has one; None without such a tag."""
+    for _ in range(2):  # some writers repeat the prefix
         exif = exif.removeprefix(_PREFIX)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return None
-    with suppress(struct.error):  # cut short: what was read before counts
+    with suppress(struct.error):  # cut short: keep what was read before
         (start,) = struct.unpack_from(f"{order}L", exif, 4)
         (entries,) = struct.unpack_from(f"{order}H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * entries, 12):

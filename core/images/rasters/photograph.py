@@ -1,7 +1,7 @@
-"""Photographs, decoded by Pillow without losing anything quietly.
+"""Decode photographs with Pillow without silent losses.
 
-8-bit images of any mode (palette, CMYK, with alpha) become grey or RGB as Pillow's `convert` does it, alpha dropped,
-colour profiles left alone. Deeper grey and colour keeps its bits; a depth that Pillow would cut down is refused.
+8-bit images of any mode (palette, CMYK, with alpha) become grey or RGB by Pillow's `convert`; alpha is dropped, and
+colour profiles are ignored. Deeper grey and colour keeps its bits; a depth that Pillow would reduce is refused.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _GREY_8_BIT = ("1", "L", "LA", "La")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ONE_BYTE = ("1", "L", "P")
 _FOR_THE_MODEL: dict[tuple[int, int | None], int] = {(1, 3): 5, (3, 1): 1}
-"""Bytes per pixel beside the picture, to make of so many bands so many: Pillow gives a colour four bytes."""
+"""(bands, channels of the model) -> additional bytes per pixel to convert: Pillow uses four bytes per colour pixel."""
 
 
 class Photograph(WholeRasterFile):
-    """A JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF or plain TIFF. Upright, as its EXIF says."""
+    """A JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF or plain TIFF, turned upright by its EXIF."""
 
     beside_the_picture = 0
-    """Bytes per pixel that a subclass takes to make of Pillow's picture what it gives."""
+    """Additional bytes per pixel that a subclass needs to convert Pillow's picture."""
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__(options)
         self._file = file
-        # What Pillow has to say of metadata concerns nobody here, and must not reach stderr from a decoding process.
+        # Pillow's warnings about metadata are irrelevant here, and must not reach stderr from a decoding process.
         ignore_warnings(r"PIL\.", UserWarning, Image.DecompressionBombWarning)
-        # Pillow has a limit of its own, for all who use it: it is raised where more was asked for, never lowered.
+        # Pillow has its own limit for the whole process: raise it on request, but never lower it.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, options.max_pixels)
         self._header = read_header(file, options)
         image = self._open()
@@ -72,10 +72,10 @@ class Photograph(WholeRasterFile):
         return image
 
     def _stored_size(self, image: Image.Image) -> tuple[int, int]:
-        if isinstance(image, TiffImageFile):  # whose `size` is of the upright image, in some versions of Pillow
+        if isinstance(image, TiffImageFile):  # in some versions of Pillow, its `size` is that of the upright image
             return image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         if self._header.size is not None and self._header.pillow_format != "AVIF" and image.size != self._header.size:
-            raise InvalidInputError("a header whose parts differ in the size of the picture.")
+            raise InvalidInputError("a header that states two different sizes of the picture.")
         return image.size
 
     def _check_memory(self, image: Image.Image, turned: bool) -> None:
@@ -85,12 +85,12 @@ class Photograph(WholeRasterFile):
         for_the_model = _FOR_THE_MODEL.get((self.num_bands, self.options.in_chans), 0)
         per_pixel = stored + converted + turned * given + for_the_model + self._header.extra_bytes
         per_pixel += self.beside_the_picture
-        width, height = self._header.size or image.size  # of AVIF, what its data say, not its boxes
+        width, height = self._header.size or image.size  # for AVIF, the size in its data, not in its boxes
         needed = int(width * height * per_pixel) + self._header.fixed_bytes
         check_memory(self._file, needed, width * height, self.options, self._header.coded_bytes)
 
     def read(self, window: Window | None = None) -> Raster:
-        """As `RasterFile.read`; a whole JPEG may come smaller than `width` and `height` where `min_size` allows it."""
+        """Like `RasterFile.read`; `min_size` allows a whole JPEG to be smaller than `width` and `height`."""
         if window or not self.options.min_size or self._header.pillow_format != "JPEG":
             return super().read(window)
         with explain(self.name):
@@ -99,7 +99,7 @@ class Photograph(WholeRasterFile):
             return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True, facts=dict(self.decided))
 
     def _decode_whole(self) -> Raster:
-        # Let go of it: beside what is made of it, nobody needs it again.
+        # Release the image: nobody needs it again after the conversion.
         image, self._image = self._image or self._open(), None
         if self._bits <= 8:
             return Raster(pixels=self._as_8_bit(image), white=255.0, picture=True)
@@ -112,16 +112,16 @@ class Photograph(WholeRasterFile):
         return self._upright(plain, image)
 
     def _upright(self, decoded: Image.Image, image: Image.Image) -> Image.Image:
-        """`decoded` turned as `image`, of which it was made, is to be; Pillow may have turned a TIFF already."""
+        """Turn `decoded` as `image`, its origin, requires; Pillow may already have turned a TIFF."""
         turn = _turn(image) if image.format in ("TIFF", "AVIF") else self._header.turn
         return decoded if turn is None else decoded.transpose(turn)
 
     def _as_deep(self, image: Image.Image) -> NDArray[Any]:
-        """Numbers of 9 to 16 bits (bands, height, width); Pillow holds them only of grey images."""
+        """Values of 9 to 16 bits as (bands, height, width); Pillow supports them only for grey images."""
         if image.mode in _GREY_16_BIT and (image.mode != "I" or self._is_png):
             image.load()
             grey = np.asarray(self._upright(image, image)).astype(np.uint16)[None]
-            if image.format == "JPEG2000":  # whose decoder fills up 16 bits
+            if image.format == "JPEG2000":  # its decoder scales values to 16 bits
                 return np.right_shift(grey, np.uint16(16 - self._bits))
             inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
             return np.subtract(np.uint16(2**self._bits - 1), grey) if inverted else grey
@@ -133,7 +133,7 @@ class Photograph(WholeRasterFile):
         return self._grey_of_16_bit_png() if self._header.deep_grey_alpha else self._colour_of_16_bit_png(image)
 
     def _colour_of_16_bit_png(self, image: Image.Image) -> NDArray[Any]:
-        """Pillow keeps the first byte of each number. Read as little-endian, the second one is the first."""
+        """Decode twice: Pillow keeps the first byte of each value, which is the second when read as little-endian."""
         high = np.asarray(self._upright(image, image))
         low_image = self._open()
         codec, box, offset, raw_mode = low_image.tile[0]  # type: ignore[attr-defined]
@@ -143,7 +143,7 @@ class Photograph(WholeRasterFile):
         return values[..., :3].transpose(2, 0, 1)
 
     def _grey_of_16_bit_png(self) -> NDArray[Any]:
-        """Grey with alpha, two bytes each, is stored as 8-bit RGBA is: R and G are then the bytes of the grey."""
+        """Decode 16-bit grey with alpha as 8-bit RGBA, which has the same layout: R and G are the grey's bytes."""
         self._header.stream.seek(0)
         most = 8 * self.width * self.height + _MOST_BESIDE_PIXELS
         data = self._header.stream.read(most + 1)
@@ -156,18 +156,18 @@ class Photograph(WholeRasterFile):
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """By Pillow's reading of the tag, where there is no other (TIFF), or where it has seen the decoder's too (AVIF)."""
+    """The turn by Pillow's reading of the tag: the only one for TIFF; for AVIF it knows the decoder's turn too."""
     return turn_by(image.getexif().get(_ORIENTATION))
 
 
 def _bits_of_tiff(image: TiffImageFile) -> int:
-    """As stored in the file: Pillow's mode does not tell."""
+    """The bits as stored in the file, which Pillow's mode does not show."""
     bits: tuple[int, ...] = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,))
     return max(bits)
 
 
 def _refuse_several(image: Image.Image) -> None:
-    # Counting the frames of a GIF means walking through all of it; whether there is a second one is soon known.
+    # Counting the frames of a GIF means reading all of it; finding out whether there is a second one is quick.
     several = image.format == "GIF" and getattr(image, "is_animated", False)
     frames = 2 if several else getattr(image, "n_frames", 1)
     if frames > 1:

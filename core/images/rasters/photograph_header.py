@@ -1,7 +1,7 @@
-"""What is known of a photograph before a decoder sees it: size, depth, which way is up, and what decoding takes.
+"""Read a photograph's size, depth, orientation and decoding cost before a decoder sees it.
 
-Pillow's own `open` is given only what the pixels need. It allocates by what metadata says, and with WebP and AVIF it
-hands the whole file to a decoder before anybody has looked at the size.
+Pillow's own `open` is given only what the pixels need: it allocates by what metadata state, and for WebP and AVIF it
+hands the whole file to a decoder before anybody has checked the size.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _BLANK = rb"(?:\s|#[^\n\r]*[\n\r])+"
 _LARGEST = re.compile(rb"P[23]" + (_BLANK + rb"\d+") * 2 + _BLANK + rb"(\d{1,9})\b")
-_BYTES_OF_A_TILE = 1 << 13  # that OpenJPEG keeps of each, used or not
+_BYTES_OF_A_TILE = 1 << 13  # that OpenJPEG keeps per tile, used or not
 
 
 class PhotographHeader(NamedTuple):
-    """`size` is as stored, None where Pillow reads it from a header without harm.
+    """Facts about a photograph. `size` is as stored, None if Pillow can read it from a header without harm.
 
-    `stream` is what Pillow gets; `extra_bytes` is what its decoder takes per pixel beside the image that it gives,
-    `fixed_bytes` what it takes however many pixels there are. `coded_bytes` counts the bytes of the file that are
-    pixels, where they can be told from others.
+    `stream` is the file for Pillow. `extra_bytes` are the bytes per pixel that its decoder takes in addition to the
+    image, `fixed_bytes` those independent of the number of pixels. `coded_bytes` counts the file's bytes that belong to
+    pixels, if they can be told from others.
     """
 
     pillow_format: str
@@ -49,15 +49,15 @@ class PhotographHeader(NamedTuple):
 
 
 def is_photograph(start: bytes) -> bool:
-    """Whether a file that begins so is one, but for TIFF."""
+    """Whether a file with this start is a photograph, except for TIFF."""
     return _reader_of(start) is not None
 
 
 def read_header(file: BinaryIO, options: ReadOptions) -> PhotographHeader:
-    """What the file says of itself; a size over the limit is refused.
+    """Read the facts that the file states; a size over the limit is refused.
 
     Raises:
-        InvalidInputError: damaged, of several frames, or more pixels than `options` allow.
+        InvalidInputError: damaged, of several frames, or with more pixels than `options` allow.
     """
     file.seek(0)
     reader = _reader_of(file.read(64))
@@ -79,7 +79,7 @@ def _jpeg(file: BinaryIO) -> PhotographHeader:
         (header.width, header.height),
         header.bits,
         turn_of(header.exif, header.xmp),
-        2 * header.samples if header.in_scans else 0,  # all coefficients, before the first pixel
+        2 * header.samples if header.in_scans else 0,  # all coefficients are held before the first pixel
         coded_bytes=partial(jpeg.coded_bytes, file, header),
     )
 
@@ -104,7 +104,7 @@ def _webp(file: BinaryIO) -> PhotographHeader:
     header = webp.read_header(file)
     if header.frames > 1:
         raise several_frames(header.frames, "an animated WebP")
-    # The decoder is one for animations: it has two canvases, and hands out a copy.
+    # The decoder is made for animations: it has two canvases, and returns a copy.
     turn = turn_of(header.exif, header.xmp)
     size = (header.width, header.height)
     return PhotographHeader("WEBP", file, size, 8, turn, 16, coded_bytes=lambda: header.coded_bytes)
@@ -140,7 +140,7 @@ def _jpeg2000(file: BinaryIO) -> PhotographHeader:
 
 
 def _bitmap_or_plain(file: BinaryIO) -> PhotographHeader:
-    """PBM, and PGM and PPM in figures: Pillow's mode tells what it makes of a largest value above 255, too late."""
+    """PBM, and text PGM and PPM: Pillow's mode shows a maximum value above 255, but too late."""
     found = _LARGEST.match(file.read(1 << 12))
     return PhotographHeader("PPM", file, bits=16 if found and int(found[1]) > 255 else 8)
 
@@ -178,7 +178,7 @@ def _require(feature: str, name: str) -> None:
 
 
 def several_frames(count: int | str, what: str = "") -> InvalidInputError:
-    """The error of a file that is not one picture."""
+    """The error for a file with more than one picture."""
     of_what = f" ({what})" if what else ""
     return InvalidInputError(
         f"{count} frames or pages{of_what}, where one picture was expected.", hint="Save each as a file of its own."

@@ -1,7 +1,7 @@
-"""The chunks of a PNG (ISO/IEC 15948): what Pillow does not tell of it, and which of them its pixels need.
+"""Read the chunks of a PNG (ISO/IEC 15948) for facts that Pillow does not give, and find those that its pixels need.
 
-Text, profiles and EXIF are kept from Pillow: a compressed note of a few megabytes, or a wrong checksum of one, is no
-reason to lose the picture.
+Text, profiles and EXIF are kept from Pillow: a compressed note of some megabytes, or its wrong checksum, is no reason
+to lose the picture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_METADATA = 1 << 20  # bytes
 
 
 class PngHeader(NamedTuple):
-    """`parts` are the ranges of the file that the pixels need, as (offset, length)."""
+    """Facts about a PNG. `parts` are the ranges of the file that the pixels need, as (offset, length)."""
 
     width: int
     height: int
@@ -37,10 +37,10 @@ class PngHeader(NamedTuple):
 
 
 def read_header(file: BinaryIO) -> PngHeader:
-    """Read the chunks' heads, and the contents of those that say how the picture is turned.
+    """Read the heads of the chunks, and the content of those that state the orientation.
 
     Raises:
-        InvalidInputError: it is no PNG, or has two headers.
+        InvalidInputError: it is not a PNG, or has two headers.
     """
     file.seek(0)
     start = file.read(len(_SIGNATURE) + _HEADER.size)
@@ -54,13 +54,13 @@ def read_header(file: BinaryIO) -> PngHeader:
 
 
 def coded_bytes(file: BinaryIO, header: PngHeader) -> int:
-    """How many bytes of the file are what the pixels need; a chunk may say that it is longer than the file."""
+    """The number of the file's bytes that the pixels need; a chunk may claim to be longer than the file."""
     end = file.seek(0, 2)
     return sum(max(0, min(offset + length, end) - offset) for offset, length in header.parts)
 
 
 def _walk(file: BinaryIO) -> tuple[bytes, bytes, list[tuple[int, int]]]:
-    """(EXIF, XMP, what the pixels need)."""
+    """(EXIF, XMP, the ranges that the pixels need)."""
     exif = raw_exif = xmp = b""
     parts = [(0, len(_SIGNATURE))]
     position = len(_SIGNATURE)
@@ -93,7 +93,7 @@ def _walk(file: BinaryIO) -> tuple[bytes, bytes, list[tuple[int, int]]]:
 
 
 def _text(kind: bytes, data: bytes) -> bytes:
-    """The words of a text chunk, of what follows its keyword; empty where they are damaged or too many."""
+    """The text of a text chunk, from the data after its keyword; empty if it is damaged or too long."""
     compressed = kind == b"zTXt"
     if kind == b"zTXt":
         data = data[1:]  # the method
@@ -109,7 +109,7 @@ def _text(kind: bytes, data: bytes) -> bytes:
 
 
 def _from_hexadecimal(text: bytes) -> bytes:
-    """What ImageMagick writes: a name and a number of bytes in three lines, then the bytes."""
+    """Decode ImageMagick's format: three lines with a name and a number of bytes, then the bytes in hexadecimal."""
     try:
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
     except ValueError:
@@ -117,7 +117,7 @@ def _from_hexadecimal(text: bytes) -> bytes:
 
 
 def relabelled(data: bytes, *, bits: int, colour_type: int) -> bytes:
-    """The same PNG, said to be of another depth and colour type; of use where the bytes of a pixel are as many."""
+    """The same PNG, labelled with a different depth and colour type of the same number of bytes per pixel."""
     start, end = len(_SIGNATURE), len(_SIGNATURE) + _HEADER.size
     length, kind, width, height, _, _, *methods = _HEADER.unpack_from(data, start)
     header = _HEADER.pack(length, kind, width, height, bits, colour_type, *methods)

@@ -1,4 +1,4 @@
-"""What a reader gives: pixels, and what is known of them."""
+"""The result of a reader: pixels, and what is known about them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Raster:
     """A decoded image.
 
     Args:
-        pixels: an 8-bit Pillow image of mode L or RGB, upright, or an array (bands, height, width) in the numbers of
-            the file: any integer or floating dtype, native byte order.
+        pixels: an 8-bit Pillow image of mode L or RGB, upright, or an array (bands, height, width) with the file's
+            values: any integer or floating dtype, native byte order.
         white: the number that counts as 1.0: the largest of the file's bit depth, 1.0 for floating point.
-        valid: (height, width), or (bands, height, width) where bands differ: False where the file says that there is no
-            data; None where all is data.
-        band_names: as the file states them, empty where it does not.
-        georeference: crs and transform as plain values, for the manifest; None where the file has none.
-        picture: grey or colour as people see it, which may be turned from one into the other.
-        scales, offsets: one for each band where the file declares them: a value is scale times the number plus offset.
-            They are not applied; `rescaled` does.
-        facts: what else was found out and decided, as plain values for the manifest.
+        valid: (height, width), or (bands, height, width) if bands differ: False where the file declares missing data;
+            None if all data are valid.
+        band_names: as the file states them, otherwise empty.
+        georeference: crs and transform as plain values, for the manifest; None if the file has none.
+        picture: whether it is grey or colour for the eye, so that one may be converted into the other.
+        scales, offsets: one per band if the file declares them: a value is scale times the number plus offset. They are
+            not applied; `rescaled` applies them.
+        facts: other findings and decisions, as plain values for the manifest.
     """
 
     pixels: Image.Image | NDArray[Any]
@@ -47,27 +47,27 @@ class Raster:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as Pillow has them."""
+        """Width and height in pixels, in Pillow's order."""
         if isinstance(self.pixels, Image.Image):
             return self.pixels.size
         return self.pixels.shape[2], self.pixels.shape[1]
 
     def rescaled(self) -> Raster:
-        """In the unit that the file declares: scale times the numbers plus offset, in float32; 1.0 then counts as 1.
+        """The raster in the file's unit: scale times the numbers plus offset, in float32; 1.0 then counts as 1.
 
         Raises:
-            InvalidInputError: it declares none.
+            InvalidInputError: the file declares no scale and offset.
         """
         if not self.scales:
             raise InvalidInputError(
-                "the file declares no scale and offset.", hint="Say the number that counts as 1: --scale 10000"
+                "the file declares no scale and offset.", hint="Give the value that stands for 1: --scale 10000"
             )
         scales, offsets = (np.array(values, np.float64)[:, None, None] for values in (self.scales, self.offsets))
         pixels = (np.asarray(self.pixels) * scales + offsets).astype(np.float32)
         return replace(self, pixels=pixels, white=1.0, scales=(), offsets=())
 
     def crop(self, window: Window) -> Raster:
-        """The pixels of a window, which must be within; the georeference is left as it is."""
+        """The pixels of a window, which must be inside the raster; the georeference is left unchanged."""
         left, top, width, height = window
         if (width, height) == self.size:
             return self

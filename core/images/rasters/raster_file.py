@@ -1,4 +1,4 @@
-"""What every reader is: an open file whose header is known, and which gives pixels."""
+"""The interface of every reader: an open file with a known header, which returns pixels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FORMATS = "AVIF, BMP, DICOM, GIF, HEIC, JPEG, JPEG 2000, JPEG XL, NPY, NPZ, PGM,
 class RasterFile(ABC):
     """An image file that is open for reading. Sizes are in pixels, of the upright image.
 
-    A subclass sets the attributes from the file's header and gives `_decode`. `decided` is which part of the file is
-    read, and how it is turned, where that is not the usual: plain values for the manifest.
+    A subclass sets the attributes from the file's header and implements `_decode`. `decided` has plain values for the
+    manifest: which part of the file is read, and how it is turned, if that is unusual.
     """
 
     name = ""
@@ -39,13 +39,13 @@ class RasterFile(ABC):
 
     @abstractmethod
     def _decode(self, window: Window) -> Raster:
-        """The pixels of a window, with `georeference` and `band_names` left out."""
+        """The pixels of a window, without `georeference` and `band_names`."""
 
     def read(self, window: Window | None = None) -> Raster:
         """Decode the image, or a window of it.
 
         Raises:
-            InvalidInputError: the file is damaged, the window is not within the image, or it has more pixels than
+            InvalidInputError: the file is damaged, or the window is not within the image or has more pixels than
                 `options.max_pixels`.
         """
         whole = Window(0, 0, self.width, self.height)
@@ -61,12 +61,13 @@ class RasterFile(ABC):
             facts={**self.decided, **raster.facts},
         )
 
-    def close(self) -> None:  # noqa: B027 - most readers hold nothing beside the file
-        """Give back what is held beside the file itself."""
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing besides the file
+        """Release what is held besides the file itself."""
 
 
 class WholeRasterFile(RasterFile):
-    """A file of a format that can only be decoded in one go: that is done once, and kept while it is open."""
+    """A file of a format that can only be decoded as a whole: this happens once, and the result is kept until
+    closing."""
 
     _whole: Raster | None = None
 
@@ -93,7 +94,7 @@ def _check(window: Window, whole: Window) -> None:
 
 @contextmanager
 def explain(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one sentence that begins with the file's name."""
+    """Turn any exception of a decoder into one sentence that begins with the file's name."""
     try:
         yield
     except InvalidInputError as error:
@@ -102,7 +103,7 @@ def explain(name: str) -> Iterator[None]:
         raise InvalidInputError(f"{name}: {error.message}", hint=error.hint, path=name) from error.__cause__
     except ZooError:
         raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
+    except Exception as error:  # decoders raise almost anything on damaged bytes
         raise InvalidInputError(f"{name}: {_reason(error)}", path=name) from error
 
 

@@ -1,4 +1,4 @@
-"""Opening an image file by what is in it, whatever its name."""
+"""Open an image file by its content, whatever its name."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 _DEFAULTS = ReadOptions()
 _SNIFFED = 1024  # bytes
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_LARGE = 1 << 24  # pixels, above which a picture is read by window where it can be
+_LARGE = 1 << 24  # pixels; a larger picture is read by window if possible
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
 @contextmanager
 def open_raster(item: ImageInput, options: ReadOptions = _DEFAULTS) -> Iterator[RasterFile]:
-    """An image file, open: its size and bands are known from its header, `read` decodes.
+    """Open an image file: its header gives its size and bands, `read` decodes.
 
-    Only that file is read: what it refers to (a sidecar file, a URL) is not, but for virtual rasters where
-    `options.allow_vrt` says so.
+    Only that file is read. What it refers to (a sidecar file, a URL) is not, except for virtual rasters with
+    `options.allow_vrt`.
 
     Raises:
-        NotFoundError: it is gone.
-        InvalidInputError: it is in no known format, damaged, or a package is missing that reads it.
+        NotFoundError: the file is gone.
+        InvalidInputError: it is in no known format or damaged, or the package that reads it is missing.
     """
     with open_input(item) as file:
         with explain(item.source):
@@ -49,10 +49,10 @@ def open_raster(item: ImageInput, options: ReadOptions = _DEFAULTS) -> Iterator[
 def read_image(
     item: ImageInput | str | os.PathLike[str], in_chans: int = 3, options: ReadOptions | None = None
 ) -> Raster:
-    """Decode one image, or the window of it that the item names, for a model of `in_chans` channels.
+    """Decode one image, or the window that the item names, for a model of `in_chans` channels.
 
     Raises:
-        InvalidInputError: as of `open_raster`, `RasterFile.read` and `select_bands`, beginning with the file's name.
+        InvalidInputError: as in `open_raster`, `RasterFile.read` and `select_bands`; it begins with the file's name.
     """
     if not isinstance(item, ImageInput):
         item = ImageInput(os.fspath(item), os.fspath(item))
@@ -66,7 +66,7 @@ def read_image(
 
 
 def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
-    """Readers are imported where they are needed: a run over photographs needs one of them."""
+    """Choose the reader, importing it only when needed: a run over photographs needs only one."""
     start = file.read(_SNIFFED)
     file.seek(0)
     if not start:
@@ -105,16 +105,16 @@ def _open_tiff(file: BinaryIO, item: ImageInput, options: ReadOptions) -> Raster
 def _tiff_reader(
     file: BinaryIO, item: ImageInput, options: ReadOptions, found: TiffHeader, header: TiffHeader
 ) -> RasterFile:
-    """What reads the pages that were chosen of what was found."""
+    """The reader of the chosen pages."""
     from zoo.core.images.rasters import geo, tiff, tiff_codecs, tiff_header, tiff_picture
 
     plain = header.has_plain_numbers and header.is_upright
     by_window = plain and tiff.can_read(header)
-    # GDAL brings a JPEG decoder of its own, whose colours are others.
+    # GDAL has its own JPEG decoder, which gives different colours.
     jpeg = header.is_jpeg_colour or (header.first.compression == tiff_header.JPEG and by_window)
     if options.geo and not jpeg:
         return geo.open_geotiff(file, item, header, options)
-    # Beside a place on the ground, alpha says where there is data; of a photograph it is dropped.
+    # In a georeferenced file, alpha shows where there is data; in a photograph it is dropped.
     alpha_counts = bool(options.bands) or options.in_chans == header.samples or header.is_georeferenced
     by_pillow = tiff_picture.can_read(header) and not (header.alpha is not None and alpha_counts)
     large = header.width * header.height > min(_LARGE, options.max_pixels)
@@ -125,7 +125,7 @@ def _tiff_reader(
             picture.georeference = geo.read_place(file, item, header)
         return picture
     alone = plain and header.num_pages == found.num_pages == 1 and has_package("rasterio")
-    # Where two libraries could decode a picture within a TIFF, the numbers would depend on which is installed.
+    # If two libraries could decode a picture within a TIFF, the values would depend on which is installed.
     sure = header.first.compression in tiff_codecs.GENERAL or not tiff_codecs.is_read(header, header.first)
     if alone and header.is_georeferenced and sure and not by_window:
         return geo.open_geotiff(file, item, header, options)

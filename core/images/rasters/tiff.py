@@ -1,7 +1,7 @@
-"""TIFF of any number of bands, through tifffile and imagecodecs: samples side by side, in planes, or a page a band.
+"""Read TIFF of any number of bands through tifffile and imagecodecs: interleaved samples, planes, or one page per band.
 
-A window reads and decodes only the strips or tiles that it touches. The file's directories were read by `tiff_header`;
-the libraries see a directory that was written anew, and bytes of pixels.
+A window reads and decodes only the strips or tiles that it touches. `tiff_header` has read the file's directories; the
+libraries see a rewritten directory, and bytes of pixels.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from zoo.core.images.rasters.validity import nodata_rule, stored_as, valid_of
 
 _EXPAND = "Give its pixels their colours: gdal_translate -expand rgb IN.tif OUT.tif"
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it has to say is said by an error, or nothing
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # an error reports what matters, or nothing does
 
 
 def can_read(header: TiffHeader) -> bool:
-    """Whether the packages that are installed read it by window."""
+    """Whether the installed packages can read the file by window."""
     pages = (*header.pages, *([header.mask] if header.mask else ()))
     if not has_package("tifffile") or not all(tiff_codecs.is_read(header, page) for page in pages):
         return False
@@ -39,7 +39,7 @@ def can_read(header: TiffHeader) -> bool:
 
 
 class TiffRaster(RasterFile):
-    """A TIFF whose bands are the samples of its page, or its pages of one sample each."""
+    """A TIFF whose bands are the samples of its page, or its pages with one sample each."""
 
     def __init__(self, file: BinaryIO, header: TiffHeader, options: ReadOptions) -> None:
         super().__init__(options)
@@ -69,7 +69,7 @@ class TiffRaster(RasterFile):
         self._pages = [self._reader(tifffile, file, page) for page in header.pages]
         self._mask = self._reader(tifffile, file, header.mask) if header.mask else None
         if len({page.dtype for page in self._pages}) > 1:
-            raise InvalidInputError("pages that do not fit together as bands: their numbers are of several types.")
+            raise InvalidInputError("pages that do not fit together as bands: their types differ.")
 
     def _reader(self, tifffile: Any, file: BinaryIO, page: TiffPage) -> PageReader:
         return PageReader(tifffile, Segments(file, page, self._header.order), self._header.order)
@@ -94,7 +94,7 @@ class TiffRaster(RasterFile):
 
 
 def band_facts_of(header: TiffHeader, samples: list[int]) -> BandFacts:
-    """Names, scales and offsets of the bands that are read, where the file states them."""
+    """Names, scales and offsets of the bands to read, if the file states them."""
     if header.num_pages > 1:
         return BandFacts()
     facts = band_facts(header.first.text(tiff_header.GDAL_METADATA), header.samples)
@@ -110,13 +110,13 @@ def as_raster(
     mask: NDArray[Any] | None,
     facts: BandFacts,
 ) -> Raster:
-    """What was decoded of a TIFF, by whatever library, as all readers are to give it."""
+    """The decoded values of a TIFF in the form that all readers return, whichever library decoded them."""
     valid = valid_of(header, pixels, alpha, mask)
     if header.photometric == tiff_header.WHITE_IS_ZERO and pixels.dtype.kind == "u":
         pixels = pixels.dtype.type(header.white) - pixels
     white = header.white
     if header.is_picture and header.bits < 8 and not header.is_georeferenced:
-        pixels, white = pixels * np.uint8(255 // int(white)), 255.0  # as Pillow gives it
+        pixels, white = pixels * np.uint8(255 // int(white)), 255.0  # like Pillow
     stated_nodata = {}
     if header.nodata is not None:
         rule = nodata_rule(header, len(pixels))
@@ -133,7 +133,7 @@ def as_raster(
 
 
 def _fill(header: TiffHeader, dtype: np.dtype[Any]) -> Any:
-    """What stands where nothing is stored: no data, or 0."""
+    """The value for missing strips or tiles: nodata, or 0."""
     stored = None if header.nodata is None or dtype.kind == "b" else stored_as(header.nodata, dtype)
     return 0 if stored is None else stored
 

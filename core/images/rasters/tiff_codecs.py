@@ -1,7 +1,7 @@
-"""Which compressions of TIFF are read, by which package, and that a strip or tile unpacks to no more than its size.
+"""Define which packages read which TIFF compressions, and bound the unpacked size of each strip or tile.
 
-General compressions (LZW, Deflate, ...) are bounded by the space that they are given. Pictures within a TIFF (JPEG,
-WebP, JPEG 2000, JPEG XL, LERC) carry a size of their own: it is compared before they are decoded.
+General compressions (LZW, Deflate, ...) are bounded by the output space. Pictures within a TIFF (JPEG, WebP, JPEG 2000,
+JPEG XL, LERC) have a size of their own, which is compared before they are decoded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES = {
 }  # fmt: skip
 GENERAL = (UNCOMPRESSED, 5, 8, 32773, 32946, 34925, 34926, 50000)
 PILLOW = (UNCOMPRESSED, 2, 3, 4, 5, tiff_header.OLD_JPEG, tiff_header.JPEG, 8, 32773, 32946, 34925, 50000)
-"""Those of the libtiff that comes with Pillow."""
+"""Compressions that the libtiff in Pillow reads."""
 
 _JPEG_2000, _LERC, _WEBP, _JPEG_XL = 34712, 34887, 50001, 50002
 _SIZED = {_JPEG_2000: "jpeg2k", _LERC: "lerc", _WEBP: "webp", _JPEG_XL: "jpegxl"}
@@ -38,7 +38,7 @@ def name(page: TiffPage) -> str:
 
 
 def is_read(header: TiffHeader, page: TiffPage) -> bool:
-    """Whether tifffile and imagecodecs together read the compression of a page."""
+    """Whether tifffile and imagecodecs together can read the compression of a page."""
     if page.compression == tiff_header.JPEG:
         grey = page.samples == 1 and page.photometric in (tiff_header.WHITE_IS_ZERO, tiff_header.BLACK_IS_ZERO)
         colour = page.samples == 3 and page.segment_samples == 3 and header.is_picture
@@ -56,9 +56,9 @@ def needs_imagecodecs(page: TiffPage) -> bool:
 
 
 def sized_decoder(page: TiffPage) -> Callable[[bytes, tuple[int, int, int], np.dtype[Any]], NDArray[Any]] | None:
-    """For pictures within a TIFF: bytes, (rows, columns, samples), type -> samples; None for other compressions.
+    """A decoder for pictures within a TIFF: bytes, (rows, columns, samples), type -> samples; None for the rest.
 
-    It raises what the decoder raises, or InvalidInputError, where the size or type is another one.
+    It raises InvalidInputError, or the codec's exception, if the size or type differs.
     """
     codec = _SIZED.get(page.compression)
     if codec is None:
@@ -76,21 +76,21 @@ def sized_decoder(page: TiffPage) -> Callable[[bytes, tuple[int, int, int], np.d
             check_declared(look(data), (columns, rows))
         out = np.empty(shape if samples > 1 else shape[:2], dtype)
         more = {"hasalpha": samples == 4} if page.compression == _WEBP else {}
-        decode(data, out=out, **more)  # another size or type than `out` has is an error before decoding
+        decode(data, out=out, **more)  # a size or type other than that of `out` is an error before decoding
         return out.reshape(shape)
 
     return decode_sized
 
 
 def check_declared(found: tuple[int, int] | None, expected: tuple[int, int]) -> None:
-    """Raises InvalidInputError where a picture within a TIFF has another width and height than its strip or tile."""
+    """Raise InvalidInputError if the width and height of a picture within a TIFF are not those of its strip or tile."""
     if found != expected:
         size = "no size" if found is None else f"{found[0]}x{found[1]} pixels"
         raise InvalidInputError(f"a strip or tile that holds a picture of {size}, not {expected[0]}x{expected[1]}.")
 
 
 def check_jpeg(data: bytes, expected: tuple[int, int], samples: int) -> None:
-    """Raises InvalidInputError where a JPEG is larger than its strip or tile, or has other samples.
+    """Raise InvalidInputError if a JPEG is larger than its strip or tile, or has a different number of samples.
 
     A last strip may be padded to the size of the others.
     """
@@ -112,7 +112,7 @@ def jpeg_size(data: bytes) -> tuple[int, int, int] | None:
         if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
             position += 1 if marker == 0xFF else 2
             continue
-        if marker == 0xDA or marker == 0xD9:  # pixels, or the end
+        if marker == 0xDA or marker == 0xD9:  # start of pixels, or the end
             return found
         length = struct.unpack(">H", data[position + 2 : position + 4])[0]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -125,7 +125,7 @@ def jpeg_size(data: bytes) -> tuple[int, int, int] | None:
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP of one frame (RFC 9649)."""
+    """Width and height of a WebP with one frame (RFC 9649)."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return None
     kind = data[12:16]
@@ -144,7 +144,7 @@ _SIZ = re.compile(b"\xff\x4f\xff\x51.{4}(.{32})", re.DOTALL)  # SOC, SIZ, its le
 
 
 def jpeg_2000_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG 2000 (ITU-T T.800, A.5.1); None where none or several codestreams may begin."""
+    """Width and height of a JPEG 2000 (ITU-T T.800, A.5.1); None if there may be no codestream, or several."""
     starts = [match[1] for match in _SIZ.finditer(data)]
     if len(starts) != 1:
         return None

@@ -1,6 +1,6 @@
-"""A TIFF of one page with only the tags that were checked, for decoders: what they use is what zoo has looked at.
+"""Write a one-page TIFF with only the checked tags, so that decoders use nothing that zoo has not checked.
 
-Overviews, masks, duplicates and private tags are left out; counts and types are written anew.
+Overviews, masks, duplicates and private tags are left out; counts and types are rewritten.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SHORT, _LONG, _RATIONAL, _UNDEFINED = (3, "H"), (4, "I"), (5, "I"), (7, "B")
 
 
 def one_page(page: TiffPage, order: str, segments: Sequence[bytes] = (b"",)) -> io.BytesIO:
-    """A TIFF of that page, with its strips or tiles behind the directory.
+    """A TIFF of one page, with its strips or tiles after the directory.
 
     Args:
         page: checked.
         order: byte order of its numbers and pixels, '<' or '>'.
-        segments: its strips or tiles, in their order; the placeholder is for who only looks at the directory.
+        segments: its strips or tiles, in order; the default is a placeholder for reading only the directory.
     """
     _, height = page.segment_size
     entries: dict[int, tuple[tuple[int, str], Sequence[int]]] = {
@@ -42,7 +42,7 @@ def one_page(page: TiffPage, order: str, segments: Sequence[bytes] = (b"",)) -> 
         tiff_header.PHOTOMETRIC: (_SHORT, (page.photometric,)),
     }
     for tag in _KEPT:
-        if tag in page.tags and not (tag == tiff_header.PLANAR and page.samples == 1):  # which confuses Pillow
+        if tag in page.tags and not (tag == tiff_header.PLANAR and page.samples == 1):  # it confuses Pillow
             entries[tag] = (_type(tag), _integers(page.tags[tag]))
     if tiff_header.SAMPLE_FORMAT in page.tags:
         entries[tiff_header.SAMPLE_FORMAT] = (_SHORT, _for_samples(page, tiff_header.SAMPLE_FORMAT, 1))
@@ -79,13 +79,13 @@ def _integers(values: tuple[Any, ...]) -> Sequence[int]:
 
 
 def _for_samples(page: TiffPage, tag: int, default: int) -> list[int]:
-    """One value for each sample: a file may state one for all."""
+    """One value per sample; a file may state one for all."""
     values = list(page.tags.get(tag, ())) or [default]
     return (values + values[-1:] * page.samples)[: page.samples]
 
 
 def _directory(order: str, entries: dict[int, tuple[tuple[int, str], Sequence[int]]]) -> bytes:
-    """The header of a TIFF, its directory and the values that stand outside of it; padded to a multiple of 16."""
+    """The header of a TIFF, its directory and the values stored outside it, padded to a multiple of 16."""
     begin = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
     place = len(begin) + 2 + 12 * len(entries) + 4
     rows, values = [struct.pack(order + "H", len(entries))], b""

@@ -1,7 +1,7 @@
-"""The directories of a TIFF (TIFF 6.0, and BigTIFF) read with suspicion: enough to choose a reader and refuse bombs.
+"""Read the directories of an untrusted TIFF (6.0 or BigTIFF): enough to choose a reader and refuse bombs.
 
-What is read here is what decoders are given (see `tiff_directory`): no library reads the directories again, but for
-GDAL, whose numbers are compared.
+Decoders get only what is read here (see `tiff_directory`): no library reads the directories again, except for GDAL,
+whose numbers are compared.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 338, 339, 347
 YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITIONING, REFERENCE_BLACK_WHITE = 529, 530, 531, 532
 IMAGE_DEPTH, GDAL_METADATA, NODATA = 32997, 42112, 42113
 PLANE = -1
-"""Where a page without a directory of its own begins, in bytes behind the first one: a tag that no file can have."""
+"""Offset in bytes, from the first page, of a page without its own directory; a tag that no file can have."""
 
 _NUMBERS = {
     NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES,
     ROWS_PER_STRIP, PLANAR, T4_OPTIONS, T6_OPTIONS, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, INK_SET, YCBCR_POSITIONING,
     IMAGE_DEPTH,
 }  # fmt: skip
-"""Tags of one number."""
+"""Tags with one number."""
 
 _LISTS = {
     BITS: MAX_SAMPLES, SAMPLE_FORMAT: MAX_SAMPLES, EXTRA_SAMPLES: MAX_SAMPLES, COLOUR_MAP: 3 << 16, SUB_IFDS: MAX_PAGES,
     YCBCR_SUBSAMPLING: 2, YCBCR_COEFFICIENTS: 3, REFERENCE_BLACK_WHITE: 6, JPEG_TABLES: _MAX_VALUES,
     **dict.fromkeys(GEO_TAGS, _MAX_VALUES),
 }  # fmt: skip
-"""Tags of several, and how many values they can mean."""
+"""Tags with several values, and how many can have a meaning."""
 
 _TEXTS = (DESCRIPTION, GDAL_METADATA, NODATA)
 _ARRAYS = (STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES)
@@ -66,7 +66,7 @@ _MOST_OF_AN_OVERVIEW = 0.55  # of the sides
 
 
 class Stored(NamedTuple):
-    """An array of numbers that is read when it is needed: type, how many there are, and where."""
+    """An array of numbers that is read when needed: its type, length and location."""
 
     kind: int
     length: int
@@ -75,17 +75,17 @@ class Stored(NamedTuple):
 
 
 class TiffPage(NamedTuple):
-    """Tags of one directory; values of a tag are a tuple, arrays of offsets and sizes are `Stored`."""
+    """Tags of one directory; the values of a tag are a tuple, arrays of offsets and sizes are `Stored`."""
 
     tags: dict[int, Any]
 
     def value(self, tag: int, default: int) -> int:
-        """The only or first value of a tag of integers."""
+        """The only or first value of an integer tag."""
         values = self.tags.get(tag, ())
         return values[0] if values and isinstance(values[0], int) else default
 
     def text(self, tag: int) -> str:
-        """A tag's text; empty where there is none."""
+        """A tag's text; empty if there is none."""
         data = b"".join(v for v in self.tags.get(tag, ()) if isinstance(v, bytes))
         return data.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
@@ -103,7 +103,7 @@ class TiffPage(NamedTuple):
 
     @property
     def bits(self) -> int:
-        """Of the deepest sample."""
+        """Bits of the deepest sample."""
         return max((b for b in self.tags.get(BITS, ()) if isinstance(b, int)), default=1)
 
     @property
@@ -112,7 +112,7 @@ class TiffPage(NamedTuple):
 
     @property
     def has_one_type(self) -> bool:
-        """Whether all samples are of one size and format."""
+        """Whether all samples have the same size and format."""
         return all(len(set(self.tags.get(tag, ()))) < 2 for tag in (BITS, SAMPLE_FORMAT))
 
     @property
@@ -136,7 +136,7 @@ class TiffPage(NamedTuple):
 
     @property
     def segment_samples(self) -> int:
-        """Samples side by side in a strip or tile: all of them, or one where they are in planes."""
+        """Interleaved samples in a strip or tile: all of them, or one if samples are in planes."""
         return self.samples if self.value(PLANAR, 1) == 1 else 1
 
     @property
@@ -148,20 +148,20 @@ class TiffPage(NamedTuple):
         return bool(self.value(NEW_SUBFILE_TYPE, 0) & _MASK)
 
     def is_overview_of(self, full: TiffPage) -> bool:
-        """Whether it is a smaller copy that does not say so, as some writers of pyramids have it.
+        """Whether this is an undeclared smaller copy, as some writers of pyramids make.
 
-        They write tiles. A smaller page of a scan is in strips: it may be another picture.
+        They write tiles. A smaller page of a scan is in strips: it may be a different picture.
         """
         smaller = max(self.width / full.width, self.height / full.height)
         other = self.width * full.height - self.height * full.width
-        same_shape = abs(other) <= 2 * max(full.width, full.height)  # a pixel or two of rounding
+        same_shape = abs(other) <= 2 * max(full.width, full.height)  # a rounding of one or two pixels
         return full.is_tiled and 0 < smaller <= _MOST_OF_AN_OVERVIEW and same_shape and self.samples == full.samples
 
     def check(self, options: ReadOptions) -> None:
-        """Refuse what would take much memory before a single pixel is there.
+        """Refuse a page that would take much memory before the first pixel is decoded.
 
         Raises:
-            InvalidInputError: no pixels, or strips or tiles beyond the limit, or numbers that no image has.
+            InvalidInputError: no pixels, strips or tiles beyond the limit, or values that no image has.
         """
         if min(self.width, self.height, self.samples) < 1:
             raise InvalidInputError(f"{self.width}x{self.height} pixels of {self.samples} bands: there is no image.")
@@ -183,9 +183,9 @@ class TiffPage(NamedTuple):
 
 
 class TiffHeader(NamedTuple):
-    """The pages of full resolution, and the mask that belongs to the first of them. Properties are of the first.
+    """The pages of full resolution, and the mask of the first of them. The properties describe the first page.
 
-    Where pages were chosen, `page` is the number of the only one, from 1, and `stored_pages` how many the file has.
+    If a page was chosen, `page` is its number, from 1, and `stored_pages` the number of pages in the file.
     """
 
     order: str
@@ -196,7 +196,7 @@ class TiffHeader(NamedTuple):
 
     @property
     def choice(self) -> dict[str, int]:
-        """Which page is read of how many, for the manifest; nothing where there is one."""
+        """The page that is read, and the number of pages, for the manifest; empty if there is only one."""
         if self.stored_pages == 1:
             return {}
         return {"page": self.page, "pages": self.stored_pages} if self.page else {"pages": self.stored_pages}
@@ -247,19 +247,19 @@ class TiffHeader(NamedTuple):
 
     @property
     def alpha(self) -> int | None:
-        """Position of the sample that is alpha, if the file declares one."""
+        """Position of the alpha sample, if the file declares one."""
         extra = self.tags.get(EXTRA_SAMPLES, ())
         first = self.samples - len(extra)
         return next((first + i for i, kind in enumerate(extra) if kind in (1, 2)), None)
 
     def band_samples(self, options: ReadOptions) -> list[int]:
-        """The samples that are bands: declared alpha only where the model reads as many, or bands are chosen."""
+        """The samples that are bands: declared alpha only if the model reads that many, or if bands are chosen."""
         keep_alpha = bool(options.bands) or options.in_chans == self.samples
         return [i for i in range(self.samples) if keep_alpha or i != self.alpha]
 
     @property
     def nodata(self) -> float | int | None:
-        """GDAL's tag: a number as text."""
+        """The value of GDAL's nodata tag, a number stored as text."""
         text = self.first.text(NODATA)
         try:
             return int(text)
@@ -272,7 +272,7 @@ class TiffHeader(NamedTuple):
 
     @property
     def is_upright(self) -> bool:
-        """Whether the first row is the top one and the first column the left one."""
+        """Whether the first row is at the top and the first column on the left."""
         return self.value(ORIENTATION, 1) in (0, 1)
 
     @property
@@ -281,12 +281,12 @@ class TiffHeader(NamedTuple):
 
     @property
     def is_jpeg_colour(self) -> bool:
-        """Colour that a JPEG decoder turns into red, green and blue."""
+        """Whether a JPEG decoder turns the colours into red, green and blue."""
         return self.photometric == YCBCR and self.first.compression == JPEG and self.samples == 3
 
     @property
     def has_plain_numbers(self) -> bool:
-        """Whether samples are grey, red, green and blue, or bands; not inks, indexes of a palette, or other colours."""
+        """Whether samples are grey, RGB or bands, not inks, palette indices or other colours."""
         return (
             self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
             or (self.photometric == CMYK and self.samples > 4)
@@ -295,12 +295,12 @@ class TiffHeader(NamedTuple):
 
     @property
     def is_picture(self) -> bool:
-        """Grey or colour of at most 16 bits as people see it, where alpha may be beside it."""
+        """Whether this is grey or colour of at most 16 bits for the eye, with or without alpha."""
         return (self._shows({WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}) and self.bits <= 16) or self.is_jpeg_colour
 
     @property
     def suits_pillow(self) -> bool:
-        """Whether Pillow reads it without loss; what a measured raster packs into few bits is no grey of 8."""
+        """Whether Pillow reads it without loss; measured values packed into few bits are not 8-bit grey."""
         if self.is_georeferenced and self.bits < 8 and self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
             return False
         deep_grey = self.is_picture and self.samples == 1
@@ -312,17 +312,17 @@ class TiffHeader(NamedTuple):
         return single and self.samples - extra == visible.get(self.photometric)
 
     def check(self, options: ReadOptions) -> None:
-        """Refuse what would take much memory. Raises InvalidInputError as `TiffPage.check`."""
+        """Refuse a file that would take much memory. Raises InvalidInputError as `TiffPage.check`."""
         for page in (*self.pages, *([self.mask] if self.mask else ())):
             page.check(options)
 
 
 def read_header(file: BinaryIO) -> TiffHeader:
-    """The pages of full resolution; overviews and thumbnails are left out.
+    """Read the pages of full resolution; overviews and thumbnails are left out.
 
     Raises:
-        InvalidInputError: it is no TIFF, damaged, has a tag twice, more than MAX_PAGES pages, directories of more than
-            32 MiB, or only a thumbnail of an image that is elsewhere in the file.
+        InvalidInputError: it is not a TIFF, is damaged, repeats a tag, has more than MAX_PAGES pages or directories of
+            more than 32 MiB, or only a thumbnail of an image that is elsewhere in the file.
     """
     file.seek(0)
     start = file.read(16)
@@ -338,7 +338,7 @@ def read_header(file: BinaryIO) -> TiffHeader:
     seen: set[int] = set()
     while offset:
         if offset in seen or len(seen) >= MAX_PAGES:
-            raise InvalidInputError(f"more than {MAX_PAGES} pages, or pages in a circle.")
+            raise InvalidInputError(f"more than {MAX_PAGES} pages, or a loop of pages.")
         seen.add(offset)
         page, offset = reader.read(offset, first=not pages)
         pages.append(page)
@@ -352,14 +352,14 @@ def _of_full_size(order: str, pages: list[TiffPage]) -> TiffHeader:
     full = [page for page in images if not page.is_reduced]
     if not full and SUB_IFDS in first.tags:
         raise InvalidInputError(
-            "a thumbnail, whose image stands in a directory of its own, as raw files of cameras have it.",
+            "a thumbnail; the full image is in another directory, as in a camera's raw file.",
             hint="Convert it to an RGB TIFF first.",
         )
     full = full or images[:1] or pages[:1]
     first = full[0]
     if first.width > 0 and first.height > 0:
         full = [first, *(page for page in full[1:] if not page.is_overview_of(first))]
-    if first is not pages[0]:  # what is known of the file stands in its first directory
+    if first is not pages[0]:  # the facts about the file are in its first directory
         first = TiffPage({**{k: v for k, v in pages[0].tags.items() if k in _OF_FIRST_PAGE}, **first.tags})
         full[0] = first
     size = (first.width, first.height)
@@ -368,14 +368,14 @@ def _of_full_size(order: str, pages: list[TiffPage]) -> TiffHeader:
 
 
 class _DirectoryReader:
-    """Reads directories, and no more bytes of them than a file may spend on them."""
+    """Reads directories, up to the number of bytes that a file may spend on them."""
 
     def __init__(self, file: BinaryIO, order: str, big: bool) -> None:
         self._file, self._order, self._big = file, order, big
         self._left = _MAX_DIRECTORIES
 
     def read(self, offset: int, *, first: bool) -> tuple[TiffPage, int]:
-        """The directory there, and where the next one is."""
+        """The directory at this offset, and the offset of the next one."""
         count_format, entry, next_format = ("Q", "HHQ8s", "Q") if self._big else ("H", "HHI4s", "I")
         count = self._unpack(offset, count_format)[0]
         if count > _MAX_TAGS:
@@ -397,7 +397,7 @@ class _DirectoryReader:
         return TiffPage(tags), following
 
     def _values(self, tag: int, kind: int, length: int, inline: bytes) -> Any:
-        """The values of a tag that zoo knows, None of others."""
+        """The values of a tag that zoo knows; None for others."""
         if tag in _ARRAYS:
             return Stored(kind, length, inline, self._offset(inline)) if kind in _INTEGERS else None
         if tag in _TEXTS:

@@ -1,4 +1,4 @@
-"""Plain pictures in TIFF through Pillow: palette, inks, colour spaces, fax and JPEG, without an extra package."""
+"""Read plain pictures in TIFF through Pillow: palette, inks, colour spaces, fax and JPEG, without an extra package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.core.images.rasters.validity import stored_as
 
 
 def can_read(header: TiffHeader) -> bool:
-    """Whether Pillow reads it without loss; where it has no data may only be said by an index of a palette."""
+    """Whether Pillow reads the file without loss; only a palette index may mark missing data."""
     compression = header.first.compression
     by_index = header.photometric == tiff_header.PALETTE and compression != tiff_header.OLD_JPEG
     known = compression in tiff_codecs.PILLOW and header.mask is None
@@ -27,7 +27,7 @@ def can_read(header: TiffHeader) -> bool:
 
 
 class PaletteWithNodata(Photograph):
-    """Colours by index, of which one means no data, as GDAL's mask has it."""
+    """Palette colours with one index for missing data, as in GDAL's mask."""
 
     beside_the_picture = 7
 
@@ -41,7 +41,9 @@ class PaletteWithNodata(Photograph):
         image, self._image = self._image or self._open(), None
         image.load()
         if image.mode != "P":
-            raise InvalidInputError(f"a palette that is read as {image.mode}, in which a nodata value is no index.")
+            raise InvalidInputError(
+                f"a palette that is read as {image.mode}, where the nodata value is not a palette index."
+            )
         indices = self._upright(image, image)
         return Raster(
             pixels=np.asarray(indices.convert("RGB")).transpose(2, 0, 1),
@@ -53,10 +55,10 @@ class PaletteWithNodata(Photograph):
 
 
 def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Photograph:
-    """Pillow is given the one page that is read, in memory, with the tags that were checked."""
+    """Open the one page to read with Pillow, in memory, with the checked tags."""
     page = header.first
     silence_libtiff()
-    if page.compression == tiff_header.OLD_JPEG:  # its tables stand somewhere in the file
+    if page.compression == tiff_header.OLD_JPEG:  # its tables are somewhere in the file
         file.seek(0)
         photograph = Photograph(file, options)
     else:
@@ -65,7 +67,7 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
         segments = Segments(file, page, header.order)
         parts = segments.everything()
         if not all(parts):
-            raise InvalidInputError("a picture of which strips or tiles are not stored.")
+            raise InvalidInputError("a picture with missing strips or tiles.")
         alone = tiff_directory.one_page(segments.template, header.order, parts)
         indexed = header.nodata is not None
         photograph = PaletteWithNodata(alone, header, options) if indexed else Photograph(alone, options)
@@ -74,7 +76,7 @@ def open_picture(file: BinaryIO, header: TiffHeader, options: ReadOptions) -> Ph
 
 
 def _too_large(header: TiffHeader, options: ReadOptions) -> InvalidInputError:
-    """Pillow has no windows: such a picture is only read where tifffile and imagecodecs are there, and by --tile."""
+    """The error for a picture over the limit: Pillow has no windows; tifffile and imagecodecs read it by --tile."""
     size = f"{header.width}x{header.height} pixels, more than the limit of {options.max_pixels}"
     if header.has_plain_numbers and header.is_upright and tiff_codecs.is_read(header, header.first):
         return InvalidInputError(

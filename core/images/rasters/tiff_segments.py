@@ -1,4 +1,4 @@
-"""Strips and tiles of one page: read from the file within its bounds, decoded, and kept for the next window."""
+"""Read the strips and tiles of one page within the file's bounds, decode them, and keep them for the next window."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from zoo.core.images.rasters.tiff_header import Stored, TiffPage
 
 _MAX_SEGMENTS = 1 << 22
 _MIN_COMPRESSED = 1 << 16
-_PART = 1 << 20  # bytes of rows that are read at once of a long strip without compression
-_NUMPY_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4"}  # of the types of TIFF
+_PART = 1 << 20  # bytes of rows to read at once from a long uncompressed strip
+_NUMPY_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4"}  # by TIFF type
 _MAX_AT_ONCE = 1 << 18  # strips and tiles that a window may touch
-_KEPT = 1 << 24  # bytes of decoded strips and tiles, in each thread
-_KEPT_ALONE = 1 << 26  # of one that is larger: without it, every window would unpack a long strip anew
+_KEPT = 1 << 24  # bytes of decoded strips and tiles, per thread
+_KEPT_ALONE = 1 << 26  # of a single larger one: otherwise every window would unpack a long strip again
 
 
 class Segments:
-    """Where the strips or tiles of a page are. An uncompressed strip of many rows is taken for many strips of few."""
+    """The locations of a page's strips or tiles. An uncompressed strip of many rows counts as many short strips."""
 
     def __init__(self, file: BinaryIO, page: TiffPage, order: str) -> None:
         self._file = file
@@ -55,7 +55,7 @@ class Segments:
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes of one strip or tile of full size, as pixels are stored."""
+        """Bytes of one full strip or tile, as pixels are stored."""
         return self.rows * ((self.columns * self.samples * self.page.bits + 7) // 8)
 
     def _array(self, stored: Any, order: str, count: int) -> NDArray[np.int64]:
@@ -81,7 +81,7 @@ class Segments:
         complete = len(self._offsets) == len(self._sizes) == self.planes
         if not single or not complete:
             return
-        if rows >= self.rows:  # some writers state another size of their only strip
+        if rows >= self.rows:  # some writers state a wrong size for their only strip
             self._sizes = self.decoded_bytes * (self._sizes > 0)
             return
         self._down = -(-page.height // rows)
@@ -93,13 +93,13 @@ class Segments:
 
     @property
     def template(self) -> TiffPage:
-        """The page with strips as they are taken here."""
+        """The page with the strips as they are divided here."""
         if self.page.is_tiled:
             return self.page
         return TiffPage({**self.page.tags, tiff_header.ROWS_PER_STRIP: (self.rows,)})
 
     def touched(self, window: Window, planes: Sequence[int]) -> Iterator[int]:
-        """Numbers of the strips or tiles that a window touches: across, then down, then plane by plane."""
+        """Numbers of the strips or tiles that a window touches: across, then down, then by plane."""
         rows = range(window.top // self.rows, (window.top + window.height - 1) // self.rows + 1)
         columns = range(window.left // self.columns, (window.left + window.width - 1) // self.columns + 1)
         for plane in planes:
@@ -118,7 +118,7 @@ class Segments:
         return (self.rows if self.page.is_tiled else min(self.rows, self.page.height - top)), self.columns, self.samples
 
     def check(self, index: int) -> bool:
-        """Whether anything is stored there. Raises InvalidInputError where that cannot be."""
+        """Whether anything is stored there. Raises InvalidInputError if the entry is impossible."""
         if index >= min(len(self._offsets), len(self._sizes)):
             raise InvalidInputError(f"the TIFF has no strip or tile {index}.")
         offset, size = int(self._offsets[index]), int(self._sizes[index])
@@ -136,16 +136,18 @@ class Segments:
         """The strips or tiles that samples of a window touch, and those of them that are stored.
 
         Raises:
-            InvalidInputError: they are too many, or not within the file.
+            InvalidInputError: there are too many, or they are not within the file.
         """
         planes = [0] if self.samples > 1 else list(dict.fromkeys(samples))
         touched = list(islice(self.touched(window, planes), _MAX_AT_ONCE + 1))
         if len(touched) > _MAX_AT_ONCE:
-            raise InvalidInputError(f"more than {_MAX_AT_ONCE} strips or tiles at once.", hint="Read it by --tile.")
+            raise InvalidInputError(
+                f"more than {_MAX_AT_ONCE} strips or tiles would have to be decoded at once.", hint="Read it by --tile."
+            )
         return touched, {index for index in touched if self.check(index)}
 
     def data(self, index: int) -> bytes:
-        """The bytes of a strip or tile that is stored."""
+        """The bytes of a stored strip or tile."""
         offset, size = int(self._offsets[index]), int(self._sizes[index])
         self._file.seek(offset)
         data = self._file.read(size)
@@ -154,13 +156,13 @@ class Segments:
         return data
 
     def everything(self) -> list[bytes]:
-        """The bytes of all, in their order; empty where nothing is stored."""
+        """The bytes of all strips or tiles, in order; empty for one that is not stored."""
         count = self._across * self._down * self.planes
         return [self.data(index) if self.check(index) else b"" for index in range(count)]
 
 
 class PageReader:
-    """Pixels of one page by window."""
+    """Reads pixels of one page by window."""
 
     def __init__(self, tifffile: Any, segments: Segments, order: str) -> None:
         self.segments = segments
@@ -177,7 +179,7 @@ class PageReader:
         self._kept_bytes = 0
 
     def read(self, window: Window, samples: Sequence[int], fill: Any, options: ReadOptions) -> NDArray[Any]:
-        """Samples of a window (samples, height, width), native; `fill` where nothing is stored."""
+        """Samples of a window (samples, height, width) in native byte order; `fill` where nothing is stored."""
         segments = self.segments
         touched, stored = segments.check_window(window, samples)
         row_bytes = window.width * len(samples) * self.dtype.itemsize
@@ -202,7 +204,7 @@ class PageReader:
         return pixels
 
     def _segment(self, index: int) -> NDArray[Any]:
-        """(rows, columns, samples) of a strip or tile."""
+        """The (rows, columns, samples) of a strip or tile."""
         if index in self._kept:
             self._kept.move_to_end(index)
             return self._kept[index]
@@ -231,7 +233,7 @@ class PageReader:
 
 
 def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
-    """The type of the samples, where the decoder understands the page as it was checked."""
+    """The dtype of the samples, if the decoder understands the page as it was checked."""
     dtype = decoder.dtype
     if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise _of_other_type(page)
@@ -242,7 +244,7 @@ def _checked_type(decoder: Any, page: TiffPage) -> np.dtype[Any]:
     checked = [page.width, page.height, page.samples, page.bits, page.compression, rows, columns]
     checked.append(page.value(tiff_header.PREDICTOR, 1))
     if seen != checked or dtype.itemsize * 8 < page.bits:
-        raise InvalidInputError("a TIFF that its decoder understands otherwise than its header says.")
+        raise InvalidInputError("a TIFF that its decoder reads differently from what the header says.")
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native
 

@@ -1,6 +1,6 @@
-"""What the pages of a TIFF are to each other: channels, slices, moments, or nobody says.
+"""Find out how the pages of a TIFF relate: as channels, slices or time points, or unstated.
 
-Bioformats (OME-XML), ImageJ and tifffile write it into the description of the first page.
+Bioformats (OME-XML), ImageJ and tifffile state it in the description of the first page.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _OWN = (tiff_header.STRIP_OFFSETS, tiff_header.STRIP_BYTES, tiff_header.TILE_OFF
         tiff_header.TILE_WIDTH, tiff_header.TILE_HEIGHT, tiff_header.EXTRA_SAMPLES, tiff_header.JPEG_TABLES,
         tiff_header.PREDICTOR, tiff_header.SAMPLE_FORMAT, tiff_header.COLOUR_MAP, tiff_header.PLANAR,
         tiff_header.ROWS_PER_STRIP, tiff_header.BITS, tiff_header.SAMPLES)  # fmt: skip
-"""Tags that only mean the pixels of their own page."""
+"""Tags that only concern the pixels of their own page."""
 
 
 class Stack(NamedTuple):
-    """How many there are along each axis, of those with more than one; None: the file does not say."""
+    """The size of each axis longer than one; None if the file does not state it."""
 
     axes: dict[str, int] | None
     planes: int
-    """Planes of one sample that stand behind one another, where the file counts them; 1 otherwise."""
+    """Number of consecutive planes of one sample, if the file states it; otherwise 1."""
 
     @property
     def are_channels(self) -> bool:
@@ -48,7 +48,7 @@ class Stack(NamedTuple):
 
 
 def read_stack(description: str, width: int, height: int) -> Stack:
-    """What a description says of the planes of a file."""
+    """Read what a description states about the planes of a file."""
     if description.startswith("ImageJ="):
         counts = {name: int(count) for name, count in _IMAGEJ.findall(description)}
         axes = {axis: n for axis, key in _IMAGEJ_AXES.items() if (n := counts.get(key, 1)) > 1}
@@ -77,10 +77,10 @@ def _of_tifffile(description: str, width: int, height: int) -> Stack:
 
 
 def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
-    """The header of the pages that are read: one picture, or a page a band.
+    """The header of the pages to read: one picture, or one page per band.
 
     Raises:
-        InvalidInputError: several pages are no bands, or nothing tells whether they are; `options.pages` chooses.
+        InvalidInputError: several pages are not bands, or nothing shows whether they are; `options.pages` chooses.
     """
     first = header.first
     stack = read_stack(first.text(tiff_header.DESCRIPTION), header.width, header.height)
@@ -93,7 +93,7 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
         if number > len(pages):
             raise InvalidInputError(f"There is no page {number}: the file has {len(pages)}, counted from 1.")
         page = pages[number - 1]
-        if number > 1:  # the place and nodata stand in the first one
+        if number > 1:  # the place and nodata are in the first page
             shared = {k: v for k, v in first.tags.items() if k not in page.tags and k not in _OWN}
             page = TiffPage({**shared, **page.tags})
         stored = len(pages) if len(pages) > 1 else stack.planes
@@ -111,20 +111,21 @@ def planes_of(header: TiffHeader, options: ReadOptions) -> TiffHeader:
 
 def _check_bands(stack: Stack, count: int, options: ReadOptions) -> None:
     if stack.axes and not stack.are_channels:
-        raise InvalidInputError(f"{count} pages that are {stack}, which are no bands.", hint=_ADVICE)
+        raise InvalidInputError(f"{count} pages that are {stack}, not bands.", hint=_ADVICE)
     unsaid = stack.axes is None and not options.bands
     if unsaid and count == options.in_chans == 3:
         raise InvalidInputError(
-            "3 grey pages: nothing says whether they are red, green and blue, or pages of a scan.", hint=_ADVICE
+            "3 grey pages: the file does not say whether they are red, green and blue, or pages of a scan.",
+            hint=_ADVICE,
         )
 
 
 def _behind_one_another(header: TiffHeader, planes: int) -> tuple[TiffPage, ...]:
-    """Pages for planes that have no directory of their own: the first one's pixels go on."""
+    """Pages for planes without their own directory, whose pixels follow those of the first."""
     first = header.first
     if first.compression != 1 or first.is_tiled or first.samples != 1 or planes > tiff_header.MAX_PAGES:
         raise InvalidInputError(
-            f"{planes} planes behind one directory, of which only the first can be found.", hint="Choose it: --pages 1"
+            f"{planes} planes behind one directory, and only the first can be found.", hint="Choose it: --pages 1"
         )
     size = first.height * ((first.width * first.bits + 7) // 8)
     return tuple(TiffPage({**first.tags, tiff_header.PLANE: (number * size,)}) for number in range(planes))

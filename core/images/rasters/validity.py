@@ -1,9 +1,9 @@
-"""Where a raster has no data: one rule for all readers of TIFF, so that they agree.
+"""Where a raster has no data: one rule for all TIFF readers, so that they agree.
 
-- A nodata value of a measured raster counts band by band. Of an 8-bit colour picture it counts pixel by pixel: only
-  where red, green and blue all have it is there no data, as GDAL's mask of the dataset has it. Black within a picture
-  whose nodata is 0 so stays black.
-- Alpha counts where it stands beside a place on the ground and is not itself read as a band.
+- A nodata value of a measured raster applies to each band. In an 8-bit colour picture it applies to pixels: data are
+  missing only where red, green and blue all have the value, as in GDAL's dataset mask. So black within a picture with
+  nodata 0 stays black.
+- Alpha counts in a georeferenced file if it is not itself read as a band.
 - A mask in the file counts for all bands.
 """
 
@@ -18,20 +18,20 @@ from zoo.core.images.rasters.tiff_header import TiffHeader
 
 
 def nodata_rule(header: TiffHeader, num_bands: int) -> str:
-    """For what a nodata value counts: 'pixel' or 'band'."""
+    """What a nodata value applies to: 'pixel' or 'band'."""
     return "pixel" if header.is_picture and header.bits == 8 and num_bands == 3 else "band"
 
 
 def valid_of(
     header: TiffHeader, pixels: NDArray[Any], alpha: NDArray[Any] | None = None, mask: NDArray[Any] | None = None
 ) -> NDArray[Any] | None:
-    """Where there is data: (bands, height, width), or (height, width) where bands do not differ; None: everywhere.
+    """Where there is data: (bands, height, width), or (height, width) if bands do not differ; None if everywhere.
 
     Args:
-        header: of the file.
+        header: the file's header.
         pixels: its numbers (bands, height, width), as stored.
-        alpha: the sample (height, width) that is alpha, where it is not among the pixels.
-        mask: of the file (height, width), not 0 where there is data.
+        alpha: the alpha sample (height, width), if it is not among the pixels.
+        mask: the file's mask (height, width), not 0 where there is data.
     """
     valid: Any = None
     nodata = header.nodata
@@ -49,7 +49,7 @@ def valid_of(
 
 
 def stored_as(nodata: float | int, dtype: np.dtype[Any]) -> Any:
-    """The number in the type of the pixels; None where the type cannot hold it, so that it is nowhere."""
+    """The number in the dtype of the pixels; None if the dtype cannot hold it, so that no pixel has it."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             stored = dtype.type(nodata)

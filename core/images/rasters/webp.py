@@ -1,4 +1,4 @@
-"""What stands in a WebP file beside its pixels (RFC 9649)."""
+"""Read what a WebP file holds besides its pixels (RFC 9649)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class WebpHeader(NamedTuple):
 
 
 def read_header(file: BinaryIO) -> WebpHeader:
-    """Read the chunks' heads, and the contents of those that say how the picture is turned.
+    """Read the heads of the chunks, and the content of those that state the orientation.
 
     Raises:
-        InvalidInputError: no size is said, or there are thousands of chunks.
+        InvalidInputError: no size is stated, or there are thousands of chunks.
     """
     sizes: list[tuple[int, int]] = []
     frames, exif, xmp = 0, b"", b""

@@ -1,0 +1,29 @@
+"""Convolutions of several scales in a row: each reads a group of the maps and what the one before made of another.
+
+Gao et al., Res2Net (arXiv:1904.01169), section 3.1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+
+def multi_scale(
+    x: Tensor, convs: nn.Module, norms: nn.Module, act: nn.Module, pool: nn.Module, *, adds: bool
+) -> Tensor:
+    """(N, groups * C, H, W) -> the same channels: convolution, norm and activation of each group but the last.
+
+    Args:
+        x: the maps, with one group more than there are convolutions.
+        convs, norms: their children are the convolutions and the norms in order.
+        act: the activation of all.
+        pool: what becomes of the last group: a pooling where the convolutions stride.
+        adds: whether the output of a convolution is added to the next group; a block that strides goes without.
+    """
+    *groups, last = x.chunk(len(list(convs.children())) + 1, 1)
+    scales: list[Tensor] = []
+    for group, conv, norm in zip(groups, convs.children(), norms.children(), strict=True):
+        scales.append(act(norm(conv(scales[-1] + group if adds and scales else group))))
+    return torch.cat([*scales, pool(last)], 1)
