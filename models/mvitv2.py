@@ -8,7 +8,8 @@ order of rows, behind a class token where there is one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import prod
 
 import torch
@@ -21,7 +22,7 @@ from zoo.core.errors import UsageError
 from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
-from zoo.models.layers.attention import attend, check_heads, merge_heads
+from zoo.models.layers.attention import attend, check_heads, merge_heads, split_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import token_norm_factory
@@ -41,6 +42,13 @@ layer_norm = token_norm_factory()
 def reduced(size: Size, stride: int) -> Size:
     """The map that every `stride`-th row and column leave."""
     return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def on_map(x: Tensor, size: Size, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """Tokens (N, prefix + L, C), of which `pool` changes the map of this size (N, C, H, W); the prefix stays."""
+    prefix = x.shape[1] - prod(size)
+    cells = pool(x[:, prefix:].transpose(1, 2).unflatten(2, size)).flatten(2).transpose(1, 2)
+    return torch.cat([x[:, :prefix], cells], 1) if prefix else cells
 
 
 class PoolingAttention(AxisEmbeddings):
@@ -87,11 +95,8 @@ class PoolingAttention(AxisEmbeddings):
 
     def _pooled(self, part: str, x: Tensor) -> Tensor:
         """(N, L, C) -> (N, heads, tokens, D)"""
-        x = x.unflatten(2, (self.num_heads, -1)).transpose(1, 2).flatten(0, 1)
-        prefix = x.shape[1] - prod(self.size)
-        cells = x[:, prefix:].transpose(1, 2).unflatten(2, self.size)
-        cells = self.get_submodule(f"pool_{part}")(cells).flatten(2).transpose(1, 2)
-        x = torch.cat([x[:, :prefix], cells], 1) if prefix else cells
+        x = split_heads(x, self.num_heads).flatten(0, 1)
+        x = on_map(x, self.size, self.get_submodule(f"pool_{part}"))
         return self.get_submodule(f"norm_{part}")(x).unflatten(0, (-1, self.num_heads))
 
 
@@ -134,10 +139,7 @@ class MultiScaleBlock(nn.Module):
         size = self.attn.size
         if self.attn.query_size == size:
             return x
-        prefix = x.shape[1] - prod(size)
-        cells = x[:, prefix:].transpose(1, 2).unflatten(2, size)
-        cells = F.max_pool2d(cells, 3, 2, 1).flatten(2).transpose(1, 2)
-        return torch.cat([x[:, :prefix], cells], 1) if prefix else cells
+        return on_map(x, size, partial(F.max_pool2d, kernel_size=3, stride=2, padding=1))
 
 
 class MultiScaleVit(TokenModel):

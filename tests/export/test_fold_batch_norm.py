@@ -23,6 +23,7 @@ UNFOLDABLE = {
     "nasnet": 4,
     "pnasnet": 4,
     "resnetv2": 8,
+    "visformer": 23,
     "xception_aligned": 16,
     "xcit": 12,
 }
@@ -45,9 +46,11 @@ def test_every_level_of_every_family_stays_what_it_is(family):
     images = noise(2, *size, seed=1)
     with torch.inference_mode():
         expected = net(images)
+        exact = copy.deepcopy(net).double()(images.double())
     state = copy.deepcopy(net.state_dict())
     engine = FeatureEngine(net, tuple(size))
-    assert difference(engine(images), expected) <= TOLERANCE
+    # A network that magnifies differences is as far from itself in float64.
+    assert difference(engine(images), expected) <= max(TOLERANCE, 2 * difference(expected, exact))
     assert engine.folded_norms == len(batch_norms(net)) - UNFOLDABLE.get(family, 0)
     assert not engine.notes
     assert all(torch.equal(tensor, state[key]) for key, tensor in net.state_dict().items())

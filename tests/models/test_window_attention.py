@@ -9,9 +9,15 @@ import torch
 import zoo
 from zoo.core.model.match import repair_keys
 from zoo.core.resize.positions import resize_bias_table
-from zoo.models.layers.relative_position import distance_indices, relative_position_index
+from zoo.models.layers.relative_position import (
+    AxisEmbeddings,
+    distance_indices,
+    offset_rows,
+    relative_position_index,
+)
 from zoo.models.layers.window import (
     MASKED,
+    attend_in_windows,
     merge_grid,
     merge_windows,
     partition_grid,
@@ -50,6 +56,36 @@ def test_the_mask_parts_what_was_not_adjacent():
     near = (distance[..., 0] < window[0]) & (distance[..., 1] < window[1])
     assert torch.equal(mask == 0, near)
     assert set(mask.unique().tolist()) == {0.0, MASKED}
+
+
+@pytest.mark.parametrize(("size", "shrink"), [((4, 6), 1), ((5, 4), 1), ((4, 12), 2), ((6, 8), 2)])
+def test_windows_of_a_map_that_they_need_not_divide(size, shrink):
+    x = torch.randn(2, *size, 1)
+
+    def maxima(windows):
+        cells = windows.unflatten(1, (2 // shrink, shrink, 4 // shrink, shrink))
+        return cells.amax((2, 4)).flatten(1, 2)
+
+    found = attend_in_windows(x, (2, 4), maxima, shrink=shrink)
+    pooled = torch.nn.functional.max_pool2d(x.permute(0, 3, 1, 2), shrink)
+    assert torch.equal(found, pooled.permute(0, 2, 3, 1))
+
+
+def test_rows_of_an_axis_with_fewer_keys():
+    assert offset_rows(2, 2).tolist() == [[1, 0], [2, 1]]
+    assert offset_rows(4, 2).tolist() == [[2, 0], [3, 1], [4, 2], [5, 3]]
+
+
+def test_an_embedding_for_each_offset_along_either_axis():
+    layer = AxisEmbeddings()
+    layer.make_axes((2, 3), 5)
+    for axis in layer.parameters():
+        torch.nn.init.normal_(axis)
+    queries = torch.randn(1, 2, 6, 5)
+    bias = layer.position_bias(queries, (2, 3), (2, 3))
+    query, key = 5, 1  # (1, 2) and (0, 1)
+    expected = queries[0, 1, query] @ (layer.rel_pos_h[1 - 0 + 1] + layer.rel_pos_w[2 - 1 + 2])
+    torch.testing.assert_close(bias[0, 1, query, key], expected)
 
 
 @pytest.mark.parametrize("window", [(2, 2), (2, 3), (7, 7)])
