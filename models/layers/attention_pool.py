@@ -51,8 +51,9 @@ class LatentAttentionPool(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.latent, std=1 / sqrt(self.latent.shape[2]))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As the class says; a boolean bias (N, 1, 1, L) leaves out the tokens where it is False."""
         q = split_heads(self.q(self.latent.expand(x.shape[0], -1, -1)), self.num_heads)
         k, v = (split_heads(part, self.num_heads) for part in self.kv(x).chunk(2, 2))
-        x = self.proj(attend(q, k, v))
+        x = self.proj(attend(q, k, v, bias))
         return (x + self.mlp(self.norm(x))).squeeze(1)

@@ -1,0 +1,116 @@
+"""What models share that take patches side by side, of images of any proportions, as well as whole images.
+
+Dehghani et al., NaViT (arXiv:2307.06304), section 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from zoo.core.errors import UsageError
+from zoo.models.base import Size
+from zoo.models.token_model import TokenModel
+
+
+class PatchBatch(NamedTuple):
+    """Patches of several images, padded to equally many.
+
+    Args:
+        patches: (N, L, P * P * C), each patch by rows, colour last.
+        coordinates: (N, L, 2), row and column of each in its image.
+        valid: (N, L), False where there is no patch.
+    """
+
+    patches: Tensor
+    coordinates: Tensor
+    valid: Tensor
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor]) -> PatchBatch:
+        """From the entries `patches`, `patch_coord` and, where any is missing, `patch_valid`. Raises UsageError."""
+        if not {"patches", "patch_coord"} <= set(batch):
+            raise UsageError(f"A batch of patches needs 'patches' and 'patch_coord', found {', '.join(batch)}.")
+        patches, valid = batch["patches"].flatten(2), batch.get("patch_valid")
+        if valid is None:
+            valid = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        return cls(patches, batch["patch_coord"], valid.bool())
+
+
+def image_patches(x: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) -> their patches (N, rows * columns, side * side * C), each by rows, colour last.
+
+    Raises UsageError where the sides of the image are no multiples of a patch's.
+    """
+    if x.shape[2] % side or x.shape[3] % side:
+        raise UsageError(f"The sides of an image must be multiples of {side}, found {x.shape[2]} x {x.shape[3]}.")
+    x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (N, C, rows, side, columns, side)
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+class PatchModel(TokenModel):
+    """Base of families whose input is images, or a mapping that `PatchBatch.of` reads.
+
+    The trunk carries tokens; of a batch of patches it carries (tokens, valid), both with the prefix. `forward_features`
+    then gives a dict with the tokens, `patches`, and `patch_valid`, which is of the patches alone.
+    """
+
+    patch_size: int
+
+    def feature_size(self, height: int, width: int) -> Size:
+        return height // self.patch_size, width // self.patch_size
+
+    def with_prefix(self, valid: Tensor) -> Tensor:
+        """(N, L) -> (N, prefix + L)."""
+        return torch.cat([valid.new_ones(valid.shape[0], self.num_prefix_tokens), valid], 1)
+
+    def run_block(self, block: nn.Module, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return block(x)
+        tokens, valid = x
+        return block(tokens, valid[:, None, None]), valid
+
+    def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - each level reads the tokens
+        return x if isinstance(x, Tensor) else x[0]
+
+    def finish_tokens(self, x: Tensor) -> Tensor:
+        """From the last block's tokens to those that `forward_features` gives."""
+        return x
+
+    def finish(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return self.finish_tokens(x)
+        tokens, valid = x
+        return {"patches": self.finish_tokens(tokens), "patch_valid": valid[:, self.num_prefix_tokens :]}
+
+    def forward_features(self, x: Any) -> Any:
+        """Images or patches -> the tokens that the head reads."""
+        carried: Any = x if isinstance(x, Tensor) else PatchBatch.of(x)
+        return super().forward_features(carried)
+
+    def forward_intermediates(self, x: Any, *args: Any, **options: Any) -> Any:
+        """As `TokenModel`'s, of images. Raises UsageError for patches, which are no map."""
+        if not isinstance(x, Tensor):
+            raise UsageError("Patches of several images make no feature maps.", hint="Use forward_features.")
+        return super().forward_intermediates(x, *args, **options)
+
+    def classifier_input(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return super().classifier_input(x)
+        return self.pool_valid(x["patches"], self.with_prefix(x["patch_valid"]))
+
+    def pool_valid(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        """What the pooling gives of the tokens that are valid; both with the prefix."""
+        pool = self.global_pool
+        if pool.pool_type in ("", "token"):
+            return pool(tokens)
+        tokens, valid = tokens[:, pool.first :], valid[:, pool.first :].unsqueeze(2)
+        average = (tokens * valid).sum(1) / valid.sum(1).clamp(min=1)
+        if pool.pool_type == "avg":
+            return average
+        maximum = tokens.masked_fill(~valid, torch.finfo(tokens.dtype).min).amax(1)
+        return maximum if pool.pool_type == "max" else (average + maximum) / 2

@@ -1,0 +1,90 @@
+"""Vision transformers for images of any proportions: patches side by side give what each image gives by itself."""
+
+import pytest
+import torch
+
+import zoo
+from zoo.core.errors import UsageError
+from zoo.models.naflexvit import repair_keys
+from zoo.models.patch_model import image_patches
+
+SMALL = {"embed_dim": 24, "num_heads": 3, "depth": 2, "num_classes": 5, "seed": 0}
+GRIDS = ((3, 4), (5, 2), (4, 4))
+
+
+def batch_of(images):
+    """The images' patches, padded to equally many."""
+    grids = [(image.shape[1] // 16, image.shape[2] // 16) for image in images]
+    length = max(rows * columns for rows, columns in grids)
+    batch = {
+        "patches": torch.randn(len(images), length, 768),
+        "patch_coord": torch.zeros(len(images), length, 2, dtype=torch.long),
+        "patch_valid": torch.zeros(len(images), length, dtype=torch.bool),
+    }
+    for one, (image, (rows, columns)) in enumerate(zip(images, grids, strict=True)):
+        count = rows * columns
+        batch["patches"][one, :count] = image_patches(image[None], 16)
+        batch["patch_coord"][one, :count] = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+        batch["patch_valid"][one, :count] = True
+    return batch
+
+
+@pytest.fixture
+def images():
+    torch.manual_seed(0)
+    return [torch.randn(3, 16 * rows, 16 * columns) for rows, columns in GRIDS]
+
+
+@pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "token", "map"])
+@pytest.mark.parametrize("positions", [{}, {"pos_factorized": True}, {"pos_keep_proportions": True}], ids=str)
+def test_each_image_gives_what_it_gives_by_itself(images, pool, positions):
+    options = {**SMALL, **positions, "global_pool": pool, "class_token": True}
+    model = zoo.create_model("naflexvit_base_patch16_gap", **options).eval()
+    with torch.inference_mode():
+        found, alone = model(batch_of(images)), torch.cat([model(image[None]) for image in images])
+        assert torch.allclose(found, alone, atol=1e-5)
+        batch = batch_of(images)
+        out = model.forward_features(batch)
+    assert out["patches"].shape == (3, 5 + 16, 24)
+    assert torch.equal(out["patch_valid"], batch["patch_valid"])
+
+
+def test_patches_may_be_left_out_in_training(images):
+    model = zoo.create_model("naflexvit_base_patch16_map", patch_drop_rate=0.5, **SMALL).train()
+    out = model.forward_features(batch_of(images))
+    assert out["patches"].shape == (3, 1 + 8, 24)
+    assert out["patch_valid"].shape == (3, 8)
+    model(batch_of(images)).sum().backward()
+
+
+def test_all_patches_are_valid_where_nothing_says_so():
+    model = zoo.create_model("naflexvit_base_patch16_gap", **SMALL).eval()
+    batch = batch_of([torch.randn(3, 32, 32)] * 2)
+    valid = batch.pop("patch_valid")
+    assert torch.equal(model(batch), model(batch | {"patch_valid": valid}))
+
+
+def test_what_is_no_batch_is_refused(images):
+    model = zoo.create_model("naflexvit_base_patch16_gap", **SMALL).eval()
+    with pytest.raises(UsageError, match="'patch_coord'"):
+        model({"patches": torch.zeros(1, 4, 768)})
+    with pytest.raises(UsageError, match="no feature maps"):
+        model.forward_intermediates(batch_of(images))
+    with pytest.raises(UsageError, match="multiples of 16"):
+        model(torch.zeros(1, 3, 40, 32))
+
+
+@pytest.mark.parametrize("embedded", [False, True], ids=["patches alone", "prefix too"])
+def test_a_vision_transformer_of_square_images_loads(embedded):
+    model = zoo.create_model("naflexvit_base_patch16_radio_v3", pos_grid=(4, 4), **SMALL)
+    ours = model.state_dict()
+    theirs = {key.removeprefix("embeds."): value for key, value in ours.items()}
+    theirs["patch_embed.proj.weight"] = theirs.pop("proj.weight").unflatten(1, (16, 16, 3)).permute(0, 3, 1, 2)
+    theirs["patch_embed.proj.bias"] = theirs.pop("proj.bias")
+    theirs["pos_embed"] = theirs["pos_embed"].flatten(1, 2)
+    if embedded:
+        theirs["pos_embed"] = torch.cat([torch.ones(1, 8, 24), theirs["pos_embed"]], 1)
+    found = repair_keys(theirs, model)
+    assert found.keys() == ours.keys()
+    moved = float(embedded)
+    assert all(torch.equal(found[key], ours[key] + moved * key.endswith("_token")) for key in ours)
