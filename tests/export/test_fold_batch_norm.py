@@ -17,8 +17,9 @@ from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one
 from golden import SMALL, build, golden, smallest
 
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"
-UNFOLDABLE = {"densenet": 62, "resnetv2": 8, "xception_aligned": 16}
-"""Norms whose input is a sum or several maps, as the papers of these families put them: no layer is before them."""
+UNFOLDABLE = {"byoanet": 19, "densenet": 62, "resnetv2": 8, "xception_aligned": 16}
+"""Norms whose input is a sum, several maps or what attention gives, as the papers of these families put them: no layer
+is before them."""
 
 
 def families():
