@@ -128,11 +128,9 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (N, heads, L, D)."""
-        if self.q_bias is None or self.v_bias is None:
-            x = self.qkv(x)
-        else:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-            x = F.linear(x, self.qkv.weight, bias)
+        x = self.qkv(x)
+        if self.q_bias is not None and self.v_bias is not None:
+            x += torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         q, k, v = x.unflatten(2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 

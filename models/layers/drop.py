@@ -43,12 +43,23 @@ class PatchDrop(nn.Module):
         self.rate, self.num_prefix_tokens = rate, num_prefix_tokens
 
     def forward(self, x: Tensor) -> Tensor:
+        rows = self.rows(x)
+        return x if rows is None else take_tokens(x, rows)
+
+    def rows(self, x: Tensor) -> Tensor | None:
+        """Which tokens of each sample are kept, (N, prefix + kept), patches in random order; None for all."""
         if not (self.training and self.rate):
-            return x
-        prefix, patches = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
-        num_kept = max(1, int(patches.shape[1] * (1 - self.rate)))
-        order = torch.rand(patches.shape[:2], device=x.device).argsort(1)[:, :num_kept, None]
-        return torch.cat([prefix, patches.gather(1, order.expand(-1, -1, patches.shape[2]))], 1)
+            return None
+        num_patches = x.shape[1] - self.num_prefix_tokens
+        num_kept = max(1, int(num_patches * (1 - self.rate)))
+        order = torch.rand(x.shape[0], num_patches, device=x.device).argsort(1)[:, :num_kept]
+        prefix = torch.arange(self.num_prefix_tokens, device=x.device).expand(x.shape[0], -1)
+        return torch.cat([prefix, order + self.num_prefix_tokens], 1)
+
+
+def take_tokens(x: Tensor, rows: Tensor) -> Tensor:
+    """Of tokens (N, L, C) those with the numbers (N, K): (N, K, C)."""
+    return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 class DropBlock2d(nn.Module):

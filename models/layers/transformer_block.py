@@ -6,11 +6,10 @@ Vaswani et al. (arXiv:1706.03762), section 3.1, with the norms first as in arXiv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -124,34 +123,3 @@ class TransformerBlock(nn.Module):
     def attend(self, x: Tensor, *positions: Tensor | None) -> Tensor:
         """What stands on the first branch, for blocks that have more there than attention."""
         return self.attn(x, *positions)
-
-
-class ScaledBlock(TransformerBlock):
-    """A block whose layer scales are its own parameters, `gamma_1` and `gamma_2` (arXiv:2106.08254).
-
-    `scale_mlp` False leaves out the second.
-    """
-
-    def __init__(
-        self,
-        style: BlockStyle,
-        drop_path: float = 0.0,
-        depth: int = 0,
-        attn: Callable[..., nn.Module] | None = None,
-        scale_mlp: bool = True,
-    ) -> None:
-        super().__init__(replace(style, init_values=0.0), drop_path, depth, attn)
-        self.initial = style.init_values
-        gammas = (bool(self.initial), bool(self.initial) and scale_mlp)
-        self.gamma_1, self.gamma_2 = (nn.Parameter(torch.empty(style.embed_dim)) if has else None for has in gammas)
-
-    def reset_parameters(self) -> None:
-        for gamma in (self.gamma_1, self.gamma_2):
-            if gamma is not None:
-                nn.init.constant_(gamma, self.initial)
-
-    def forward(self, x: Tensor, *positions: Tensor | None) -> Tensor:
-        attended = self.attend(self.norm1(x), *positions)
-        x = x + self.drop_path1(attended if self.gamma_1 is None else self.gamma_1 * attended)
-        mixed = self.mlp(self.norm2(x))
-        return x + self.drop_path2(mixed if self.gamma_2 is None else self.gamma_2 * mixed)

@@ -26,7 +26,7 @@ from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 
 # Patch embedding, convolution, space to depth, linear patches, several branches; one head, two, none.
 SAMPLE = (
-    "beit_base_patch16_224", "caformer_s18", "coat_tiny", "efficientformerv2_s0", "fastvit_t8", "gemma4_vit_167m",
+    "caformer_s18", "coat_tiny", "efficientformerv2_s0", "fastvit_t8", "gemma4_vit_167m",
     "hgnetv2_b0", "naflexvit_base_patch16_gap", "poolformer_s12", "qwen3_vit_88m_enc", "xcit_nano_12_p16_224",
 )  # fmt: skip
 
@@ -61,15 +61,15 @@ def test_the_file_holds_the_names_in_order_and_none_that_zoo_builds():
 
 
 def test_a_row_and_what_follows_from_it():
-    # Names and sizes of BEiT's release: 16 x 16 patches of 224 pixels, width 768, 21,841 classes of ImageNet-22k.
-    known = find_known("beit_base_patch16_224")
+    # Names and sizes of SigLIP 2's release: 16 x 16 patches with three colours each, width 768, no classes.
+    known = find_known("naflexvit_base_patch16_siglip")
     assert known is not None
-    assert (known.family, known.first_conv, known.classifier) == ("beit", "patch_embed.proj", "head")
-    assert (known.num_features, known.input_blocks, known.default_tag) == (768, 1, "in22k_ft_in22k_in1k")
-    cfg = find_cfg("beit_base_patch16_224.in22k_ft_in22k")
-    assert (cfg.architecture, cfg.num_classes, cfg.mean) == ("beit_base_patch16_224", 21841, (0.5, 0.5, 0.5))
-    assert cfg.hf_hub_id == "timm/beit_base_patch16_224.in22k_ft_in22k"
-    assert find_cfg("beit_base_patch16_224").num_classes == 1000
+    assert (known.family, known.first_conv, known.classifier) == ("naflexvit", "embeds.proj", "head")
+    assert (known.num_features, known.input_blocks, known.default_tag) == (768, 256, "v2_webli")
+    cfg = find_cfg("naflexvit_base_patch16_siglip.v2_webli")
+    assert (cfg.architecture, cfg.num_classes, cfg.mean) == ("naflexvit_base_patch16_siglip", 0, (0.5, 0.5, 0.5))
+    assert cfg.hf_hub_id == "timm/naflexvit_base_patch16_siglip.v2_webli"
+    assert find_cfg("naflexvit_base_patch16_gap").num_classes == 1000
     assert find_cfg("caformer_s18").std == IMAGENET_STD
     assert find_cfg("caformer_s18").pool_size == (7, 7)
 
@@ -78,7 +78,7 @@ def test_the_layout_of_input_layers():
     layouts = {
         "naflexvit_base_patch16_gap": (256, False),  # a linear layer of 16 x 16 patches, colour last
         "gemma4_vit_167m": (256, True),  # the same, colour first
-        "beit_base_patch16_224": (1, False),
+        "qwen3_vit_88m_enc": (1, False),
     }
     for name, layout in layouts.items():
         known = find_known(name)
@@ -152,10 +152,10 @@ def test_old_names_have_a_successor_that_exists():
 
 
 def test_a_fingerprint_names_its_architectures():
-    # BEiT and BEiT v2 differ in how they were trained, not in their tensors.
-    known = find_known("beit_base_patch16_224")
+    # With the proportions of images kept or not, the tensors are the same.
+    known = find_known("naflexvit_base_patch16_gap")
     assert known is not None
-    assert known_with_fingerprint(known.fingerprint) == ["beit_base_patch16_224", "beitv2_base_patch16_224"]
+    assert known_with_fingerprint(known.fingerprint) == ["naflexvit_base_patch16_gap", "naflexvit_base_patch16_par_gap"]
     assert known_with_fingerprint("0" * 16) == []
 
 
@@ -177,9 +177,9 @@ def test_the_names_of_input_layers_and_classifiers_cover_every_architecture():
     ("words", "sentence", "hint"),
     [
         (
-            ["info", "beit_base_patch16_224"],
-            "zoo knows the weights of beit_base_patch16_224 but cannot build the model yet.",
-            "zoo adapt-weights beit_base_patch16_224 --in-chans N",
+            ["info", "gemma4_vit_167m"],
+            "zoo knows the weights of gemma4_vit_167m but cannot build the model yet.",
+            "zoo adapt-weights gemma4_vit_167m --in-chans N",
         ),
         (
             ["create", "caformer_s18.sail_in1k", "--num-classes", "3"],
@@ -219,7 +219,7 @@ def test_the_layers_of_all_architectures_are_read_without_parsing_a_row_or_impor
 def test_a_lookup_parses_one_row_and_imports_nothing_heavy():
     code = (
         "import sys; from zoo.core.architectures import known, published;"
-        "assert published.find_cfg('beit_base_patch16_224').architecture == 'beit_base_patch16_224';"
+        "assert published.find_cfg('gemma4_vit_167m').architecture == 'gemma4_vit_167m';"
         "assert '_rows' not in known._known.__dict__;"
         "assert not {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules)"
     )
