@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.vision_transformer import VisionTransformerSpec
 from zoo.core.architectures.configs.vision_transformer_relpos import RelPosSpec
 from zoo.core.errors import UsageError
-from zoo.core.resize.positions import bias_rows
 from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import Attention
 from zoo.models.layers.log_position_bias import LogPositionBias
-from zoo.models.layers.relative_position import RelativePositionTable
+from zoo.models.layers.prefixed_position_table import PrefixedPositionTable
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.vision_transformer import VisionTransformer
 from zoo.models.vision_transformer_blocks import BLOCKS
@@ -31,24 +28,15 @@ from zoo.models.vision_transformer_blocks import BLOCKS
 __getattr__ = family_attributes("vision_transformer_relpos")
 
 
-class TokenPositionTable(RelativePositionTable):
-    """A bias for each head and offset between two patches; three more are those of prefix tokens (arXiv:2106.08254).
+class PositionTable(PrefixedPositionTable):
+    """The table as a layer of its own: `forward()` gives the biases (1, heads, tokens, tokens)."""
 
-    They are of a prefix token that looks at a patch, of a patch that looks at one, of one that looks at another.
-    """
-
-    def __init__(self, window: Size, num_heads: int, num_prefix_tokens: int = 0) -> None:
+    def __init__(self, window: Size, num_heads: int, num_prefix_tokens: int) -> None:
         super().__init__()
-        self.make_table(window, num_heads)
-        if num_prefix_tokens:
-            rows, prefix = bias_rows(window), slice(num_prefix_tokens)
-            self.relative_position_bias_table = nn.Parameter(torch.empty(rows + 3, num_heads))
-            index = F.pad(self.relative_position_index, (num_prefix_tokens, 0) * 2)
-            index[prefix], index[:, prefix], index[prefix, prefix] = rows, rows + 1, rows + 2
-            self.relative_position_index = index
+        self.make_table(window, num_heads, num_prefix_tokens)
 
     def forward(self) -> Tensor:
-        return self.position_bias().unsqueeze(0)
+        return self.position_bias()
 
 
 class PositionedAttention(Attention):
@@ -76,7 +64,7 @@ class VisionTransformerRelPos(VisionTransformer):
     def _make_positions(self) -> nn.Module:
         spec, grid = self.spec, self.patch_embed.grid_size
         if spec.rel_pos_type == "bias":
-            return TokenPositionTable(grid, spec.num_heads, self.num_prefix_tokens)
+            return PositionTable(grid, spec.num_heads, self.num_prefix_tokens)
         return LogPositionBias(grid, spec.num_heads, spec.rel_pos_dim, self.num_prefix_tokens)
 
     def make_block(self, style: BlockStyle, drop_path: float, depth: int) -> nn.Module:
