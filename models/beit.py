@@ -10,49 +10,36 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.beit import BeitSpec
-from zoo.core.resize.positions import bias_rows
 from zoo.models.base import Size
 from zoo.models.entrypoints import family_attributes
 from zoo.models.eva import Eva
 from zoo.models.layers.attention import Attention
 from zoo.models.layers.gamma_block import GammaBlock
-from zoo.models.layers.relative_position import relative_position_index
+from zoo.models.layers.prefixed_position_table import PrefixedPositionTable
 from zoo.models.layers.transformer_block import BlockStyle
 
 __all__ = ["Beit", "unused_keys"]
 __getattr__ = family_attributes("beit")
 
 
-class BiasedAttention(Attention):
-    """Attention with a learned bias for each head and offset between two patches of a grid.
-
-    The table ends with three rows: class token to patch, patch to class token, class token to itself.
-    """
-
-    relative_position_index: Tensor
+class BiasedAttention(PrefixedPositionTable, Attention):
+    """Attention with a learned bias for each head and offset between two patches of a grid, behind a class token."""
 
     def __init__(self, channels: int, num_heads: int, *, grid: Size, **options: Any) -> None:
-        super().__init__(channels, num_heads, **options)
-        rows = bias_rows(grid)
-        self.relative_position_bias_table = nn.Parameter(torch.empty(rows + 3, num_heads))
-        index = F.pad(relative_position_index(grid), (1, 0, 1, 0), value=rows + 1)
-        index[0] = rows
-        index[0, 0] = rows + 2
-        self.register_buffer("relative_position_index", index, persistent=False)
+        Attention.__init__(self, channels, num_heads, **options)
+        self.make_table(grid, num_heads, num_prefix_tokens=1)
 
     def reset_parameters(self) -> None:
-        super().reset_parameters()
+        Attention.reset_parameters(self)
         nn.init.zeros_(self.relative_position_bias_table)
 
     def forward(self, x: Tensor, bias: Tensor | None = None, rotary: Tensor | None = None) -> Tensor:
-        own = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1).contiguous()
-        return super().forward(x, own if bias is None else own + bias, rotary)
+        own = self.position_bias()
+        return Attention.forward(self, x, own if bias is None else own + bias, rotary)
 
 
 class Beit(Eva):

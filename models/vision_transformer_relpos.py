@@ -16,15 +16,27 @@ from torch import Tensor
 from zoo.core.architectures.configs.vision_transformer import VisionTransformerSpec
 from zoo.core.architectures.configs.vision_transformer_relpos import RelPosSpec
 from zoo.core.errors import UsageError
-from zoo.models.base import Step
+from zoo.models.base import Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import Attention
 from zoo.models.layers.log_position_bias import LogPositionBias
+from zoo.models.layers.prefixed_position_table import PrefixedPositionTable
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.vision_transformer import VisionTransformer
 from zoo.models.vision_transformer_blocks import BLOCKS
 
 __getattr__ = family_attributes("vision_transformer_relpos")
+
+
+class PositionTable(PrefixedPositionTable):
+    """The table as a layer of its own: `forward()` gives the biases (1, heads, tokens, tokens)."""
+
+    def __init__(self, window: Size, num_heads: int, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.make_table(window, num_heads, num_prefix_tokens)
+
+    def forward(self) -> Tensor:
+        return self.position_bias()
 
 
 class PositionedAttention(Attention):
@@ -49,8 +61,10 @@ class VisionTransformerRelPos(VisionTransformer):
         super()._make_tokens(spec)
         self.shared_rel_pos = self._make_positions() if self.spec.shared_rel_pos else None
 
-    def _make_positions(self) -> LogPositionBias:
+    def _make_positions(self) -> nn.Module:
         spec, grid = self.spec, self.patch_embed.grid_size
+        if spec.rel_pos_type == "bias":
+            return PositionTable(grid, spec.num_heads, self.num_prefix_tokens)
         return LogPositionBias(grid, spec.num_heads, spec.rel_pos_dim, self.num_prefix_tokens)
 
     def make_block(self, style: BlockStyle, drop_path: float, depth: int) -> nn.Module:

@@ -18,6 +18,7 @@ from golden import SMALL, build, golden, smallest
 
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"
 UNFOLDABLE = {
+    "byoanet": 19,
     "densenet": 62,
     "inception_next": 15,
     "nasnet": 4,
@@ -27,8 +28,8 @@ UNFOLDABLE = {
     "xception_aligned": 16,
     "xcit": 12,
 }
-"""Norms whose input is a sum, several maps or activated, as the papers of these families put them: no layer is before
-them."""
+"""Norms whose input is a sum, several maps, activated or what attention gives, as the papers of these families put
+them: no layer is before them."""
 
 
 def families():

@@ -29,6 +29,20 @@ def test_weights_of_one_image_size_serve_another(tmp_path):
     assert other(torch.zeros(1, 3, 96, 128)).shape == (1, 1000)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_table_has_three_biases_more_for_a_class_token(shared):
+    options = {"rel_pos_type": "bias", "class_token": True, "shared_rel_pos": shared, "img_size": 48, "seed": 0}
+    model = zoo.create_model("test_vit_relpos", depth=1, **options)
+    table = model.shared_rel_pos if shared else model.blocks[0].attn.rel_pos
+    biases, values = table()[0], table.relative_position_bias_table
+    assert values.shape == (25 + 3, 3)
+    assert torch.equal(biases[:, 0, 5], values[25])
+    assert torch.equal(biases[:, 5, 0], values[26])
+    assert torch.equal(biases[:, 0, 0], values[27])
+    assert torch.equal(biases[:, 3, 3], values[12])  # no offset
+    assert model(torch.randn(1, 3, 48, 48)).isfinite().all()
+
+
 def test_one_perceptron_of_all_blocks_gets_a_gradient_from_each():
     model = zoo.create_model("vit_srelpos_small_patch16_224", img_size=32, depth=2, seed=0, init_values=1.0).eval()
     x = torch.randn(1, 3, 32, 32)

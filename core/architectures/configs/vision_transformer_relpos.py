@@ -13,21 +13,24 @@ from zoo.core.architectures.records import HALF, SizedTensors, SizeFacts, Weight
 class RelPosSpec(VisionTransformerSpec):
     """One network: the biases of its attention are made by a perceptron with `rel_pos_dim` hidden channels.
 
-    Each block has a perceptron of its own, or all share one (`shared_rel_pos`).
+    Where `rel_pos_type` is "bias", not "mlp", they are a table. Each block has its own, or all share one
+    (`shared_rel_pos`).
     """
 
     model_class: ClassVar[str] = "VisionTransformerRelPos"
-    # Tables are those of files that timm wrote with rel_pos_type="bias".
     sizes: ClassVar[SizeFacts] = SizeFacts(
         tensors=(SizedTensors(r"(.+\.)?relative_position_bias_table", "global_table", tells_size=True),),
         patch_kernel="patch_embed.proj.weight",
     )
+
+    choices = {**VisionTransformerSpec.choices, "rel_pos_type": ("mlp", "bias")}
 
     class_token: bool = False
     embed_positions: bool = False
     fc_norm: bool | None = False
     global_pool: str = "avg"
     init_values: float = 1e-6
+    rel_pos_type: str = "mlp"
     rel_pos_dim: int = 128
     shared_rel_pos: bool = False
 
