@@ -20,16 +20,18 @@ LITE0 = "tf_efficientnet_lite0.pypi_in1k"
 UNFOLDABLE = {
     "byoanet": 19,
     "densenet": 62,
+    "ghostnet": 1,
     "inception_next": 15,
     "nasnet": 4,
     "pnasnet": 4,
+    "repghost": 25,
     "resnetv2": 8,
     "visformer": 23,
     "xception_aligned": 16,
     "xcit": 12,
 }
-"""Norms whose input is a sum, several maps, activated or what attention gives, as the papers of these families put
-them: no layer is before them."""
+"""Norms whose input is a sum, several maps, activated, what attention gives or a level itself, as the papers of these
+families put them: no layer is before them."""
 
 
 def families():
