@@ -169,8 +169,8 @@ def end_soon_after_signals(seconds: float = GRACE_SECONDS) -> Iterator[None]:
     """Within the block, end this process some seconds after SIGINT, SIGTERM or SIGHUP unless it ends by itself.
 
     Python acts on a signal only when the main thread returns from a library call. Another thread sees the signal at
-    once. What it leaves behind is what a killed run leaves: temporary files that the next run removes. It does nothing
-    if the process belongs to another program, or outside the main thread.
+    once. Like a killed run, it leaves temporary files, which the next run removes. It does nothing if the process
+    belongs to another program, or outside the main thread.
     """
     if not _is_own_process or threading.current_thread() is not threading.main_thread():
         yield
