@@ -30,9 +30,9 @@ Exit codes:
 
 
 class Command(NamedTuple):
-    """Where a command is: a function of a module of `zoo.cli.commands`, or a Typer app with commands of its own.
+    """The location of a command: a function in a module of `zoo.cli.commands`, or a Typer app with commands of its own.
 
-    The summary is its line in `zoo --help`, which so need not import it.
+    The summary is its line in `zoo --help`, which therefore need not import it.
     """
 
     module: str
@@ -41,7 +41,7 @@ class Command(NamedTuple):
     settings: Mapping[str, Any] = {}
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
-        """Import the function or app and make a command of it."""
+        """Import the function or app, and make a command of it."""
         found = getattr(import_module(f"zoo.cli.commands.{self.module}"), self.function)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)  # type: ignore[return-value]
@@ -74,7 +74,7 @@ COMMANDS = {
 
 
 class LoadedOnDemand(Mapping[str, TyperCommand | TyperGroup]):
-    """The commands by name; looking one up imports it, and no other. Half of zoo's own start-up time was the others."""
+    """The commands by name; a lookup imports only that command. Importing all took half of zoo's own start-up time."""
 
     def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
         return COMMANDS[name].load(name)

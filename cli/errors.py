@@ -1,4 +1,4 @@
-"""Every way a run can end, as one sentence on stderr, a hint, and an exit code."""
+"""Report every way a run can end: one sentence on stderr, a hint, and an exit code."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _STOPPED = {
 }
 
 GRACE_SECONDS = 3.0
-"""What a run has to end by itself after a signal."""
+"""How long a run may take to end by itself after a signal."""
 
 _is_own_process = False
 
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF}
 
-# torch has no class of its own for it on a CPU, and neither has the loader of shared libraries.
+# On a CPU, torch has no exception class for it, and neither has the loader of shared libraries.
 _OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment from shared object")
 
 _NO_HOME = "Could not determine home directory"  # pathlib's words
 
 
 class Failure(NamedTuple):
-    """What is told of a run that failed."""
+    """What is reported about a run that failed."""
 
     code: ExitCode
     message: str
@@ -47,13 +47,13 @@ class Failure(NamedTuple):
 
 
 def run(app: Callable[..., Any], args: Sequence[str]) -> int:
-    """Run the command line and return its exit code; every failure has been reported when this returns.
+    """Run the command line and return its exit code; every failure has been reported by then.
 
     Args:
         app: the Typer application.
         args: the words after `zoo`.
     """
-    # Before they are parsed: a usage error obeys them too.
+    # Set the flags before parsing: a usage error obeys them too.
     flags = args[: args.index("--")] if "--" in args else args
     output.configure(json=is_given("json", flags), quiet=is_given("quiet", flags), verbose=is_given("verbose", flags))
     try:
@@ -62,7 +62,7 @@ def run(app: Callable[..., Any], args: Sequence[str]) -> int:
             code = app(args=args, prog_name="zoo", standalone_mode=False) or ExitCode.DONE
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            # Typer ends the run so. A reader that has had enough (`| head -1`) is no failure.
+            # Typer ends the run in this way. A reader that has had enough (`| head -1`) is not a failure.
             if output.reader_is_gone():
                 return ExitCode.DONE
             return _report(stop.__context__)
@@ -97,7 +97,7 @@ def _report(error: Exception) -> int:
 
 
 def describe(error: Exception) -> Failure:
-    """The sentence, hint and exit code of an exception."""
+    """The sentence, hint and exit code for an exception."""
     if isinstance(error, ZooError):
         return Failure(error.exit_code, error.message, error.hint, error.path)
     if isinstance(error, typer.TyperException):
@@ -159,18 +159,18 @@ def stop_on_signals() -> None:
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # An ignored signal stays so: that is how nohup works.
+        # Leave an ignored signal ignored: nohup relies on it.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
 
 
 @contextmanager
 def end_soon_after_signals(seconds: float = GRACE_SECONDS) -> Iterator[None]:
-    """During the block, end this process some seconds after SIGINT, SIGTERM or SIGHUP if it has not ended by itself.
+    """Within the block, end this process some seconds after SIGINT, SIGTERM or SIGHUP unless it ends by itself.
 
-    Python acts on a signal only when the main thread is back from the library that it has called. Another thread sees
-    the signal at once. What it leaves behind is what a killed run leaves: temporary files that the next run removes.
-    Does nothing where the process belongs to others, or is not in its main thread.
+    Python acts on a signal only when the main thread returns from a library call. Another thread sees the signal at
+    once. Like a killed run, it leaves temporary files, which the next run removes. It does nothing if the process
+    belongs to another program, or outside the main thread.
     """
     if not _is_own_process or threading.current_thread() is not threading.main_thread():
         yield
@@ -183,7 +183,7 @@ def end_soon_after_signals(seconds: float = GRACE_SECONDS) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writer)  # ends the thread, unless a signal has come
+        os.close(writer)  # this ends the thread, unless a signal has come
 
 
 def _end_after_signal(reader: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Options of `zoo export-features`. As in `options`, annotations are not postponed."""
+"""Options of `zoo export-features`. As in `options`, the evaluation of annotations is not postponed."""
 
 import math
 from pathlib import Path
@@ -197,7 +197,7 @@ MaxPixels = Annotated[
         help="Read at most N pixels of three bands at once; by default 89478485.",
     ),
 ]
-# The same as for other commands, but what they read is the model here, not the input.
+# The same options as in other commands, but here they concern the model, not the input.
 ModelWeights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", readable=False, rich_help_panel=MODEL, help=WEIGHTS_HELP),
@@ -342,7 +342,7 @@ Replace = Annotated[
 
 
 def parse_scale(text: str) -> float | str | None:
-    """`"10000"` as a number, `"file"` as itself; None where nothing was given. Raises UsageError for all else."""
+    """Parse `"10000"` as a number, `"file"` as itself and an empty text as None; else raise UsageError."""
     if text in ("", "file"):
         return text or None
     try:
@@ -355,9 +355,9 @@ def parse_scale(text: str) -> float | str | None:
 
 
 def parse_values(option: str, text: str, *, zero: bool = True) -> tuple[float, ...] | None:
-    """`"0.5,0.4"` as numbers; None where nothing was given.
+    """Parse `"0.5,0.4"` as numbers; None for an empty text.
 
-    Raises UsageError that names the option for what is no number, infinite, or 0 where `zero` is not allowed.
+    Raises UsageError that names the option for anything but finite numbers, and for 0 unless `zero` is allowed.
     """
     try:
         values = tuple(map(float, text.split(","))) if text else None

@@ -1,7 +1,7 @@
-"""The help of a command: its options under headings, those of all commands last.
+"""The help page of a command: its options under headings, the common options last.
 
-An option names its heading with `rich_help_panel`. Typer reads that only where it draws with rich, which zoo never
-imports; so the sorting is done here.
+An option names its heading with `rich_help_panel`. Typer only uses that when it draws with rich, which zoo never
+imports, so the sorting is done here.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ OUTPUT = "Output options"
 COMMON = "Common options"
 
 HEADINGS = (OTHER, CHANNELS, INPUT, IMAGES, MODEL, COMPUTING, OUTPUT, COMMON)
-"""The headings in the order of the page. An option without one stands under the first."""
+"""The headings in the order of the page. An option without one is under the first."""
 
 WIDEST_NAME = 30
-"""Columns of the longest option whose text begins on the same line."""
+"""Columns of the longest option whose text starts on the same line."""
 
 
 class SectionedCommand(TyperCommand):
     """A command whose options are shown under headings, in the order of its function's parameters."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, then one section for each heading that has options, with one column of names."""
+        """Write the arguments, then one section per heading that has options, with one column of names."""
         arguments: list[tuple[str, str]] = []
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
         for parameter in self.get_params(ctx):
@@ -53,7 +53,7 @@ class SectionedCommand(TyperCommand):
 
 
 def _heading(option: Any) -> str:
-    """The heading that the option names. `--help`, which Typer adds by itself, is an option of all commands."""
+    """The heading that the option names. `--help`, which Typer adds itself, is a common option."""
     if option.name == "help":
         return COMMON
     return getattr(option, "rich_help_panel", None) or OTHER

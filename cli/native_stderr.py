@@ -1,7 +1,7 @@
-"""What libraries written in C say on file descriptor 2, as notes: they know nothing of sys.stderr.
+"""Turn what C libraries write to file descriptor 2 into notes: they bypass sys.stderr.
 
-It goes to a file in memory and not to a pipe. A library that writes much while it holds the interpreter's lock would
-wait for ever for a reader that needs that lock; and decoding processes, which inherit the descriptor, keep a pipe open.
+It goes to a file in memory, not to a pipe. A library that writes much while holding the interpreter's lock would wait
+forever for a reader that needs the lock, and decoding processes, which inherit the descriptor, would keep a pipe open.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _STDERR = 2
 
 
 class NativeStderr:
-    """From now on, until `close`, descriptor 2 is a file whose lines are told, each once.
+    """Replaces descriptor 2, until `close`, with a file whose lines are reported once each.
 
-    `stream` is the standard error that there was, for what zoo itself has to say; None where that is not descriptor 2.
+    `stream` is the original standard error, for zoo's own messages; None if it was not descriptor 2.
 
     Raises:
         OSError: there is no memory for the file, or descriptor 2 is closed.
@@ -47,7 +47,7 @@ class NativeStderr:
         self._thread.start()
 
     def close(self) -> None:
-        """Give the descriptor back, and tell what has not been told."""
+        """Restore the descriptor, and report what has not been reported."""
         os.dup2(self._saved, _STDERR)
         self._ended.set()
         self._thread.join()
@@ -72,7 +72,7 @@ class NativeStderr:
             for line in lines:
                 self._tell_line(line)
         if self._position > _KEPT:
-            os.ftruncate(self._file, 0)  # a line that is written at this moment is lost
+            os.ftruncate(self._file, 0)  # a line written at this moment is lost
             self._position = 0
 
     def _tell_line(self, line: bytes) -> None:

@@ -1,6 +1,7 @@
-"""Options and arguments that several commands have, and their completion.
+"""Options and arguments shared by several commands, and their completion.
 
-Here and in the commands annotations are not postponed: Typer reads them, and evaluating them from text takes longer.
+Here and in the commands, the evaluation of annotations is not postponed: Typer needs them, and evaluating them from
+text takes longer.
 """
 
 import os
@@ -21,14 +22,14 @@ _URL = re.compile(r"(?!local-dir:|hf-hub:)([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 
 def complete_model_name(incomplete: str) -> list[str]:
-    """Names that begin as typed; those with a tag once a dot was typed."""
+    """Model names that begin with the typed text; with tags once it contains a dot."""
     from zoo.core.architectures.registry import list_models
 
     return [name for name in list_models(include_tags="." in incomplete) if name.startswith(incomplete)]
 
 
 def complete_family(incomplete: str) -> list[str]:
-    """Families that begin as typed."""
+    """Families that begin with the typed text."""
     from zoo.core.architectures.registry import list_modules
 
     return [family for family in list_modules() if family.startswith(incomplete)]
@@ -141,7 +142,7 @@ OutIndices = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    # Not readable: Typer's own check ends in exit code 2 and cuts the path.
+    # Not readable=True: Typer's own check exits with code 2 and cuts the path.
     typer.Option(
         "--weights",
         metavar="FILE",
@@ -177,7 +178,7 @@ CastTo = Annotated[
 
 
 def limit_network(*, offline: bool, timeout: float | None) -> None:
-    """Put what --offline and --timeout say where all that downloads looks, the Hub's own client too.
+    """Set --offline and --timeout in the environment, where every downloader reads them, including the Hub's client.
 
     Raises UsageError.
     """
@@ -187,11 +188,11 @@ def limit_network(*, offline: bool, timeout: float | None) -> None:
         from zoo.weights_cache.time_limit import TIMEOUT_VARIABLE, default_timeout
 
         os.environ[TIMEOUT_VARIABLE] = str(timeout)
-        default_timeout()  # which says so where it is no time
+        default_timeout()  # raises if it is not a valid time
 
 
 def parse_indices(text: str) -> list[int] | None:
-    """`"2,3,-1"` as numbers; None where nothing was given. Raises UsageError."""
+    """Parse `"2,3,-1"` as numbers; None for an empty text. Raises UsageError."""
     if not text:
         return None
     try:
@@ -203,17 +204,17 @@ def parse_indices(text: str) -> list[int] | None:
 
 
 def parse_source_size(text: str) -> tuple[int, int] | None:
-    """What --source-size says; None where nothing was given. Raises UsageError."""
+    """Parse --source-size; None for an empty text. Raises UsageError."""
     return parse_size(text, "--source-size") if text else None
 
 
 def _is_number(text: str) -> bool:
-    """Whether it is a whole number from 0 that no image or class list is beyond: int() refuses thousands of digits."""
+    """Whether the text is a whole number of at most MAX_DIGITS digits: int() refuses thousands of digits."""
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
 def parse_size(text: str, option: str = "--img-size") -> tuple[int, int]:
-    """`"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
+    """Parse `"384"` or `"384,512"` as height and width in pixels. Raises UsageError."""
     parts = text.split(",")
     if len(parts) > 2 or not all(_is_number(part) and int(part) for part in parts):
         raise UsageError(f"{option} takes one number or height,width, found {text[:80]!r}.", hint="For example: 384")
@@ -221,9 +222,9 @@ def parse_size(text: str, option: str = "--img-size") -> tuple[int, int]:
 
 
 def read_class_indices(path: Path) -> tuple[int, ...]:
-    """Class numbers from a file: one at the start of each line, what follows it and lines with # are comments.
+    """Read class numbers from a file: one at the start of each line; the rest of a line and lines with # are comments.
 
-    Raises NotFoundError, or UsageError for a line that does not begin with a number, or none at all.
+    Raises NotFoundError, or UsageError for a line that does not begin with a number or a file without numbers.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -244,7 +245,7 @@ def read_class_indices(path: Path) -> tuple[int, ...]:
 
 
 def refuse_file_names(names: Sequence[str]) -> None:
-    """Raises NotFoundError for a name that is no model's but a file's: the shell may have made it of a pattern."""
+    """Raise NotFoundError for a name that is a file's, not a model's: the shell may have expanded a pattern to it."""
     for name in names:
         if os.path.isfile(name) and not _is_model(name):
             raise NotFoundError(
@@ -271,26 +272,26 @@ def _is_model(name: str) -> bool:
 
 
 def quoted_pattern(file_name: str, option: str = "--filter") -> str:
-    """The option with a pattern that the shell leaves alone, where an unquoted one became this file's name."""
+    """The option with a quoted pattern, for a hint after the shell expanded an unquoted one to this file's name."""
     letters = re.match("[A-Za-z]*", file_name)
     return f"{option} '{letters[0] if letters else ''}*', in quotes"
 
 
 def local_source(source: str) -> str:
-    """What a command takes for weights, with a URL replaced by the file that it names, fetched and checked.
+    """A weights argument with a URL replaced by the file behind it, fetched and checked.
 
-    Raises UsageError where nothing says what the URL should give; else as `fetch_url`.
+    Raises UsageError if nothing says what the URL should contain; otherwise as `fetch_url`.
     """
     if not _URL.match(source) or os.path.exists(source):
         return source
     from zoo.weights_cache.url import fetch_url
 
-    # A path has only one of the slashes left.
+    # A path keeps only one of the slashes.
     return str(fetch_url(_URL.sub(r"\1://", source)))
 
 
 def local_file(path: Path) -> Path:
-    """As `local_source`, of an argument that was taken for a path."""
+    """Like `local_source`, for an argument that was parsed as a path."""
     return Path(local_source(str(path)))
 
 
@@ -307,5 +308,5 @@ def pretrained_cfg(name: str) -> "PretrainedCfg":
         if names_a_place(name):
             return named_cfg(name)
     cfg = get_pretrained_cfg(name, allow_unregistered=False)
-    assert cfg is not None  # only a user's model has none, and a command line has no such models
+    assert cfg is not None  # only a user's model has none, and the command line has no such models
     return cfg

@@ -1,8 +1,7 @@
 """The only module that prints: results on stdout, everything else on stderr.
 
-What came from a file or a server is printed with its control characters escaped, so that a tensor name can neither
-move the cursor nor forge a line. Passwords and tokens are left out of all of it. `rich` is imported only to draw on a
-terminal.
+Text from a file or a server is printed with control characters escaped, so that a tensor name can neither move the
+cursor nor forge a line. Passwords and tokens are removed from all text. `rich` is imported only to draw on a terminal.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
     from zoo.cli.native_stderr import NativeStderr
 
 SCHEMA_VERSION = 1
-"""Of every `--json` document, errors included; raised when a key changes its meaning or goes away."""
+"""Version of every `--json` document, including errors; increased when a key changes its meaning or is removed."""
 
 SECONDS_BETWEEN_LINES = 30.0
 MOST_NAMES = 5
-_GAP = 2  # columns between those of a table
+_GAP = 2  # columns between table columns
 
 
 class Settings(NamedTuple):
-    """What the flags that every command has ask for."""
+    """The settings of the flags that every command has."""
 
     json: bool = False
     quiet: bool = False
@@ -43,7 +42,7 @@ settings = Settings()
 
 
 def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
-    """Set how this run prints; a command calls it first. ZOO_DEBUG in the environment is `--verbose`."""
+    """Set how this run prints; a command calls it first. ZOO_DEBUG in the environment means `--verbose`."""
     global settings
     settings = Settings(json=json, quiet=quiet, verbose=verbose or bool(os.environ.get("ZOO_DEBUG")))
 
@@ -52,13 +51,13 @@ def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False)
 
 
 def on_terminal() -> bool:
-    """Whether a person reads stdout: then a table is drawn, else plain lines are written."""
+    """Whether stdout is a terminal: then tables are drawn, otherwise plain lines are written."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def document(values: Mapping[str, Any]) -> None:
     """Print the one JSON document of a `--json` run, with `schema_version` first."""
-    # ASCII only: the escapes of JSON keep control and direction characters off the terminal.
+    # ASCII only: JSON's escapes keep control and direction characters off the terminal.
     _write_result(json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=2))
 
 
@@ -75,8 +74,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
     Args:
         columns: the headings.
         rows: one text per column; the first is never cut or wrapped, so that a name can be copied.
-        right: headings of the columns that are aligned to the right.
-        cut: heading of a column whose texts end in an ellipsis where the terminal is too narrow; others wrap.
+        right: headings of right-aligned columns.
+        cut: heading of a column whose texts end in an ellipsis if the terminal is too narrow; other columns wrap.
     """
     from rich.measure import Measurement
     from rich.table import Table
@@ -93,14 +92,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
     for row in texts:
         # Text, not str: rich reads markup in a str.
         drawing.add_row(*map(Text, row))
-    # A terminal too narrow for the first column wraps the lines itself; rich would leave the text out.
+    # A terminal too narrow for the first column wraps the lines itself; rich would drop the text.
     needed = Measurement.get(console, console.options.update(width=1 << 16), drawing).minimum
     console.width = max(console.width, needed)
     console.print(drawing)
 
 
 def _shortened(rows: list[list[str]], columns: Sequence[str], cut: int, width: int) -> list[list[str]]:
-    """The rows with the texts of one column as long as the width of the terminal leaves room for."""
+    """The rows, with the texts of one column cut to the width that the terminal leaves."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     room = max(width - sum(widths) + widths[cut] - _GAP * (len(columns) - 1), len(columns[cut]))
     return [
@@ -120,12 +119,12 @@ def _write_result(text: str) -> None:
     if sys.stdout is None:
         raise CannotWriteError("Standard output is closed.", hint="Redirect it to a file, or to /dev/null.")
     sys.stdout.write(redacted(text, is_result=True) + "\n")
-    # Now, while a full disk can still be reported.
+    # Flush now, while a full disk can still be reported.
     sys.stdout.flush()
 
 
 def flush() -> None:
-    """Write what is still in memory, before the process ends without Python's farewell."""
+    """Flush the streams before the process ends without Python's own cleanup."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with suppress(OSError, ValueError):
@@ -136,13 +135,13 @@ def flush() -> None:
 
 
 def note(text: str) -> None:
-    """Tell something that the result does not depend on; `--quiet` leaves it out."""
+    """Report something that does not affect the result; `--quiet` suppresses it."""
     if not settings.quiet:
         _write_message("note", text)
 
 
 def detail(text: str) -> None:
-    """Tell what only a person who looks for a fault wants to know: shown with `--verbose`."""
+    """Report a detail for debugging, shown with `--verbose`."""
     if settings.verbose:
         _write_message("detail", text)
 
@@ -164,15 +163,15 @@ def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "
 
 def _write_message(kind: str, text: str) -> None:
     text = redacted(text)
-    # Under --json every line of stderr is a document, so that a program can read them all.
+    # Under --json every line of stderr is a JSON document, so that a program can parse them all.
     _write_stderr(json.dumps({kind: text}) if settings.json else f"zoo: {kind}: {printable(text)}")
 
 
 def _write_stderr(text: str) -> None:
-    # Where nobody can be told, the exit code still speaks.
+    # If stderr is closed, the exit code still reports the failure.
     if sys.stderr is None:
         return
-    stream = getattr(sys.stderr, "stream", sys.stderr)  # below what libraries write to
+    stream = getattr(sys.stderr, "stream", sys.stderr)  # below the stream that libraries write to
     if _native is not None:
         stream = _native.stream or stream
     with suppress(OSError):
@@ -184,17 +183,17 @@ _native: NativeStderr | None = None
 
 
 def catch_native_stderr() -> None:
-    """Under `--json`, make a note of each line that a library in C writes to file descriptor 2, in any process."""
+    """Under `--json`, report each line that a C library writes to file descriptor 2, in any process, as a note."""
     global _native
     if settings.json and _native is None:
         from zoo.cli.native_stderr import NativeStderr
 
-        with suppress(OSError):  # then they stay as they are
+        with suppress(OSError):  # otherwise the lines stay as they are
             _native = NativeStderr(note)
 
 
 def release_native_stderr() -> None:
-    """End what `catch_native_stderr` began."""
+    """Undo `catch_native_stderr`."""
     global _native
     if _native is not None:
         _native.close()
@@ -202,10 +201,10 @@ def release_native_stderr() -> None:
 
 
 class LibraryStderr:
-    """sys.stderr for all code but this module's: without secrets, and under `--json` a note a line.
+    """sys.stderr for all code except this module: secrets are removed, and under `--json` each line is a note.
 
-    Libraries write there through `logging`, `warnings` and tracebacks of threads. Anything else is asked of the
-    `stream` that it stands before.
+    Libraries write to it through `logging`, `warnings` and tracebacks of threads. Other attributes are those of the
+    wrapped `stream`.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -216,7 +215,7 @@ class LibraryStderr:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text, or note the lines that it ends."""
+        """Write the text; under `--json`, note each completed line."""
         if settings.json:
             *lines, self._line = (self._line + text).replace("\r", "\n").split("\n")
             for line in filter(str.strip, lines):
@@ -231,7 +230,7 @@ class LibraryStderr:
             self.write(text)
 
     def flush(self) -> None:
-        """Write what has not ended in a line yet, too."""
+        """Write an unfinished line too."""
         if self._line:
             self.write("\n")
         with suppress(OSError):
@@ -240,14 +239,14 @@ class LibraryStderr:
 
 @contextmanager
 def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
-    """Show how far a long job is: a bar where stderr is a terminal, else a line every 30 seconds.
+    """Show the progress of a long job: a bar if stderr is a terminal, otherwise a line every 30 seconds.
 
     Args:
-        total: how many steps there are, None where that is unknown.
+        total: number of steps, None if unknown.
         label: what is being done, e.g. `"Reading images"`.
 
     Yields:
-        `advance(steps)`, to be called as steps are done.
+        `advance(steps)`, to be called when steps are done.
     """
     if settings.quiet or settings.json or sys.stderr is None:
         yield _ignore
@@ -259,7 +258,7 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def _ignore(_steps: int) -> None:
-    """Progress that nobody wants to see."""
+    """Ignore progress that is not shown."""
 
 
 @contextmanager
@@ -272,7 +271,7 @@ def _progress_bar(total: int | None, label: str) -> Iterator[Callable[[int], Non
 
     columns: list[rich.ProgressColumn] = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
     columns += [rich.MofNCompleteColumn(), Rate(), rich.TimeRemainingColumn()]
-    # rich would send what is printed on stdout meanwhile to stderr.
+    # rich would redirect stdout to stderr meanwhile.
     with rich.Progress(*columns, console=_console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(printable(redacted(label)), total=total)
         yield lambda steps: bar.advance(task, steps)
@@ -286,7 +285,7 @@ def _progress_lines(total: int | None, label: str) -> Callable[[int], None]:
         done += steps
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
-            # Since the line before: what was done already when the run began says nothing of its pace.
+            # Measure since the previous line: what was done before the run began says nothing about its pace.
             rate = (done - last_done) / (now - last)
             last_done, last = done, now
             parts = [f"{label}: {done}" + ("" if total is None else f" of {total}"), _rate(rate)]
@@ -312,23 +311,23 @@ def _duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` with everything that a terminal would act on escaped: `\x1b`, `\u202e`, `\n`."""
+    r"""`text` with everything escaped that a terminal would act on: `\x1b`, `\u202e`, `\n`."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def count(number: int) -> str:
-    """A count as a person reads it, to three digits: 21797672 is `21.8M`."""
+    """A count to three digits for a reader: 21797672 is `21.8M`."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        # 999.5 and more of the smaller unit would be told as 1e+03.
+        # 999.5 and more of the smaller unit would be printed as 1e+03.
         if number >= 0.9995 * size:
             return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:.0f}{unit}"
     return str(number)
 
 
 def tensor_names(names: Sequence[str]) -> str:
-    """A few names in full, of many how many there are and the first; `--verbose` and `--json` have them all."""
+    """A few names in full, or for many their number and the first; `--verbose` lists all."""
     return (
         ", ".join(names)
         if len(names) <= MOST_NAMES or settings.verbose
@@ -337,12 +336,12 @@ def tensor_names(names: Sequence[str]) -> str:
 
 
 def prepare_streams() -> None:
-    """Make printing safe whatever the run was started with: closed streams, a locale without Unicode."""
+    """Make printing safe in any environment: with closed streams, or a locale without Unicode."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # Else the next file opened takes the number, and a stray message ends up inside it.
+            # Otherwise the next opened file gets this number, and a stray message ends up in it.
             os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

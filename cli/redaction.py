@@ -1,7 +1,7 @@
-"""Passwords, tokens and signed queries, taken out of every text that is printed.
+"""Remove passwords, tokens and signed queries from every printed text.
 
-No message of zoo's own should hold one. This is the last line: it also covers what libraries say, tracebacks, and URLs
-that a person typed.
+zoo's own messages should contain none. This is the last line of defence: it also covers messages of libraries,
+tracebacks, and URLs that the user typed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from functools import lru_cache
 
 HIDDEN = "***"
 
-_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})"  # one slash is left where a URL was taken for a path
-_END = r"\s\"'<>\\"  # of a URL in a sentence, or in a string of JSON
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})"  # only one slash is left of a URL that was parsed as a path
+_END = r"\s\"'<>\\"  # end of a URL in a sentence, or in a JSON string
 _USER = re.compile(_SCHEME + rf"[^{_END}/?#]*@")
-# A password with a slash in it: what should be the port is none.
+# A password with a slash in it: the part in the port's place is not a port.
 _SPLIT_USER = re.compile(_SCHEME + rf"[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@")
 _QUERY = re.compile(_SCHEME + rf"([^{_END}?#]*)\?[^{_END}#]+")
 _FRAGMENT = re.compile(_SCHEME + rf"([^{_END}#]*)#(?!sha256=)[^{_END}]*=[^{_END}]*")
@@ -29,11 +29,12 @@ _LONGEST_WORD = 11
 
 
 def redacted(text: str, *, is_result: bool = False) -> str:
-    """`text` without the user and query of URLs, without tokens, and without the secrets of the environment.
+    """`text` without the user and query of URLs, without tokens, and without secrets of the environment.
 
     Args:
-        text: what is to be printed, plain or JSON.
-        is_result: a program reads it: a password that is an ordinary short word hides no folder of that name.
+        text: the text to print, plain or JSON.
+        is_result: whether a program reads it: then a password that is an ordinary short word does not hide a folder of
+            that name.
     """
     if ":/" in text:
         text = _USER.sub(r"\1", _SPLIT_USER.sub(r"\1", text))
@@ -48,7 +49,7 @@ def redacted(text: str, *, is_result: bool = False) -> str:
 
 
 def _from_environment() -> tuple[tuple[str, bool], ...]:
-    """The values of the environment that hold secrets, and whether they are URLs."""
+    """The environment's values that hold secrets, each with whether it is a URL."""
     found = [(os.environ[name], False) for name in _TOKEN_VARIABLES if name in os.environ]
     for name, value in os.environ.items():
         if name in _URL_VARIABLES or name.lower().endswith("_proxy"):
@@ -77,17 +78,17 @@ def _secrets_of_url(url: str) -> set[str]:
         name, colon, password = user.partition(":")
         found = {password if colon else name}
         found |= {unquote(secret) for secret in found}
-        # Who reads it as a URL quotes the part before an unescaped slash.
+        # A URL parser quotes the part before an unescaped slash.
         found |= {part for secret in found for part in re.split(r"[/?#@]", secret)}
         for pair in (user, unquote(user)) if colon else ():
             found |= {pair, b64encode(pair.encode()).decode()}
-    with suppress(ValueError):  # no URL
+    with suppress(ValueError):  # not a URL
         found |= {value for _, value in parse_qsl(urlsplit(url).query)}
     return found
 
 
 def _whole(secret: str) -> re.Pattern[str]:
-    """The secret where it is no part of a longer word."""
+    """A pattern for the secret as a whole word."""
     before = r"(?<!\w)" if re.match(r"\w", secret[0]) else ""
     after = r"(?!\w)" if re.match(r"\w", secret[-1]) else ""
     return re.compile(before + re.escape(secret) + after)

@@ -1,1 +1,1 @@
-"""From a default config to a weight file on disk: locate, download, verify, read."""
+"""Locate, download, verify and read the weight file of a default config."""

@@ -1,7 +1,7 @@
-"""Locked weights as one plain tar file, to carry them to a machine without a network.
+"""Pack locked weights as one plain tar file, to carry them to a machine without a network.
 
-Members: `zoo.lock`, then `sha256/<digest>` for every file, by digest. Owners, times and modes are constant, so that the
-same weights give the same bytes. The layout of a header is POSIX's ustar:
+The members are `zoo.lock`, then one `sha256/<digest>` per file, sorted by digest. Owners, times and modes are constant,
+so the same weights give the same bytes. Headers follow the ustar layout of POSIX:
 https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06
 """
 
@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 class Unpacked(NamedTuple):
-    """Where a file of a bundle is now, and whether it `was_there` before."""
+    """The path of an unpacked file, and whether it `was_there` before."""
 
     name: str
     path: Path
@@ -43,12 +43,12 @@ class Unpacked(NamedTuple):
 
 
 def bundle(lock: Lock, target: Path, *, force: bool = False, progress: bool | None = None) -> bool:
-    """Write the weights of a lock as a tar file; what is not cached is fetched. False where the file was so already.
+    """Write the weights of a lock as a tar file, and return False if the target already had these bytes.
 
-    `progress` is that of `fetch`.
+    Weights that are not cached are fetched. `progress` is passed to `fetch`.
 
     Raises:
-        InvalidInputError: weights that an installed Python package holds, or files that are not as the lock says.
+        InvalidInputError: some weights belong to an installed Python package, or a file does not match the lock.
         NotFoundError: as `fetch`. CannotWriteError: the target could not be written.
     """
     for name, locked in lock.items():
@@ -68,7 +68,7 @@ def bundle(lock: Lock, target: Path, *, force: bool = False, progress: bool | No
 
 
 def _members(lock: Lock) -> list[LockedWeights]:
-    """The files behind the names, each once, in the order of the tar."""
+    """Return each locked file once, in the order of the tar."""
     return sorted(set(lock.values()), key=lambda locked: (locked.sha256, locked))
 
 
@@ -84,7 +84,7 @@ def _pack(output: OutputFile, locked: LockedWeights, path: Path) -> None:
 def _header(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
-    # The format decides only how a size above 8 GiB is written.
+    # The format matters only for sizes above 8 GiB.
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
@@ -96,18 +96,19 @@ def _padding(size: int) -> bytes:
 
 
 def unbundle(path: Path, *, locked: Lock | None = None) -> list[Unpacked]:
-    """Put the weights of a bundle where `locate` finds them: the Hub cache, torch.hub's folder.
+    """Put the weights of a bundle where `locate` finds them: in the Hub cache or torch.hub's folder.
 
-    Every byte is checked before the first file is put in place; names are made from the lock inside, whose entries are
-    checked too, and from nothing else in the tar.
+    Every byte is checked before the first file is put in place. File names come only from the lock inside, whose
+    entries are checked too, and never from a tar header.
 
     Args:
         path: the tar file.
-        locked: what the bundle's lock must be equal to, where that is known.
+        locked: the lock that the bundle must hold, if known.
 
     Raises:
         NotFoundError: no such file.
-        InvalidInputError: not a bundle, damaged, hostile, or not what `locked` says. Nothing was put in place.
+        InvalidInputError: the file is not a bundle, damaged, hostile, or differs from `locked`. Nothing was put in
+            place.
         CannotWriteError: a cache folder cannot be written.
     """
     try:
@@ -122,7 +123,7 @@ def unbundle(path: Path, *, locked: Lock | None = None) -> list[Unpacked]:
 
 
 class _Reader:
-    """A bundle that is read once, from front to end."""
+    """Reads a bundle once, from front to end."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -133,7 +134,7 @@ class _Reader:
         if locked is not None and lock != locked:
             raise InvalidInputError(f"{self._path} does not hold what the lock names.", path=str(self._path))
         with ExitStack() as stack:
-            # Parts that are not put in place are removed on the way out, whatever the reason.
+            # Parts that are not put in place are removed on exit, even after an error.
             parts = {member: self._read_member(member, stack) for member in _members(lock)}
             self._read_end()
             placed = {member: _place(member, part, _branches(lock, member)) for member, part in parts.items()}
@@ -175,7 +176,7 @@ class _Reader:
         return part
 
     def _read_header(self, name: str, most: int) -> int:
-        """The size of the next member, which has to be the regular file `name`."""
+        """Return the size of the next member, which must be the regular file `name`."""
         block = self._read(_BLOCK)
         try:
             member = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
@@ -210,7 +211,7 @@ class _Reader:
 
 
 def _copy(file: BinaryIO, size: int, write: Callable[[bytes], object]) -> str:
-    """Hand on the next `size` bytes and return their sha256, '' where there are fewer."""
+    """Pass the next `size` bytes to `write` and return their sha256, or '' if there are fewer bytes."""
     digest = hashlib.sha256()
     while size and (chunk := file.read(min(size, _CHUNK))):
         digest.update(chunk)
@@ -221,7 +222,7 @@ def _copy(file: BinaryIO, size: int, write: Callable[[bytes], object]) -> str:
 
 @contextmanager
 def _part(locked: LockedWeights) -> Iterator[Path]:
-    """A free name beside the place where the file will be; what is there at the end is removed."""
+    """Yield an unused file name in the folder where the file will be stored; remove that part file on exit."""
     folder = _home(_source(locked))
     part = folder / f"{locked.sha256}.{os.urandom(4).hex()}{INCOMPLETE_SUFFIX}"
     try:
@@ -241,17 +242,17 @@ def _home(source: HubFile | UrlFile) -> Path:
 
 def _source(locked: LockedWeights) -> HubFile | UrlFile:
     source = locate(locked.cfg(""))
-    assert isinstance(source, HubFile | UrlFile)  # others are refused before
+    assert isinstance(source, HubFile | UrlFile)  # other sources were refused before
     return source
 
 
 def _branches(lock: Lock, member: LockedWeights) -> set[str]:
-    """What the names that stand for a file ask for in its repository."""
+    """Return the branches that the lock's names for a file ask for in its repository."""
     return {asked_branch(name, locked) for name, locked in lock.items() if locked == member}
 
 
 def _place(locked: LockedWeights, part: Path, branches: set[str]) -> tuple[Path, bool]:
-    """Give a complete part its place; the path, and whether the same content was there already."""
+    """Move a complete part into place. Return the path, and whether the same content was there already."""
     source = _source(locked)
     try:
         old = source.cached()
@@ -278,7 +279,7 @@ def _place(locked: LockedWeights, part: Path, branches: set[str]) -> tuple[Path,
 
 
 def _is_sound(source: HubFile, snapshot: Path) -> bool:
-    """Whether a snapshot file links to a blob that is what its name says; other snapshots may link to it too."""
+    """Whether a snapshot file links to a blob that matches its hash; other snapshots may link to that blob too."""
     try:
         verify_snapshot(source, snapshot)
     except InvalidInputError:

@@ -1,7 +1,7 @@
-"""What lies in the caches that zoo reads: huggingface_hub's (models only), torch.hub's checkpoints, zoo's own state.
+"""List the caches that zoo reads: huggingface_hub's (models only), torch.hub's checkpoints, and zoo's own state.
 
-Nothing here imports a library or follows a link: a folder full of rubbish, loops and links to elsewhere can be listed,
-and nothing outside the caches can be removed.
+This module imports no library and follows no link. It can therefore list a folder full of rubbish, loops and links to
+other folders, and it removes nothing outside the caches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held
 
 Kind = Literal["weights", "outside", "incomplete", "damaged", "unused", "dangling", "state"]
 LEFTOVERS = ("incomplete", "damaged", "unused", "dangling")
-"""What no program will read again: `prune` removes it."""
+"""The kinds of file that no program will read again; `prune` removes them."""
 
 _TEMPORARY = re.compile(r"\.zoo-[0-9a-f]{16}\.tmp")
 _MAX_DEPTH = 8
@@ -32,10 +32,10 @@ _MAX_DEPTH = 8
 class CachedFile(NamedTuple):
     """One file of a cache.
 
-    `cache` is `hub`, `torch` or `zoo`; `name` a Hub repository or a file name; `file` the name in the repository;
-    `revision` a commit or ''; `blob` what `path` leads to within its cache, else `path`; `size` in bytes of the blob;
-    `last_used` in seconds since 1970, as far as the file system keeps it; `digest` the hash that the content should
-    have, as far as the cache says.
+    `cache` is `hub`, `torch` or `zoo`. `name` is a Hub repository or a file name; `file` is the name in the repository;
+    `revision` is a commit or ''. `blob` is the file in the cache that `path` links to, else `path`. `size` is that of
+    the blob in bytes. `last_used` is in seconds since 1970, as far as the file system records it. `digest` is the hash
+    that the content should have, '' if the cache records none.
     """
 
     cache: str
@@ -51,23 +51,23 @@ class CachedFile(NamedTuple):
 
 
 def roots() -> dict[str, Path]:
-    """The folders of the caches, by name. Raises NoCacheFolderError where there is none."""
+    """Return the folders of the caches by name. Raises NoCacheFolderError if there is none."""
     folders = {"hub": existing(hub_cache), "torch": existing(torch_hub_checkpoints), "zoo": existing(state_folder)}
     known = {name: folder for name, folder in folders.items() if folder is not None}
     if not known:
-        hub_cache()  # which raises, and says what to set
+        hub_cache()  # raises the error that says what to set
     return known
 
 
 def cached_files() -> list[CachedFile]:
-    """Every file of the caches, sorted; what cannot be read is left out. Raises NoCacheFolderError."""
+    """Return every file of the caches, sorted, except unreadable ones. Raises NoCacheFolderError."""
     files_of = {"hub": _hub_files, "torch": _torch_files, "zoo": _state_files}
     found = [file for name, root in roots().items() for file in files_of[name](root)]
     return sorted(found, key=lambda file: (file.cache, file.name, file.kind, file.revision, str(file.path)))
 
 
 def total_size(files: Iterable[CachedFile]) -> int:
-    """Bytes of all files; one that several revisions share counts once."""
+    """Return the total bytes of the files; a blob that several revisions share counts once."""
     return sum({file.blob: file.size for file in files}.values())
 
 
@@ -84,7 +84,7 @@ def _hub_files(root: Path) -> Iterator[CachedFile]:
 def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
     used = set()  # by real path, as links may be written in several ways
     blobs, snapshots = folder / "blobs", folder / "snapshots"
-    # What lies behind a link is not this cache's, though one of these names leads there.
+    # Files behind a link do not belong to this cache, even if `snapshots` or `blobs` is the link.
     for revision in () if snapshots.is_symlink() else _entries(snapshots):
         if not revision.is_dir(follow_symlinks=False):
             continue
@@ -101,13 +101,13 @@ def _repository(folder: Path, repo: str) -> Iterator[CachedFile]:
 
 
 def _kind_of_snapshot(path: Path) -> tuple[Kind, Path]:
-    """What a snapshot file is, and the file with its content, which is `path` itself where that is outside or gone."""
+    """Return a snapshot file's kind, and the file with its content (`path` itself if outside or missing)."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(hub_cache())):
         return "outside", path
     status = _status(real)
     if status is not None and stat.S_ISREG(status.st_mode):
-        # Put aside where the disk has no links; elsewhere it is the blob that is.
+        # On a disk without links, quarantine renames the snapshot file; elsewhere it renames the blob.
         return "damaged" if path.name.endswith(DAMAGED_SUFFIX) else "weights", real
     return "dangling" if path.is_symlink() else "outside", path
 
@@ -119,7 +119,7 @@ def _kind_of_blob(name: str) -> Kind:
 
 
 def _blob_of(snapshot: Path, folder: Path) -> str:
-    """The name of the blob in the repository's `folder` that a snapshot file links to, '' for anything else."""
+    """Return the name of the blob in the repository's `folder` that a snapshot file links to, else ''."""
     with suppress(OSError):
         target = snapshot.parent / os.readlink(snapshot)
         return target.name if os.path.realpath(target.parent) == os.path.realpath(folder / "blobs") else ""
@@ -130,7 +130,7 @@ def _torch_files(folder: Path) -> Iterator[CachedFile]:
     for entry in _entries(folder):
         if not entry.is_file(follow_symlinks=False):
             continue
-        # torch.hub's own temporary names end in .partial.
+        # The temporary files of torch.hub end in .partial.
         left = _TEMPORARY.fullmatch(entry.name) or entry.name.endswith((INCOMPLETE_SUFFIX, ".partial"))
         kind: Kind = "incomplete" if left else "damaged" if entry.name.endswith(DAMAGED_SUFFIX) else "weights"
         digest = hash_in_name(entry.name)
@@ -175,7 +175,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def check_file(file: CachedFile) -> str:
-    """Read a file: 'ok', 'damaged', or 'unknown' where nothing says what it should hold."""
+    """Read a file and return 'ok', 'damaged', or 'unknown' if its expected hash is not known."""
     if file.kind != "weights" or not file.digest or (file.cache == "hub" and not is_blob_name(file.digest)):
         return "unknown"
     try:
@@ -192,14 +192,14 @@ def check_file(file: CachedFile) -> str:
 
 
 def leftovers(files: Iterable[CachedFile]) -> tuple[list[CachedFile], list[Path]]:
-    """The files that no program will read again, and the locks of repositories passed over because one is held."""
+    """Return the files that no program will read again, and the held locks of the repositories that were skipped."""
     wanted = [file for file in files if file.kind in LEFTOVERS]
     held = _held_locks(wanted)
     return [file for file in wanted if _folder_of(file) not in held], sorted(set(held.values()))
 
 
 def matching(files: Iterable[CachedFile], names: Sequence[str]) -> list[CachedFile]:
-    """The files of the Hub repositories and checkpoints that have these names. Raises NotFoundError."""
+    """Return the files of the Hub repositories and checkpoints with these names. Raises NotFoundError."""
     files = [file for file in files if file.cache != "zoo"]
     for name in names:
         if not any(file.name == name for file in files):
@@ -208,11 +208,11 @@ def matching(files: Iterable[CachedFile], names: Sequence[str]) -> list[CachedFi
 
 
 def remove(files: Sequence[CachedFile], *, whole: bool = False) -> int:
-    """Delete files, or the `whole` repositories that they belong to; returns the bytes that are free now.
+    """Delete files, or the `whole` repositories they belong to, and return the number of bytes freed.
 
-    A link is removed, never what it leads to.
+    A link is removed, never its target.
 
-    Raises CannotWriteError: one of them could not be removed, or another process is downloading to its repository.
+    Raises CannotWriteError: a file could not be removed, or another process is downloading to its repository.
     """
     for lock in _held_locks(files).values():
         raise CannotWriteError(
@@ -240,7 +240,7 @@ def _removals(files: Sequence[CachedFile], whole: bool) -> list[tuple[Path, Call
 
 
 def _folder_of(file: CachedFile) -> Path | None:
-    """The folder of the Hub repository that a file belongs to."""
+    """Return the folder of the Hub repository that a file belongs to, None for a file of another cache."""
     if file.cache != "hub":
         return None
     root = hub_cache()

@@ -1,4 +1,4 @@
-"""From a config to a verified weight file on disk."""
+"""Bring the weights of a config to disk and verify them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CONFIG_FILE = "config.json"
 
 
 class WeightFile(NamedTuple):
-    """A weight file that is on disk, and what is known of it.
+    """A weight file on disk and its provenance.
 
-    `source` says in words where it comes from, `origin` shortly (`hf-hub:...`, a URL, `package:...`); `key_layout` is
-    the layout of its keys ('' where they are timm's); `sha256` is the digest it was checked against, None where its
-    source publishes none.
+    `source` describes the origin in words, `origin` in short (`hf-hub:...`, a URL, `package:...`). `key_layout` is the
+    layout of its keys, '' for timm's. `sha256` is the digest that the file was checked against, None if its source
+    publishes none.
     """
 
     path: Path
@@ -43,19 +43,20 @@ def fetch(
     fresh: bool = False,
     timeout: float | None = None,
 ) -> WeightFile:
-    """Bring the weights of a config to disk, where they are not yet, and check them.
+    """Bring the weights of a config to disk if they are not there yet, and check them.
 
     Args:
-        cfg: names the source; see `locate` for the precedence. One with a `state_dict` has no file.
-        offline: make no request (HF_HUB_OFFLINE says the same).
-        progress: let huggingface_hub draw a bar on stderr; by default where stderr is a terminal.
-        fresh: read the file again to check it; by default one that has not changed since is taken as checked.
-        timeout: seconds that the download may take; by default ZOO_TIMEOUT of the environment, and else as long as
-            something arrives.
+        cfg: names the source; see `locate` for the precedence. A config with a `state_dict` has no file.
+        offline: make no request, as with HF_HUB_OFFLINE.
+        progress: let huggingface_hub draw a bar on stderr; by default only if stderr is a terminal.
+        fresh: read the file again to check it; by default, a file that has not changed since its last check is trusted.
+        timeout: seconds that the download may take. The default is ZOO_TIMEOUT of the environment; without it, the
+            download may go on as long as data arrives.
 
     Raises:
-        NotFoundError: no source, not there, offline and not cached, the network fails, or it took too long.
-        InvalidInputError: the content is not what its checksum says.
+        NotFoundError: there is no source or no file, the file is not cached while offline, the network failed, or the
+            download took too long.
+        InvalidInputError: the content does not match its checksum.
         CannotWriteError: the cache folder cannot be written.
     """
     source = locate(cfg)
@@ -75,7 +76,7 @@ def fetch(
                 advice = "The repository has changed since the checksum was taken."
                 digest = verify(path, cfg.sha256, advice=advice, fresh=fresh and digest is None)
         case UrlFile():
-            # Python's HTTP client takes 30 ms to import and no other source needs it.
+            # Python's HTTP client takes 30 ms to import, and only this source needs it.
             from zoo.weights_cache.url import url_download
 
             path, digest = url_download(source, sha256=cfg.sha256, fresh=fresh, timeout=timeout)
@@ -91,15 +92,15 @@ def fetch(
 
 
 def fetch_config(repo_id: str, *, offline: bool = False) -> dict[str, Any]:
-    """The `config.json` of a Hub repository, from huggingface_hub's cache where it is there.
+    """Return the `config.json` of a Hub repository, from huggingface_hub's cache if it is there.
 
     Args:
         repo_id: `owner/name`, or `owner/name@revision`.
-        offline: make no request (HF_HUB_OFFLINE says the same).
+        offline: make no request, as with HF_HUB_OFFLINE.
 
     Raises:
-        NotFoundError: no such repository or file, offline and not cached, or the network fails.
-        InvalidInputError: the file is not one JSON object of at most 1 MiB, or not what its checksum says.
+        NotFoundError: there is no such repository or file, it is not cached while offline, or the network failed.
+        InvalidInputError: the file is not one JSON object of at most 1 MiB, or does not match its checksum.
         CannotWriteError: the cache folder cannot be written.
     """
     source = hub_file(repo_id, CONFIG_FILE, max_bytes=MAX_BYTES)

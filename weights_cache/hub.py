@@ -1,4 +1,4 @@
-"""One file from the Hugging Face Hub, through huggingface_hub and its cache, and checked as that library does not."""
+"""Download one file from the Hugging Face Hub through huggingface_hub and its cache, and verify it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Found = TypeVar("Found")
 
 
 class HubAnswer(NamedTuple):
-    """What the Hub says of a file before it is downloaded; `sha256` is '' for a small file outside LFS."""
+    """The Hub's metadata of a file, before any download; `sha256` is '' for a small file outside LFS."""
 
     filename: str
     revision: str
@@ -39,20 +39,20 @@ class HubAnswer(NamedTuple):
 def hub_download(
     source: HubFile, *, progress: bool, fresh: bool = False, timeout: float | None = None
 ) -> tuple[Path, str | None]:
-    """The snapshot file of a Hub source and its sha256 (None where the cache does not know it).
+    """Return the snapshot file of a Hub source and its sha256 (None if the cache does not know it).
 
-    A cached file is returned without a request. What is downloaded lands in huggingface_hub's own cache, which is
-    shared with every other program that uses it; a download that arrives damaged is put aside and tried once more.
+    A cached file is returned without a request. A download is stored in huggingface_hub's own cache, which other
+    programs share. A damaged download is put aside and tried once more.
 
     Args:
         source: the file.
         progress: let the library draw a bar on stderr.
-        fresh: read the file again to check it, whatever is remembered of it.
+        fresh: read the file again to check it, even if an earlier check is remembered.
         timeout: seconds that the whole download may take.
 
     Raises:
-        NotFoundError: refused, absent, the Hub cannot be reached, or it took too long.
-        InvalidInputError: the file does not have the hash it is stored under, or the Hub answers with a name that
+        NotFoundError: the file is refused or absent, the Hub cannot be reached, or the download took too long.
+        InvalidInputError: the file does not match the hash it is stored under, or the Hub answers with a name that
             leads out of the cache.
         CannotWriteError: the cache folder cannot be written.
     """
@@ -63,7 +63,7 @@ def hub_download(
 
 
 def hub_lookup(source: HubFile, *, timeout: float | None = None) -> HubAnswer:
-    """Ask the Hub for the first file of a source that it has, without downloading it. Raises as `hub_download`."""
+    """Ask the Hub for the metadata of the first file of a source that it has. Raises as `hub_download`."""
     with _bounded(source, deadline(timeout)):
         return _first_file(source, _lookup_one)
 
@@ -77,18 +77,19 @@ class HubPart(NamedTuple):
 
 
 def hub_read(source: HubFile, start: int, count: int, *, until: float | None = None) -> HubPart:
-    """Bytes `start` to `start + count` (fewer at the end) of the first file of a source that the Hub has.
+    """Read bytes `start` to `start + count` (fewer at the end) of the first file of a source that the Hub has.
 
-    A server that knows no ranges is read up to there; `until` is a `deadline`. Raises as `hub_download`.
+    If the server does not support ranges, the file is read from its beginning. `until` is a `deadline`. Raises as
+    `hub_download`.
     """
     with _bounded(source, until):
         return _first_file(source, lambda source, filename: _read_part(source, filename, start, count))
 
 
 def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str | None:
-    """Check that a snapshot file is in the cache and has the content its blob is named after; its sha256 if known.
+    """Check that a snapshot file is in the cache and matches its blob's hash; return its sha256 if known.
 
-    Raises InvalidInputError; DamagedFileError for another content.
+    Raises InvalidInputError, and DamagedFileError if the content differs.
     """
     folder = source.folder
     roots = (hub_cache().resolve(), folder.resolve())
@@ -98,7 +99,7 @@ def verify_snapshot(source: HubFile, path: Path, *, fresh: bool = False) -> str 
             hint=f"Delete {folder} and run the command again.",
             path=str(path),
         )
-    # One level only: where blobs are shared between repositories, the blob is itself a link to another name.
+    # Follow one link only: a cache that shares blobs between repositories links the blob to yet another name.
     if not path.is_symlink():
         return None  # a file system without links: the cache holds a copy and no hash
     blob = Path(os.path.normpath(path.parent / os.readlink(path)))
@@ -123,11 +124,11 @@ def _download_verified(source: HubFile, progress: bool, timeout: float | None) -
         try:
             inode = path.stat().st_ino
             digest = verify_snapshot(source, path)
-            if digest is None and announced:  # a copy, whose name does not say what it should hold
+            if digest is None and announced:  # a copy, whose name holds no hash
                 digest = verify(path, announced, advice="")
             return path, digest
         except FileNotFoundError:
-            pass  # another process found it damaged and has put it aside
+            pass  # another process found it damaged and put it aside
         except DamagedFileError:
             quarantine(path, inode)
     raise DamagedFileError(
@@ -140,7 +141,7 @@ def _download_verified(source: HubFile, progress: bool, timeout: float | None) -
 
 @contextmanager
 def _bounded(source: HubFile, until: float | None) -> Iterator[None]:
-    # What is only looked at needs no cache.
+    # A lookup needs no cache.
     folder = source.folder if existing(hub_cache) else None
     try:
         with time_limit(until, folder and folder / "blobs"):
@@ -166,7 +167,7 @@ def _first_file(source: HubFile, get: Callable[[HubFile, str], Found]) -> Found:
             return get(source, filename)
         except ZooError:
             raise
-        # huggingface_hub's HTTP client, and so its exceptions, changed with every major version.
+        # The HTTP client of huggingface_hub, and with it its exceptions, changed with every major version.
         except Exception as error:
             if not _is_missing_entry(error):
                 raise _failure(source, filename, error) from error
@@ -190,7 +191,7 @@ def _read_part(source: HubFile, filename: str, start: int, count: int) -> HubPar
         if answer.size is None:
             raise _no_hub(f"{source} without a length")
         headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
-        # The token is for the Hub, not for the storage that it sends its readers to.
+        # The token is for the Hub, not for the storage server that the Hub redirects to.
         if _server(answer.location) == _server(_endpoint()):
             headers |= build_hf_headers()
         with get_session().stream("GET", answer.location, headers=headers, timeout=_timeout()) as response:
@@ -205,12 +206,12 @@ def _read_part(source: HubFile, filename: str, start: int, count: int) -> HubPar
 
 
 def _download_one(source: HubFile, filename: str, *, progress: bool) -> tuple[Path, str]:
-    """The snapshot file, and the sha256 that the Hub announced, '' for a small file outside LFS."""
+    """Return the snapshot file and the sha256 that the Hub announced ('' for a small file outside LFS)."""
     with _library(progress):
         from huggingface_hub import hf_hub_download
 
         cache = hub_cache()
-        # The library retries for a minute without saying why: ask first.
+        # The library retries for a minute without giving a reason, so ask first.
         answer = _ask(source, filename)
         if source.max_bytes is not None and (answer.size is None or answer.size > source.max_bytes):
             size = "of unknown length" if answer.size is None else f"of {answer.size} bytes"
@@ -246,7 +247,7 @@ def _sha256_in(answer: HfFileMetadata) -> str:
 
 
 def _refuse_strange_names(response: Any) -> None:
-    """The library joins the ETag of whatever answers its HEAD to a path, unchecked."""
+    """Refuse a commit or ETag that is not a hash: the library joins them to a path unchecked."""
     if response.request.method != "HEAD" or response.request.url.host != urlsplit(_endpoint()).hostname:
         return
     commit = response.headers.get("X-Repo-Commit")
@@ -264,7 +265,7 @@ def _no_hub(answer: str) -> InvalidInputError:
 
 
 def _endpoint() -> str:
-    """The address of the Hub. Raises UsageError, which quotes nothing of it: it may hold a password."""
+    """Return the address of the Hub. Raises UsageError, which does not quote the address: it may hold a password."""
     endpoint = (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
     with suppress(ValueError):
         parts = urlsplit(endpoint)
@@ -277,18 +278,18 @@ def _endpoint() -> str:
 
 
 def _server(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port; without encryption it is another server."""
+    """Return scheme, host and port; http and https count as different servers."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _hub_name() -> str:
-    """The endpoint as messages name it: it may hold a password."""
+    """Return the endpoint for use in messages, without a password."""
     return public_url(_endpoint())
 
 
 def _timeout() -> float:
-    """Seconds to wait for the Hub's answer about a file."""
+    """Return the seconds to wait for the Hub's answer about a file."""
     try:
         return float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or _TIMEOUT)
     except ValueError:
@@ -306,7 +307,7 @@ def _is_missing_entry(error: Exception) -> bool:
 
 
 def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
-    """The library's exception as one of ours. Its text is left out: it may quote a request header, so a token."""
+    """Turn an exception of the library into a ZooError, but not its text, which may quote a token."""
     from huggingface_hub.errors import HFValidationError
 
     wanted = f"{filename} of {source}"
@@ -345,15 +346,15 @@ def _failure(source: HubFile, filename: str, error: Exception) -> ZooError:
 
 @contextmanager
 def _library(progress: bool) -> Iterator[None]:
-    """Let huggingface_hub draw on stderr only where a bar is wanted, and take no name that it would join to a path."""
-    _endpoint()  # before the library reads it, and quotes what it cannot read
+    """Silence huggingface_hub on stderr unless a bar is wanted, and refuse names that it would join to a path."""
+    _endpoint()  # before the library does, which would quote a bad address
     if "huggingface_hub" not in sys.modules:
-        # Its other client is native code, which no signal and so no time limit interrupts.
+        # Its Xet client is native code, which neither a signal nor a time limit can interrupt.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-        # Else it asks for more than the file that is wanted.
+        # Telemetry would send extra requests.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         if home_directory() is None and not (os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME")):
-            # It would take `~` for the name of a folder here, and look there for a token.
+            # Without a home, the library would take `~` for a folder in the working directory and read a token there.
             os.environ.setdefault("HF_TOKEN_PATH", os.devnull)
     from huggingface_hub import get_session
 
@@ -377,7 +378,7 @@ def _silence(wanted: bool) -> Iterator[None]:
         return
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
-    # With this variable the user has decided, and the library warns whoever tries to.
+    # If this variable is set, the user has decided, and the library warns about any override.
     mute = "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ and not are_progress_bars_disabled()
     if mute:
         disable_progress_bars()

@@ -1,4 +1,4 @@
-"""How huggingface_hub lays its cache out on disk: blobs by hash, snapshots that link to them, locks beside.
+"""The layout of huggingface_hub's cache on disk: blobs named by hash, snapshots that link to them, and lock files.
 
 https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 """
@@ -22,25 +22,26 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_sha256(text: str) -> bool:
-    """Whether this is a sha256 in lower-case hex, as a blob of the Hub's large-file storage is named."""
+    """Whether a text is a sha256 in lower-case hex, the name of a blob in the Hub's large-file storage."""
     return bool(_SHA256.fullmatch(text))
 
 
 def is_blob_name(name: str) -> bool:
-    """Whether this is a sha256 or a git hash, of the form that a commit has."""
+    """Whether a name is a sha256 or a git hash, which has the form of a commit."""
     return is_sha256(name) or bool(COMMIT.fullmatch(name))
 
 
 def repo_of(folder_name: str) -> str:
-    """`owner/name` of a folder `models--owner--name`; '' for any other folder."""
+    """Return `owner/name` for a folder `models--owner--name`, '' for any other folder."""
     kind, _, repo = folder_name.partition("--")
     return repo.replace("--", "/", 1) if kind == "models" and repo else ""
 
 
 def quarantine(snapshot: Path, inode: int) -> None:
-    """Put the blob behind a snapshot file aside, under a name that no program looks for.
+    """Rename the blob behind a snapshot file to a name that no program looks for.
 
-    Only the file with this inode: another process may have found the damage too, and fetched a sound one since.
+    Only the file with this inode is renamed: another process may have found the damage too and fetched a sound file
+    since.
     """
     with suppress(OSError):
         blob = os.path.join(snapshot.parent, os.readlink(snapshot)) if snapshot.is_symlink() else os.fspath(snapshot)
@@ -49,9 +50,9 @@ def quarantine(snapshot: Path, inode: int) -> None:
 
 
 def held_lock(folder: Path) -> Path | None:
-    """The lock file of a repository's `folder` that a process holds, None where there is none.
+    """Return a lock file of a repository's `folder` that a process holds, None if there is none.
 
-    A lock is what the kernel says it is; where a file system has no locks, the file's existence is one.
+    The kernel decides whether a lock is held. On a file system without locks, every existing lock file counts as held.
     """
     locks = folder.parent / ".locks" / folder.name
     with suppress(OSError):
@@ -75,9 +76,9 @@ def _is_held(path: Path) -> bool:
 
 
 def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha256: str) -> Path:
-    """Put a complete file into a repository's `folder` as its own client would; returns the snapshot file.
+    """Move a complete file into a repository's `folder` as huggingface_hub would, and return the snapshot file.
 
-    `part` lies in the folder's blobs and is moved.
+    `part` is a file in the folder's `blobs`.
     """
     blob = folder / "blobs" / sha256
     os.replace(part, blob)
@@ -87,14 +88,14 @@ def publish_blob(part: Path, folder: Path, *, revision: str, filename: str, sha2
     os.symlink(os.path.relpath(blob, snapshot.parent), link)
     try:
         os.replace(link, snapshot)
-    except OSError:  # there is a folder of that name
+    except OSError:  # a folder has that name
         link.unlink()
         raise
     return snapshot
 
 
 def set_branch(folder: Path, branch: str, revision: str) -> bool:
-    """Have a branch of a repository's `folder` be this revision; False where it is another one already."""
+    """Point a branch of a repository's `folder` to a revision; return False if it points to a different one already."""
     if branch == revision:
         return True
     ref = folder / "refs" / branch

@@ -1,4 +1,4 @@
-"""Where the weights of a config are, decided without a request and without importing what it finds."""
+"""Find where the weights of a config are, without a request and without importing a package that holds them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a Hub repository may hold, the preferred one first."""
+"""The weight files that a Hub repository may hold, the preferred one first."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH_LENGTH = 16
 _MAX_NAME = 240
-"""Bytes of one part of a path: file systems take 255, and the cache writes a few more before or after."""
+"""Most bytes in one part of a path: file systems allow 255, and the cache adds a prefix or suffix."""
 
 
 class InMemory(NamedTuple):
-    """The config carries its state dict."""
+    """The state dict that a config carries."""
 
     state_dict: Any
 
@@ -39,7 +39,7 @@ class InMemory(NamedTuple):
 
 
 class LocalFile(NamedTuple):
-    """A file on disk that exists."""
+    """An existing file on disk."""
 
     path: Path
 
@@ -76,7 +76,7 @@ class PackageFile(NamedTuple):
 class HubFile(NamedTuple):
     """A file of a Hugging Face Hub repository: the first of `filenames` that the repository has.
 
-    One that the Hub says is longer than `max_bytes` is not downloaded.
+    A file longer than `max_bytes` by the Hub's metadata is not downloaded.
     """
 
     repo_id: str
@@ -97,15 +97,15 @@ class HubFile(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where the Hub cache keeps this repository."""
+        """The folder of this repository in the Hub cache."""
         return hub_cache() / f"models--{self.repo_id.replace('/', '--')}"
 
     def cached_revision(self) -> str | None:
-        """The commit that the revision is in the cache, None where the cache does not know it."""
+        """Return the commit of the revision, None if the cache does not know it."""
         return self.revision if COMMIT.fullmatch(self.revision) else _read_ref(self.folder / "refs" / self.revision)
 
     def cached(self) -> Path | None:
-        """The snapshot file of the cached revision, None where there is none or its blob is gone."""
+        """Return the snapshot file of the cached revision, None if there is none or its blob is missing."""
         if existing(hub_cache) is None:
             return None
         commit = self.cached_revision()
@@ -116,10 +116,10 @@ class HubFile(NamedTuple):
 
 
 class UrlFile(NamedTuple):
-    """A file behind a URL, kept where torch.hub keeps it and under the name that torch.hub gives it.
+    """A file behind a URL, stored in torch.hub's folder under the name that torch.hub gives it.
 
-    With a `sha256`, of a file whose name has none, the beginning of it becomes part of the name, as in torch.hub's own:
-    other sites have a `model.pth` too.
+    If a `sha256` is given and the file name holds none of it, its beginning is added to the name, in torch.hub's style:
+    other sites may also have a `model.pth`.
     """
 
     url: str
@@ -148,9 +148,9 @@ class UrlFile(NamedTuple):
             raise InvalidInputError(f"The URL {self.public_url} does not end in a file name.")
         if not self.sha256:
             return name
-        from zoo.core.files.checksum import hash_in_name  # which imports hashlib
+        from zoo.core.files.checksum import hash_in_name  # imports hashlib
 
-        stated = hash_in_name(name)  # or a date of eight digits
+        stated = hash_in_name(name)  # may be a date of eight digits instead
         if not stated or not self.sha256.startswith(stated):
             stem, dot, ending = name.partition(".")
             name = f"{stem}-{self.sha256[:_HASH_LENGTH]}{dot}{ending}"
@@ -161,12 +161,12 @@ class UrlFile(NamedTuple):
         return torch_hub_checkpoints() / self.filename
 
     def cached(self) -> Path | None:
-        """The downloaded file, None where there is none."""
+        """Return the downloaded file, None if there is none."""
         return self.path if existing(torch_hub_checkpoints) and self.path.is_file() else None
 
 
 def public_url(url: str) -> str:
-    """A URL without the parts that may be secret: user, password, query and fragment."""
+    """Return a URL without the parts that may be secret: user, password, query and fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -175,10 +175,10 @@ Source = InMemory | LocalFile | PackageFile | HubFile | UrlFile
 
 
 def locate(cfg: PretrainedCfg) -> Source:
-    """Where to take the weights of a config from: state dict, file, package, Hub, URL, in this order.
+    """Return the source of a config's weights: state dict, file, package, Hub or URL, in this order.
 
     Raises:
-        NotFoundError: the config names no source, or its file or package is not there.
+        NotFoundError: the config names no source, or its file or package does not exist.
         InvalidInputError: a name in the config is malformed or leads out of its folder.
     """
     if cfg.state_dict is not None:
@@ -198,7 +198,7 @@ def locate(cfg: PretrainedCfg) -> Source:
 
 
 def is_cached(cfg: PretrainedCfg) -> bool | None:
-    """Whether the weights can be had without a request; None where the config names no source."""
+    """Whether the weights are available without a request; None if the config names no source."""
     if not cfg.has_weights:
         return None
     try:
@@ -208,7 +208,7 @@ def is_cached(cfg: PretrainedCfg) -> bool | None:
 
 
 def cached_path(cfg: PretrainedCfg) -> Path | None:
-    """Where the weights of a config are on this machine, None where they are not. Raises as `locate`."""
+    """Return the path of a config's weights on this machine, None if they are not there. Raises as `locate`."""
     match locate(cfg):
         case HubFile() | UrlFile() as source:
             return source.cached()
@@ -220,7 +220,7 @@ def cached_path(cfg: PretrainedCfg) -> Path | None:
 
 def _package_file(package: str) -> PackageFile:
     name, _, file = package.partition(":")
-    # find_spec imports the parents of a dotted name, so only a top-level one is allowed.
+    # find_spec imports the parents of a dotted name, so only a top-level name is allowed.
     if not name.isidentifier() or not is_inside(file):
         raise InvalidInputError(f"A package source reads '<import name>:<file>', found {package!r}.")
     try:
@@ -238,9 +238,9 @@ def _package_file(package: str) -> PackageFile:
 
 
 def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -> HubFile:
-    """A file of the repository `owner/name` or `owner/name@revision`; without a name its weights.
+    """Return a file of the repository `owner/name` or `owner/name@revision`; by default its weights.
 
-    Raises InvalidInputError where a part leads out of the repository.
+    Raises InvalidInputError if a part leads out of the repository.
     """
     repo_id, _, revision = hub_id.partition("@")
     filenames = (filename,) if filename else WEIGHT_FILES
@@ -253,7 +253,7 @@ def hub_file(hub_id: str, filename: str = "", *, max_bytes: int | None = None) -
 
 
 def is_inside(relative: str) -> bool:
-    """Whether a relative POSIX path stays in the folder it is relative to, and can be one."""
+    """Whether a relative POSIX path is valid and stays in its folder."""
     path = PurePosixPath(relative)
     fits = all(len(os.fsencode(part)) <= _MAX_NAME for part in path.parts)
     return bool(relative) and fits and relative.isprintable() and not path.is_absolute() and ".." not in path.parts

@@ -1,6 +1,6 @@
-"""A lock file: the exact bytes that names stand for, so that another machine or another day gets the same ones.
+"""A lock file: it fixes the exact bytes behind names, so that another machine gets the same ones on any day.
 
-One JSON object, sorted, without times:
+It is one JSON object, sorted, without times:
 
     {"zoo_lock": 1, "weights": {"resnet34.a1_in1k": {"source": "hf-hub:timm/resnet34.a1_in1k", "revision": "<commit>",
      "file": "model.safetensors", "size": 87275112, "sha256": "<64 hex digits>"}}}
@@ -38,8 +38,9 @@ _FIELDS = {"source", "revision", "file", "size", "sha256"}
 class LockedWeights(NamedTuple):
     """The one file that a name stands for.
 
-    `source` is `hf-hub:owner/name`, `package:<import name>` or an https URL; `revision` is the commit of a Hub
-    repository, '' elsewhere; `file` the name within the source; `size` in bytes; `sha256` in lower-case hex.
+    `source` is `hf-hub:owner/name`, `package:<import name>` or an https URL. `revision` is the commit of a Hub
+    repository, '' for other sources. `file` is the name within the source, `size` is in bytes, and `sha256` is in
+    lower-case hex.
     """
 
     source: str
@@ -55,11 +56,11 @@ class LockedWeights(NamedTuple):
 
     @property
     def cacheable(self) -> bool:
-        """Whether the file lies in a cache, and not in an installed package."""
+        """Whether the file is stored in a cache, not in an installed package."""
         return not self.source.startswith(_PACKAGE)
 
     def cfg(self, name: str) -> PretrainedCfg:
-        """A config by the `name.tag` given that stands for this file and no other."""
+        """Return a config named `name.tag` that stands for exactly this file."""
         architecture, _, tag = name.partition(".")
         cfg = PretrainedCfg(architecture=architecture, tag=tag, sha256=self.sha256)
         if self.repo_id:
@@ -73,9 +74,10 @@ Lock = dict[str, LockedWeights]
 
 
 def published_cfg(name: str) -> PretrainedCfg:
-    """The config of weights by `name`, `name.tag`, `timm/name.tag` or `hf-hub:owner/repo@revision`.
+    """Return the config of weights given as `name`, `name.tag`, `timm/name.tag` or `hf-hub:owner/repo@revision`.
 
-    Of a repository whose weights have no name here, it is called as the repository and says only where they are.
+    A Hub repository without a name here, or with a revision, gets a config that is named after it and holds only its
+    location.
 
     Raises NotFoundError.
     """
@@ -89,7 +91,7 @@ def published_cfg(name: str) -> PretrainedCfg:
 
 
 def lock_weights(names: Sequence[str]) -> Lock:
-    """What names stand for now: read from the cache, else asked from the Hub, else downloaded.
+    """Lock the current weights of names, by reading the cache, asking the Hub or downloading, in this order.
 
     Raises as `fetch`.
     """
@@ -109,22 +111,22 @@ def _lock_one(cfg: PretrainedCfg) -> LockedWeights:
     size, digest = path.stat().st_size, file_sha256(path)
     if isinstance(source, HubFile):
         commit = source.cached_revision()
-        assert commit is not None  # it was fetched just now
+        assert commit is not None  # it was just fetched
         name = path.relative_to(source.folder / "snapshots" / commit).as_posix()
         return LockedWeights(_HUB + source.repo_id, commit, name, size, digest)
     if isinstance(source, PackageFile):
         return LockedWeights(_PACKAGE + source.package, "", cfg.package.partition(":")[2], size, digest)
-    assert isinstance(source, UrlFile)  # published weights are nowhere else
+    assert isinstance(source, UrlFile)  # published weights have no other source
     return LockedWeights(source.public_url, "", source.filename, size, digest)
 
 
 def fetch_locked(name: str, locked: LockedWeights, *, fresh: bool = False, progress: bool | None = None) -> WeightFile:
-    """Exactly the file that a lock names, from the cache or from its source.
+    """Return exactly the file that a lock names, from the cache or from its source.
 
-    A Hub repository of which the cache knows no `main` (or the branch that the name asks for) gets this revision as
-    it, so that the name stands for it.
+    If the cache has no `main` for a Hub repository (or no branch that the name asks for), it is set to this revision,
+    so that the name finds this file.
 
-    Raises as `fetch`; InvalidInputError where the source does not give these bytes.
+    Raises as `fetch`, and InvalidInputError if the source does not give these bytes.
     """
     cfg = locked.cfg(name)
     found = fetch(cfg, fresh=fresh, progress=progress)
@@ -140,14 +142,14 @@ def fetch_locked(name: str, locked: LockedWeights, *, fresh: bool = False, progr
 
 
 def asked_branch(name: str, locked: LockedWeights) -> str:
-    """The branch, tag or commit that a name asks for: `main`, but for `hf-hub:owner/repo@v1` of that repository."""
+    """Return the branch, tag or commit that a name asks for: `v1` for `hf-hub:owner/repo@v1`, else `main`."""
     hub_id = hub_id_of(name)
     repo_id, _, revision = hub_id.partition("@")
     return hub_file(hub_id).revision if revision and repo_id == locked.repo_id else "main"
 
 
 def locked_entry(lock: Lock, name: str) -> tuple[str, LockedWeights]:
-    """The full name and entry of `name` or `name.tag`. Raises NotFoundError."""
+    """Return the full name and the entry of `name` or `name.tag`. Raises NotFoundError."""
     full = name if name in lock else published_cfg(name).name
     if full not in lock:
         raise NotFoundError(f"The lock has no weights {full}.", hint=f"It has: {', '.join(lock) or 'none'}.")
@@ -155,9 +157,9 @@ def locked_entry(lock: Lock, name: str) -> tuple[str, LockedWeights]:
 
 
 def chosen_lock(names: Sequence[str], path: str | os.PathLike[str] | None) -> Lock:
-    """The names of a lock file, all of them where none is given; without a file, what the names stand for now.
+    """Return the named entries of a lock file, or all if `names` is empty; without a file, lock the names now.
 
-    Raises UsageError where neither is given, else as `read_lock`, `locked_entry`, `lock_weights`.
+    Raises UsageError if neither is given; else as `read_lock`, `locked_entry` and `lock_weights`.
     """
     if path is None:
         if not names:
@@ -171,7 +173,7 @@ def chosen_lock(names: Sequence[str], path: str | os.PathLike[str] | None) -> Lo
 
 
 def lock_bytes(lock: Lock) -> bytes:
-    """The file of a lock; the same lock always gives the same bytes."""
+    """Return the file content of a lock; the same lock always gives the same bytes."""
     weights = {
         name: {field: value for field, value in locked._asdict().items() if value != ""}
         for name, locked in lock.items()
@@ -180,12 +182,12 @@ def lock_bytes(lock: Lock) -> bytes:
 
 
 def read_lock(path: str | os.PathLike[str]) -> Lock:
-    """The lock in a file, every value checked. Raises NotFoundError, InvalidInputError."""
+    """Read the lock in a file and check every value. Raises NotFoundError, InvalidInputError."""
     return parse_lock(read_json_object(path), name=os.fspath(path))
 
 
 def parse_lock(document: dict[str, Any], *, name: str) -> Lock:
-    """The lock in a JSON object that a stranger wrote; `name` is what messages call it. Raises InvalidInputError."""
+    """Parse an untrusted JSON object as a lock; `name` stands for it in messages. Raises InvalidInputError."""
     weights = document.get("weights")
     if document.get("zoo_lock") != VERSION or not isinstance(weights, dict):
         raise InvalidInputError(
@@ -209,7 +211,7 @@ def parse_lock(document: dict[str, Any], *, name: str) -> Lock:
 def _is_name(key: str, locked: LockedWeights) -> bool:
     try:
         asked_branch(key, locked)
-    except InvalidInputError:  # it leads out of the repository
+    except InvalidInputError:  # the name leads out of the repository
         return False
     return key.isprintable()
 
@@ -228,7 +230,7 @@ def _parse_entry(entry: object) -> LockedWeights | None:
 
 
 def _names_one_file(locked: LockedWeights) -> bool:
-    """Whether the source is one that zoo knows and all names stay within it."""
+    """Whether zoo knows the source and every name stays within it."""
     try:
         if locked.repo_id:
             hub_file(locked.repo_id, locked.file)
@@ -239,7 +241,7 @@ def _names_one_file(locked: LockedWeights) -> bool:
         from zoo.weights_cache.url import require_safe
 
         require_safe(locked.source)
-        if locked.source != UrlFile(locked.source).public_url:  # a user or a query would be a secret in a file
+        if locked.source != UrlFile(locked.source).public_url:  # a user or a query would put a secret in the file
             return False
         return not locked.revision and UrlFile(locked.source).filename == locked.file
     except (InvalidInputError, ValueError):

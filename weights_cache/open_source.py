@@ -1,4 +1,4 @@
-"""Weights that a person names, opened: a path, or a repository of the Hub, of which only the header is fetched."""
+"""Open weights given by a path or a Hub repository; for a repository, fetch only the header."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from zoo.core.files.open_weights import OpenedWeights, open_weights
 
 @contextmanager
 def open_source(source: str, *, key: str = "") -> Iterator[OpenedWeights]:
-    """As `open_weights`, of a path, `local-dir:folder`, or `hf-hub:owner/repo`, of which only the header is fetched.
+    """Open a path, `local-dir:folder` or `hf-hub:owner/repo` with `open_weights`; from the Hub, fetch only the header.
 
-    Raises as `open_weights`, and NotFoundError where the Hub does not give it.
+    Raises as `open_weights`, and NotFoundError if the Hub does not provide the file.
     """
     if source.startswith(HUB_PREFIXES):
         from zoo.weights_cache.remote_header import remote_header

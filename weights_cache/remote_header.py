@@ -1,4 +1,4 @@
-"""The header of a weight file on the Hub, without the file."""
+"""Fetch the header of a weight file on the Hub without the rest of the file."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from zoo.weights_cache.offline import is_offline
 from zoo.weights_cache.time_limit import deadline, default_timeout
 
 _FIRST = 1 << 16
-"""Bytes of the first request: the whole header of most networks."""
+"""Bytes of the first request: enough for the whole header of most networks."""
 
 _LENGTH = 8
 
 
 @contextmanager
 def remote_header(hub_id: str) -> Iterator[Path]:
-    """A file with the header of a repository's safetensors file, as long as that one and empty where its data are.
+    """Yield a file with the header of a repository's safetensors file, padded with zeros to the full length.
 
-    A file that is in the cache is given itself, without a request. All requests together take no longer than
+    If the file is in the cache, that file is yielded without a request. All requests together take no longer than
     ZOO_TIMEOUT of the environment.
 
     Args:
         hub_id: `owner/name` or `owner/name@revision`.
 
     Raises:
-        NotFoundError: refused, absent, or the Hub cannot be reached.
-        InvalidInputError: the repository has a torch checkpoint only, which has no header to read alone.
+        NotFoundError: the file is refused or absent, or the Hub cannot be reached.
+        InvalidInputError: the repository has only a torch checkpoint, whose header cannot be read alone.
     """
     source = hub_file(hub_id)
     cached = source.cached()

@@ -1,4 +1,4 @@
-"""A bound on how long a download may take, whatever the library that does it is waiting for."""
+"""Limit how long a download may take, even while the library that runs it is waiting."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pathlib import Path
 from zoo.core.errors import UsageError
 
 TIMEOUT_VARIABLE = "ZOO_TIMEOUT"
-"""Seconds that the download of one file may take, where nothing else says it."""
+"""The environment variable for the seconds that the download of one file may take."""
 
 STALL_SECONDS = 60.0
-"""How long nothing may arrive. Longer than one retry of the Hub's client, shorter than a night."""
+"""Most seconds without new data: longer than one retry of the Hub's client, shorter than a night."""
 
 _TICK = 1.0
 _PART_SUFFIXES = (".incomplete", ".tmp")
 
 
 class TimeUp(BaseException):
-    """A download took too long; its text says how.
+    """A download took too long; its text gives the reason.
 
-    No Exception, as KeyboardInterrupt is none: libraries would catch it and try again.
+    Like KeyboardInterrupt, it is not an Exception: libraries would catch it and try again.
     """
 
 
 def default_timeout() -> float | None:
-    """The bound that the environment sets, in seconds; None where it sets none. Raises UsageError."""
+    """Return the limit that the environment sets, in seconds, or None. Raises UsageError."""
     text = os.environ.get(TIMEOUT_VARIABLE, "")
     if not text:
         return None
@@ -45,19 +45,19 @@ def default_timeout() -> float | None:
 
 
 def deadline(seconds: float | None) -> float | None:
-    """When that many seconds are over, on the monotonic clock."""
+    """Return the time on the monotonic clock after that many seconds, None for no limit."""
     return None if seconds is None else time.monotonic() + seconds
 
 
 @contextmanager
 def time_limit(until: float | None, folder: Path | None) -> Iterator[None]:
-    """Interrupt the block at a `deadline`, or when the files that arrive in `folder` have stopped growing.
+    """Interrupt the block at a `deadline`, or when the incomplete files in `folder` have stopped growing.
 
-    What arrives may be written by another process that this one waits for. It works by the alarm signal: in a thread
-    other than the main one, or where a program uses that signal itself, the block has only the bounds of its own.
+    Another process may be writing those files while this one waits for it. The limit works by the alarm signal. It has
+    no effect in a thread other than the main one, or if the program uses that signal itself.
 
     Raises:
-        TimeUp: what is open has been closed by then.
+        TimeUp: the time is over; the files that the block opened are closed by then.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
@@ -87,7 +87,7 @@ def time_limit(until: float | None, folder: Path | None) -> Iterator[None]:
 
 
 def _size_of_parts(folder: Path | None) -> int:
-    if folder is None:  # nothing is to be stored
+    if folder is None:  # nothing is stored
         return 0
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""One file from a plain URL, kept where torch.hub keeps it."""
+"""Download one file from a plain URL into torch.hub's folder."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CHUNK = 1 << 20
 def url_download(
     source: UrlFile, *, sha256: str, fresh: bool = False, timeout: float | None = None
 ) -> tuple[Path, str | None]:
-    """The file behind a URL and its sha256 (None where nothing says what it should be).
+    """Return the file behind a URL and its sha256 (None if no expected hash is known).
 
-    The expected hash is `sha256`, else the one in the file name. A file that is there already is checked, not fetched:
-    read again where a `fresh` look is asked for. `timeout` bounds the download, in seconds.
+    The expected hash is `sha256`, else the one in the file name. An existing file is checked, not fetched again;
+    `fresh` reads it even if an earlier check is remembered. `timeout` limits the download, in seconds.
 
     Raises:
-        NotFoundError: refused, absent, the server cannot be reached, or it took too long.
-        InvalidInputError: another hash than expected, or a scheme that is not https. Nothing is replaced.
+        NotFoundError: the file is refused or absent, the server cannot be reached, or the download took too long.
+        InvalidInputError: the hash differs from the expected one, or the scheme is not https. Nothing is replaced.
         CannotWriteError: the folder cannot be written.
     """
     target, expected = source.path, sha256 or hash_in_name(source.filename)
@@ -49,13 +49,13 @@ def url_download(
 
 
 def fetch_url(url: str) -> Path:
-    """The file behind a URL that a person gives, which says what the file holds: in the cache, and checked.
+    """Return the cached and checked file behind a URL, which must include a checksum.
 
-    The sha256 stands behind the URL, `https://host/net.pth#sha256=<64 hex digits>`, or its beginning in the file's
-    name, as torch.hub has it: `https://host/resnet34-b627a593.pth`.
+    The sha256 follows the URL, `https://host/net.pth#sha256=<64 hex digits>`, or its beginning is in the file name, in
+    torch.hub's style: `https://host/resnet34-b627a593.pth`.
 
     Raises:
-        UsageError: there is no checksum. Else as `url_download`, and NotFoundError where zoo stays offline.
+        UsageError: there is no checksum. Otherwise as `url_download`, and NotFoundError while zoo is offline.
     """
     address, _, fragment = url.partition("#")
     require_safe(address)
@@ -93,7 +93,7 @@ def _download(source: UrlFile, target: Path, expected: str, until: float | None)
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(target, error) from error
-        # Replaces only what another process has put there meanwhile, which should be the same.
+        # `force` replaces only a file that another process has written meanwhile, which should be the same.
         with atomic_output(target, force=True) as output:
             with _bounded(source, until):
                 digest = _copy(source, response, output)
@@ -140,7 +140,7 @@ def _open_url(source: UrlFile) -> HTTPResponse:
 
 
 def _request(url: str) -> urllib.request.Request:
-    """The request for a URL; a user and password in it become a header, which no other server gets to see."""
+    """Return the request for a URL. A user and password become a header, which redirects do not pass on."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     address = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
@@ -153,9 +153,9 @@ def _request(url: str) -> urllib.request.Request:
 
 
 def _read(source: UrlFile, response: HTTPResponse) -> bytes:
-    # Told apart from a failing disk, which raises the same class.
+    # Kept apart from a failing disk, which raises the same class.
     try:
-        # What has come, not a whole chunk: a slow drip would keep this call from ever ending.
+        # Read what has arrived, not a whole chunk: a slow trickle would keep this call from ever returning.
         return response.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _failure(source, error) from error
@@ -177,11 +177,11 @@ def _failure(source: UrlFile, error: Exception) -> ZooError:
 
 
 def require_safe(url: str, *, redirected_from: str = "") -> None:
-    """https only, as what is fetched becomes a model; http on this machine itself."""
+    """Raise InvalidInputError unless a URL is https, because the file becomes a model; allow http on this machine."""
     parts = urlsplit(url)
     try:
         parts.port  # noqa: B018
-    except ValueError:  # whose text quotes a password that has a slash in it
+    except ValueError:  # its text quotes a password that contains a slash
         raise InvalidInputError(
             "A URL of weights has a port that is no number.",
             hint="Write special characters of a user name or password as %XX.",

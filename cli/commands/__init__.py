@@ -1,1 +1,1 @@
-"""One module per command, each a thin caller of the library; imports of torch stay inside the functions."""
+"""One module per command, each a thin caller of the library; torch is imported only inside functions."""

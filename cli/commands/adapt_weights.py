@@ -1,4 +1,4 @@
-"""`zoo adapt-weights`: any checkpoint for another number of input channels."""
+"""`zoo adapt-weights`: fit any checkpoint to a different number of input channels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -348,7 +348,7 @@ def _as_lines(report: "AdaptReport") -> list[str]:
 
 
 def _dropped_lines(report: "AdaptReport") -> list[str]:
-    """What was left out: a line for each reason, with --verbose one for each tensor."""
+    """Lines about dropped tensors: one per reason, or with --verbose one per tensor."""
     by_reason: dict[str, list[TensorChange]] = {}
     for change in report.changes:
         if change.action == "drop":

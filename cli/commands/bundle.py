@@ -1,4 +1,4 @@
-"""`zoo bundle` and `zoo unbundle`: weights to a machine without a network."""
+"""`zoo bundle` and `zoo unbundle`: carry weights to a machine without a network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +67,7 @@ def bundle(
 
     check_target(target)
     lock = chosen_lock(names or [], locked)
-    progress = False if quiet or json else None  # where stderr is a terminal
+    progress = False if quiet or json else None  # draw a bar if stderr is a terminal
     status = "written" if pack(lock, target, force=force, progress=progress) else "unchanged"
     size = target.stat().st_size
     if json:

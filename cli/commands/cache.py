@@ -1,4 +1,4 @@
-"""`zoo cache`: what lies in the caches, whether it is sound, and how to be rid of it."""
+"""`zoo cache`: list the files in the caches, check them, and remove them."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`zoo check`: would these weights load into this model?"""
+"""`zoo check`: whether weights would load into a model."""
 
 import shlex
 from pathlib import Path
@@ -143,7 +143,7 @@ def _as_json(report: "CheckReport") -> dict[str, object]:
 
 
 def _tell(report: "CheckReport") -> None:
-    # Old checkpoints have no batch counters at all: their number says enough.
+    # Old checkpoints lack all batch counters: their number says enough.
     told = [t for t in report.tensors if t.outcome != "loaded" and not (t.allowed and t.name.endswith(BATCH_COUNTER))]
     rows = [[t.name, t.outcome, _stored(t.dtype, t.shape), _stored(t.model_dtype, t.model_shape)] for t in told]
     if not output.on_terminal():

@@ -1,4 +1,4 @@
-"""`zoo convert`: a checkpoint in another key layout, dtype or file format."""
+"""`zoo convert`: convert a checkpoint to a different key layout, dtype or file format."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def complete_layout(incomplete: str) -> list[str]:
-    """Layouts that begin as typed."""
+    """Layouts that begin with the typed text."""
     from zoo.core.layouts.engine import LAYOUTS
 
     return [layout for layout in ("timm", *LAYOUTS) if layout.startswith(incomplete)]

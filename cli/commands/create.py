@@ -1,4 +1,4 @@
-"""`zoo create`: a model by name, and its weights as a file."""
+"""`zoo create`: build a model by name, and write its weights to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,7 +154,7 @@ def _save(model: Any, target: Path, weights: dict[str, Any], force: bool) -> str
     from zoo.core.architectures.records import PretrainedCfg
     from zoo.core.model.save import save_model
 
-    # The path of the source is this machine's business; the file must be the same on another.
+    # The source's path concerns only this machine; the file must be the same on any other.
     origin = {key: value for key, value in weights.items() if key in ("random_seed", "adapted", "initialised")}
     cfg = PretrainedCfg.from_mapping(model.pretrained_cfg)
     return "written" if save_model(model, cfg, target, origin=origin, force=force) else "unchanged"

@@ -1,4 +1,4 @@
-"""`zoo diff`: what differs between two weight files, and why."""
+"""`zoo diff`: the differences between two weight files, and their explanations."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

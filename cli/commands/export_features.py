@@ -198,7 +198,7 @@ def export_features(
         raise UsageError(
             "--source-size describes a weight file, and none was given.", hint="Name the file with --weights."
         )
-    cfg = pretrained_cfg(name)  # before the seconds that torch takes to import
+    cfg = pretrained_cfg(name)  # before importing torch, which takes seconds
     if key and weights is None:
         raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if weights is None:
@@ -305,7 +305,7 @@ def _changed(number: int, ids: Sequence[str]) -> str:
 
 
 def _tell(report: ExportReport, fail_on_nonfinite: bool) -> None:
-    """Print what was done; raise for images that failed."""
+    """Print what was done; raise an error for images that failed."""
     total = report.images + report.num_failed + report.num_skipped
     for failure in report.failed[:FAILURES_TOLD]:
         output.note(failure.error)

@@ -1,4 +1,4 @@
-"""`zoo fetch`: published weights into the cache, checked."""
+"""`zoo fetch`: download published weights to the cache, and check them."""
 
 from typing import Annotated
 
@@ -55,7 +55,7 @@ def fetch(
     from zoo.weights_cache.locate import is_cached
     from zoo.weights_cache.lock import chosen_lock, fetch_locked, published_cfg
 
-    progress = False if quiet or json else None  # where stderr is a terminal
+    progress = False if quiet or json else None  # draw a bar if stderr is a terminal
     lock = chosen_lock(names or [], locked) if locked or not names else {}
     cfgs = [entry.cfg(name) for name, entry in lock.items()] or [published_cfg(name) for name in names or ()]
     weights = []

@@ -1,4 +1,4 @@
-"""`zoo identify`: which architecture a weight file is of."""
+"""`zoo identify`: the architecture of a weight file."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -70,7 +70,7 @@ def _where_to_look(source: str, found: Sequence["Identity"]) -> str:
 
 
 def _stated(metadata: Mapping[str, str]) -> str:
-    """The architecture that the file's own metadata name, empty where they name none."""
+    """The architecture that the file's own metadata name; empty if they name none."""
     from zoo.core.inspection.summary import readable_metadata
 
     own = readable_metadata(metadata).get("zoo")
@@ -79,7 +79,7 @@ def _stated(metadata: Mapping[str, str]) -> str:
 
 
 def _stated_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
-    """Height and width of the images that the file's own metadata say it is for."""
+    """Height and width of the images that the file's own metadata state."""
     from zoo.core.inspection.summary import readable_metadata
 
     own = readable_metadata(metadata).get("zoo")

@@ -1,4 +1,4 @@
-"""`zoo info`: what is known of one model, without building it."""
+"""`zoo info`: facts about a model, without building it."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +86,7 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _source(cfg: "PretrainedCfg") -> str:
-    """Where the weights come from, in one text."""
+    """The source of the weights, as one text."""
     if cfg.package:
         return f"package:{cfg.package}"
     if cfg.hf_hub_id:
@@ -95,7 +95,7 @@ def _source(cfg: "PretrainedCfg") -> str:
 
 
 def _values(document: dict[str, Any]) -> dict[str, str]:
-    """The single values of the document as text, those of the default config that say something included."""
+    """The single values of the document as text, including the set values of the default config."""
     single = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
     stated = {key: value for key, value in document["default_cfg"].items() if value not in (None, "", (), False)}
     return {key: _as_text(value) for key, value in (single | stated).items()}
@@ -125,7 +125,7 @@ def _draw(document: dict[str, Any]) -> None:
     for key in ("params", "macs"):
         if document[key] is not None and document[key] >= 1000:
             values[key] += f" ({output.count(document[key])})"
-    # Lines, not a table: the terminal wraps a long URL so that it can still be copied.
+    # Print lines, not a table: the terminal wraps a long URL so that it can still be copied.
     output.lines([*(f"{key:<16} {value}" for key, value in values.items()), ""])
     levels = [list(map(_as_text, level.values())) for level in document["feature_levels"]]
     output.table(("level", "channels", "reduction", "module"), levels, right=("level", "channels", "reduction"))

@@ -1,4 +1,4 @@
-"""`zoo inspect`: what a weight file holds."""
+"""`zoo inspect`: the contents of a weight file."""
 
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,7 +121,7 @@ def _head(document: dict[str, Any]) -> list[str]:
 
 
 def _metadata(values: dict[str, Any]) -> list[str]:
-    """`key=value`, and `key.inner=value` for what lies in an object; anything deeper as JSON."""
+    """`key=value`, and `key.inner=value` for entries of an object; anything deeper as JSON."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= {f"{key}.{inner}": of for inner, of in value.items()} if isinstance(value, dict) else {key: value}

@@ -1,4 +1,4 @@
-"""`zoo list`: which models there are."""
+"""`zoo list`: the available models."""
 
 import os
 from typing import Annotated, Literal
@@ -92,7 +92,7 @@ def _as_row(name: str, facts: ModelFacts) -> tuple[str, ...]:
 
 
 def _stray_words(words: list[str]) -> UsageError:
-    """The shell has replaced an unquoted pattern by file names, or a pattern came without its option."""
+    """The error for extra words: the shell expanded an unquoted pattern to file names, or the option is missing."""
     return UsageError(
         f"{len(words)} unexpected word{'s' * (len(words) > 1)} after the options, first {words[0]!r}.",
         hint="Give a pattern as --filter 'resnet*', in quotes: unquoted, the shell replaces it by file names.",
@@ -100,7 +100,7 @@ def _stray_words(words: list[str]) -> UsageError:
 
 
 def _refuse_file_names(option: str, patterns: list[str]) -> None:
-    """Raises NotFoundError for a pattern that is a file's name and no model's: the shell has put it there."""
+    """Raise NotFoundError for a pattern that is a file's name, not a model's: the shell has expanded it."""
     for pattern in patterns:
         if os.path.exists(pattern) and not _is_known(pattern):
             kind = "folder" if os.path.isdir(pattern) else "file"
@@ -112,7 +112,7 @@ def _refuse_file_names(option: str, patterns: list[str]) -> None:
 
 
 def _is_known(pattern: str) -> bool:
-    """Whether it is the name of a model, or a word that is part of one."""
+    """Whether the pattern is the name of a model, or a word within one."""
     wider = f"*{pattern}*" if pattern.isidentifier() else pattern
     return bool(registry.list_models(wider, include_tags="." in pattern))
 
@@ -132,7 +132,7 @@ def _nothing_found(patterns: list[str], family: str, pretrained: bool) -> NotFou
 
 def _near_patterns(patterns: list[str]) -> str:
     for pattern in patterns:
-        # A bare word is matched whole: `resnet` is a family, not a model.
+        # A bare word matches only whole names: `resnet` is a family, not a model.
         if pattern.isidentifier() and registry.list_models(f"*{pattern}*"):
             return f"To find it anywhere in a name: --filter '*{pattern}*'."
     return _did_you_mean("".join(c for c in "".join(patterns[:1]) if c not in "*?[]"), registry.list_models())

@@ -1,4 +1,4 @@
-"""`zoo lock`: what names stand for today, as a file."""
+"""`zoo lock`: record in a file what names stand for today."""
 
 from pathlib import Path
 from typing import Annotated

@@ -98,7 +98,7 @@ class UniversalBottleneck(BlockRow):
     """The universal inverted bottleneck of MobileNetV4 (arXiv:2404.10518, section 3).
 
     `start_kernel` is the kernel size of a depthwise convolution before the expansion, `kernel` that of one after it; 0
-    leaves it out. The stride is on the latter convolution if both exist.
+    leaves it out. If both exist, the second one has the stride.
     """
 
     group_size: int = 1

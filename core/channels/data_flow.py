@@ -80,7 +80,7 @@ def image_readers(shapes: Shapes) -> ImageReaders:
     candidates = network.candidates
     if not candidates or network.is_too_large:
         return ImageReaders(())
-    # Images are read with a kernel; pointwise layers that read one too are found later, as layers beside these.
+    # Image readers have a kernel here; `beside` finds the pointwise ones later.
     spread = [layer for layer in candidates if not layer.is_pointwise] or candidates
     working = {chans: network.num_working(chans) for chans in {layer.reads for layer in spread}}
     best = {chans for chans, count in working.items() if count == max(working.values())}
@@ -310,7 +310,7 @@ def _may_be_grouped(layer: Layer) -> bool:
 def _squeezes(layers: Sequence[Layer]) -> tuple[set[str], set[str]]:
     """Find pairs in one module: one layer reduces many channels to a few, the other expands them to as many again.
 
-    Returns the weights of the former and of the latter: no other layer reads the few channels.
+    Returns the weights of the reducing and of the expanding layers: no other layer reads the few channels.
     """
     modules: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for layer in layers:

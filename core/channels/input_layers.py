@@ -22,7 +22,7 @@ KINDS = {
 
 
 class InputLayout(NamedTuple):
-    """Where the channels of an input layer's weight are; `count` is G or B of `KINDS`, 1 for a plain convolution."""
+    """The place of the channels in an input layer's weight; `count` is G or B of `KINDS`, 1 for a plain convolution."""
 
     kind: str = "conv"
     count: int = 1  # type: ignore[assignment]  # tuple.count is not used

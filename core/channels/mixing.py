@@ -155,9 +155,9 @@ def check_in_chans(in_chans: int) -> None:
 
 
 def channel_mixing(method: str, from_chans: int, in_chans: int) -> ChannelMixing:
-    """The mixing of a method from C = `from_chans` to N = `in_chans`; the identity if they are equal.
+    """Return a method's mixing from C = `from_chans` to N = `in_chans` channels; the identity if they are equal.
 
-    Raises UsageError: no such method, a method that does not suit these numbers, or numbers that no image has.
+    Raises UsageError: the method is unknown or does not suit these numbers, or no image has so many channels.
     """
     check_in_chans(in_chans)
     if method not in METHODS:

@@ -80,9 +80,9 @@ def find_stem(
             image.
 
     Raises:
-        InvalidInputError: no such layer, none found, several candidates, others that read the image too, or a shape
-            that no input layer has.
-        UsageError: channels for some layers but not for others.
+        InvalidInputError: a named layer does not exist, no layer or several candidates were found, other layers read
+            the image too, or the shape fits no input layer.
+        UsageError: only some layers have a number of channels.
     """
     named, new_chans = _with_channels(input_layers) if input_layers else ((), ())
     layers = named or module_paths(cfg.first_conv)
@@ -131,7 +131,7 @@ def _stay(count: int) -> str:
 
 
 def _with_channels(input_layers: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Module paths, and the number of channels requested for each; the latter is empty if none was given."""
+    """Return the module paths and the channels requested for each, () if no number of channels was given."""
     parts = [layer.partition("=") for layer in input_layers]
     layers = tuple(path.removesuffix(".weight") for path, _, _ in parts)
     if not any(mark for _, mark, _ in parts):

@@ -145,7 +145,7 @@ def parametrised_weights(names: Collection[str]) -> dict[str, str]:
 
 
 def _may_be_parametrised(names: Iterable[str]) -> bool:
-    """Search once for everything that `_parametrised` looks for: most files have none of it."""
+    """Whether any name may match `_parametrised`: one quick search, since most files have no such name."""
     return bool(_MAYBE_PARAMETRISED.search("\n".join(names)))
 
 

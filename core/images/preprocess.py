@@ -192,7 +192,7 @@ class Preprocess:
         return filled
 
     def _resize_bands(self, planes: NDArray[Any] | Image.Image, size: tuple[int, int]) -> NDArray[Any]:
-        """(channels, height, width) of 8-bit numbers or float32, before the crop. `size` is (width, height) so far."""
+        """Resize to (channels, height, width), 8-bit or float32; `size` is the current (width, height)."""
         images = [planes] if isinstance(planes, Image.Image) else [Image.fromarray(plane) for plane in planes]
         if self.resize:
             target, resampling = self._resized(*size), INTERPOLATIONS[self.interpolation]

@@ -30,7 +30,7 @@ def text(size: Size) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Resize:
-    """What happens to one tensor."""
+    """The change of one tensor."""
 
     old_shape: Shape
     new_shape: Shape
@@ -66,7 +66,7 @@ class Job:
     windows: tuple[Size, ...] = ()
     """The windows of each stage, if they do not follow from the target."""
     embeds_prefix: bool | None = None
-    """Whether prefix tokens have positions; None if only the architecture's row, if there is one, says so."""
+    """Whether prefix tokens have positions; None if only the architecture's row can tell."""
     filter_: Filter
     """The filter for the architecture's token embeddings."""
 

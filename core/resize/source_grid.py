@@ -55,7 +55,7 @@ def token_grid(tensor: Tensor, count: int, cell: Size | None) -> Size:
 
 
 def _positions_of_prefix(tensor: Tensor, prefix: int) -> Collection[int]:
-    """The possible numbers of positions of prefix tokens: all or none of them, as in the architecture."""
+    """Return the possible numbers of prefix tokens with positions: all or none as in the architecture, else any."""
     embeds = tensor.job.embeds_prefix
     if embeds is None and tensor.job.architecture and prefix:
         embeds = registry.embeds_prefix(tensor.job.architecture)

@@ -69,7 +69,7 @@ class StoredArray:
 
 
 class ArrayRaster(RasterFile):
-    """An array with two axes, or with three of which one is the bands."""
+    """An array with two axes, or with three axes, one for the bands."""
 
     def __init__(self, array: NDArray[Any] | StoredArray, options: ReadOptions) -> None:
         super().__init__(options)

@@ -69,7 +69,7 @@ def _coded_items(file: BinaryIO, iinf: Box) -> set[int]:
 
 
 def _places(file: BinaryIO, iloc: Box) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """(item, what its offsets refer to, its extents) of each item."""
+    """Yield (item, what its offsets are relative to, its extents) for each item."""
     file.seek(iloc.start)
     data = file.read(min(1 << 20, iloc.end - iloc.start))
     position = 0

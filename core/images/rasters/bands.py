@@ -33,7 +33,7 @@ def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster
         in_chans: number of channels that the model reads.
 
     Raises:
-        InvalidInputError: there is no such band, or the number of bands is not the model's.
+        InvalidInputError: there is no such band, or the number of bands differs from `in_chans`.
     """
     if wanted:
         raster = _take(raster, [_position(name, raster) for name in wanted])

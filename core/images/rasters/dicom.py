@@ -191,7 +191,7 @@ class Dicom(WholeRasterFile):
         return default
 
     def _valid(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Where the stored values are not padding (PS3.3 C.7.5.1.1.2); None if there is no padding."""
+        """Return a mask of the stored values that are not padding (PS3.3 C.7.5.1.1.2), None if there is no padding."""
         if self._header.get("PixelPaddingValue") in (None, ""):
             return None
         first = self._as_stored("PixelPaddingValue")

@@ -89,7 +89,7 @@ def read_header(file: BinaryIO) -> JpegHeader:
 
 
 def _next_marker(file: BinaryIO, position: int) -> tuple[int, int, int]:
-    """(position after the marker, marker, number of meaningless bytes before it)."""
+    """Return (position after the marker, marker, number of meaningless bytes before it)."""
     skipped = 0
     file.seek(position)
     while skipped <= _MOST_JUNK:

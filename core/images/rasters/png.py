@@ -60,7 +60,7 @@ def coded_bytes(file: BinaryIO, header: PngHeader) -> int:
 
 
 def _walk(file: BinaryIO) -> tuple[bytes, bytes, list[tuple[int, int]]]:
-    """(EXIF, XMP, the ranges that the pixels need)."""
+    """Return (EXIF, XMP, the byte ranges that the pixels need)."""
     exif = raw_exif = xmp = b""
     parts = [(0, len(_SIGNATURE))]
     position = len(_SIGNATURE)

@@ -66,8 +66,7 @@ class RasterFile(ABC):
 
 
 class WholeRasterFile(RasterFile):
-    """A file of a format that can only be decoded as a whole: this happens once, and the result is kept until
-    closing."""
+    """A file of a format that can only be decoded as a whole; the result is kept until the file is closed."""
 
     _whole: Raster | None = None
 

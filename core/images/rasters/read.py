@@ -31,7 +31,7 @@ _ZIP = (b"PK\3\4", b"PK\5\6")
 def open_raster(item: ImageInput, options: ReadOptions = _DEFAULTS) -> Iterator[RasterFile]:
     """Open an image file: its header gives its size and bands, `read` decodes.
 
-    Only that file is read. What it refers to (a sidecar file, a URL) is not, except for virtual rasters with
+    Only that file is read. A sidecar file or URL that it refers to is read only for virtual rasters with
     `options.allow_vrt`.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Where a raster has no data: one rule for all TIFF readers, so that they agree.
+"""The pixels of a raster without data: one rule for all TIFF readers, so that they agree.
 
 - A nodata value of a measured raster applies to each band. In an 8-bit colour picture it applies to pixels: data are
-  missing only where red, green and blue all have the value, as in GDAL's dataset mask. So black within a picture with
+  missing only if red, green and blue all have the value, as in GDAL's dataset mask. So black within a picture with
   nodata 0 stays black.
 - Alpha counts in a georeferenced file if it is not itself read as a band.
 - A mask in the file counts for all bands.
@@ -18,14 +18,14 @@ from zoo.core.images.rasters.tiff_header import TiffHeader
 
 
 def nodata_rule(header: TiffHeader, num_bands: int) -> str:
-    """What a nodata value applies to: 'pixel' or 'band'."""
+    """Return 'pixel' or 'band', the unit that a nodata value applies to."""
     return "pixel" if header.is_picture and header.bits == 8 and num_bands == 3 else "band"
 
 
 def valid_of(
     header: TiffHeader, pixels: NDArray[Any], alpha: NDArray[Any] | None = None, mask: NDArray[Any] | None = None
 ) -> NDArray[Any] | None:
-    """Where there is data: (bands, height, width), or (height, width) if bands do not differ; None if everywhere.
+    """Return the mask of valid data: (bands, height, width), or (height, width) if bands agree; None if all are valid.
 
     Args:
         header: the file's header.
