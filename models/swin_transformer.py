@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -57,8 +57,10 @@ class SwinTransformerBlock(TransformerBlock):
             is shifted along it.
         always_partition: do neither.
         any_size: maps may have other sizes; the windows stay.
+        attention: options of the attention that are the family's own.
     """
 
+    attention_class: ClassVar[type[nn.Module]] = WindowAttention
     attn_mask: Tensor | None
 
     def __init__(
@@ -71,11 +73,12 @@ class SwinTransformerBlock(TransformerBlock):
         shift: Size,
         always_partition: bool,
         any_size: bool,
+        **attention: Any,
     ) -> None:
         if not always_partition:
             window = min(size[0], window[0]), min(size[1], window[1])
             shift = shift[0] if size[0] > window[0] else 0, shift[1] if size[1] > window[1] else 0
-        super().__init__(style, drop_path, attn=partial(WindowAttention, window=window))
+        super().__init__(style, drop_path, attn=partial(self.attention_class, window=window, **attention))
         self.window_size, self.shift_size, self.any_size = window, shift, any_size
         mask = None if any_size or not any(shift) else shifted_window_mask(padded_size(size, window), window, shift)
         self.register_buffer("attn_mask", mask, persistent=False)
@@ -109,6 +112,10 @@ class PatchMerging(nn.Module):
             x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         # The neighbours in the order of columns.
         x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.merge(x)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """(..., 4 C) -> (..., 2 C)."""
         return self.reduction(self.norm(x))
 
 
@@ -124,8 +131,14 @@ class SwinTransformer(ImageModel):
         global_pool: avg, max, avgmax, catavgmax, or '' with num_classes=0.
         drop_rate: dropout before the classifier.
         proj_drop_rate, attn_drop_rate: dropout within the blocks and of the attention weights.
-        drop_path_rate: stochastic depth of the last block.
+        drop_path_rate: stochastic depth of the last block; by default the family's.
     """
+
+    trunk: ClassVar[str] = "layers"
+    """Module path of the stages."""
+    block_class: ClassVar[type[SwinTransformerBlock]] = SwinTransformerBlock
+    merging_class: ClassVar[type[nn.Module]] = PatchMerging
+    default_drop_path_rate: ClassVar[float] = 0.1
 
     def __init__(
         self,
@@ -138,7 +151,7 @@ class SwinTransformer(ImageModel):
         drop_rate: float = 0.0,
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
+        drop_path_rate: float | None = None,
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
         self.spec = spec
@@ -153,8 +166,10 @@ class SwinTransformer(ImageModel):
             any_size=dynamic_img_size,
         )
         layers = {"norm": nn.LayerNorm, "attn_drop": attn_drop_rate, "proj_drop": proj_drop_rate}
+        drop_path_rate = self.default_drop_path_rate if drop_path_rate is None else drop_path_rate
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))
-        self.layers = nn.Sequential()
+        trunk = nn.Sequential()
+        self.add_module(self.trunk, trunk)
         windows = []
         self.feature_info = []
         channels, size, reduction = spec.embed_dim, self.patch_embed.grid_size, spec.patch_size
@@ -162,11 +177,11 @@ class SwinTransformer(ImageModel):
         for index, (depth, num_heads, window) in enumerate(stages):
             downsample: nn.Module = nn.Identity()
             if index:
-                downsample = PatchMerging(channels)
+                downsample = self.merging_class(channels)
                 channels, size, reduction = 2 * channels, ((size[0] + 1) // 2, (size[1] + 1) // 2), 2 * reduction
             style = BlockStyle.of(spec, embed_dim=channels, num_heads=num_heads, **layers)
             blocks = [
-                SwinTransformerBlock(
+                self.block_class(
                     style,
                     next(rates),
                     size=size,
@@ -174,22 +189,31 @@ class SwinTransformer(ImageModel):
                     shift=(window[0] // 2, window[1] // 2) if position % 2 else (0, 0),
                     always_partition=always_partition,
                     any_size=dynamic_img_size,
+                    **self.block_options(index, position),
                 )
                 for position in range(depth)
             ]
             windows.append(blocks[0].window_size)
             parts = {"downsample": downsample, "blocks": nn.Sequential(*blocks)}
-            self.layers.append(nn.Sequential(OrderedDict(parts)))
-            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"layers.{index}"})
+            trunk.append(nn.Sequential(OrderedDict(parts)))
+            self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"{self.trunk}.{index}"})
         self.windows = tuple(windows)
         self.num_features = channels
-        self.norm = nn.LayerNorm(channels)
+        self.norm = self.make_norm()
         self.make_head(global_pool)
+
+    def block_options(self, stage: int, position: int) -> dict[str, Any]:  # noqa: ARG002 - families decide by them
+        """What blocks of a family of its own take besides."""
+        return {}
+
+    def make_norm(self) -> nn.Module:
+        """The norm behind the last stage."""
+        return nn.LayerNorm(self.num_features)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         yield "patch_embed", self.patch_embed
-        for index, stage in enumerate(self.layers):
-            yield f"layers.{index}", stage
+        for index, stage in enumerate(self.get_submodule(self.trunk).children()):
+            yield f"{self.trunk}.{index}", stage
 
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x).permute(0, 3, 1, 2)

@@ -23,6 +23,24 @@ def log_offsets(window: Size) -> Tensor:
     return offsets.sign() * (1 + offsets.abs()).log()  # not log1p, which rounds otherwise
 
 
+def scaled_log_offsets(window: Size, trained: Size) -> Tensor:
+    """As `log_offsets`, of offsets that are scaled: 8 is the width of the windows that the perceptron was trained in.
+
+    The logarithms are to the base of 8.
+    """
+    axes = [
+        torch.arange(1 - side, side, device="cpu", dtype=torch.float32) / max(width - 1, 1)
+        for side, width in zip(window, trained, strict=True)
+    ]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) * 8
+    return offsets.sign() * (offsets.abs() + 1).log2() / 3
+
+
+def biases_of_pairs(by_offset: Tensor, index: Tensor) -> Tensor:
+    """(heads, offsets) and the `relative_position_index` (cells, cells) -> biases (1, heads, cells, cells)."""
+    return by_offset.index_select(1, index.flatten()).unflatten(1, index.shape).unsqueeze(0)
+
+
 class LogPositionBias(nn.Module):
     """`forward()` gives the biases (1, heads, prefix + cells, prefix + cells) of a window; those of a prefix are 0.
 
@@ -48,6 +66,5 @@ class LogPositionBias(nn.Module):
 
     def forward(self) -> Tensor:
         by_offset = self.mlp(self.rel_coords_log).flatten(0, 1).T.contiguous()
-        index = self.relative_position_index
-        biases = by_offset.index_select(1, index.flatten()).unflatten(1, index.shape).unsqueeze(0)
+        biases = biases_of_pairs(by_offset, self.relative_position_index)
         return F.pad(biases, (self.num_prefix_tokens, 0) * 2) if self.num_prefix_tokens else biases
