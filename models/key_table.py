@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from torch import Tensor
+
 T = TypeVar("T")
 
 KeyTable = Mapping[str, str | Callable[[re.Match[str]], str]]
@@ -20,3 +22,12 @@ def rename_keys(state_dict: Mapping[str, T], table: KeyTable) -> dict[str, T]:
             key = re.sub(pattern, replacement, key)
         renamed[key] = value
     return renamed
+
+
+def reshape_to_fit(state_dict: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor in the shape of the wanted one of its name, where both hold as many numbers: linear layers as 1x1
+    convolutions, for example."""
+    return {
+        key: value.reshape(wanted[key].shape) if key in wanted and wanted[key].numel() == value.numel() else value
+        for key, value in state_dict.items()
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -16,6 +17,30 @@ class QuickGELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (1.702 * x).sigmoid()
+
+
+class SquaredReLU(nn.Module):
+    """`relu(x)^2` (So et al., Primer, arXiv:2109.08668)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().square()
+
+
+class StarReLU(nn.Module):
+    """`scale * relu(x)^2 + bias`, both learned, one number each (Yu et al., arXiv:2210.13452, section 3.1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.empty(1))
+        self.bias = nn.Parameter(torch.empty(1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.scale)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, self.scale, x.relu().square())
 
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -32,10 +57,12 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu6": nn.ReLU6,
     "sigmoid": nn.Sigmoid,
     "silu": nn.SiLU,
+    "squared_relu": SquaredReLU,
+    "star_relu": StarReLU,
     "swish": nn.SiLU,
     "tanh": nn.Tanh,
 }
-_NOT_IN_PLACE = {"gelu", "gelu_tanh", "identity", "quick_gelu", "sigmoid", "tanh"}
+_NOT_IN_PLACE = {"gelu", "gelu_tanh", "identity", "quick_gelu", "sigmoid", "squared_relu", "star_relu", "tanh"}
 
 
 def make_activation(name: str, inplace: bool = True) -> nn.Module:

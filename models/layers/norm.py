@@ -18,8 +18,8 @@ NormFactory = Callable[[int], nn.Module]
 class LayerNorm2d(nn.LayerNorm):
     """Layer norm over the channels of (N, C, H, W), each position by itself."""
 
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
-        super().__init__(channels, eps=eps)
+    def __init__(self, channels: int, eps: float = 1e-6, bias: bool = True) -> None:
+        super().__init__(channels, eps=eps, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)

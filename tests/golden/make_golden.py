@@ -72,7 +72,8 @@ def outputs(name, cfg, **options):
     x = image(size)
     with torch.inference_mode():
         trunk = model.forward_features(x)
-        if getattr(model, "output_fmt", "NCHW") == "NHWC":
+        channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        if channels_last:
             trunk = trunk.permute(0, 3, 1, 2)
         found = {"input_size": size, "logits": summary(model(x))}
         if isinstance(trunk, torch.Tensor):
@@ -82,8 +83,10 @@ def outputs(name, cfg, **options):
         net = timm.create_model(name, features_only=True, **options).eval().double()
         wrapped = "model." if hasattr(net, "model") else "body." if hasattr(net, "body") else ""
         net.load_state_dict({k: state[flat(k.removeprefix(wrapped))] for k in net.state_dict()})
+        # Nets that ask for intermediates turn their maps themselves.
+        channels_last = channels_last and type(net).__name__ != "FeatureGetterNet"
         found["maps"] = [
-            summary(m if m.shape[1] == level["num_chs"] else m.permute(0, 3, 1, 2))
+            summary(m.permute(0, 3, 1, 2) if channels_last or m.shape[1] != level["num_chs"] else m)
             for m, level in zip(net(x), net.feature_info.get_dicts(), strict=True)
         ]
     return found
