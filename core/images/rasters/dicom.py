@@ -53,7 +53,7 @@ class Dicom(WholeRasterFile):
         super().__init__(options)
         pydicom = self._pydicom = import_extra("pydicom", "dicom", "Reading DICOM")
         # pydicom warns about every deviation from the standard; the values that matter here are checked below.
-        ignore_warnings(r"pydicom|zoo\.core\.rasters\.dicom", UserWarning)
+        ignore_warnings(r"pydicom|zoo\.core\.images\.rasters\.dicom", UserWarning)
         self._check_transfer_syntax(file)
         # pydicom asks a buffered file for its name, which an archive member lacks.
         bare = FileParts(file, [(0, file.seek(0, 2))])
