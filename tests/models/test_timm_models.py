@@ -1,0 +1,115 @@
+"""One network of each family against timm itself, where it is installed: the calls that users make of a model."""
+
+import math
+
+import pytest
+import torch
+
+import zoo
+from zoo.core.architectures import registry
+from zoo.core.errors import UsageError
+
+from golden import SMALL, golden, smallest, takes
+from golden.fill import fill_, image
+
+try:
+    import timm
+except Exception as error:  # its torchvision may be built for another torch, which fails in ways of its own
+    pytest.skip(f"timm does not import: {error}", allow_module_level=True)
+
+TOLERANCE = 1e-6
+
+
+def networks():
+    """The smallest network of each family that timm has under this name."""
+    for family in registry.families():
+        name = smallest(family)
+        if timm.is_model(name):
+            marks = () if golden(family)[name]["params"] <= 3 * SMALL else pytest.mark.full
+            yield pytest.param((family, name), marks=marks, id=family)
+
+
+@pytest.fixture(params=list(networks()))
+def network(request):
+    return request.param
+
+
+def timm_network(name, sized, **options):
+    """timm's network; one of convolutions is built for no size, which zoo may take all the same."""
+    try:
+        return timm.create_model(name, **sized, **options)
+    except TypeError:
+        return timm.create_model(name, **options)
+
+
+def pair(family, name, side=None, **options):
+    """zoo's and timm's network with the same weights in float64, and an image of a size that both take."""
+    _, height, width = golden(family)[name]["outputs"]["input_size"]
+    if side is not None:
+        height, width = side
+    sized = {"img_size": (height, width)} if takes(family, "img_size") else {}
+    ours = zoo.create_model(name, **sized, **options).eval()
+    theirs = timm_network(name, sized, **options)
+    fill_(theirs.eval())
+    ours.double().load_state_dict(theirs.state_dict())
+    return ours, theirs, image((options.get("in_chans", 3), height, width))
+
+
+def assert_close(found, expected):
+    if found.shape != expected.shape and found.ndim == 4:
+        expected = expected.permute(0, 3, 1, 2)  # timm's maps of some families have the channels last
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= TOLERANCE * max(expected.abs().max().item(), 1e-12)
+
+
+def test_other_channels_and_classes(network):
+    ours, theirs, x = pair(*network, in_chans=6, num_classes=10)
+    with torch.inference_mode():
+        assert_close(ours(x), theirs(x))
+
+
+def test_no_classifier(network):
+    ours, theirs, x = pair(*network, num_classes=0)
+    with torch.inference_mode():
+        assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_another_pooling(network, pool):
+    try:
+        ours, theirs, x = pair(*network, global_pool=pool, num_classes=7)
+    except (UsageError, TypeError, AssertionError, RuntimeError) as error:
+        pytest.skip(f"one of the two has one pooling: {error}")
+    with torch.inference_mode():
+        assert_close(ours(x), theirs(x))
+
+
+def test_another_image_size(network):
+    family, name = network
+    _, height, width = golden(family)[name]["outputs"]["input_size"]
+    try:
+        ours, theirs, x = pair(family, name, side=(2 * height, 2 * width))
+    except (UsageError, TypeError) as error:
+        pytest.skip(f"the network is for one size: {error}")
+    with torch.inference_mode():
+        assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("indices", [(0, 2), (-1,)])
+def test_features(network, indices):
+    family, name = network
+    _, _, x = pair(family, name)
+    sized = {"img_size": tuple(x.shape[2:])} if takes(family, "img_size") else {}
+    ours = zoo.create_model(name, features_only=True, out_indices=indices, **sized).eval()
+    theirs = timm_network(name, sized, features_only=True, out_indices=indices)
+    filled = fill_(timm_network(name, sized)).state_dict()
+    state = {key.replace(".", "_"): value for key, value in filled.items()}  # some nets of timm are flattened
+    for net in (ours.double(), theirs.eval().double()):
+        prefix = next((p for p in ("model.", "body.") if hasattr(net, p[:-1])), "")
+        keys = net.state_dict().keys()
+        net.load_state_dict({key: state[key.removeprefix(prefix).replace(".", "_")] for key in keys})
+    assert ours.feature_info.channels() == theirs.feature_info.channels()
+    assert [math.ceil(r) for r in ours.feature_info.reduction()] == list(theirs.feature_info.reduction())
+    with torch.inference_mode():
+        for found, expected in zip(ours(x), theirs(x), strict=True):
+            assert_close(found, expected)
