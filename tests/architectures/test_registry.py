@@ -42,6 +42,8 @@ def test_default_configs_are_the_published_ones(family, name):
 FEWER_OPERATIONS = {
     "byoanet",  # scores the offsets that there are of each query, lambdas of a whole map without making them
     "swin_transformer_v2_cr",  # its perceptron reads each offset once, not each pair of cells
+    # Biases by offset are looked up, where the reference multiplies by matrices of ones and zeros.
+    *(f"maxvit_{size}_tf_{side}" for size in ("tiny", "small", "base", "large", "xlarge") for side in (224, 384, 512)),
     "bat_resnext26ts",  # mixes tiles, where the reference multiplies by sparse matrices
     "resnet50_clip",  # pooling by attention computes the one query that is pooled
     "resnet101_clip",
