@@ -164,7 +164,7 @@ class HighResolutionNet(ConvNet):
         return lambda maps: [*maps[:branch], self.incre_modules[branch](maps[branch]), *maps[branch + 1 :]]
 
     def level_state(self, x: Any, level: int) -> Tensor:
-        return x[level - 1] if level else x
+        return x[level - 1] if isinstance(x, list) else x
 
     def finish(self, x: Any) -> Tensor:
         """The sum of the branches at the lowest resolution."""

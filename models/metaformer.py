@@ -26,6 +26,7 @@ from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.init import TRUNCATED_NORMAL
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import LayerNorm2d, NormFactory, norm_factory
+from zoo.models.layers.pooling_mixer import PoolingMixer
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("metaformer")
@@ -72,17 +73,6 @@ class Scale(nn.Module):
         return x * (self.scale.view(-1, 1, 1) if self.of_maps else self.scale)
 
 
-class Pooling(nn.Module):
-    """The mean of the neighbours without the position itself, which the shortcut adds (section 3.2)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pool(x) - x
-
-
 def separable_conv(channels: int) -> nn.Sequential:
     """A depthwise convolution between two pointwise ones (MobileNetV2, arXiv:1801.04381)."""
     hidden = 2 * channels
@@ -102,7 +92,7 @@ def make_mixer(mixer: str, channels: int, proj_drop: float) -> nn.Module:
     if mixer == "attention":
         heads = max(channels // HEAD_DIM, 1)
         return Attention(channels, heads, qkv_bias=False, proj_bias=False, proj_drop=proj_drop)
-    return Pooling() if mixer == "pool" else separable_conv(channels)
+    return PoolingMixer() if mixer == "pool" else separable_conv(channels)
 
 
 class MetaFormerBlock(nn.Module):

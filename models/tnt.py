@@ -184,7 +184,7 @@ class TNT(TokenModel):
         return cells, block(x[1], cells)
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - of one kind
-        return x[1]
+        return x if isinstance(x, Tensor) else x[1]
 
     def finish(self, x: Any) -> Tensor:
         return self.norm(x[1])
