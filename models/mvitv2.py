@@ -199,6 +199,7 @@ class MultiScaleVit(TokenModel):
             self.stages.append(nn.Sequential(OrderedDict(blocks=blocks)))
             self.map_sizes.append(size)
             level = {"num_chs": in_channels, "reduction": PATCH_STRIDE << stage, "module": f"stages.{stage}"}
+            level |= {"name": f"block.{stage}"}
             self.feature_info.append(level)
         self.num_features = in_channels
 

@@ -306,10 +306,10 @@ def test_exports_without_graph_breaks(model):
 
 @pytest.fixture
 def filled(model):
-    """A model in single precision whose numbers stay in the middle of the range of half precision."""
+    """A model in single precision whose numbers stay in the range of half precision."""
     model = fill_(model).float().eval()  # initial weights may grow beyond the range where no norm has seen data
     with torch.inference_mode():
-        if model(batch(model)).abs().max() > 100:
+        if model(batch(model)).abs().max() > torch.finfo(torch.float16).max:
             for norm in model.modules():
                 if isinstance(norm, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                     norm.momentum = 1.0  # it takes the statistics of the one batch as they are
@@ -334,7 +334,7 @@ def test_channels_last(filled):
     with torch.inference_mode():
         expected = model.eval()(batch(model))
         found = model.to(memory_format=torch.channels_last)(batch(model).contiguous(memory_format=torch.channels_last))
-    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(found, expected, atol=1e-4 * max(1.0, expected.abs().max().item()))
 
 
 class TestOptions:
