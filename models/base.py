@@ -210,7 +210,7 @@ class ImageModel(nn.Module):
 
     def classify(self, pooled: Any) -> Any:
         """From what the classifiers read to the logits (N, num_classes), the mean where there are several."""
-        if isinstance(pooled, list) and not self.num_classes:
+        if not self.num_classes and (isinstance(pooled, list) or not self.classifier_paths):
             return self.embedding(pooled)
         first, *others = self.logits(pooled)
         return sum(others, first) / (1 + len(others)) if others else first

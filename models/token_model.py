@@ -19,7 +19,7 @@ class TokenModel(ImageModel):
 
     A family sets `num_prefix_tokens` and has a `patch_embed`, or says in `feature_size` how patches lie in an image.
     `num_level_prefix_tokens` says how many of these a level has, where some join the patches only behind the blocks.
-    `last_norm` is the name of the final norm.
+    `last_norm` is the path of the final norm, "" where there is none.
     """
 
     default_out_indices: int | Sequence[int] | None = 3
@@ -77,7 +77,7 @@ class TokenModel(ImageModel):
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
-        if norm and self.last_norm not in self._modules:
+        if norm and self.last_norm and self.last_norm not in dict(self.named_modules()):
             raise UsageError("The final norm was cut off with the layers that these features do not need.")
         size = (x.shape[2], x.shape[3])
         x, states = self._intermediates(x, indices, stop_early)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from zoo.core.architectures.family_facts import SizedTensors as SizedTensors
 from zoo.core.architectures.family_facts import SizeFacts as SizeFacts
-from zoo.core.architectures.model_facts import IMAGE_SIZE
+from zoo.core.architectures.model_facts import IMAGE_SIZE, Paths
 from zoo.core.architectures.model_facts import module_paths as module_paths
 from zoo.core.errors import UsageError
 
@@ -42,7 +42,8 @@ class Spec:
     """
 
     model_class: ClassVar[str]
-    classifier: ClassVar[str | tuple[str, ...]] = "head"
+    classifier: ClassVar[Paths] = "head"
+    """Module path of the classifier, or of several; None for a network without."""
     total_stride: ClassVar[int | None] = 32
     """Pixels per cell of the last map; None if no pool size follows from it."""
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit(zero_bias=False)

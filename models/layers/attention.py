@@ -34,17 +34,20 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout: float = 0.0, scale: float | None = None
+) -> Tensor:
     """`softmax(q k^T / sqrt(D) + bias) v`: heads (N, heads, L, D) each -> (N, L, heads * D).
 
     A boolean bias masks where it is False. Where keys and values have fewer heads, each serves several of the queries.
+    `scale` stands for `1 / sqrt(D)`.
     """
     if k.shape[1] != q.shape[1]:
         shared = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
     if bias is not None and bias.ndim == 3:
         bias = bias.unsqueeze(0)  # with three axes the CPU's kernel takes several times as long
-    return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout))
+    return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale))
 
 
 def rotate(x: Tensor, rotary: Tensor, half: bool = False) -> Tensor:

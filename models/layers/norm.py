@@ -59,6 +59,14 @@ class RmsNorm2d(SimpleNorm):
         return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt() * self.weight.view(-1, 1, 1)
 
 
+class RmsNormFloat32(nn.RMSNorm):
+    """RMS norm of the last axis in float32, whatever the precision of the tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = None if self.weight is None else self.weight.float()
+        return F.rms_norm(x.float(), self.normalized_shape, weight, self.eps).to(x.dtype)
+
+
 def _group_norm(channels: int, num_groups: int = 32, eps: float = 1e-5) -> nn.Module:
     return nn.GroupNorm(num_groups, channels, eps=eps)
 
@@ -74,6 +82,7 @@ NORMS: dict[str, Callable[..., nn.Module]] = {
 TOKEN_NORMS: dict[str, Callable[..., nn.Module]] = {
     "layernorm": nn.LayerNorm,
     "rmsnorm": nn.RMSNorm,
+    "rmsnorm_float32": RmsNormFloat32,
     "simplenorm": SimpleNorm,
 }
 

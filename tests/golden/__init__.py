@@ -52,9 +52,10 @@ def has_option(family, spec, option):
 
 
 def build(name, **options):
-    """A model for images of the size that its outputs were recorded for."""
+    """A model for images of the size that its outputs were recorded for; in the form that they were, if it is large."""
     family, spec = registry.find_spec(name)
     recorded = golden(family)[name]["outputs"]
+    options = golden(family)[name].get("built_with", {}) | options
     if recorded and takes(family, "img_size") and has_option(family, spec, "img_size"):
         options = {"img_size": tuple(recorded["input_size"][1:]), **options}
     return zoo.create_model(name, **options)

@@ -34,6 +34,9 @@ DROPPED = {
 """Names that timm no longer has, and how it builds them."""
 LARGE = 300_000_000
 """Parameters above which no output is recorded: float64 copies would not fit a small machine."""
+LARGE_FAMILY = 100_000_000
+"""Parameters of a family's smallest network above which all of the family are run in a form with few blocks."""
+SHALLOW = {"depth": 3}
 
 
 def state_keys(name, **options):
@@ -92,7 +95,12 @@ def outputs(name, cfg, **options):
     return found
 
 
-def facts(name, **options):
+def count_parameters(name):
+    with torch.device("meta"):
+        return sum(p.numel() for p in timm.create_model(name).parameters())
+
+
+def facts(name, built_with=None, **options):
     with torch.device("meta"):
         # Without gradients: the counter fails on views of parameters.
         model = timm.create_model(name, **options).eval().requires_grad_(False)
@@ -116,7 +124,8 @@ def facts(name, **options):
         "num_classes_17": changed(keys, state_keys(name, num_classes=17, **options)),
         "cfgs": default_cfgs(name),
         "default_tag": cfg.get("tag", ""),
-        "outputs": outputs(name, cfg, **options) if params < LARGE else None,
+        "outputs": outputs(name, cfg, **options, **built_with or {}) if built_with or params < LARGE else None,
+        **({"built_with": built_with} if built_with else {}),
     }
 
 
@@ -136,8 +145,10 @@ def main():
     torch.set_num_threads(1)
     for family in sys.argv[1:]:
         rows = {}
-        for name in timm.list_models(module=family):
-            rows[name] = facts(name)
+        names = timm.list_models(module=family)
+        shallow = SHALLOW if min(map(count_parameters, names)) > LARGE_FAMILY else None
+        for name in names:
+            rows[name] = facts(name, shallow)
             sys.stderr.write(f"{name}\n")
         rows |= {old: without_counts(without_weights(rows[new])) for old, new in IN_PLACE_NORM.items() if new in rows}
         for old, (new, options) in DROPPED.items():

@@ -109,7 +109,7 @@ def test_every_initial_value_is_set(family):
     """Memory that torch.empty leaves as it is would show as NaN."""
     torch.use_deterministic_algorithms(True)
     try:
-        model = zoo.create_model(smallest(family))
+        model = build(smallest(family))
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(t.isfinite().all() for t in model.state_dict().values())
@@ -117,8 +117,8 @@ def test_every_initial_value_is_set(family):
 
 
 def test_one_seed_gives_one_model(family):
-    first, second = (zoo.create_model(smallest(family), seed=3).state_dict() for _ in range(2))
-    other = zoo.create_model(smallest(family), seed=4).state_dict()
+    first, second = (build(smallest(family), seed=3).state_dict() for _ in range(2))
+    other = build(smallest(family), seed=4).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
