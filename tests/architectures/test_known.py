@@ -22,6 +22,7 @@ from zoo.core.architectures.published import (
     task_layers_of,
 )
 from zoo.core.architectures.records import IMAGENET_STD, module_paths
+from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import ExitCode, NotFoundError, UnknownModelError
 
 # Patch embedding, convolutions, several branches; one head, two.
@@ -271,7 +272,7 @@ class TestAgainstTimm:
         assert {three[key].shape[1] for key in changed} <= {3 * known.input_blocks}
         assert {five[key].shape[1] for key in changed} <= {5 * known.input_blocks}
 
-    @pytest.mark.parametrize("name", [*SAMPLE, "efficientvit_b0"])
+    @pytest.mark.parametrize("name", SAMPLE)
     def test_classifiers(self, timm, name):
         import torch
 
@@ -283,14 +284,15 @@ class TestAgainstTimm:
             inside = {key: shape for key, shape in shapes.items() if key.startswith(f"{path}.")}
             assert inside == {f"{path}.weight": (7, *inputs), f"{path}.bias": (7,)}
 
-    @pytest.mark.parametrize("name", ["naflexvit_base_patch16_gap", "gemma4_vit_167m"])
+    @pytest.mark.parametrize("name", PATCHES)
     def test_an_entry_of_the_input_axis_belongs_to_the_channel_that_the_layout_says(self, timm, name):
-        known = find_known(name)
-        assert known is not None
-        channels = channels_of_input_entries(timm, name, known.first_conv)
-        assert len(channels) == 3 * known.input_blocks
+        layers = task_layers_of(name)
+        assert layers is not None
+        layout = InputLayout.parse(layers.input_layout)
+        channels = channels_of_input_entries(timm, name, layers.first_conv)
+        assert len(channels) == 3 * layout.count
         for entry, channel in enumerate(channels):
-            assert channel == (entry // known.input_blocks if known.channels_first else entry % 3)
+            assert channel == (entry // layout.count if layout.kind == "planes" else entry % 3)
 
 
 class LayerReachedError(Exception):
