@@ -333,7 +333,7 @@ class ImageModel(nn.Module):
         for path in self.classifier_paths:
             classifier = self.get_submodule(path).to(device=like.device, dtype=like.dtype).train(self.training)
             if not like.is_meta:
-                self._init_below(classifier, path)
+                self.init_below(classifier, path)
 
     # ------------------------------------------------------------ training
 
@@ -343,10 +343,10 @@ class ImageModel(nn.Module):
 
     def init_weights(self) -> None:
         """Give every parameter and statistic its initial value, parts before the whole they belong to."""
-        self._init_below(self, "")
+        self.init_below(self, "")
 
     @torch.no_grad()
-    def _init_below(self, module: nn.Module, path: str) -> None:
+    def init_below(self, module: nn.Module, path: str) -> None:
         """As `init_weights`, for a part of the model at this path."""
         for name, part in reversed(list(module.named_modules(prefix=path))):
             self.init_module(name, part)

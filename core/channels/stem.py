@@ -94,7 +94,7 @@ def find_stem(
     note = ""
     if not layers:
         layers, note = _found(tensors, source)
-    layout = layout or _known_layout(cfg.architecture)
+    layout = layout or known_layout(cfg.architecture)
     weights = tuple(_weight_of(tensors, layer) for layer in layers)
     chans = tuple(_channels(tensors, weight, layout, cfg, source) for weight in weights)
     apart = bool(new_chans) or (len(layers) > 1 and chans[0] != cfg.input_size[0] == sum(chans))
@@ -193,7 +193,7 @@ def _has_no_input_layer(architecture: str) -> bool:
     return known is not None and not known.first_conv
 
 
-def _known_layout(architecture: str) -> InputLayout:
+def known_layout(architecture: str) -> InputLayout:
     """The layout of an architecture that zoo builds or knows; a convolution's for any other."""
     from zoo.core.architectures.published import task_layers_of
 

@@ -259,7 +259,7 @@ class FeatureFolder:
         """Write `manifest.jsonl` if the shards of all processes are done; return whether they are."""
         done = self._done()
         while done:
-            self._write(MANIFEST, self._manifest())
+            self._write(MANIFEST, self.manifest_lines())
             # Another process may have replaced a part while its old lines were copied.
             before, done = done, self._done()
             if done == before:
@@ -276,7 +276,8 @@ class FeatureFolder:
             digest.update(record.lines_sha256.encode())
         return digest.hexdigest()
 
-    def _manifest(self) -> Iterator[bytes]:
+    def manifest_lines(self) -> Iterator[bytes]:
+        """The lines of all shards' parts in order, in pieces of any length."""
         for shard in range(self.plan.num_shards):
             with self._part(shard).open("rb") as part:
                 part.readline()

@@ -117,7 +117,7 @@ def run_on_ray(
             num_cpus=_CPUS_PER_ACTOR,
             batch_size=1,
         )
-        for row in _with_timeout(tasks.iter_rows, timeout):
+        for row in with_timeout(tasks.iter_rows, timeout):
             if row["error"]:
                 raise (CannotWriteError if row["write_error"] else InvalidInputError)(row["error"])
             folder.changed = True
@@ -159,7 +159,7 @@ def require_listener(address: str) -> None:
         raise NotFoundError(f"No Ray cluster answers at {host}:{port}: {reason}.", hint=_ADDRESS_HINT) from error
 
 
-def _with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) -> Iterable[dict[str, Any]]:
+def with_timeout(rows: Callable[[], Iterable[dict[str, Any]]], timeout: float) -> Iterable[dict[str, Any]]:
     """The rows that another thread gets from Ray, which has no timeout of its own."""
     done: queue.SimpleQueue[dict[str, Any] | Exception | None] = queue.SimpleQueue()
 

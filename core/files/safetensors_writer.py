@@ -111,7 +111,7 @@ def write_safetensors(
     chunks = _chunks(unshared)
     for _, region in islice(chunks, _CHUNKS_AHEAD):
         _read_soon(region)
-    by_kernel = hasattr(os, "copy_file_range") and not _on_block_device(output)
+    by_kernel = hasattr(os, "copy_file_range") and not on_block_device(output)
     copy = partial(_copy_chunks, chunks, output, by_kernel)
     is_long = sum(region.length for _, region in chunks) > _COPY_CHUNK  # one core alone cannot keep a disk busy
     with in_background(copy), in_background(copy) if is_long else nullcontext():
@@ -218,7 +218,7 @@ def _copy_chunks(
         output.start_writeback(position, copied)
 
 
-def _on_block_device(output: OutputFile) -> bool:
+def on_block_device(output: OutputFile) -> bool:
     """Whether the file system is on a local disk: what it cannot share, it copies page by page.
 
     Two threads that read and write are then faster, since only their writes wait for each other. A server (NFS, SMB)

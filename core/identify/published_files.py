@@ -102,7 +102,7 @@ def published_file(known: PretrainedCfg, sha256: str) -> Published | None:
     for name, cfg in _of_registry(known.architecture):
         if sha256.startswith(hash_in_name(f"{name}.pth")):
             return Published(name, cfg)
-    return next((Published(n, cfg) for n, cfg in _of_torchvision(known) if sha256.startswith(n[-8:])), None)
+    return next((Published(n, cfg) for n, cfg in torchvision_files(known) if sha256.startswith(n[-8:])), None)
 
 
 def _of_registry(architecture: str) -> Iterator[tuple[str, PretrainedCfg]]:
@@ -113,7 +113,7 @@ def _of_registry(architecture: str) -> Iterator[tuple[str, PretrainedCfg]]:
                 yield file.partition(".pth")[0], cfg
 
 
-def _of_torchvision(known: PretrainedCfg) -> Iterator[tuple[str, PretrainedCfg]]:
+def torchvision_files(known: PretrainedCfg) -> Iterator[tuple[str, PretrainedCfg]]:
     cfg = known
     for line in _TORCHVISION.strip().splitlines():
         if line.startswith(" "):

@@ -151,11 +151,11 @@ def check_tensors(
     cfg = configured(cfg, stated)
     in_chans = request.in_chans or cfg.input_size[0]
     num_classes = cfg.num_classes if request.num_classes is None else request.num_classes
-    if _is_whole(tensors, cfg, in_chans, num_classes):
+    if is_whole(tensors, cfg, in_chans, num_classes):
         checks, problem = tuple(map(_loaded, tensors.values())), ""
     else:
         arguments = dict(cfg.model_args) if stated or in_place else {}
-        model = _meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
+        model = meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
         checks, problem = _matched(model, given, tensors, cfg, request)
     coverage = _coverage(checks)
     if not problem and request.min_coverage is not None and coverage < request.min_coverage:
@@ -195,7 +195,7 @@ def _coverage(checks: Sequence[TensorCheck]) -> float:
 # ---------------------------------------------------------------- without torch
 
 
-def _is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans: int, num_classes: int) -> bool:
+def is_whole(tensors: Mapping[str, StoredTensor], cfg: PretrainedCfg, in_chans: int, num_classes: int) -> bool:
     """Whether a file certainly holds exactly the model's tensors, in its shapes; False if uncertain.
 
     The fingerprint ignores the batch counters, the input channels and the classifier. The input layers show the
@@ -268,7 +268,7 @@ def _loaded(tensor: StoredTensor) -> TensorCheck:
 # ---------------------------------------------------------------- with a model on the meta device
 
 
-def _meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
+def meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
     from zoo.core.model.build import create_model
 
     model: nn.Module = create_model(cfg.architecture, pretrained_cfg=cfg, device="meta", **arguments)

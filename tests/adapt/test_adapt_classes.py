@@ -167,7 +167,7 @@ def test_the_distribution_is_that_of_a_new_model(name: str):
     torch.manual_seed(1)
     model = create_model(name, num_classes=300, device="meta")
     for path in model.classifier_paths:
-        model._init_below(model.get_submodule(path).to_empty(device="cpu"), path)
+        model.init_below(model.get_submodule(path).to_empty(device="cpu"), path)
     for path in module_paths(spec.classifier):
         weight, bias = model.get_parameter(f"{path}.weight").detach(), model.get_parameter(f"{path}.bias").detach()
         ours = torch.tensor(

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
@@ -10,6 +11,7 @@ import zoo
 from zoo.core.architectures import registry
 from zoo.core.architectures.aliases import ALIASES
 from zoo.core.architectures.default_cfgs import UNTRAINED
+from zoo.core.architectures.line_table import LineTable
 from zoo.core.architectures.names import split_model_name_tag
 from zoo.core.architectures.published import find_cfg
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
@@ -78,8 +80,13 @@ def test_the_index_tells_what_is_measured(family, name):
     assert found == list(zip(features["module"], features["channels"], features["reduction"], strict=True))
 
 
+def index():
+    """The lines of index.json by name."""
+    return LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
+
+
 def test_the_index_is_up_to_date_with_the_rows():
-    assert set(registry._index) == {name for _, name in all_names()}
+    assert set(index()) == {name for _, name in all_names()}
     for _, name in all_names():
         cfgs = registry.cfgs_by_tag(name)
         assert registry.facts(name).tags == tuple(tag for tag in cfgs if tag != UNTRAINED)
@@ -91,7 +98,8 @@ def layout_of(family, name):
 
 
 def test_the_layers_in_the_index_are_those_of_the_rows():
-    stated_in_the_index = {family for family, name in all_names() if registry._index[name].get("input_layout")}
+    lines = index()
+    stated_in_the_index = {family for family, name in all_names() if lines[name].get("input_layout")}
     # Space to depth, and a linear layer of patches.
     assert stated_in_the_index == {family for family, name in all_names() if layout_of(family, name) != "conv"}
     assert "tresnet" in stated_in_the_index
@@ -115,7 +123,8 @@ def test_the_default_configs_in_the_index_are_those_of_the_rows():
 
 def test_every_weights_row_belongs_to_a_variant():
     for family in registry.families():
-        assert set(registry._weights_by_name(family)) <= set(registry.variants(family))
+        rows = import_module(f"zoo.core.architectures.configs.{family}").WEIGHTS
+        assert {split_model_name_tag(name)[0] for name in rows} <= set(registry.variants(family))
 
 
 def test_old_names_warn_and_answer():
@@ -130,7 +139,7 @@ def test_aliases_name_existing_tags():
 
     for old, successor in ALIASES.items():
         name, tag = split_model_name_tag(successor)
-        if registry._family_of(name):
+        if registry.is_current(name):
             assert not tag or tag in registry.cfgs_by_tag(name), old
 
 

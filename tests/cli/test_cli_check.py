@@ -134,9 +134,9 @@ def test_the_shortcut_says_what_the_loader_says(zoo: Zoo, name: str, change: str
     path = saved(FILES[change](create_model(name, in_chans=5, num_classes=11, seed=0).state_dict()))
     request = CheckRequest(name, in_chans=5, num_classes=11)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_meta_model", None)  # calling it would fail
+        patch.setattr(module, "meta_model", None)  # calling it would fail
         quick = check_weights(path, request)
-    monkeypatch.setattr(module, "_is_whole", lambda *_: False)
+    monkeypatch.setattr(module, "is_whole", lambda *_: False)
     assert check_weights(path, request) == quick
 
 
@@ -155,7 +155,7 @@ def test_the_shortcut_takes_no_other_classifier(family: str):
     state = on_meta_device(name)
 
     def is_whole(changed: State) -> bool:
-        return module._is_whole(as_stored(changed), cfg, cfg.input_size[0], cfg.num_classes)
+        return module.is_whole(as_stored(changed), cfg, cfg.input_size[0], cfg.num_classes)
 
     model = create_model(name, device="meta")
     counted = sum(p.numel() for p in model.parameters())

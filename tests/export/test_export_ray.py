@@ -128,7 +128,7 @@ def test_a_cluster_that_does_nothing_is_given_up() -> None:
         yield {"shard": 1}
         waiting.wait()
 
-    found = ray_engine._with_timeout(rows, 0.05)
+    found = ray_engine.with_timeout(rows, 0.05)
     assert next(iter(found)) == {"shard": 1}
     with pytest.raises(PartialError, match="Ray has finished no shard"):
         list(found)

@@ -339,7 +339,7 @@ def test_e12_a_part_that_is_replaced_while_the_manifest_is_joined(
     out, plan = tmp_path / "out", make_plan()
     export(out)
     folder, retried = FeatureFolder(out, plan), []
-    real = folder._manifest
+    real = folder.manifest_lines
 
     def joined_too_early() -> Iterator[bytes]:
         yield from real()
@@ -347,7 +347,7 @@ def test_e12_a_part_that_is_replaced_while_the_manifest_is_joined(
             retried.append(1)
             run_shards(ExportJob(plan, all_good, compute, compute), retried, FeatureFolder(out, plan))
 
-    monkeypatch.setattr(folder, "_manifest", joined_too_early)
+    monkeypatch.setattr(folder, "manifest_lines", joined_too_early)
     assert folder.finish()
     lines = [json.loads(line) for line in (out / "manifest.jsonl").open()]
     assert [i for i, line in enumerate(lines) if line["status"] == "error"] == [17]

@@ -22,6 +22,7 @@ UNFOLDABLE = {
     "densenet": 62,
     "ghostnet": 1,
     "inception_next": 15,
+    "maxxvit": 2,
     "nasnet": 4,
     "pnasnet": 4,
     "repghost": 25,

@@ -279,7 +279,7 @@ def test_tensors_that_are_not_laid_out_densely_keep_their_values(tmp_path: Path)
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_a_copy_from_a_file_is_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool):
-    monkeypatch.setattr("zoo.core.files.safetensors_writer._on_block_device", lambda _: on_disk)
+    monkeypatch.setattr("zoo.core.files.safetensors_writer.on_block_device", lambda _: on_disk)
     generator = np.random.default_rng(0)
     tensors = {f"t{i}": torch.from_numpy(generator.standard_normal(1000 + i)) for i in range(5)}
     save_file(tensors, tmp_path / "source")

@@ -23,7 +23,7 @@ import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.architectures.records import HALF, IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
-from zoo.core.identify.published_files import _of_torchvision, published_file
+from zoo.core.identify.published_files import published_file, torchvision_files
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.read import read_image
 
@@ -223,7 +223,7 @@ def test_lite_keeps_its_own_mean():
 
 
 def test_every_row_of_torchvisions_resizes_as_it_says():
-    rows = dict(_of_torchvision(PretrainedCfg(architecture="x")))
+    rows = dict(torchvision_files(PretrainedCfg(architecture="x")))
     digests = [name.rpartition("-")[2] for name in rows]
     assert len(set(digests)) == len(rows) > 90
     assert all(len(digest) == 8 and int(digest, 16) for digest in digests)
@@ -239,7 +239,7 @@ def test_torchvision_says_the_same_of_its_files():
     models = torchvision_models()
     weights = [one for name in models.list_models(module=models) for one in models.get_model_weights(name)]
     theirs = {one.url.rpartition("/")[2].removesuffix(".pth"): one.transforms() for one in weights}
-    for name, cfg in _of_torchvision(PretrainedCfg(architecture="x")):
+    for name, cfg in torchvision_files(PretrainedCfg(architecture="x")):
         presets = theirs[name]
         assert cfg.input_size[1:] == (*presets.crop_size, *presets.crop_size)
         assert math.floor(cfg.input_size[1] / cfg.crop_pct) == presets.resize_size[0], name

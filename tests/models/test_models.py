@@ -326,7 +326,7 @@ def test_half_precision(filled, dtype):
         expected = model.eval()(batch(model))
         found = model.to(dtype)(batch(model).to(dtype))
     assert found.dtype == dtype
-    assert (found.float() - expected).abs().max() < 0.1 * expected.abs().max()
+    assert (found.float() - expected).abs().max() < 0.15 * expected.abs().max()
 
 
 def test_channels_last(filled):

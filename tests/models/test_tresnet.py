@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.core.architectures.registry import find_spec
-from zoo.core.channels.stem import _known_layout
+from zoo.core.channels.stem import known_layout
 from zoo.core.errors import UsageError
 from zoo.models.layers.space_to_depth import SpaceToDepth
 from zoo.models.tresnet import repair_keys
@@ -43,9 +43,9 @@ def test_space_to_depth():
 
 
 def test_the_architecture_says_how_its_stem_lies():
-    assert str(_known_layout("tresnet_m")) == find_spec("tresnet_m")[1].input_layout == "blocks:16"
-    assert str(_known_layout("resnet18")) == "conv"
-    assert str(_known_layout("no_such_net")) == "conv"
+    assert str(known_layout("tresnet_m")) == find_spec("tresnet_m")[1].input_layout == "blocks:16"
+    assert str(known_layout("resnet18")) == "conv"
+    assert str(known_layout("no_such_net")) == "conv"
 
 
 @pytest.mark.parametrize("in_chans", [6, 9])
