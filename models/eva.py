@@ -21,7 +21,7 @@ from zoo.core.architectures.configs.eva import EvaSpec
 from zoo.models.base import Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.eva_keys import repair_keys, unused_keys
-from zoo.models.layers.attention import Attention, SplitAttention
+from zoo.models.layers.attention import Attention, SeparatelyProjectedAttention
 from zoo.models.layers.drop import PatchDrop, take_tokens
 from zoo.models.layers.gamma_block import GammaBlock
 from zoo.models.layers.mlp import GluMlp, SwiGLU
@@ -68,7 +68,7 @@ class Eva(VisionTransformer):
         if spec.split_qkv:
             is_full = not spec.num_full_blocks <= depth < spec.depth - spec.num_full_blocks
             heads = None if is_full else spec.num_kv_heads
-            attention = partial(SplitAttention, rotate_half=spec.rope_rotate_half, num_kv_heads=heads)
+            attention = partial(SeparatelyProjectedAttention, rotate_half=spec.rope_rotate_half, num_kv_heads=heads)
         if spec.block == "post_norm":
             return PostNormBlock(style, drop_path, depth, attention)
         return GammaBlock(style, drop_path, attention, scale_mlp=not spec.attn_scale_only)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from zoo.core.architectures.configs.res2net import Res2NetSpec
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.multi_scale import multi_scale
 from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace
@@ -29,9 +29,9 @@ class MultiScaleBlock(ResidualBlock):
     def __init__(self, spec: Res2NetSpec, place: BlockPlace, drop_block: nn.Module) -> None:
         super().__init__(shortcut_parts(spec, place), act="act3", last_norm="bn3")
         norm, act = norm_factory(spec.norm_layer), partial(make_activation, spec.act_layer)
-        width, stride, num_convs = bottleneck_width(spec, place), place.stride, max(1, spec.scale - 1)
+        width, stride, num_convs = bottleneck_width(spec, place), place.stride, spec.scale - 1
         conv = partial(make_conv, width, width, 3, stride, dilation=place.first_dilation, groups=spec.cardinality)
-        self.scale, self.adds = spec.scale, place.keeps_shape
+        self.adds = place.keeps_shape
         self.conv1 = make_conv(place.in_channels, width * spec.scale, 1)
         self.bn1 = norm(width * spec.scale)
         self.act1 = act()
@@ -45,13 +45,8 @@ class MultiScaleBlock(ResidualBlock):
         self.act3 = act()
 
     def branch(self, x: Tensor) -> Tensor:
-        groups = self.act1(self.bn1(self.conv1(x))).chunk(self.scale, 1)
-        scales: list[Tensor] = []
-        for group, conv, bn in zip(groups, self.convs, self.bns, strict=False):
-            x = scales[-1] + group if scales and self.adds else group
-            scales.append(self.act2(bn(conv(x))))
-        scales += map(self.pool, groups[len(scales) :])
-        x = self.drop_block(torch.cat(scales, 1))
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.drop_block(multi_scale(x, self.convs, self.bns, self.act2, self.pool, adds=self.adds))
         return super().branch(self.bn3(self.conv3(x)))
 
 

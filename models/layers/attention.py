@@ -140,7 +140,7 @@ class Attention(nn.Module):
         return q, k, v
 
 
-class SplitAttention(Attention):
+class SeparatelyProjectedAttention(Attention):
     """The same with a layer for each: `q_proj`, `k_proj`, `v_proj`. With `qkv_bias="qv"` that of keys has no bias.
 
     `num_kv_heads` heads of keys and values, by default all, are each shared by as many heads of queries (Ainslie et

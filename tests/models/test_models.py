@@ -321,12 +321,14 @@ def filled(model):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(filled, dtype):
-    model = filled
+    model, images = filled, batch(filled)
     with torch.inference_mode():
-        expected = model.eval()(batch(model))
-        found = model.to(dtype)(batch(model).to(dtype))
+        expected = model.eval()(images)
+        found = model.to(dtype)(images.to(dtype))
+        # How far rounded weights and images alone bring it in single precision: a network may magnify differences.
+        rounded = (model.float()(images.to(dtype).float()) - expected).abs().max()
     assert found.dtype == dtype
-    assert (found.float() - expected).abs().max() < 0.15 * expected.abs().max()
+    assert (found.float() - expected).abs().max() < max(0.1 * expected.abs().max(), 3 * rounded)
 
 
 def test_channels_last(filled):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zoo.core.errors import UsageError
-from zoo.models.layers.attention import Attention, SplitAttention, rotate
+from zoo.models.layers.attention import Attention, SeparatelyProjectedAttention, rotate
 from zoo.models.layers.rotary_position import AxialRotary, CentredRotary, MixedRotary
 
 GRID = (3, 4)
@@ -70,7 +70,7 @@ def test_a_head_needs_a_multiple_of_four_channels():
 @pytest.mark.parametrize("qkv_bias", [True, False, "qv"])
 def test_split_projections_are_the_fused_one(qkv_bias):
     torch.manual_seed(0)
-    fused, split = (kind(12, 3, qkv_bias=qkv_bias).eval() for kind in (Attention, SplitAttention))
+    fused, split = (kind(12, 3, qkv_bias=qkv_bias).eval() for kind in (Attention, SeparatelyProjectedAttention))
     assert (split.k_proj.bias is None) == (qkv_bias is not True)
     layers = (split.q_proj, split.k_proj, split.v_proj)
     with torch.no_grad():
@@ -87,7 +87,10 @@ def test_split_projections_are_the_fused_one(qkv_bias):
 
 def test_heads_share_keys_and_values():
     torch.manual_seed(0)
-    few, all_heads = SplitAttention(12, 3, num_kv_heads=1).eval(), SplitAttention(12, 3).eval()
+    few, all_heads = (
+        SeparatelyProjectedAttention(12, 3, num_kv_heads=1).eval(),
+        SeparatelyProjectedAttention(12, 3).eval(),
+    )
     repeated = {
         key: value.repeat(3, *[1] * (value.ndim - 1)) if key[0] in "kv" else value
         for key, value in few.state_dict().items()
@@ -96,4 +99,4 @@ def test_heads_share_keys_and_values():
     x = torch.randn(2, 5, 12)
     assert torch.allclose(few(x), all_heads(x), atol=1e-6)
     with pytest.raises(UsageError, match="divided"):
-        SplitAttention(12, 3, num_kv_heads=2)
+        SeparatelyProjectedAttention(12, 3, num_kv_heads=2)
