@@ -54,7 +54,7 @@ test-all: check $(VENV)/.published $(VENV)/.ray
 build/typing/zoo:
 	@mkdir -p $@
 	@for f in zoo/*.py zoo/py.typed; do ln -sf "$(CURDIR)/$$f" $@/; done  # linked one by one: zoo/ itself has no rooms
-	@for d in cli core models weights_cache; do ln -sfn "$(CURDIR)/$$d" $@/$$d; done
+	@for d in cli core models weights_cache zoo/data; do ln -sfn "$(CURDIR)/$$d" $@/$$(basename $$d); done
 
 check: $(VENV)/.ready build/typing/zoo
 	$(BIN)/ruff check .

@@ -1,1 +1,28 @@
-"""One file per family of nn.Modules; attribute names are the keys of published checkpoints."""
+"""One file per family of nn.Modules; attribute names are the keys of published checkpoints.
+
+The package also answers to the names of timm's published API, and to the name of each model.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from zoo.published_names import offer
+
+_published, __dir__, __all__ = offer(__name__)
+
+_MODULES = ("features", "helpers", "registry")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return _published(name)
+    if name in _MODULES:
+        return import_module(f"zoo.models.{name}")
+    if not name.startswith("_"):
+        from zoo.core.architectures.registry import is_current
+
+        if is_current(name):
+            from zoo.models.entrypoints import model_entrypoint
+
+            return model_entrypoint(name)
+    raise AttributeError(f"module 'zoo.models' has no attribute {name!r}")

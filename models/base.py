@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.core.architectures.model_facts import check_num_classes, module_paths
 from zoo.core.channels.mixing import check_in_chans
 from zoo.core.errors import UsageError
+from zoo.models.layer_groups import Pattern, layer_patterns, patterns_by_step, trunk_prefix
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -81,6 +83,15 @@ class ImageModel(nn.Module):
     """Height and width of the images that the weights are made for; None where they do not depend on it."""
     windows: tuple[Size, ...] | None = None
     """Height and width of the windows of each stage, for attention in windows."""
+    last_norm: str = ""
+    """Path of the norm behind the trunk that feature maps may ask for; "" if there is none."""
+    layer_prefix: ClassVar[str] = ""
+    """What the paths of the trunk's parts have before their number, if it is not that of most steps."""
+    no_decay: ClassVar[tuple[str, ...]] = (
+        r"(?:cls|reg|dist)_token\w*", r"pos_embed(?:_\d+|_window)?", r"(?:patch|pixel)_pos", "position_embedding_table",
+        "relative_position_bias_table", "attention_biases", "logit_scale", r"cpb_mlp\..*", r"pos_block\..*",
+    )  # fmt: skip
+    """Regular expressions for the ends of the names of parameters that are trained without weight decay."""
     feature_info: list[FeatureDict]
     pretrained_cfg: dict[str, Any]
     load_report: Any
@@ -111,6 +122,23 @@ class ImageModel(nn.Module):
     @default_cfg.setter
     def default_cfg(self, cfg: dict[str, Any]) -> None:
         self.pretrained_cfg = cfg
+
+    def __new__(cls, *_arguments: Any, **keywords: Any) -> Any:
+        """Keep the keywords that a model is built with, from which one of another size is built."""
+        model = super().__new__(cls)
+        model.__dict__["_keywords"] = keywords
+        return model
+
+    @property
+    def embed_dim(self) -> int | tuple[int, ...]:
+        """Channels of the tokens, or of each stage's; AttributeError for a family that does not state them."""
+        return self.spec.embed_dim
+
+    @property
+    def family(self) -> str:
+        """The name of the family's module in `zoo.models`."""
+        modules = (model_class.__module__ for model_class in type(self).__mro__)
+        return next(module.rpartition(".")[2] for module in modules if module.startswith("zoo.models."))
 
     # ------------------------------------------------------------ what a family gives
 
@@ -269,10 +297,12 @@ class ImageModel(nn.Module):
     def prune_intermediate_layers(
         self,
         indices: int | Sequence[int] | None = 1,
-        prune_norm: bool = False,  # noqa: ARG002 - part of the published signature; norms after the trunk always go
+        prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
         """Remove the modules that no feature at `indices` needs; the trunk then ends at the last of them.
+
+        The final norm, which feature maps may ask for, stays unless `prune_norm`.
 
         Returns the indices as non-negative numbers.
         """
@@ -284,6 +314,8 @@ class ImageModel(nn.Module):
         needed = [f"{path}." for path in order[: last + 1]]
         removed = {*modules_after(self, self._last_step), *order[last + 1 :]}
         for path in sorted(removed, reverse=True):  # what lies in a module before the module
+            if path == self.last_norm and not prune_norm:
+                continue
             if not any(step.startswith(f"{path}.") for step in needed) and (prune_head or path not in head):
                 parent, _, name = path.rpartition(".")
                 delattr(self.get_submodule(parent), name)
@@ -335,7 +367,50 @@ class ImageModel(nn.Module):
             if not like.is_meta:
                 self.init_below(classifier, path)
 
+    # ------------------------------------------------------------ image size
+
+    def set_input_size(
+        self, img_size: int | Size | None = None, patch_size: int | Size | None = None, **sizes: Any
+    ) -> None:
+        """Make the model one for images of another size; weights that depend on it are resized as in loading.
+
+        Args:
+            img_size: height and width of the images, or the side of a square; None keeps it.
+            patch_size: height and width of a patch, or its side; None keeps it.
+            sizes: other fields of the spec or keywords of the family that go with the size, such as `window_size`.
+
+        Raises:
+            UsageError: the model takes images of any size, or not of this one.
+            TypeError: the family has no such size.
+        """
+        from zoo.models.input_size import resized_model
+
+        given = {"img_size": img_size, "patch_size": patch_size, **sizes}
+        self.__dict__ = resized_model(self, {name: size for name, size in given.items() if size is not None}).__dict__
+
+    def sizes_for(self, sizes: dict[str, Any]) -> dict[str, Any]:
+        """What else of the spec changes with these sizes: them and, in a family with windows, those that follow."""
+        return sizes
+
     # ------------------------------------------------------------ training
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Pattern]:
+        """Regular expressions that sort the parameters' names into layers: for learning rates that decay with depth.
+
+        Args:
+            coarse: one group for each stage, not one for each block.
+        """
+        containers = (path.partition(".")[0] for path in self.classifier_paths if "." in path)
+        head = [*self.head_parts, *self.classifier_paths, *containers]
+        steps = [path for path, _ in self.steps()]
+        steps = [path for path in steps if any(True for _ in self.get_submodule(path).parameters())] or steps
+        prefix = self.layer_prefix or trunk_prefix(steps)
+        return layer_patterns(self, prefix, head, coarse) if prefix else patterns_by_step(steps)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that are trained without weight decay: tokens, positions, scales of attention."""
+        kept = re.compile(rf"(?:.*\.)?(?:{'|'.join(self.no_decay)})")
+        return {name for name, _ in self.named_parameters() if kept.fullmatch(name)}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training: recompute each block's activations in the backward pass."""

@@ -154,6 +154,8 @@ class MultiScaleVit(TokenModel):
         drop_path_rate: stochastic depth of the last block.
     """
 
+    no_decay = (*TokenModel.no_decay, r"rel_pos_[hw]")
+
     default_out_indices = None
 
     def __init__(

@@ -118,14 +118,26 @@ def bottleneck_parts(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module)
     }
 
 
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions."""
+
+    expansion = 1
+
+
+class Bottleneck(ResidualBlock):
+    """A 3x3 convolution between two 1x1 convolutions, the last of which widens."""
+
+    expansion = 4
+
+
 def basic_block(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     parts = {**basic_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
-    return ResidualBlock(parts, act="act2", last_norm="bn2")
+    return BasicBlock(parts, act="act2", last_norm="bn2")
 
 
 def bottleneck(spec: ResNetSpec, place: BlockPlace, drop_block: nn.Module) -> ResidualBlock:
     parts = {**bottleneck_parts(spec, place, drop_block), **shortcut_parts(spec, place)}
-    return ResidualBlock(parts, act="act3", last_norm="bn3")
+    return Bottleneck(parts, act="act3", last_norm="bn3")
 
 
 class BlockKind(NamedTuple):
@@ -143,8 +155,8 @@ class ResNet(ConvNet):
 
     spec: ResNetSpec
     blocks: ClassVar[Mapping[str, BlockKind]] = {
-        "basic": BlockKind(basic_block, 1),
-        "bottleneck": BlockKind(bottleneck, 4),
+        "basic": BlockKind(basic_block, BasicBlock.expansion),
+        "bottleneck": BlockKind(bottleneck, Bottleneck.expansion),
     }
     initial_values = KAIMING
     trunk = ("maxpool", "layer1", "layer2", "layer3", "layer4")

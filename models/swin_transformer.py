@@ -202,6 +202,20 @@ class SwinTransformer(ImageModel):
         self.norm = self.make_norm()
         self.make_head(global_pool)
 
+    def sizes_for(self, sizes: dict[str, Any]) -> dict[str, Any]:
+        """Windows keep their share of the map, or get the share of it that `window_ratio` says."""
+        spec, ratio = self.spec, sizes.pop("window_ratio", None)
+        if "window_size" in sizes:
+            return sizes
+        image, patch = (as_pair(sizes.get(name, getattr(spec, name))) for name in ("img_size", "patch_size"))
+        grid, old_grid = (image[0] // patch[0], image[1] // patch[1]), self.patch_embed.grid_size
+        axes = range(2)
+        windows = [
+            tuple(grid[a] // ratio if ratio else max(1, window[a] * grid[a] // old_grid[a]) for a in axes)
+            for window in spec.stage_windows
+        ]
+        return {**sizes, "window_size": tuple(windows)}
+
     def block_options(self, stage: int, position: int) -> dict[str, Any]:  # noqa: ARG002 - families decide by them
         """What blocks of a family of its own take besides."""
         return {}

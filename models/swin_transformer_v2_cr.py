@@ -62,6 +62,7 @@ class SwinTransformerV2Cr(SwinTransformer):
     trunk = "stages"
     block_class = ThreeNormBlock
     default_drop_path_rate = 0.0
+    no_decay = ()
 
     def block_options(self, stage: int, position: int) -> dict[str, Any]:
         spec, number = self.spec, position + 1

@@ -89,3 +89,22 @@ class TokenModel(ImageModel):
         if intermediates_only:
             return maps
         return x if self._last_step else self.finish(x), maps
+
+    def get_intermediate_layers(
+        self,
+        x: Tensor,
+        n: int | Sequence[int] = 1,
+        reshape: bool = False,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+    ) -> list[Any]:
+        """The tokens of the last `n` blocks, or of those at these indices, as DINO's models give them.
+
+        Args:
+            reshape: give maps (N, C, rows, columns) instead of tokens (N, patches, C).
+            return_prefix_tokens: give `(tokens, prefix tokens)` for each.
+            norm: apply the trunk's final norm to each.
+        """
+        form = "NCHW" if reshape else "NLC"
+        options = {"intermediates_only": True, "return_prefix_tokens": return_prefix_tokens}
+        return self.forward_intermediates(x, n, norm=norm, output_fmt=form, **options)

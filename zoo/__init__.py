@@ -64,7 +64,12 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]
 
 
+_MODULES = ("data", "layers", "models", "utils")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"zoo.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     value = getattr(import_module(f"zoo.{_HOME[name]}"), name)

@@ -12,16 +12,11 @@ from typing import Any
 
 from zoo.core.adapt.plan import AdaptPlan
 from zoo.core.adapt.verify import Check
-from zoo.core.architectures.published import num_features
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import UsageError
 from zoo.core.files.stored_tensor import StoredTensor
-
-_CARRIED = (
-    "tag", "interpolation", "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "input_size", "test_input_size",
-    "min_input_size", "fixed_input_size", "pool_size", "first_conv", "classifier", "license",
-)  # fmt: skip
+from zoo.core.metadata.timm_config import write_timm_config
 
 
 def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, Any]) -> bytes:
@@ -40,23 +35,8 @@ def timm_config(cfg: PretrainedCfg, plan: AdaptPlan, model_args: Mapping[str, An
         )
     if plan.request.prefix:
         raise UsageError("Folders for timm have no key prefixes.", hint="Leave out --prefix.")
-    values = {
-        "architecture": cfg.architecture,
-        "num_classes": plan.num_classes,
-        "num_features": num_features(cfg.architecture),
-        "model_args": {
-            **dict(cfg.model_args),
-            **model_args,
-            "in_chans": plan.in_chans,
-            "num_classes": plan.num_classes,
-        },
-        "pretrained_cfg": {
-            **{key: cfg[key] for key in _CARRIED if cfg[key] not in (None, "")},
-            "custom_load": False,
-            "num_classes": plan.num_classes,
-        },
-    }
-    return (json.dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n").encode()
+    sizes = {**dict(cfg.model_args), **model_args}
+    return write_timm_config(cfg, in_chans=plan.in_chans, num_classes=plan.num_classes, model_args=sizes)
 
 
 # ---------------------------------------------------------------- timm's rules

@@ -16,6 +16,26 @@ PUBLISHER = "timm/"
 """The Hub account that publishes the named weights; each repository has the name of its weights."""
 
 
+def parse_model_name(model_name: str) -> tuple[str | None, str]:
+    """Split a name into its place and the rest: ("hf-hub", "owner/repo"), ("local-dir", folder) or (None, name)."""
+    hub_id = hub_id_of(model_name)
+    if hub_id:
+        return "hf-hub", hub_id
+    if model_name.startswith(FOLDER_PREFIX):
+        return FOLDER_PREFIX[:-1], model_name.removeprefix(FOLDER_PREFIX)
+    return None, model_name.removeprefix(PUBLISHER)
+
+
+def safe_model_name(model_name: str, remove_source: bool = True) -> str:
+    """A name as a part of a file name: letters and digits stay, anything else becomes `_`.
+
+    Args:
+        remove_source: leave out `hf-hub:` or `local-dir:`.
+    """
+    name = parse_model_name(model_name)[1] if remove_source else model_name
+    return "".join(character if character.isalnum() else "_" for character in name).rstrip("_")
+
+
 def hub_id_of(name: str) -> str:
     """`owner/repo` or `owner/repo@revision` from a name that begins with `hf-hub:`; '' for any other."""
     return name.partition(":")[2] if name.startswith(HUB_PREFIXES) else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from zoo.core.architectures.family_facts import SizedTensors as SizedTensors
@@ -17,6 +18,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+DPN_MEAN = (124 / 255, 117 / 255, 104 / 255)
+DPN_STD = (1 / (0.0167 * 255),) * 3
 
 
 class ClassifierInit(NamedTuple):
@@ -205,3 +208,40 @@ class PretrainedCfg(Mapping[str, Any]):
                 value = values[f.name]
                 known[f.name] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
+
+
+@dataclass
+class DefaultCfg:
+    """The default configs of one architecture by tag, the default tag first: as published model files keep them."""
+
+    tags: deque[str] = field(default_factory=deque)
+    cfgs: dict[str, PretrainedCfg] = field(default_factory=dict)
+    is_pretrained: bool = False
+
+    @property
+    def default(self) -> PretrainedCfg:
+        """The config of the default tag."""
+        return self.cfgs[self.tags[0]]
+
+    @property
+    def default_with_tag(self) -> tuple[str, PretrainedCfg]:
+        """The default tag and its config."""
+        return self.tags[0], self.default
+
+
+def generate_default_cfgs(cfgs: Mapping[str, Mapping[str, Any]]) -> dict[str, DefaultCfg]:
+    """Sort configs by architecture: `name.tag` -> config becomes name -> DefaultCfg.
+
+    The default tag is the first that a name has weights for, or one that ends in `*`; without weights it is the first.
+    """
+    found: dict[str, DefaultCfg] = {}
+    for full_name, values in cfgs.items():
+        name, _, tag = full_name.partition(".")
+        chosen, tag = tag.endswith("*"), tag.rstrip("*")
+        cfg = values if isinstance(values, PretrainedCfg) else PretrainedCfg.from_mapping(values)
+        entry = found.setdefault(name, DefaultCfg())
+        first = chosen or (cfg.has_weights and not entry.is_pretrained)
+        (entry.tags.appendleft if first else entry.tags.append)(tag)
+        entry.is_pretrained = entry.is_pretrained or cfg.has_weights
+        entry.cfgs[tag] = replace(cfg, architecture=name, tag=tag)
+    return found

@@ -150,15 +150,7 @@ class Preprocess:
             InvalidInputError: the image has a different number of channels or is too elongated to resize; it has pixels
                 without data and `nodata` is "error"; or its file declares no scale and the transform needs it.
         """
-        raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
-        if raster.num_bands != self.in_chans:
-            raise InvalidInputError(f"The image has {raster.num_bands} channel(s), the model reads {self.in_chans}.")
-        if self.scale == SCALE_OF_FILE:
-            raster = raster.rescaled()
-        scale = np.float32(raster.white if self.scale is None or isinstance(self.scale, str) else self.scale)
-        bands = self._resize_bands(self._planes(raster, scale), raster.size)
-        if self.resize:
-            bands = self._crop(bands, scale)
+        raster, scale, bands = self._fitted(image)
         if bands.dtype == np.uint8:  # look up the only 256 possible values
             table = self._normalised(np.arange(256, dtype=np.float32)[None, :, None] / scale)
             return np.stack([numbers.ravel()[band] for numbers, band in zip(table, bands, strict=True)])
@@ -166,6 +158,21 @@ class Preprocess:
         if self.scale is None and not _is_float(raster):
             unit = np.clip(unit, np.float32(0), np.float32(1))  # resizing may overshoot
         return self._normalised(unit)
+
+    def pixels(self, image: Image.Image | Raster) -> NDArray[Any]:
+        """As `array`, resized and cropped but neither scaled nor normalised: 8-bit numbers, or float32."""
+        return self._fitted(image)[2]
+
+    def _fitted(self, image: Image.Image | Raster) -> tuple[Raster, np.float32, NDArray[Any]]:
+        """The image as a raster, the number that becomes 1, and the bands resized and cropped."""
+        raster = image if isinstance(image, Raster) else Raster(pixels=image, white=255.0)
+        if raster.num_bands != self.in_chans:
+            raise InvalidInputError(f"The image has {raster.num_bands} channel(s), the model reads {self.in_chans}.")
+        if self.scale == SCALE_OF_FILE:
+            raster = raster.rescaled()
+        scale = np.float32(raster.white if self.scale is None or isinstance(self.scale, str) else self.scale)
+        bands = self._resize_bands(self._planes(raster, scale), raster.size)
+        return raster, scale, self._crop(bands, scale) if self.resize else bands
 
     def _normalised(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalise values (channels or 1, height, width), where 1 is white, by the channels' mean and std."""

@@ -202,6 +202,11 @@ def _is_layout(text: str) -> bool:
     return True
 
 
+def stated_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments of a model that a weight file may state: what its tensors alone do not tell."""
+    return {key: value for key, value in arguments.items() if key in (*_SIZES, *_EPSILONS)}
+
+
 def _are_model_arguments(values: Any) -> bool:
     """Whether these are model arguments that zoo writes: image and patch sizes, the epsilon of norms."""
     return isinstance(values, dict) and all(_is_model_argument(key, value) for key, value in values.items())

@@ -1,4 +1,4 @@
-"""Read the `config.json` of published weights, in timm's format; the file is untrusted.
+"""Read and write the `config.json` of published weights, in timm's format; a file that is read is untrusted.
 
     {"architecture": ..., "num_classes": ..., "global_pool": ..., "model_args": {...}, "pretrained_cfg": {...}}
 
@@ -7,6 +7,7 @@ The older form has the entries of `pretrained_cfg` at the level of `architecture
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -15,13 +16,19 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from zoo.core.architectures.published import find_cfg
+from zoo.core.architectures.published import find_cfg, num_features
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.json_file import read_json_object
 from zoo.core.metadata.stated import adapted_cfg
 
 CONFIG_FILE = "config.json"
+
+_CARRIED = (
+    "tag", "interpolation", "crop_pct", "test_crop_pct", "crop_mode", "mean", "std", "input_size", "test_input_size",
+    "min_input_size", "fixed_input_size", "pool_size", "first_conv", "classifier", "license",
+)  # fmt: skip
+"""What a written config states of its weights."""
 
 _MAX_TEXT = 1000
 _MAX_SIZE = 1 << 16
@@ -76,6 +83,28 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
     if len(cfg.mean) != len(cfg.std) or len(cfg.mean) not in (1, 3, cfg.input_size[0], in_chans):
         _refuse(origin, "mean and std", f"{in_chans} numbers each", [cfg.mean, cfg.std])
     return adapted_cfg(cfg, in_chans)
+
+
+def write_timm_config(cfg: PretrainedCfg, *, in_chans: int, num_classes: int, model_args: Mapping[str, Any]) -> bytes:
+    """The text of a `config.json` for weights in timm's layout.
+
+    Args:
+        cfg: the weights' config, with their channels, sizes, mean and std.
+        in_chans, num_classes: those of the weights.
+        model_args: what the model is built with besides.
+    """
+    document = {
+        "architecture": cfg.architecture,
+        "num_classes": num_classes,
+        "num_features": num_features(cfg.architecture),
+        "model_args": {**model_args, "in_chans": in_chans, "num_classes": num_classes},
+        "pretrained_cfg": {
+            **{key: cfg[key] for key in _CARRIED if cfg[key] not in (None, "")},
+            "custom_load": False,
+            "num_classes": num_classes,
+        },
+    }
+    return (json.dumps({k: v for k, v in document.items() if v is not None}, indent=2) + "\n").encode()
 
 
 def _layers_of(architecture: str) -> dict[str, str | tuple[str, ...] | None]:

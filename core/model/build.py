@@ -20,14 +20,12 @@ from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
 from zoo.core.errors import UsageError
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
-from zoo.core.model.features import FeatureHookNet, FeatureListNet
+from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
 from zoo.core.model.prune import prune
 from zoo.core.resize.rules import require_size_dependent
 from zoo.models.base import ImageModel
-
-FEATURE_CLASSES = {"list": FeatureListNet, "hook": FeatureHookNet}
 
 
 def create_model(
@@ -41,7 +39,7 @@ def create_model(
     num_classes: int | None = None,
     features_only: bool = False,
     out_indices: int | Sequence[int] | None = None,
-    feature_cls: str = "list",
+    feature_cls: str | type[FeatureNet] = "list",
     allow_missing: Sequence[str] = (),
     source_size: tuple[int, int] | None = None,
     drop: Sequence[str] = (),
@@ -64,7 +62,8 @@ def create_model(
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps. `out_indices` chooses the levels, negative ones from the
-            end. `feature_cls` "list" runs only what is needed, "hook" reads modules with hooks.
+            end. `feature_cls` "list" runs only what is needed, "dict" gives the maps by name, "getter" takes `norm`,
+            "hook" reads modules with hooks.
         allow_missing: wildcards for state-dict keys that a checkpoint may lack; they keep their initial values.
         drop: wildcards for tensors of `checkpoint_path` to leave out.
         source_size: height and width in pixels of the images that the weight file is for, if it does not say so itself.
@@ -189,10 +188,12 @@ def _options(model_class: type, spec: Spec) -> set[str]:
     return parameters | {f.name for f in fields(spec)} - {"pruned"}
 
 
-def _feature_class(name: str) -> type[FeatureListNet] | type[FeatureHookNet]:
+def _feature_class(name: str | type[FeatureNet]) -> Any:
+    if isinstance(name, type) and issubclass(name, FeatureNet):
+        return name
     if name not in FEATURE_CLASSES:
-        raise UsageError(f"feature_cls must be 'list' or 'hook', found {name!r}.")
-    return FEATURE_CLASSES[name]
+        raise UsageError(f"feature_cls must be one of {', '.join(map(repr, FEATURE_CLASSES))}, found {name!r}.")
+    return FEATURE_CLASSES[str(name)]
 
 
 @torch.no_grad()

@@ -51,6 +51,10 @@ class FeatureInfo:
     def __len__(self) -> int:
         return len(self.info)
 
+    def from_other(self, out_indices: int | Sequence[int] | None) -> FeatureInfo:
+        """The same levels, with others requested."""
+        return FeatureInfo(self.info, out_indices)
+
     def __repr__(self) -> str:
         return f"FeatureInfo({self.info}, out_indices={self.out_indices})"
 
@@ -74,7 +78,7 @@ class FeatureNet(nn.Module):
 
 
 def _kind(net_class: type) -> type[FeatureNet]:
-    return next(base for base in (FeatureListNet, FeatureHookNet) if issubclass(net_class, base))
+    return next(base for base in net_class.__mro__ if base in FEATURE_CLASSES.values())
 
 
 _combined_classes: dict[tuple[type[FeatureNet], type[ImageModel]], type[FeatureNet]] = {}
@@ -89,7 +93,7 @@ def _combined(kind: type[FeatureNet], model_class: type[ImageModel]) -> type[Fea
 
 
 def _new_feature_net(kind: type[FeatureNet], model_class: type[ImageModel]) -> FeatureNet:
-    return nn.Module.__new__(_combined(kind, model_class))
+    return object.__new__(_combined(kind, model_class))
 
 
 def _share(kind: type[FeatureNet], model: nn.Module) -> Any:
@@ -120,17 +124,59 @@ class FeatureListNet(FeatureNet):
     Only the parts that the levels at `out_indices` need are kept and run.
     """
 
-    def __new__(cls, model: nn.Module, out_indices: int | Sequence[int] | None = None) -> FeatureListNet:
-        net = _share(FeatureListNet, model)
+    def __new__(
+        cls, model: nn.Module | None = None, out_indices: int | Sequence[int] | None = None, **options: Any
+    ) -> Any:
+        if model is None:  # a copy of a finished net, whose content the caller puts in: DataParallel, deepcopy
+            return object.__new__(cls)
+        net = _share(cls, model)
+        net.set_options(**options)
         if out_indices is None:
             out_indices = net.default_out_indices
         net.feature_info = FeatureInfo(net.feature_info, out_indices)
-        net.prune_intermediate_layers(net.feature_info.out_indices)
-        return net  # type: ignore[no-any-return]
+        net.prune_intermediate_layers(net.feature_info.out_indices, prune_norm=not net.norms_maps)
+        return net
+
+    norms_maps = False
+
+    def set_options(self) -> None:
+        """Keep what a kind of net takes besides the levels."""
+
+    def forward(self, x: Tensor) -> Any:
+        indices = self.feature_info.out_indices
+        return self.forward_intermediates(x, indices, stop_early=True, intermediates_only=True)  # type: ignore[operator]
+
+
+class FeatureDictNet(FeatureListNet):
+    """Image (N, C, H, W) -> dict of maps by name, finest first.
+
+    Args:
+        out_map: the names, one for each level asked for; by default the levels' indices as text.
+    """
+
+    out_map: tuple[str, ...] | None = None
+
+    def set_options(self, out_map: Sequence[int | str] | None = None) -> None:
+        self.out_map = None if out_map is None else tuple(map(str, out_map))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        names = self.out_map or tuple(map(str, self.feature_info.out_indices))
+        if len(names) != len(self.feature_info.out_indices):
+            raise UsageError(f"out_map names {len(names)} maps, and there are {len(self.feature_info.out_indices)}.")
+        return dict(zip(names, super().forward(x), strict=True))
+
+
+class FeatureGetterNet(FeatureListNet):
+    """As `FeatureListNet`; with `norm`, the trunk's final norm is applied to each map."""
+
+    def set_options(self, norm: bool = False) -> None:
+        self.norms_maps = norm
 
     def forward(self, x: Tensor) -> list[Tensor]:
         indices = self.feature_info.out_indices
-        return self.forward_intermediates(x, indices, stop_early=True, intermediates_only=True)  # type: ignore[operator, no-any-return]
+        return self.forward_intermediates(  # type: ignore[operator, no-any-return]
+            x, indices, norm=self.norms_maps, stop_early=not self.norms_maps, intermediates_only=True
+        )
 
 
 LIST_HINT = "Read the levels with feature_cls='list'."
@@ -150,10 +196,12 @@ class FeatureHookNet(FeatureNet):
 
     def __new__(
         cls,
-        model: nn.Module,
+        model: nn.Module | None = None,
         out_indices: int | Sequence[int] | None = None,
         modules: Sequence[str] | None = None,
-    ) -> FeatureHookNet:
+    ) -> Any:
+        if model is None:
+            return object.__new__(cls)
         net = _share(FeatureHookNet, model)
         if out_indices is None:
             out_indices = net.default_out_indices
@@ -164,7 +212,7 @@ class FeatureHookNet(FeatureNet):
         for name in net.hooked:
             if name not in known:
                 raise UsageError(f"{type(model).__name__} has no module {name!r} to read features from.")
-        return net  # type: ignore[no-any-return]
+        return net
 
     def forward(self, x: Tensor) -> list[Tensor]:
         outputs: dict[str, Tensor] = {}
@@ -190,3 +238,12 @@ class FeatureHookNet(FeatureNet):
         levels, size = self.feature_info.out_indices, (x.shape[2], x.shape[3])
         states = [self.level_state(output, level) for output, level in zip(found, levels, strict=True)]  # type: ignore[operator]
         return [self.feature_map(state, size, level) for state, level in zip(states, levels, strict=True)]  # type: ignore[operator]
+
+
+FEATURE_CLASSES: dict[str, type[FeatureNet]] = {
+    "list": FeatureListNet,
+    "dict": FeatureDictNet,
+    "getter": FeatureGetterNet,
+    "hook": FeatureHookNet,
+}
+"""What `feature_cls` of `create_model` may be."""

@@ -166,9 +166,7 @@ def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tup
 
 def _family(model: nn.Module) -> str:
     """The family of a model; '' if the model is not zoo's."""
-    modules = (model_class.__module__ for model_class in type(model).__mro__)
-    found = next((module for module in modules if module.startswith("zoo.models.")), "")
-    return found.rpartition(".")[2]
+    return model.family if isinstance(model, ImageModel) else ""
 
 
 def _plan_resizes(

@@ -5,18 +5,28 @@ Dosovitskiy et al., An Image is Worth 16x16 Words (arXiv:2010.11929), section 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import UsageError
+from zoo.core.resize.positions import resize_patch_kernel
+from zoo.core.resize.resample import Filter
 from zoo.models.layers.norm import NormFactory
 
 Size = tuple[int, int]
 
 LAYOUTS = ("NLC", "NHWC", "NCHW")
+
+PATCH_FILTERS: dict[tuple[str, bool], Filter] = {
+    ("bicubic", True): "bicubic, antialiased",
+    ("bicubic", False): "bicubic",
+    ("bilinear", False): "linear",
+}
 
 
 def as_pair(size: int | Size) -> Size:
@@ -116,3 +126,21 @@ class PatchEmbed(nn.Module):
                 hint="dynamic_img_pad=True fills up the last patches.",
             )
         return pad_to_patches(x, self.patch_size) if self.pad else x
+
+
+def resample_patch_embed(
+    patch_embed: Tensor, new_size: Sequence[int], interpolation: str = "bicubic", antialias: bool = True
+) -> Tensor:
+    """The kernel (D, C, p, q) of a patch embedding for patches of another height and width, by pseudo-inverse.
+
+    Beyer et al., FlexiViT (arXiv:2212.08013), section 3.4. `interpolation` is bicubic, or bilinear without
+    antialiasing.
+    """
+    new = (new_size[0], new_size[1])
+    if tuple(patch_embed.shape[2:]) == new:
+        return patch_embed
+    if (interpolation, antialias) not in PATCH_FILTERS:
+        raise UsageError(f"Patches are resized bicubic, or bilinear without antialiasing, not {interpolation}.")
+    filter_ = PATCH_FILTERS[interpolation, antialias]
+    resized = resize_patch_kernel(patch_embed.detach().float().cpu().numpy(), new, filter_)
+    return torch.from_numpy(resized).to(patch_embed)

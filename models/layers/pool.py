@@ -12,7 +12,21 @@ from zoo.core.errors import UsageError
 POOL_TYPES = ("", "avg", "max", "avgmax", "catavgmax")
 
 
-class GlobalPool(nn.Module):
+class Pool(nn.Module):
+    """A pooling of a type. It equals the type's name, as published code compares `model.global_pool == "avg"`."""
+
+    pool_type: str
+
+    def __eq__(self, other: object) -> bool:
+        return self.pool_type == other if isinstance(other, str) else self is other
+
+    __hash__ = nn.Module.__hash__
+
+    def extra_repr(self) -> str:
+        return repr(self.pool_type)
+
+
+class GlobalPool(Pool):
     """(N, C, H, W) -> (N, C), or (N, 2C) for `catavgmax`; the empty type is the identity.
 
     `avgmax` is the mean of the average and the maximum, `catavgmax` puts the two side by side. The `fast` prefix of
@@ -39,14 +53,11 @@ class GlobalPool(nn.Module):
         average, maximum = x.mean((2, 3)), x.amax((2, 3))
         return 0.5 * (average + maximum) if self.pool_type == "avgmax" else torch.cat([average, maximum], 1)
 
-    def extra_repr(self) -> str:
-        return repr(self.pool_type)
-
 
 TOKEN_POOL_TYPES = ("", "token", "avg", "max", "avgmax", "map")
 
 
-class TokenPool(nn.Module):
+class TokenPool(Pool):
     """Tokens (N, prefix + patches, C) -> (N, C): the first one (`token`), or the average, maximum or their mean.
 
     The empty type is the identity; `map` gives the tokens (N, L, C) that an attention pool is to read.
@@ -91,9 +102,6 @@ class TokenPool(nn.Module):
         if self.pool_type == "avg":
             return x.mean(1)
         return x.amax(1) if self.pool_type == "max" else 0.5 * (x.amax(1) + x.mean(1))
-
-    def extra_repr(self) -> str:
-        return repr(self.pool_type)
 
 
 class BlurPool2d(nn.Module):

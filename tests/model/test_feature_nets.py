@@ -1,0 +1,67 @@
+"""Kinds of feature nets, and the copies that torch makes of them."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import zoo
+
+KINDS = ("list", "dict", "getter", "hook")
+
+
+@pytest.fixture(params=KINDS)
+def net(request):
+    return zoo.create_model("test_resnet", features_only=True, out_indices=(1, 3), feature_cls=request.param).eval()
+
+
+def as_list(maps):
+    return list(maps.values()) if isinstance(maps, dict) else maps
+
+
+def test_copies_are_nets_of_the_same_kind(net):
+    x = torch.randn(1, 3, 64, 64)
+    expected = as_list(net(x))
+    replica = net._replicate_for_data_parallel()
+    assert type(replica) is type(net)
+    assert replica.feature_info is net.feature_info
+    for twin in (copy.deepcopy(net), copy.copy(net), pickle.loads(pickle.dumps(net))):
+        assert type(twin) is type(net)
+        assert all(torch.equal(a, b) for a, b in zip(as_list(twin(x)), expected, strict=True))
+
+
+def test_every_kind_gives_the_same_maps(net):
+    x, seed = torch.randn(1, 3, 64, 64), 1
+    net = zoo.create_model("test_resnet", features_only=True, out_indices=(1, 3), seed=seed).eval()
+    expected = net(x)
+    for kind in KINDS:
+        other = zoo.create_model("test_resnet", features_only=True, out_indices=(1, 3), feature_cls=kind, seed=seed)
+        assert all(torch.equal(a, b) for a, b in zip(as_list(other.eval()(x)), expected, strict=True))
+
+
+def test_a_dict_has_the_levels_or_the_given_names():
+    net = zoo.create_model("test_resnet", features_only=True, out_indices=(1, 3), feature_cls="dict")
+    assert list(net(torch.randn(1, 3, 64, 64))) == ["1", "3"]
+    named = zoo.models.FeatureDictNet(zoo.create_model("test_resnet"), (1, 3), out_map=("fine", "coarse"))
+    assert list(named(torch.randn(1, 3, 64, 64))) == ["fine", "coarse"]
+
+
+def test_a_getter_applies_the_norm():
+    model = zoo.create_model("test_vit", seed=0).eval()
+    x = torch.randn(1, 3, 160, 160)
+    _, expected = model.forward_intermediates(x, [2], norm=True)
+    net = zoo.models.FeatureGetterNet(model, [2], norm=True)
+    assert torch.equal(net(x)[0], expected[0])
+    assert not torch.equal(zoo.models.FeatureGetterNet(model, [2])(x)[0], expected[0])
+
+
+def test_an_unknown_kind_names_those_that_there_are():
+    with pytest.raises(zoo.ZooError, match="'list', 'dict', 'getter', 'hook'"):
+        zoo.create_model("test_resnet", features_only=True, feature_cls="tree")
+
+
+def test_other_levels_of_the_same_network():
+    info = zoo.create_model("test_resnet", features_only=True, out_indices=(1, 3)).feature_info
+    assert info.from_other((0,)).out_indices == (0,)
+    assert info.from_other((0,)).channels() == [info[0]["num_chs"]]
