@@ -44,8 +44,8 @@ _CONSTANTS = {
     "IMAGENET_DEFAULT_STD": "core.architectures.records:IMAGENET_STD",
     "IMAGENET_INCEPTION_MEAN": "core.architectures.records:HALF",
     "IMAGENET_INCEPTION_STD": "core.architectures.records:HALF",
-    "IMAGENET_DPN_MEAN": "core.architectures.records:DPN_MEAN",
-    "IMAGENET_DPN_STD": "core.architectures.records:DPN_STD",
+    "IMAGENET_DPN_MEAN": "core.architectures.configs.dpn:MEAN",
+    "IMAGENET_DPN_STD": "core.architectures.configs.dpn:STD",
     "OPENAI_CLIP_MEAN": "core.architectures.records:CLIP_MEAN",
     "OPENAI_CLIP_STD": "core.architectures.records:CLIP_STD",
 }

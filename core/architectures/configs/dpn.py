@@ -49,7 +49,8 @@ VARIANTS = {
 }
 
 # Trained with MXNet: the deviation is that of its inputs, 0.0167 in units of their 255 steps.
-MX = Weights(mean=(124 / 255, 117 / 255, 104 / 255), std=(1 / (0.0167 * 255),) * 3)
+MEAN, STD = (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
+MX = Weights(mean=MEAN, std=STD)
 
 # The first tag of a model is its default.
 WEIGHTS = {
