@@ -26,6 +26,7 @@ from zoo.models.layers.conv_embed import ConvEmbed
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import as_pair
+from zoo.models.layers.position_conv import PositionConv
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.token_model import TokenModel
 
@@ -52,17 +53,6 @@ def to_scale(tokens: Tensor, size: Size) -> Scale:
 
 def depthwise(channels: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
-
-
-class PositionConv(nn.Module):
-    """What a cell's neighbours say of its position, added to a map (N, H, W, C) (section 3.3)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.proj = depthwise(channels, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class RelativePositionConv(nn.Module):
@@ -214,7 +204,7 @@ class Coat(TokenModel):
             self.add_module(f"patch_embed{scale}", ConvEmbed(channels, style.embed_dim, stride, stride))
             channels = style.embed_dim
             self.register_parameter(f"cls_token{scale}", nn.Parameter(torch.empty(1, 1, channels)))
-            cpe, crpe = PositionConv(channels), RelativePositionConv(channels, spec.num_heads)
+            cpe, crpe = PositionConv(channels, channels_last=True), RelativePositionConv(channels, spec.num_heads)
             self.add_module(f"cpe{scale}", cpe)
             self.add_module(f"crpe{scale}", crpe)
             crpes.append(crpe)

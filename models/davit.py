@@ -19,6 +19,7 @@ from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import LayerNorm2d
 from zoo.models.layers.patch_embed import pad_to_patches
+from zoo.models.layers.position_conv import PositionConv
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.token_init import init_linear
 from zoo.models.layers.window import attend_in_windows
@@ -26,17 +27,6 @@ from zoo.models.layers.window import attend_in_windows
 __getattr__ = family_attributes("davit")
 
 NORM_EPS = 1e-5
-
-
-class PositionConv(nn.Module):
-    """A depthwise convolution with a shortcut, which tells the positions apart (arXiv:2102.10882)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.proj(x)
 
 
 class SpatialAttention(Attention):
