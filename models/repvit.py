@@ -8,9 +8,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.repvit import RepVitSpec
-from zoo.core.errors import UsageError
 from zoo.models.conv_net import ConvNet
-from zoo.models.distilled import DistilledModel
+from zoo.models.distilled import DistilledMean
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
@@ -83,7 +82,7 @@ class Downsample(nn.Module):
         return x + self.ffn(x)
 
 
-class RepVit(DistilledModel, ConvNet):
+class RepVit(DistilledMean, ConvNet):
     """Stem, four stages, pooling, classifiers `head.head` and `head.head_dist`, each a norm and a linear layer."""
 
     spec: RepVitSpec
@@ -111,11 +110,6 @@ class RepVit(DistilledModel, ConvNet):
     def classifier_paths(self) -> tuple[str, ...]:
         """Each is a norm and a linear layer; the spec names the linear one."""
         return tuple(path.removesuffix(".l") for path in super().classifier_paths)
-
-    def make_pool(self, pool_type: str) -> nn.Module:
-        if pool_type not in ("", "avg"):
-            raise UsageError(f"The classifiers of RepViT read the mean: global_pool='avg', found {pool_type!r}.")
-        return super().make_pool(pool_type)
 
     def make_classifier(self) -> nn.Module:
         if not self.num_classes:
