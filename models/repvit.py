@@ -9,20 +9,15 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.repvit import RepVitSpec
 from zoo.models.conv_net import ConvNet
-from zoo.models.distilled import DistilledMean
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
-from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.conv_norm import conv_norm
 from zoo.models.layers.stages import walk_stages
 from zoo.models.layers.token_init import init_linear
+from zoo.models.normed_classifier import DistilledOfMean
 
 __getattr__ = family_attributes("repvit")
-
-
-def conv_norm(in_channels: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = make_conv(in_channels, channels, kernel, stride, groups=groups)
-    return nn.Sequential(OrderedDict(c=conv, bn=nn.BatchNorm2d(channels)))
 
 
 class DepthwiseBranches(nn.Module):
@@ -82,7 +77,7 @@ class Downsample(nn.Module):
         return x + self.ffn(x)
 
 
-class RepVit(DistilledMean, ConvNet):
+class RepVit(DistilledOfMean, ConvNet):
     """Stem, four stages, pooling, classifiers `head.head` and `head.head_dist`, each a norm and a linear layer."""
 
     spec: RepVitSpec
@@ -105,17 +100,6 @@ class RepVit(DistilledMean, ConvNet):
             self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=nn.Sequential(*blocks))))
             self.feature_info.append(last.level(f"stages.{last.stage}"))
         self.num_features = spec.embed_dim[-1]
-
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        """Each is a norm and a linear layer; the spec names the linear one."""
-        return tuple(path.removesuffix(".l") for path in super().classifier_paths)
-
-    def make_classifier(self) -> nn.Module:
-        if not self.num_classes:
-            return nn.Identity()
-        width = self.head_hidden_size
-        return nn.Sequential(OrderedDict(bn=nn.BatchNorm1d(width), l=nn.Linear(width, self.num_classes)))
 
     def init_module(self, name: str, module: nn.Module) -> None:
         """Perceptrons start as zero."""

@@ -20,12 +20,14 @@ class SqueezeExcite(nn.Module):
     The hidden width is given, or `ratio` of the channels, brought to a multiple of 8.
     """
 
-    def __init__(self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0) -> None:
+    def __init__(
+        self, channels: int, ratio: float = 1 / 16, act: str = "relu", hidden: int = 0, bias: bool = True
+    ) -> None:
         super().__init__()
         hidden = hidden or make_divisible(channels * ratio, round_limit=0.0)
-        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=bias)
         self.act = make_activation(act)
-        self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean((2, 3), keepdim=True)
