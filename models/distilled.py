@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel
-from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.pool import GlobalPool, TokenPool
 
 
 class DistilledModel(ImageModel):
@@ -48,3 +48,14 @@ class DistilledTokens(DistilledModel):
     def embedding(self, pooled: Any) -> Tensor:
         """The mean of both tokens."""
         return pooled if isinstance(pooled, Tensor) else (pooled[0] + pooled[1]) / 2
+
+
+class DistilledMean(DistilledModel):
+    """Where both classifiers read the mean of the map that `forward_features` gives."""
+
+    def make_pool(self, pool_type: str) -> GlobalPool:
+        if pool_type not in ("", "avg"):
+            raise UsageError(
+                f"The classifiers of {type(self).__name__} read the mean: global_pool='avg', found {pool_type!r}."
+            )
+        return GlobalPool(pool_type)

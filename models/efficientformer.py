@@ -13,7 +13,7 @@ from zoo.models.base import Size, Step
 from zoo.models.conv_net import ConvNet
 from zoo.models.distilled import DistilledModel
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import KeyTable, rename_keys
+from zoo.models.key_table import NETWORK_KEYS, KeyTable, rename_keys
 from zoo.models.layers.biased_attention import BiasedAttention, halved
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.layer_scale import LayerScale, LayerScale2d
@@ -154,9 +154,7 @@ class EfficientFormer(DistilledModel, ConvNet):
 AUTHORS_KEYS: KeyTable = {
     r"^patch_embed\.([03])\.": lambda layer: f"stem.conv{1 + int(layer[1]) // 3}.",
     r"^patch_embed\.([14])\.": lambda layer: f"stem.norm{1 + int(layer[1]) // 3}.",
-    # Downsampling counts among the stages.
-    r"^network\.([135])\.": lambda stage: f"stages.{(int(stage[1]) + 1) // 2}.downsample.",
-    r"^network\.([0246])\.": lambda stage: f"stages.{int(stage[1]) // 2}.blocks.",
+    **NETWORK_KEYS,
     r"\.downsample\.proj\.": ".downsample.conv.",
     r"\.layer_scale_(\d)$": r".ls\1.gamma",
     r"^dist_head\.": "head_dist.",

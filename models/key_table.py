@@ -14,6 +14,13 @@ KeyTable = Mapping[str, str | Callable[[re.Match[str]], str]]
 """Regular expression -> what replaces each match of it, as `re.sub` takes it."""
 
 
+NETWORK_KEYS: KeyTable = {
+    r"^network\.([135])\.": lambda found: f"stages.{(int(found[1]) + 1) // 2}.downsample.",
+    r"^network\.([0246])\.": lambda found: f"stages.{int(found[1]) // 2}.blocks.",
+}
+"""Files whose `network` counts what lies between four stages among them, as PoolFormer's (arXiv:2111.11418)."""
+
+
 def rename_keys(state_dict: Mapping[str, T], table: KeyTable) -> dict[str, T]:
     """The state dict with the rows of the table applied to each key, in the table's order."""
     renamed = {}

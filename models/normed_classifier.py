@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch.nn as nn
 
-from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel
-from zoo.models.distilled import DistilledModel
+from zoo.models.distilled import DistilledMean
 from zoo.models.layers.conv_norm import norm_linear
 
 
@@ -22,12 +21,5 @@ class NormedClassifier(ImageModel):
         return norm_linear(self.head_hidden_size, self.num_classes) if self.num_classes else nn.Identity()
 
 
-class DistilledOfMean(NormedClassifier, DistilledModel):
+class DistilledOfMean(NormedClassifier, DistilledMean):
     """One such classifier, or one for the labels and one for a teacher, all of the mean over the map."""
-
-    def make_pool(self, pool_type: str) -> nn.Module:
-        if pool_type not in ("", "avg"):
-            raise UsageError(
-                f"The classifiers of {type(self).__name__} read the mean: global_pool='avg', found {pool_type!r}."
-            )
-        return super().make_pool(pool_type)

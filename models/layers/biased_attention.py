@@ -54,8 +54,12 @@ class BiasedAttention(DistanceBiases):
         x = x.flatten(2) if self.use_conv else x.transpose(1, 2)
         return x.unflatten(1, (self.num_heads, -1))
 
+    def weigh(self, scores: Tensor) -> Tensor:
+        """How much each query (N, heads, queries, keys) reads of each key."""
+        return scores.softmax(-1)
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Each (N, heads, channels of a head, cells) -> map or tokens of the queries' cells."""
         scores = (query.transpose(-2, -1) @ key) * self.key_dim**-0.5 + self.position_bias()
-        x = (value @ scores.softmax(-1).transpose(-2, -1)).flatten(1, 2)
+        x = (value @ self.weigh(scores).transpose(-2, -1)).flatten(1, 2)
         return x.unflatten(2, self.out_size) if self.use_conv else x.transpose(1, 2)

@@ -16,7 +16,7 @@ ConvFactory = Callable[..., "ConvNormAct"]
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, norm and activation, with the keys `conv` and `bn`.
+    """Convolution, norm and activation, with the keys `conv` and `bn`.
 
     Args:
         in_channels, channels: of input and output.
@@ -27,6 +27,7 @@ class ConvNormAct(nn.Module):
         pad_type: "" (symmetric), "same" (as TensorFlow's) or "valid" (none).
         padding: pixels at each border, in place of a `pad_type`.
         aa_layer: "", or the pooling that takes over a stride: "blur", "blurpc" or "avg".
+        bias: whether the convolution has one.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ConvNormAct(nn.Module):
         pad_type: str = "",
         padding: int | None = None,
         aa_layer: str = "",
+        bias: bool = False,
     ) -> None:
         super().__init__()
         pooled = bool(aa_layer) and stride > 1
@@ -56,6 +58,7 @@ class ConvNormAct(nn.Module):
             groups=groups,
             pad_type=pad_type,
             padding=padding,
+            bias=bias,
         )
         self.bn = norm_act(channels) if act is None else norm_act(channels, act=act)
         self.aa = antialias_pool(aa_layer, channels, stride) if pooled else nn.Identity()

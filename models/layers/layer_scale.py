@@ -36,6 +36,15 @@ class LayerScale2d(LayerScale):
         return x * self.gamma.view(-1, 1, 1)
 
 
+class MapScale(LayerScale):
+    """The same for maps, with a gamma of the shape (C, 1, 1)."""
+
+    def __init__(self, channels: int, initial: float = 1e-5) -> None:
+        super().__init__(channels, initial)
+        self.gamma = nn.Parameter(torch.empty(channels, 1, 1))
+        self.reset_parameters()
+
+
 def make_layer_scale(channels: int, initial: float | None) -> nn.Module:
     """A layer scale for (..., C), or the identity where no initial value (or 0) is given."""
     return LayerScale(channels, initial) if initial else nn.Identity()

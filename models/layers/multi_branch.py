@@ -6,6 +6,7 @@ Ding et al., RepVGG (arXiv:2101.03697); Vasu et al., MobileOne (arXiv:2206.04040
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import torch.nn as nn
 from torch import Tensor
@@ -30,6 +31,9 @@ class MultiBranchBlock(nn.Module):
         attn: attention after the sum.
     """
 
+    attn_name: ClassVar[str] = "attn"
+    """What the attention's keys start with."""
+
     def __init__(
         self,
         place: BlockPlace,
@@ -46,7 +50,7 @@ class MultiBranchBlock(nn.Module):
         self.identity = norm_act(place.channels, act="identity") if place.keeps_shape else None
         self.make_branches(conv, place, kernel, branches)
         self.drop_path = make_drop_path(place.drop_path if place.keeps_shape else 0.0)
-        self.attn = attn or nn.Identity()
+        self.add_module(self.attn_name, attn or nn.Identity())
         self.act = make_activation(act)
 
     def make_branches(self, conv: ConvFactory, place: BlockPlace, kernel: int, branches: int) -> None:
@@ -61,7 +65,8 @@ class MultiBranchBlock(nn.Module):
         total = self.drop_path(self.branches(x))
         if self.identity is not None:
             total = total + self.identity(x)
-        return self.act(self.attn(total))
+        total = getattr(self, self.attn_name)(total)
+        return self.act(total)
 
 
 class RepVggBlock(MultiBranchBlock):
