@@ -1,10 +1,12 @@
-"""Next-ViT: files of its authors."""
+"""Next-ViT: files of its authors, depths."""
 
 import re
 
+import pytest
 import torch
 
 import zoo
+from zoo.core.errors import UsageError
 from zoo.models.nextvit import repair_keys
 
 STARTS = 0, 3, 7, 17
@@ -25,3 +27,9 @@ def test_files_of_the_authors():
     assert {"features.6.e_mhsa.q.weight", "features.19.mlp.conv2.bias", "proj_head.0.bias"} <= set(theirs)
     assert list(repair_keys(theirs, model)) == own
     assert list(repair_keys(dict.fromkeys(own, torch.zeros(1)), model)) == own
+
+
+@pytest.mark.parametrize("depths", [(3, 4, 4, 3), (3, 4, 10), (3, 0, 10, 3)])
+def test_depths_that_make_no_groups(depths):
+    with pytest.raises(UsageError, match="multiple of 5"):
+        zoo.create_model("nextvit_small", depths=depths, device="meta")

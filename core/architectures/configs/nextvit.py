@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zoo.core.architectures.records import ClassifierInit, Spec, Weights
+from zoo.core.errors import UsageError
 
 GROUP = 5
 """Blocks of the third stage, of which the last one has attention."""
@@ -31,6 +32,11 @@ class NextVitSpec(Spec):
     mix_block_ratio: float = 0.75
     act_layer: str = "relu"
     drop_path_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.depths) != 4 or min(self.depths) < 1 or self.depths[2] % GROUP:
+            raise UsageError(f"depths must be four, the third a multiple of {GROUP}, found {tuple(self.depths)}.")
 
     @property
     def first_conv(self) -> str:
