@@ -58,15 +58,17 @@ class ConvNeXtBlock(nn.Module):
             nn.init.constant_(self.gamma, self.init_value)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x
-        x = self.conv_dw(x)
+        return self.behind_conv(self.conv_dw(x)) + x
+
+    def behind_conv(self, x: Tensor) -> Tensor:
+        """What the branch makes of the convolution's output."""
         if self.channels_last:
             x = self.mlp(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         else:
             x = self.mlp(self.norm(x))
         if self.gamma is not None:
             x = x * self.gamma.view(-1, 1, 1)
-        return self.drop_path(x) + shortcut
+        return self.drop_path(x)
 
 
 class ConvNeXt(ConvNet):
@@ -79,7 +81,7 @@ class ConvNeXt(ConvNet):
         spec = self.spec
         norm = norm_factory(spec.norm_layer, spec.norm_eps)
         kernels = (spec.kernel_sizes,) * 4 if isinstance(spec.kernel_sizes, int) else spec.kernel_sizes
-        self.stem = self._make_stem(spec, self.in_chans)
+        self.stem = self.make_stem()
         self.stages = nn.Sequential()
         widths = [[channels] * depth for channels, depth in zip(spec.dims, spec.depths, strict=True)]
         reduction = spec.patch_size if spec.stem_type == "patch" else 4
@@ -92,9 +94,8 @@ class ConvNeXt(ConvNet):
             own_dilation=True,
         )
         for kernel, places in zip(kernels, walk, strict=True):
-            blocks = nn.Sequential(*(ConvNeXtBlock(spec, place, kernel) for place in places))
-            first = places[0]
-            downsample = nn.Identity() if first.keeps_shape else norm_downsample(first, norm, spec.conv_bias)
+            blocks = nn.Sequential(*(self.make_block(place, kernel) for place in places))
+            downsample = nn.Identity() if places[0].keeps_shape else self.make_downsample(places[0])
             self.feature_info.append(places[-1].level(f"stages.{len(self.stages)}"))
             self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=blocks)))
         self.num_features = spec.dims[-1]
@@ -102,8 +103,15 @@ class ConvNeXt(ConvNet):
         if not spec.head_norm_first:
             self.head = NormMlpHead(self.num_features, norm, spec.head_hidden_size)
 
-    @staticmethod
-    def _make_stem(spec: ConvNeXtSpec, in_chans: int) -> nn.Sequential:
+    def make_block(self, place: BlockPlace, kernel: int) -> nn.Module:
+        return ConvNeXtBlock(self.spec, place, kernel)
+
+    def make_downsample(self, first: BlockPlace) -> nn.Module:
+        """What stands before the first block of a stage that changes the shape."""
+        return norm_downsample(first, norm_factory(self.spec.norm_layer, self.spec.norm_eps), self.spec.conv_bias)
+
+    def make_stem(self) -> nn.Sequential:
+        spec, in_chans = self.spec, self.in_chans
         width, bias = spec.dims[0], spec.conv_bias
         norm = norm_factory(spec.norm_layer, spec.norm_eps)(width)
         if spec.stem_type == "patch":

@@ -9,21 +9,30 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+SAME = nn.Identity()
+
 
 def multi_scale(
-    x: Tensor, convs: nn.Module, norms: nn.Module, act: nn.Module, pool: nn.Module, *, adds: bool
+    x: Tensor,
+    convs: nn.Module,
+    norms: nn.Module | None = None,
+    act: nn.Module = SAME,
+    pool: nn.Module = SAME,
+    *,
+    adds: bool,
 ) -> Tensor:
     """(N, groups * C, H, W) -> the same channels: convolution, norm and activation of each group but the last.
 
     Args:
         x: the maps, with one group more than there are convolutions.
-        convs, norms: their children are the convolutions and the norms in order.
+        convs, norms: their children are the convolutions and the norms in order; None for no norms.
         act: the activation of all.
         pool: what becomes of the last group: a pooling where the convolutions stride.
         adds: whether the output of a convolution is added to the next group; a block that strides goes without.
     """
     *groups, last = x.chunk(len(list(convs.children())) + 1, 1)
     scales: list[Tensor] = []
-    for group, conv, norm in zip(groups, convs.children(), norms.children(), strict=True):
+    behind = norms.children() if norms else [SAME] * len(groups)
+    for group, conv, norm in zip(groups, convs.children(), behind, strict=True):
         scales.append(act(norm(conv(scales[-1] + group if adds and scales else group))))
     return torch.cat([*scales, pool(last)], 1)

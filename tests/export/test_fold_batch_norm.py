@@ -24,6 +24,7 @@ UNFOLDABLE = {
     "inception_next": 15,
     "maxxvit": 2,
     "nasnet": 4,
+    "nextvit": 14,
     "pnasnet": 4,
     "repghost": 25,
     "resnetv2": 8,

@@ -37,6 +37,8 @@ LARGE = 300_000_000
 LARGE_FAMILY = 100_000_000
 """Parameters of a family's smallest network above which all of the family are run in a form with few blocks."""
 SHALLOW = {"depth": 3}
+SHALLOW_FORMS = {"nextvit": {"depths": [1, 2, 5, 1]}}
+"""Families of smaller networks that are run in such a form, which has blocks of every kind."""
 
 
 def state_keys(name, **options):
@@ -146,7 +148,9 @@ def main():
     for family in sys.argv[1:]:
         rows = {}
         names = timm.list_models(module=family)
-        shallow = SHALLOW if min(map(count_parameters, names)) > LARGE_FAMILY else None
+        shallow = SHALLOW_FORMS.get(family)
+        if min(map(count_parameters, names)) > LARGE_FAMILY:
+            shallow = shallow or SHALLOW
         for name in names:
             rows[name] = facts(name, shallow)
             sys.stderr.write(f"{name}\n")
