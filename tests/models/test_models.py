@@ -298,6 +298,7 @@ def test_output_stride(family, stride):
     } == {k: t.shape for k, t in zoo.create_model(name, device="meta").state_dict().items()}
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attribute")  # LSTMs list their parameters a second time
 def test_exports_without_graph_breaks(model):
     model.eval()
     x = batch(model)
