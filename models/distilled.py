@@ -27,9 +27,14 @@ class DistilledModel(ImageModel):
         """Whether a model in training returns the predictions of both classifiers."""
         self.distilled_training = enable
 
+    @property
+    def is_distilled(self) -> bool:
+        """Whether there is a prediction that learned from a teacher."""
+        return len(self.classifier_paths) == 2
+
     def classify(self, pooled: Any) -> Any:
         """The mean of the logits, or in distilled training the pair."""
-        if self.distilled_training and self.training and len(self.classifier_paths) == 2:
+        if self.distilled_training and self.training and self.is_distilled:
             return tuple(self.logits(pooled))
         return super().classify(pooled)
 

@@ -256,7 +256,8 @@ def _allocate(module: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
             kept.append((value, value.detach().clone()))
         elif isinstance(value, nn.Parameter):
             empty = torch.empty_like(value, device="cpu")
-            module._parameters[key] = nn.Parameter(empty, requires_grad=value.requires_grad)
+            # An LSTM also lists its parameters, and keeps the list up to date by its attributes.
+            setattr(module, key, nn.Parameter(empty, requires_grad=value.requires_grad))
         else:
             module._buffers[key] = torch.zeros_like(value, device="cpu")
     return kept
