@@ -19,7 +19,8 @@ from zoo.core.architectures.configs.efficientvit_mit import EfficientVitMitSpec
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.expanded_head import ExpandedHead
-from zoo.models.layers.inverted_bottleneck import conv_unit, downsample, fused_mbconv, mbconv, residual
+from zoo.models.layers.conv_unit import conv_unit
+from zoo.models.layers.inverted_bottleneck import downsample, fused_mbconv, mbconv, residual
 from zoo.models.layers.norm import NormFactory
 
 __getattr__ = family_attributes("efficientvit_mit")

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.inverted_bottleneck import conv_unit
+from zoo.models.layers.conv_unit import conv_unit
 
 
 class ExpandedHead(ImageModel):

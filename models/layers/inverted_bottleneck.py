@@ -9,38 +9,10 @@ from collections import OrderedDict
 
 import torch.nn as nn
 
-from zoo.models.layers.activation import make_activation
+from zoo.models.layers.conv_unit import conv_unit
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm import NormFactory
 from zoo.models.layers.residual import ResidualBlock
-
-
-def conv_unit(
-    in_channels: int,
-    channels: int,
-    kernel: int = 1,
-    stride: int = 1,
-    *,
-    groups: int = 1,
-    norm: NormFactory | None = nn.BatchNorm2d,
-    act: str = "",
-    bias: bool | None = None,
-) -> nn.Sequential:
-    """Convolution `conv`, norm `norm` and activation; without a name there is none of the last two.
-
-    `bias` None: where no norm follows. An even kernel looks up and left; with its own size as stride it cuts the map
-    into tiles.
-    """
-    bias = norm is None if bias is None else bias
-    conv: nn.Module = nn.Conv2d(in_channels, channels, kernel, stride, (kernel - 1) // 2, groups=groups, bias=bias)
-    if kernel % 2 == 0 and stride == 1:
-        conv = nn.Sequential(nn.ZeroPad2d((1, 0, 1, 0)), conv)
-    parts = {"conv": conv}
-    if norm is not None:
-        parts["norm"] = norm(channels)
-    if act:
-        parts["act"] = make_activation(act)
-    return nn.Sequential(OrderedDict(parts))
 
 
 def mbconv(
