@@ -331,14 +331,14 @@ class ImageModel(nn.Module):
     def make_head(self, global_pool: str) -> None:
         """Create pooling and classifier for `num_classes`; 0 classes leave an identity.
 
-        A path of two parts puts the classifier into a module `head`, which is created if need be.
+        A path of several parts puts the classifier into the module of the first, which is created if need be.
         """
         self.check_head(global_pool)
         self.global_pool = self.make_pool(global_pool)
         self.head_hidden_size = self.classifier_width(self.num_features * self.global_pool.feature_multiplier)
         for path in self.classifier_paths:
-            container = path.rpartition(".")[0]
-            if container and not hasattr(self, container):
+            container, dot, _ = path.partition(".")
+            if dot and not hasattr(self, container):
                 self.add_module(container, nn.Module())  # it holds the classifier's key, nothing runs it
             self.set_submodule(path, self.make_classifier())
 

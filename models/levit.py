@@ -21,6 +21,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.biased_attention import BiasedAttention, Subsample, halved
 from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.norm_linear import NormLinear
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import GlobalPool, TokenPool
 
@@ -56,19 +57,6 @@ class LinearNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)
         return self.bn(x.flatten(0, 1)).reshape_as(x)
-
-
-class NormLinear(nn.Module):
-    """A classifier: batch norm, dropout, linear layer."""
-
-    def __init__(self, in_channels: int, num_classes: int, drop_rate: float = 0.0) -> None:
-        super().__init__()
-        self.bn = nn.BatchNorm1d(in_channels)
-        self.drop = nn.Dropout(drop_rate)
-        self.linear = nn.Linear(in_channels, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.drop(self.bn(x)))
 
 
 def make_layer(spec: LevitSpec, in_channels: int, channels: int) -> nn.Module:
@@ -235,12 +223,9 @@ class Levit(DistilledModel):
         return pooled  # each classifier has a dropout of its own, behind its norm
 
     def init_module(self, name: str, module: nn.Module) -> None:
-        """Classifiers of deviation 0.02; every branch with a shortcut starts as zero."""
+        """Every branch with a shortcut starts as zero."""
         super().init_module(name, module)
-        if isinstance(module, NormLinear):
-            nn.init.trunc_normal_(module.linear.weight, std=0.02)
-            nn.init.zeros_(module.linear.bias)
-        elif isinstance(module, LevitMlp):
+        if isinstance(module, LevitMlp):
             nn.init.zeros_(module.get_parameter("ln2.bn.weight"))
         elif isinstance(module, Attention):
             nn.init.zeros_(module.get_parameter("proj.ln.bn.weight"))

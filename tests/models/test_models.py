@@ -172,7 +172,8 @@ def build_pooled(family, pool, **options):
 
 def test_pooling_that_doubles_the_width(family, model):
     wide = build_pooled(family, "catavgmax", num_classes=5)
-    assert wide.get_classifier().weight.flatten(1).shape == (5, wide.head_hidden_size)
+    weight = next(p for p in wide.get_classifier().parameters() if p.ndim > 1)  # a norm may stand before it
+    assert weight.flatten(1).shape == (5, wide.head_hidden_size)
     assert wide(batch(wide)).shape == (2, 5)
     if model.head_hidden_size == model.num_features:  # else a layer stands between pooling and classifier
         assert wide.head_hidden_size == 2 * model.head_hidden_size
