@@ -160,6 +160,8 @@ def adapt_source(
     cfg, notes, twin = identified(source.tensors, configured(source.cfg, stated), request, source.label)
     stated_size = stated_image_size(dict(cfg.model_args)) or (cfg.input_size[1:] if source.states_size else None)
     plan = plan_adaptation(source.tensors, cfg, request, source.label, stated.get("bands", ()), stated_size, twin=twin)
+    if output.plot is not None and not plan.stem.layers:
+        raise UsageError("There is no input layer whose filters could be drawn.", hint="Leave out --plot.")
     if plan.image_size and not (stated_size or request.img_size or request.source_size):
         notes.append(f"its positions are those of images of {plan.image_size[0]} x {plan.image_size[1]}")
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size

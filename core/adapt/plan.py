@@ -16,7 +16,7 @@ from zoo.core.adapt.request import DTYPES, AdaptRequest
 from zoo.core.architectures.records import ClassifierInit, PretrainedCfg, module_paths
 from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import ChannelMixing, band_mixing, channel_mixing
-from zoo.core.channels.stem import MissingInputLayerError, Stem, find_stem
+from zoo.core.channels.stem import MissingInputLayerError, NoInputLayerError, Stem, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, to_float32
 from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
@@ -107,15 +107,17 @@ class AdaptPlan(NamedTuple):
     @property
     def written_layout(self) -> InputLayout:
         """The input layers' layout in the new file: a resized linear embedding has a different number of pixels."""
-        layout, name = self.stem.layout, self.stem.weights[0]
-        shapes = {change.name: change.new_shape for change in self.changes}
+        layout = self.stem.layout
         if layout.kind in ("conv", "groups"):
             return layout
-        return InputLayout(layout.kind, shapes[name][1] // self.mixings[0].in_chans)
+        shapes = {change.name: change.new_shape for change in self.changes}
+        return InputLayout(layout.kind, shapes[self.stem.weights[0]][1] // self.mixings[0].in_chans)
 
     def channel_values(self, values: Sequence[float]) -> tuple[float, ...]:
         """The source's per-channel mean or std mapped to the new channels, separately for each group or layer."""
         parts = [mixing for mixing in self._parts() for _ in range(self.stem.num_groups)]
+        if not parts:
+            return tuple(values)
         if len(values) != self.stem.from_chans:
             return tuple(value for mixing in parts for value in mixing.channel_values(values))
         found: list[float] = []
@@ -194,6 +196,7 @@ def plan_adaptation(
     cfg = replace(cfg, first_conv=stem.layers[0] if len(stem.layers) == 1 else stem.layers)
     mixings, placements = _mixings(stem, request, stated_bands)
     in_chans = sum(mixing.in_chans for mixing in (mixings if stem.apart else mixings[:1])) * stem.num_groups
+    in_chans = in_chans or stem.from_chans  # fixed filters read as many as before
     cfg, head = decide_head(stored, cfg, request, source, twin=twin)
     resizes, image_size = _resizes(stored, cfg, request, source, stated_size)
 
@@ -209,7 +212,7 @@ def plan_adaptation(
     if head.new:
         from zoo.core.architectures.published import classifier_init
 
-        init, like = classifier_init(cfg.architecture or twin), stored[stem.weights[0]].dtype
+        init, like = classifier_init(cfg.architecture or twin), stored[(*stem.weights, *stored)[0]].dtype
         planned += [_renewed(name, shape, init, stored.get(name), like, request) for name, shape in head.new.items()]
     return AdaptPlan(
         cfg=cfg,
@@ -265,6 +268,11 @@ def used_tensors(tensors: Sequence[StoredTensor], request: AdaptRequest, source:
 def _stem(stored: Mapping[str, StoredTensor], cfg: PretrainedCfg, request: AdaptRequest, source: str) -> Stem:
     try:
         return find_stem(stored, cfg, source, input_layers=request.input_layers, layout=request.input_layout)
+    except NoInputLayerError:
+        chans = cfg.input_size[0]
+        if request.bands or request.in_chans not in (None, chans):
+            raise
+        return Stem((), (), InputLayout(), (chans,))
     except MissingInputLayerError as error:
         from zoo.core.identify.name_hint import missing_layer_hint
 

@@ -29,6 +29,10 @@ class MissingInputLayerError(InvalidInputError):
         self.layer = layer
 
 
+class NoInputLayerError(InvalidInputError):
+    """An architecture reads its image with fixed filters, which no checkpoint can adapt."""
+
+
 class Stem(NamedTuple):
     """The input layers of a checkpoint: module paths, weight names, and the layout of the channels.
 
@@ -87,7 +91,7 @@ def find_stem(
     named, new_chans = _with_channels(input_layers) if input_layers else ((), ())
     layers = named or module_paths(cfg.first_conv)
     if not layers and _has_no_input_layer(cfg.architecture):
-        raise InvalidInputError(
+        raise NoInputLayerError(
             f"{cfg.architecture} reads three channels with fixed filters; it has no input layer to adapt.",
             path=source,
         )

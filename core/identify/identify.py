@@ -129,7 +129,7 @@ def _possible_layers(shapes: Shapes) -> list[tuple[tuple[str, ...], tuple[str, .
     found = {
         (input_layers, tuple(path for path in classifier if path in modules))
         for input_layers, classifier in task_layers()
-        if input_layers and all(f"{layer}.weight" in shapes for layer in input_layers)
+        if all(f"{layer}.weight" in shapes for layer in input_layers)
     }
     return sorted(found)
 

@@ -100,7 +100,8 @@ def test_another_head_or_lost_tensors(family: str):
     assert (beside.match, beside.strays) == ("exact", ("decode_head.conv.weight",))
     assert beside.share == pytest.approx(len(found) / len(extra))
     # A layer more in one of its own modules tells another network.
-    inner = f"{module_paths(find_cfg(smallest(family)).first_conv)[0].partition('.')[0]}.extra.weight"
+    first = (*module_paths(find_cfg(smallest(family)).first_conv), *found)[0]  # some have no input layer
+    inner = f"{first.partition('.')[0]}.extra.weight"
     assert {guess.match for guess in identify(found | {inner: StoredTensor(inner, "F32", (1, 2), b"")})} == {"similar"}
     inside = {f"encoder.{name}": tensor for name, tensor in found.items()} | {
         name: tensor for name, tensor in extra.items() if name.startswith("decode_head")
