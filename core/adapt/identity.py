@@ -55,7 +55,6 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     Raises InvalidInputError where they belong to a different architecture, or to none and zoo (or timm, from its
     folder) could not load them.
     """
-    from zoo.core.architectures.known import find_known
     from zoo.core.architectures.published import fingerprint_of
 
     name = plan.cfg.architecture
@@ -79,7 +78,7 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     if not fitting and is_sized and name in architectures_of_other_size(shapes):
         return []
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
-    if not fitting and not plan.new_classifier and (find_known(name) or not plan.cfg.file):
+    if not fitting and not plan.new_classifier and not plan.cfg.file:
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
         f"{source} does not have the tensors of {name}.",

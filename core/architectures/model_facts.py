@@ -61,7 +61,7 @@ class ModelFacts(NamedTuple):
 
 
 class TaskLayers(NamedTuple):
-    """The layers of an architecture that depend on the task, whether zoo builds it or only knows it.
+    """The layers of an architecture that depend on the task.
 
     Args:
         architecture, family: names of the architecture and its family.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.architectures.family_facts import SizeFacts, families_of_sizes, size_facts
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import known_with_fingerprint
 from zoo.core.architectures.model_facts import TaskLayers, module_paths
 from zoo.core.architectures.published import family_of, input_layer_names, task_layers, task_layers_of
 from zoo.core.architectures.registry import names_with_fingerprint, names_with_size_free_fingerprint
@@ -80,7 +79,7 @@ def architectures_of(shapes: Shapes) -> list[str]:
     found: dict[int, list[str]] = {}
     for input_layers, classifier in _possible_layers(shapes):
         digest = fingerprint(shapes, input_layers, classifier)
-        names = [*names_with_fingerprint(digest), *known_with_fingerprint(digest)]
+        names = names_with_fingerprint(digest)
         found.setdefault(_num_inside(shapes, classifier), []).extend(names)
     # If a head with layers of its own counts as a classifier, it is ignored: the reading that ignores least fits best.
     best = next((names for _, names in sorted(found.items()) if names), [])

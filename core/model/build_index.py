@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.core.architectures import registry
 from zoo.core.architectures.family_facts import FAMILIES_PATH, FAMILIES_SECTION, SizeFacts, rendered
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import known_names
 from zoo.core.architectures.line_table import LineTable, render_line_table
 from zoo.core.architectures.records import Spec, Weights, module_paths
 from zoo.core.errors import UsageError
@@ -59,7 +58,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def stated(name: str) -> dict[str, Any]:
-    """The facts that the rows state about an architecture's weights, with the keys of known_architectures.json."""
+    """The facts that the rows state about an architecture's weights."""
     family, spec = registry.find_spec(name)
     return {
         "first_conv": spec.first_conv,
@@ -89,9 +88,8 @@ def _classifier_inputs(name: str, spec: Spec, num_features: int) -> dict[str, li
 
 
 def family_lines() -> dict[str, dict[str, Any]]:
-    """The lines of families.json: from the specs for zoo's families, unchanged for the others."""
-    written = LineTable(FAMILIES_PATH, FAMILIES_SECTION)
-    lines = {**written, **{family: rendered(_sizes_of(family)) for family in registry.families()}}
+    """The lines of families.json, from the specs."""
+    lines = {family: rendered(_sizes_of(family)) for family in registry.families()}
     return {family: line for family, line in lines.items() if line}
 
 
@@ -105,8 +103,7 @@ def _sizes_of(family: str) -> SizeFacts:
 def build(families: Sequence[str] = ()) -> dict[Path, str]:
     """The text of the files: `families` (default: all) are measured, the others keep their lines.
 
-    The lines of architectures and families that zoo knows but does not build are kept. Raises UsageError for an unknown
-    family.
+    Raises UsageError for an unknown family.
     """
     unknown = sorted(set(families) - set(registry.families()))
     if unknown:
@@ -115,7 +112,7 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
     written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
     digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
     rows: dict[str, dict[str, Any]] = {}
-    layers = {name: digests[name] for name in known_names() if name in digests}
+    layers: dict[str, dict[str, Any]] = {}
     for family in registry.families():
         for name in registry.variants(family):
             if families and family not in families and name in written and name in digests:
