@@ -38,13 +38,13 @@ EPS = 1e-5
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """`relu(q) (relu(k)^T v)` by what its weights add up to: (N, heads, L, D) each -> the same (section 3.1).
 
-    In float32 whatever the maps are in, because the sums are over all cells; the reference does so too.
+    In float32 at least, because the sums are over all cells.
     """
-    # A column of ones sums the weights.
-    values = F.pad(v, (0, 1), value=1.0).float()
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    values = F.pad(v, (0, 1), value=1.0).to(dtype)  # a column of ones sums the weights
     guard = torch.autocast(q.device.type, enabled=False) if q.device.type != "meta" else nullcontext()
     with guard:
-        sums = q.relu().float() @ (k.relu().float().transpose(-1, -2) @ values)
+        sums = q.relu().to(dtype) @ (k.relu().to(dtype).transpose(-1, -2) @ values)
         return (sums[..., :-1] / (sums[..., -1:] + EPS)).to(v.dtype)
 
 
