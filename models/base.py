@@ -130,7 +130,7 @@ class ImageModel(nn.Module):
         return model
 
     @property
-    def embed_dim(self) -> int | tuple[int, ...]:
+    def embed_dim(self) -> int | Sequence[int]:
         """Channels of the tokens, or of each stage's; AttributeError for a family that does not state them."""
         return self.spec.embed_dim
 

@@ -110,6 +110,10 @@ class ConVit(TokenModel):
 
     num_prefix_tokens = 1
 
+    @property
+    def embed_dim(self) -> int:
+        return self.num_features
+
     def __init__(
         self,
         spec: ConVitSpec,

@@ -53,14 +53,17 @@ def perceptron(channels: int) -> ResidualBlock:
     return residual(nn.Sequential(OrderedDict(parts)), "m.pw2.bn")
 
 
-def patch_embedding(in_chans: int, channels: int) -> nn.Sequential:
+class PatchEmbedding(nn.Sequential):
     """Four convolutions that halve the map and double the channels."""
-    widths = [in_chans, *(channels // part for part in (8, 4, 2, 1))]
-    stem = nn.Sequential()
-    for index in range(1, len(widths)):
-        make = conv_norm if index == len(widths) - 1 else conv_norm_relu
-        stem.add_module(f"conv{index}", make(widths[index - 1], widths[index], 3, 2))
-    return stem
+
+    patch_size = PATCH
+
+    def __init__(self, in_chans: int, channels: int) -> None:
+        super().__init__()
+        widths = [in_chans, *(channels // part for part in (8, 4, 2, 1))]
+        for index in range(1, len(widths)):
+            make = conv_norm if index == len(widths) - 1 else conv_norm_relu
+            self.add_module(f"conv{index}", make(widths[index - 1], widths[index], 3, 2))
 
 
 def patch_merging(in_channels: int, channels: int) -> nn.Sequential:
@@ -137,7 +140,7 @@ class EfficientVitMsra(ConvNet):
         spec, in_channels = self.spec, self.spec.embed_dim[0]
         self.img_size = as_pair(spec.img_size)
         cells, reduction = min(self.img_size) // PATCH, PATCH
-        self.patch_embed = patch_embedding(self.in_chans, in_channels)
+        self.patch_embed = PatchEmbedding(self.in_chans, in_channels)
         self.stages = nn.Sequential()
         for stage, channels, num_heads, depth in zip(count(), spec.embed_dim, spec.num_heads, spec.depth, strict=False):
             downsample: nn.Module = nn.Identity()

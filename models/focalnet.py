@@ -103,6 +103,10 @@ class FocalNet(ConvNet):
     initial_values = TRUNCATED_NORMAL
     trunk = ("stem", "layers.*")
 
+    @property
+    def embed_dim(self) -> list[int]:
+        return [level["num_chs"] for level in self.feature_info]
+
     def build(self, proj_drop_rate: float = 0.0, drop_path_rate: float = 0.1) -> None:
         spec = self.spec
         self.stem = embed_patches(self.in_chans, spec.embed_dim, 4, spec.use_overlap_down)

@@ -285,6 +285,10 @@ class MaxxVit(ConvNet):
     spec: MaxxVitSpec
     img_size: Size
 
+    @property
+    def embed_dim(self) -> int:
+        return self.num_features
+
     def build(self, drop_path_rate: float = 0.0) -> None:
         spec = self.spec
         self.img_size = as_pair(spec.img_size)

@@ -109,8 +109,9 @@ class Downsample(nn.Module):
 class PatchEmbedding(nn.Module):
     """Image (N, C, H, W) -> map (N, H / 8, W / 8, D): three convolutions with norms, then one over the patches."""
 
-    def __init__(self, in_chans: int, hidden: int, channels: int) -> None:
+    def __init__(self, in_chans: int, hidden: int, channels: int, img_size: Size) -> None:
         super().__init__()
+        self.num_patches = (img_size[0] // PATCH_SIZE) * (img_size[1] // PATCH_SIZE)
         self.conv = nn.Sequential()
         for kernel, stride in ((7, 2), (3, 1), (3, 1)):
             conv = nn.Conv2d(in_chans, hidden, kernel, stride, padding=kernel // 2, bias=False)
@@ -159,7 +160,7 @@ class Volo(ClassTokenModel):
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise UsageError(f"The sides of an image must be multiples of {PATCH_SIZE}, found {height} x {width}.")
         first, channels = spec.embed_dims[0], spec.embed_dims[-1]
-        self.patch_embed = PatchEmbedding(in_chans, spec.stem_hidden_dim, first)
+        self.patch_embed = PatchEmbedding(in_chans, spec.stem_hidden_dim, first, self.img_size)
         stride = 2 * PATCH_SIZE
         self.pos_embed = nn.Parameter(torch.empty(1, height // stride, width // stride, channels))
         self.pos_drop = nn.Dropout(pos_drop_rate)
