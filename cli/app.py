@@ -60,6 +60,7 @@ COMMANDS = {
     "create": Command("create", "create", "Build a model and write its weights."),
     "adapt-weights": Command("adapt_weights", "adapt_weights", "Fit weights to any number of input channels."),
     "convert": Command("convert", "convert", "Convert weights to another key layout, dtype or format."),
+    "average": Command("average", "average", "Average the weights of several files of one architecture."),
     "check": Command("check", "check", "Tell whether a weight file would load into a model."),
     "diff": Command("diff", "diff", "Compare two weight files and explain the differences."),
     "export-features": Command(

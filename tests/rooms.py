@@ -17,7 +17,8 @@ TOP = ("cli", "core", "models", "weights_cache")
 
 ORDER = (
     "cli",
-    "core.export | core.convert",
+    "core.export | core.average",
+    "core.convert",
     "core.adapt",
     "core.model | core.inspection",
     "models | weights_cache",
@@ -44,7 +45,8 @@ AT_HOME = {
 """Where a package may be imported, be it inside a function."""
 
 LIGHT = (
-    "cli", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata", "core.identify",
+    "cli", "core.average", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata",
+    "core.identify",
     "core.images.inputs", "core.channels", "core.layouts", "core.resize", "core.architectures", "core.files",
     "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder", "core.export.run",
     "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",

@@ -111,13 +111,13 @@ def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertR
         CannotWriteError: nothing was written.
     """
     check_target(request.output)
-    with _open(source, request) as opened:
+    with open_as_stored(source, use_ema=request.use_ema, key=request.key) as opened:
         return _convert(opened, request)
 
 
 @contextmanager
-def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
-    """Open the source's tensors as stored."""
+def open_as_stored(source: str | os.PathLike[str], *, use_ema: bool = True, key: str = "") -> Iterator[Source]:
+    """Open a source of any kind with the names and shapes that it has. Arguments and errors are those of `convert`."""
     from zoo.core.adapt.sources import open_fetched, source_cfg
     from zoo.core.architectures.registry import require_weights
     from zoo.core.files.safetensors_file import MAX_HEADER
@@ -127,7 +127,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
     # A config.json in a foreign checkpoint's folder is not in timm's format.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
-    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
+    with open_fetched(fetch(cfg), cfg, use_ema, MAX_HEADER, key) as opened:
         yield opened
 
 

@@ -15,6 +15,8 @@ from zoo.core.channels.mixing import channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
 
 METADATA_KEY = "zoo"
+ORIGIN_KEY = "zoo_origin"
+"""Where a file came from, in JSON, if its tensors are not in timm's layout or its architecture is unknown."""
 SCHEMA_VERSION = 1
 
 _SIZES = ("img_size", "patch_size")

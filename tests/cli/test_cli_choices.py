@@ -25,6 +25,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "adapt-weights --missing-bands": get_args(Missing),
     "adapt-weights --dtype": tuple(DTYPES),
     "adapt-weights --format": get_args(Format),
+    "average --dtype": tuple(DTYPES),
     "convert --dtype": tuple(DTYPES),
     "export-features --nodata": NODATA,
     "export-features --axes": AXES,
