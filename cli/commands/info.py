@@ -22,6 +22,8 @@ from zoo.core.architectures.default_cfgs import UNTRAINED
 if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg
 
+TOP1_HEADING = "top-1 %"
+
 
 def info(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help=NAME_HELP, autocompletion=complete_model_name)],
@@ -58,6 +60,7 @@ def info(
 
 def _describe(name: str) -> dict[str, Any]:
     """The document of `zoo info --json`; the other forms are drawn from it."""
+    from zoo.core.architectures.accuracy import SOURCE, published_accuracies
     from zoo.weights_cache.locate import is_cached
 
     cfg = pretrained_cfg(name)
@@ -65,7 +68,13 @@ def _describe(name: str) -> dict[str, Any]:
     default_cfg = cfg.to_dict()
     default_cfg.pop("state_dict", None)
     tags = [
-        {"tag": tag, "license": one.license, "source": _source(one), "cached": is_cached(one)}
+        {
+            "tag": tag,
+            "license": one.license,
+            "source": _source(one),
+            "cached": is_cached(one),
+            "accuracies": [found.to_dict() for found in published_accuracies(f"{cfg.architecture}.{tag}")],
+        }
         for tag, one in registry.cfgs_by_tag(cfg.architecture).items()
         if tag != UNTRAINED
     ]
@@ -82,6 +91,7 @@ def _describe(name: str) -> dict[str, Any]:
             for i, level in enumerate(facts.levels)
         ],
         "tags": tags,
+        "accuracy_source": SOURCE if any(tag["accuracies"] for tag in tags) else None,
     }
 
 
@@ -97,6 +107,8 @@ def _source(cfg: "PretrainedCfg") -> str:
 def _values(document: dict[str, Any]) -> dict[str, str]:
     """The single values of the document as text, including the set values of the default config."""
     single = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
+    if not single["accuracy_source"]:
+        del single["accuracy_source"]
     stated = {key: value for key, value in document["default_cfg"].items() if value not in (None, "", (), False)}
     return {key: _as_text(value) for key, value in (single | stated).items()}
 
@@ -117,6 +129,10 @@ def _as_lines(document: dict[str, Any]) -> list[str]:
         lines.append(
             "tag: " + " ".join([tag["tag"], *(f"{k}={_as_text(tag[k])}" for k in ("license", "source", "cached"))])
         )
+        lines += [
+            f"accuracy: {tag['tag']} " + " ".join(f"{key}={_as_text(value)}" for key, value in accuracy.items())
+            for accuracy in tag["accuracies"]
+        ]
     return lines
 
 
@@ -131,6 +147,15 @@ def _draw(document: dict[str, Any]) -> None:
     output.table(("level", "channels", "reduction", "module"), levels, right=("level", "channels", "reduction"))
     if document["tags"]:
         output.lines([""])
-        columns = ("tag", "license", "cached", "source")
+        columns = ["tag", "license", "cached", "source"]
         tags = [[_as_text(tag[column]) for column in columns] for tag in document["tags"]]
+        if document["accuracy_source"]:
+            columns.insert(1, TOP1_HEADING)
+            for row, tag in zip(tags, document["tags"], strict=True):
+                row.insert(1, _top1(tag))
         output.table(columns, tags, cut="source")
+
+
+def _top1(tag: dict[str, Any]) -> str:
+    """Published top-1 accuracies with the sizes of the input, for a table."""
+    return ", ".join(f"{found['top1']:.1f} at {found['size']}" for found in tag["accuracies"]) or "?"
