@@ -347,6 +347,20 @@ def test_info_of_a_model_without_weights(zoo: Zoo):
     assert document["cached"] is None
 
 
+def test_several_models_stand_side_by_side_on_a_terminal():
+    lines = zoo_on_terminal("info", "toynet_2", "toynet_raw", NO_COLOR="1").splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    assert rows["model"] == ["toynet_2.a_in1k", "toynet_raw"]
+    assert rows["params"] == ["2M", "3k"]
+    assert rows["macs"] == ["900", "unknown"]
+    assert rows["input_size"] == ["3x192x192", "3x224x224"]
+    assert [line.split() for line in lines if line.startswith("level")] == [
+        ["level", "0", "8", "at", "1/2", "8", "at", "1/2"],
+        ["level", "1", "16", "at", "1/4", "16", "at", "1/4"],
+        ["level", "2", "32", "at", "1/8", "32", "at", "1/8"],
+    ]
+
+
 def test_info_on_a_terminal_keeps_a_long_value_whole():
     written = zoo_on_terminal("info", "toynet_2", columns=60, NO_COLOR="1")
     assert "https://example.org/two.pth" in written
