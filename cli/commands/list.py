@@ -1,13 +1,14 @@
 """`zoo list`: the available models."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli import output
 from zoo.cli.help_sections import OUTPUT
-from zoo.cli.options import Json, Quiet, Verbose, complete_family, complete_model_name, quoted_pattern
+from zoo.cli.options import Force, Json, Quiet, Verbose, complete_family, complete_model_name, quoted_pattern
 from zoo.core.architectures import registry
 from zoo.core.errors import NotFoundError, UsageError
 
@@ -77,6 +78,28 @@ def list_models(
             autocompletion=complete_columns,
         ),
     ] = "",
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            readable=False,
+            rich_help_panel=OUTPUT,
+            help="Draw the models by cost and worth into this .png, .svg or .html file, and print those on the front.",
+        ),
+    ] = None,
+    x: Annotated[
+        str,
+        typer.Option(
+            "--x", metavar="COLUMN", rich_help_panel=OUTPUT, help="With --plot, take the cost from this column."
+        ),
+    ] = "macs",
+    y: Annotated[
+        str,
+        typer.Option(
+            "--y", metavar="COLUMN", rich_help_panel=OUTPUT, help="With --plot, take the worth from this column."
+        ),
+    ] = "top1",
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -101,6 +124,7 @@ def list_models(
       zoo list --pretrained --filter '*.a1_in1k'
       zoo list --where 'params<30M and license~apache and stride=8' --sort -top1 --limit 10
       zoo list --pretrained --where 'top1>80 and input<=256' --columns name,top1,macs
+      zoo list --where 'params<30M' --plot pareto.html
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     if context.args:
@@ -114,7 +138,7 @@ def list_models(
     names = registry.list_models(patterns or "", family, pretrained=pretrained, exclude_filters=excludes or "")
     if not names:
         raise _nothing_found(patterns or [], family, pretrained)
-    if where is None and not columns and sort == "name" and not json and not output.on_terminal():
+    if plot is None and where is None and not columns and sort == "name" and not json and not output.on_terminal():
         output.lines(names[:limit])
         return
 
@@ -124,6 +148,11 @@ def list_models(
     rows = chosen_rows(names, choice)
     if not rows:
         raise _no_row(names, choice.condition)
+    if plot is not None:
+        from zoo.cli.front_chart import draw_front
+
+        draw_front(rows, plot, x=x, y=y, condition=where or "", force=force, as_json=json)
+        return
     print_rows(rows, choice, as_json=json)
 
 
