@@ -14,7 +14,7 @@ help:
 	@echo "make test-all  the same, every model's forward pass, and a Ray cluster"
 	@echo "make check     ruff, mypy, the contracts between rooms, generated files up to date"
 	@echo "make format    format and fix what ruff can"
-	@echo "make index     rebuild index.json and families.json of core/architectures and core/identify/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
+	@echo "make index     rebuild index.json, model_columns.json and families.json of core/architectures and core/identify/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
 	@echo "make readme    run the session of README.md and write down what it prints"
 	@echo "make bench     print timing ratios measured in one run"

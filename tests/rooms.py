@@ -24,7 +24,7 @@ ORDER = (
     "models | weights_cache",
     "core.metadata | core.identify | core.images",
     "core.channels",
-    "core.layouts | core.resize",
+    "core.layouts | core.resize | core.catalog",
     "core.architectures",
     "core.files",
     "core.extras",
@@ -46,10 +46,9 @@ AT_HOME = {
 
 LIGHT = (
     "cli", "core.average", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata",
-    "core.identify",
-    "core.images.inputs", "core.channels", "core.layouts", "core.resize", "core.architectures", "core.files",
-    "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder", "core.export.run",
-    "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",
+    "core.identify", "core.images.inputs", "core.catalog", "core.channels", "core.layouts", "core.resize",
+    "core.architectures", "core.files", "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder",
+    "core.export.run", "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",
 )  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "rich"}
 """What the import of a light room must not load, neither itself nor through others."""

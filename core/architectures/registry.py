@@ -255,6 +255,8 @@ def list_models(
     tagged = pretrained if include_tags is None else include_tags
     wanted, unwanted = _as_patterns(filter), _as_patterns(exclude_filters)
     modules = {module} if isinstance(module, str) and module else set(module or ())
+    if not (wanted or unwanted or modules or tagged or pretrained or _user_models):
+        return sorted(_index, key=natural_key)
     names = []
     for name, family, tags in _all_models():
         if (modules and family not in modules) or (pretrained and not tags):

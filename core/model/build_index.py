@@ -1,4 +1,6 @@
-"""Write the measured facts: index.json, families.json and the rows of layer_digests.json, from the registry.
+"""Write the measured facts: index.json, model_columns.json, families.json and the rows of layer_digests.json.
+
+They follow from the rows of the registry.
 
 python -m zoo.core.model.build_index                write them
 python -m zoo.core.model.build_index FAMILY ...     measure only these families, keep the others' lines
@@ -19,6 +21,7 @@ from zoo.core.architectures import registry
 from zoo.core.architectures.family_facts import FAMILIES_PATH, FAMILIES_SECTION, SizeFacts, rendered
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.line_table import LineTable, render_line_table
+from zoo.core.architectures.model_columns import COLUMNS_PATH, COLUMNS_SECTION, columns_line
 from zoo.core.architectures.records import Spec, Weights, module_paths
 from zoo.core.errors import UsageError
 from zoo.core.identify.identify import size_free
@@ -33,17 +36,14 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     the default input size.
     """
     cfg = next(iter(registry.cfgs_of_rows(name).values()))
-    # The counter asks views of parameters for a gradient function, which they lack under no_grad.
-    model = create_model(name, device="meta").eval().requires_grad_(False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, *cfg.input_size, device="meta"))
+    model, macs = _model_and_macs(name, cfg.input_size)
     family, spec = registry.find_spec(name)
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
     layers = module_paths(spec.first_conv), module_paths(spec.classifier)
     measured: dict[str, Any] = {
         "family": family,
         "params": sum(p.numel() for p in model.parameters()),
-        "macs": counter.get_total_flops() // 2,
+        "macs": macs,
         "input_size": cfg.input_size,
         "num_features": model.num_features,
         **_classifier_inputs(name, spec, model.num_features),
@@ -55,6 +55,34 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
     return measured, {"layers": layer_digests(shapes, *layers)}
+
+
+def _model_and_macs(
+    full_name: str, input_size: tuple[int, int, int], num_classes: int | None = None
+) -> tuple[Any, int]:
+    """A model on the meta device, and its multiply-accumulates for one image."""
+    # The counter asks views of parameters for a gradient function, which they lack under no_grad.
+    model = create_model(full_name, num_classes=num_classes, device="meta").eval().requires_grad_(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, *input_size, device="meta"))
+    return model, counter.get_total_flops() // 2
+
+
+def measure_other_sizes(name: str) -> dict[str, dict[str, int]]:
+    """Parameters and multiply-accumulates for the tags whose input size is not that of the index, by tag.
+
+    The classifier is the default tag's, so that only the size differs.
+    """
+    default, *others = registry.cfgs_of_rows(name).values()
+    by_size: dict[tuple[int, int, int], dict[str, int]] = {}
+    found = {}
+    for cfg in others:
+        if cfg.input_size != default.input_size:
+            if cfg.input_size not in by_size:
+                model, macs = _model_and_macs(cfg.name, cfg.input_size, default.num_classes)
+                by_size[cfg.input_size] = {"params": sum(p.numel() for p in model.parameters()), "macs": macs}
+            found[cfg.tag] = by_size[cfg.input_size]
+    return found
 
 
 def stated(name: str) -> dict[str, Any]:
@@ -112,16 +140,21 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
     written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
     digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
     rows: dict[str, dict[str, Any]] = {}
+    written_columns = LineTable(COLUMNS_PATH, COLUMNS_SECTION)
     layers: dict[str, dict[str, Any]] = {}
+    columns: dict[str, Any] = {}
     for family in registry.families():
         for name in registry.variants(family):
-            if families and family not in families and name in written and name in digests:
-                rows[name], layers[name] = written[name], digests[name]
+            is_kept = families and family not in families
+            if is_kept and all(name in table for table in (written, digests, written_columns)):
+                rows[name], layers[name], columns[name] = written[name], digests[name], written_columns[name]
             else:
                 rows[name], layers[name] = measure(name)
+                columns[name] = columns_line(rows[name], measure_other_sizes(name))
     return {
         FAMILIES_PATH: render_line_table(FAMILIES_SECTION, family_lines()),
         registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
+        COLUMNS_PATH: render_line_table(COLUMNS_SECTION, columns),
         DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
     }
 

@@ -32,6 +32,7 @@ RUNS = [
     ["--version"],
     ["list"],
     ["list", "--json"],
+    ["list", "--where", "top1>80 and params<30M", "--sort", "-top1", "--limit", "3"],
     ["info", MODEL],
     ["inspect", "net.safetensors"],
     ["inspect", "net.safetensors", "--tree", "--json"],
