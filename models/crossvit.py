@@ -192,7 +192,7 @@ class CrossVit(TokenModel):
 
     def _embed_branch(self, own: int, image: Tensor) -> Tensor:
         patches = self.patch_embed[own](self._fit(image, self.branch_sizes[own]))
-        class_token = self.get_parameter(f"cls_token_{own}").expand(len(patches), -1, -1)
+        class_token = self.get_parameter(f"cls_token_{own}").expand(patches.shape[0], -1, -1)
         return self.pos_drop(torch.cat([class_token, patches], 1) + self.get_parameter(f"pos_embed_{own}"))
 
     def _fit(self, image: Tensor, size: Size) -> Tensor:
