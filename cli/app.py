@@ -63,6 +63,7 @@ COMMANDS = {
     "average": Command("average", "average", "Average the weights of several files of one architecture."),
     "check": Command("check", "check", "Tell whether a weight file would load into a model."),
     "diff": Command("diff", "diff", "Compare two weight files and explain the differences."),
+    "export": Command("export", "export", "Write a model as a graph: ONNX, OpenVINO, torch.export."),
     "export-features": Command(
         "export_features", "export_features", "Write the features that a model computes from images."
     ),

@@ -19,7 +19,7 @@ ORDER = (
     "cli",
     "core.export | core.average",
     "core.convert",
-    "core.adapt",
+    "core.adapt | core.graphs",
     "core.model | core.inspection",
     "models | weights_cache",
     "core.metadata | core.identify | core.images",
@@ -36,7 +36,7 @@ UPWARDS = {("models.entrypoints", "core.model.build")}
 """The one lazy way up: a registered model is built by `create_model`."""
 
 AT_HOME = {
-    "torch": ("models", "core.model", "core.export"),
+    "torch": ("models", "core.model", "core.graphs", "core.export"),
     "huggingface_hub": ("weights_cache",),
     "typer": ("cli",),
     "rich": ("cli",),

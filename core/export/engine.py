@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.core.export.fold_batch_norm import fold_batch_norm
+from zoo.core.model.fold_batch_norm import fold_batch_norm
 
 FeatureModel = Callable[[Tensor], Sequence[Tensor]]
 """Image batch (N, C, H, W) -> maps (N, channels, h, w), or pooled (N, channels)."""

@@ -62,6 +62,7 @@ def weight_metadata(
     bands: Sequence[str] = (),
     input_layout: str = "",
     model_args: Mapping[str, Any] | None = None,
+    graph: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Metadata of a file written by zoo.
 
@@ -73,6 +74,7 @@ def weight_metadata(
         bands: names of the channels, if known.
         input_layout: as `InputLayout` parses it, if it is not a convolution's.
         model_args: what the model must be built with, e.g. img_size.
+        graph: of a graph, what it takes and gives.
     """
     values = {
         "schema_version": SCHEMA_VERSION,
@@ -86,7 +88,7 @@ def weight_metadata(
         "origin": origin,
         **{key: value for key in _CARRIED if (value := getattr(cfg, key)) is not None},
     }
-    optional = {"bands": bands, "input_layout": input_layout, "model_args": model_args}
+    optional = {"bands": bands, "input_layout": input_layout, "model_args": model_args, "graph": graph}
     values |= {key: value for key, value in optional.items() if value}
     return {**(kept or {}), "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
 
