@@ -61,6 +61,10 @@ class UsageError(ZooError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class UnknownOptionError(UsageError, TypeError):
+    """A model has no option of that name (also a TypeError, as for a keyword)."""
+
+
 class PartialError(ZooError):
     """Some items failed; the rest is done and on disk."""
 
@@ -71,6 +75,10 @@ class InvalidInputError(ZooError, ValueError):
     """A file is corrupt, unsafe, or does not match its use."""
 
     exit_code = ExitCode.INVALID_INPUT
+
+
+class UnknownArgumentError(InvalidInputError, TypeError):
+    """A file states an argument that its model does not have (also a TypeError, as for a keyword)."""
 
 
 class NotFoundError(ZooError, LookupError):

@@ -226,7 +226,7 @@ class _Job:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
         self.check_loading = check_loading
         self.result_cfg = plan.result_cfg()
-        self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
+        self.model_args = {**dict(plan.cfg.model_args), **plan.model_args()}
         self.checks: list[Check] = []
         self.config = b""
         self.nbytes = 0  # of the weight file

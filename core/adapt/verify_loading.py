@@ -13,7 +13,7 @@ from zoo.core.errors import ZooError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
 from zoo.core.identify.stray_tensors import stray_tensors
-from zoo.core.metadata.stated import METADATA_KEY
+from zoo.core.metadata.stated import METADATA_KEY, changes_tensors
 from zoo.core.model.check import CheckReport, CheckRequest, check_tensors
 
 
@@ -26,12 +26,15 @@ def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str
     Args:
         tensors, metadata: of the file.
     """
-    name = json.loads(metadata[METADATA_KEY])["architecture"]
+    stated = json.loads(metadata[METADATA_KEY])
+    name = stated["architecture"]
     if not name:
         return Check("create", True, "not built, as the file names no architecture")
     if not fingerprint_of(name):
         return Check("create", True, f"not built, as zoo does not know {name}")
-    strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
+    strays: Sequence[str] = ()
+    if not changes_tensors(stated.get("model_args", {})):
+        strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
     request = CheckRequest(name, allow_unexpected=tuple(map(escape, strays)))
     try:
         report = check_tensors("the file", tensors, metadata, request)
