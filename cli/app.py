@@ -67,6 +67,7 @@ COMMANDS = {
     "export-features": Command(
         "export_features", "export_features", "Write the features that a model computes from images."
     ),
+    "evaluate": Command("evaluate", "evaluate", "Measure the accuracy of a model on images with labels."),
     "fetch": Command("fetch", "fetch", "Bring published weights into the cache."),
     "lock": Command("lock", "lock", "Record which bytes the names of weights stand for."),
     "bundle": Command("bundle", "bundle", "Pack weights for a machine without a network."),

@@ -15,7 +15,7 @@ from zoo.core.adapt.classifier import decide_head
 from zoo.core.adapt.request import DTYPES, AdaptRequest
 from zoo.core.architectures.records import ClassifierInit, PretrainedCfg, module_paths
 from zoo.core.channels.input_layers import InputLayout
-from zoo.core.channels.mixing import ChannelMixing, band_mixing, channel_mixing
+from zoo.core.channels.mixing import SPECTRAL, ChannelMixing, band_mixing, channel_mixing
 from zoo.core.channels.stem import MissingInputLayerError, NoInputLayerError, Stem, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, to_float32
@@ -468,9 +468,22 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
         raise UsageError(
             f"The source reads {stem.from_chans} bands; {found}.", hint="Name all of them, in order, with --from-bands."
         )
+    if request.method == SPECTRAL:
+        from zoo.core.channels.spectral import spectral_mixing
+
+        mixing = spectral_mixing(source_bands, request.bands)
+        names = [band.name for band in source_bands]
+        return mixing, tuple(
+            f"{band.name} <- {_mixture_told(row, names)}" for band, row in zip(request.bands, mixing.rows, strict=True)
+        )
     placements = place_bands(source_bands, request.bands, request.missing_bands)
     told = tuple(f"{placement.band.name} <- {_filters_told(placement, source_bands)}" for placement in placements)
     return band_mixing([placement.shares for placement in placements], stem.from_chans), told
+
+
+def _mixture_told(row: Sequence[tuple[int, float]], names: Sequence[str]) -> str:
+    """The coefficients of a band's filter."""
+    return " ".join(f"{coefficient:+.3f} {names[c]}" for c, coefficient in row) or "zeros (no wavelength)"
 
 
 def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:

@@ -20,7 +20,7 @@ from zoo.core.export.decode_pool import decode_ahead
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.kept_memory import kept_memory
-from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
+from zoo.core.export.plan import DEFAULT_STORAGE, WHOLE_MODEL, ExportPlan, FeatureStorage, Level
 from zoo.core.export.pool import pooled_model
 from zoo.core.export.prepare import Prepare, has_place, raster_size
 from zoo.core.export.run import (
@@ -139,8 +139,8 @@ def export_job(
     """Define what to compute, and how; nothing is written yet.
 
     Args:
-        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pool
-            "embedding", a whole model.
+        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pools
+            of WHOLE_MODEL, a whole model.
         preprocess: the model's transform.
         inputs: what to read.
         model_facts: architecture, tag, weights..., kept in `config.json`.
@@ -165,8 +165,9 @@ def export_job(
     # An image that keeps its size has maps of its own size.
     size = preprocess.size if preprocess.resize else _size_of_first(inputs, reading)
     pooled = pooled_model(model, storage.pool)
-    whole = storage.pool == "embedding"
-    levels = (measure_embedding if whole else measure_levels)(pooled if whole else model, (preprocess.in_chans, *size))
+    whole = storage.pool in WHOLE_MODEL
+    shape = (preprocess.in_chans, *size)
+    levels = measure_vector(pooled, shape, storage.pool) if whole else measure_levels(model, shape)
     engine = _engine(pooled, (preprocess.in_chans, *size), computing)
     plan = ExportPlan(
         inputs=inputs,
@@ -187,7 +188,7 @@ def export_job(
     def unpooled() -> FeatureEngine:
         if storage.pool == "none":
             return engine
-        maps = FeatureListNet(model) if isinstance(model, ImageModel) and storage.pool == "embedding" else model
+        maps = FeatureListNet(model) if isinstance(model, ImageModel) and whole else model
         return _engine(maps, (preprocess.in_chans, *size), computing)
 
     return ExportJob(
@@ -248,11 +249,11 @@ def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tup
     )
 
 
-def measure_embedding(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
-    """The vector of an `EmbeddingModel` for one image (channels, height, width), measured by running it on zeros."""
+def measure_vector(model: FeatureModel, input_size: tuple[int, int, int], pool: str) -> tuple[Level, ...]:
+    """The vector of a pool of WHOLE_MODEL for one image (channels, height, width), measured by running it on zeros."""
     with torch.inference_mode():
         (vector,) = model(torch.zeros(1, *input_size))
-    return (Level(None, "embedding", vector.shape[1], 1, 1, None),)
+    return (Level(None, pool, vector.shape[1], 1, 1, None),)
 
 
 def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Computing) -> FeatureEngine:

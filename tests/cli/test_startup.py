@@ -44,7 +44,7 @@ RUNS = [
     ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "adapted.safetensors"],
     ["cache", "list"],
 ]
-COMPUTES = {"export", "create", "export-features"}
+COMPUTES = {"export", "create", "export-features", "evaluate"}
 FETCHES = {"fetch", "lock", "bundle", "unbundle"}
 
 
