@@ -30,6 +30,10 @@ def test_the_page_of_the_sensors_is_up_to_date(generate: ModuleType):
     assert generate.SENSORS_PAGE.read_text(encoding="utf-8") == generate.sensors_page(), "run `make docs`"
 
 
+def test_the_page_of_the_layouts_is_up_to_date(generate: ModuleType):
+    assert generate.LAYOUTS_PAGE.read_text(encoding="utf-8") == generate.layouts_page(), "run `make docs`"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_with_an_example(name: str):
     text = COMMANDS[name].load(name).help or ""

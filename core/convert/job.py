@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,10 +21,15 @@ from zoo.core.files.float8 import told_of_scales
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces
 from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 from zoo.core.files.tensor_names import dropped_by, dropped_reason, first_names
+from zoo.core.identify.identify import architectures_of, architectures_of_other_size
+from zoo.core.identify.similar_architectures import find_similar
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
-from zoo.core.metadata.stated import METADATA_KEY, stated_configuration, weight_metadata, with_image_size
+from zoo.core.metadata.stated import METADATA_KEY, ORIGIN_KEY, stated_configuration, weight_metadata, with_image_size
 
 FORMATS = (".safetensors", ".npz")
+
+_LEAST_COVERAGE = 0.8
+"""The share of an architecture's layers that an encoder without the last ones has."""
 
 Status = Literal["planned", "written", "unchanged"]
 Tensors = Mapping[str, StoredTensor]
@@ -136,8 +142,9 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     source = source._replace(sha256=lambda _: digest())
     tensors, left_out, notes = _unwrapped(source, request)
     to_layout = request.to_layout or TIMM
-    from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
-    described, kept, steps = Description(), dict(source.metadata), []
+    from_layout = request.from_layout or _found_layout(tensors)
+    described, steps = Description(), []
+    kept = {key: value for key, value in source.metadata.items() if key != ORIGIN_KEY}
     if from_layout not in (TIMM, to_layout):
         steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
         tensors = _by_name(apply_to_timm(steps[0], tensors))
@@ -157,9 +164,12 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         notes += told_of_scales(tensors.values())
     status: Status = "planned"
     if not request.dry_run:
+        origin = _origin(source, from_layout, steps)
         metadata = {**kept, "format": "pt"}
         if to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
-            metadata = _metadata(source, described, from_layout, kept)
+            metadata = _metadata(described, origin, kept, steps)
+        elif METADATA_KEY not in kept:
+            metadata[ORIGIN_KEY] = json.dumps({"layout": to_layout, **origin}, sort_keys=True)
         status = _write(source, request, written, metadata)
     given = {tensor.name for tensor in source.tensors}
     return ConvertReport(
@@ -177,6 +187,21 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         nbytes=sum(tensor.nbytes for tensor in written),
         status=status,
     )
+
+
+def _found_layout(tensors: Tensors) -> str:
+    """The layout by the names. Many networks are below `encoder.`: what is there must look like one that zoo knows."""
+    found = detect_layout(_shapes(tensors))
+    if found is None:
+        return TIMM
+    matched = match_layout(found, _shapes(tensors), "theirs")
+    if not matched.table.takes_any_name:
+        return found
+    shapes = _shapes(_by_name(apply_to_timm(matched, tensors, read=False)))
+    if architectures_of(shapes) or architectures_of_other_size(shapes):
+        return found
+    similar = find_similar(shapes)
+    return found if similar and similar[0].coverage >= _LEAST_COVERAGE else TIMM
 
 
 def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:
@@ -280,14 +305,28 @@ def _differences(layout: str, matched: Matched, described: Description) -> tuple
     return (f"{layout} computes with {', '.join(others)}, {name} does not: outputs will differ",) if others else ()
 
 
-def _metadata(source: Source, described: Description, from_layout: str, kept: Mapping[str, str]) -> dict[str, str]:
-    origin = {
+def _origin(source: Source, from_layout: str, steps: Sequence[Matched]) -> dict[str, Any]:
+    """Where the tensors came from, and which tables brought them here."""
+    tables_used = [step.table.family for step in steps]
+    return {
         "converted_from": from_layout,
         "source": source.name,
         "source_sha256": source.sha256(lambda: False),
+        **({"tables": tables_used} if tables_used else {}),
     }
+
+
+def _metadata(
+    described: Description, origin: Mapping[str, Any], kept: Mapping[str, str], steps: Sequence[Matched]
+) -> dict[str, str]:
+    bands = steps[0].table.bands if steps else ()
     return weight_metadata(
-        described.cfg, num_classes=described.num_classes, origin=origin, kept=kept, model_args=described.model_args
+        described.cfg,
+        num_classes=described.num_classes,
+        origin=origin,
+        kept=kept,
+        bands=bands if len(bands) == described.cfg.input_size[0] else (),
+        model_args=described.model_args,
     )
 
 
