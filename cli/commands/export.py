@@ -87,9 +87,9 @@ def export(
     dynamic: Annotated[
         str,
         typer.Option(
-            metavar="batch,size|none",
+            metavar="batch,size",
             rich_help_panel=OUTPUT,
-            help="Leave these open in the graph: the number of images, their height and width.",
+            help="Leave these open: the number of images, their height and width. none leaves nothing open.",
         ),
     ] = "batch",
     opset: Annotated[

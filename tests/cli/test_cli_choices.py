@@ -18,6 +18,8 @@ from zoo.core.export.plan import DTYPES as STORED_DTYPES
 from zoo.core.export.plan import POOLS
 from zoo.core.export.run import ON_ERROR
 from zoo.core.export.writers import WRITERS
+from zoo.core.graphs.request import DTYPES as GRAPH_DTYPES
+from zoo.core.graphs.request import PREPROCESS
 from zoo.core.images.rasters.options import AXES, NODATA, PAGES
 
 TAKEN: dict[str, tuple[str, ...]] = {
@@ -26,6 +28,8 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "adapt-weights --dtype": tuple(DTYPES),
     "adapt-weights --format": get_args(Format),
     "convert --dtype": tuple(DTYPES),
+    "export --preprocess": PREPROCESS,
+    "export --dtype": GRAPH_DTYPES,
     "export-features --nodata": NODATA,
     "export-features --axes": AXES,
     "export-features --pages": PAGES,
