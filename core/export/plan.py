@@ -27,6 +27,9 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 POOLS = ("none", "avg", "max", "cls", "embedding")
 """Maps; their average, maximum or class token per level; or one vector per image, the classifier's input."""
 
+RUNTIMES = ("torch", "onnxruntime", "openvino", "auto")
+"""What runs the model; "auto" decides by what is installed and the number of images."""
+
 SHARD_BYTES = 64 * 2**20
 MAX_IMAGES_PER_SHARD = 1024
 

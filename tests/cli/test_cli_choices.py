@@ -15,7 +15,7 @@ from zoo.core.channels.band_placement import Missing
 from zoo.core.channels.mixing import METHODS
 from zoo.core.export.engine import DEVICES, PRECISIONS
 from zoo.core.export.plan import DTYPES as STORED_DTYPES
-from zoo.core.export.plan import POOLS
+from zoo.core.export.plan import POOLS, RUNTIMES
 from zoo.core.export.run import ON_ERROR
 from zoo.core.export.writers import WRITERS
 from zoo.core.graphs.request import DTYPES as GRAPH_DTYPES
@@ -39,6 +39,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "export-features --device": DEVICES,
     "export-features --precision": (*PRECISIONS, "auto"),
     "export-features --on-error": ON_ERROR,
+    "export-features --runtime": RUNTIMES,
 }
 OWN = {"list --sort", "export-features --engine"}
 """Options whose words mean something to the command alone."""
