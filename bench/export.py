@@ -184,7 +184,7 @@ def compare_runtimes(name, paths, arguments):
             for way in ways if turn % 2 else reversed(ways):
                 rates[way].append(images_per_second(ways[way](), count))
         base = statistics.median(rates["plain", "float32"])
-        print(f"{name}, {title}: plain script {base:.1f} images/s")
+        print(f"{name}, {title}: plain script {base:.1f} images/s", flush=True)
         for way in jobs:
             rate = statistics.median(rates[way])
             found = [maps[0] for maps in jobs[way].compute(ready[:DIFFERENT])]

@@ -73,8 +73,7 @@ def graph_network(model: Any, preprocess: Preprocess, request: GraphRequest) -> 
 
 
 def plain_network(model: Any, in_chans: int, size: tuple[int, int], outputs: Sequence[str]) -> GraphNetwork:
-    """The network of any model that gives a sequence of tensors, as it is, in evaluation mode."""
-    model.eval().requires_grad_(False)
+    """The network of any model that gives a sequence of tensors, as it is. The model is in evaluation mode."""
     return GraphNetwork(_with_ends(model, None, torch.float32, is_embedding=False), in_chans, size, tuple(outputs))
 
 

@@ -260,6 +260,14 @@ def test_a_network_that_cannot_be_recorded_says_why(export, weights, monkeypatch
     assert len(run.stderr.splitlines()) == 2
 
 
+def test_a_folder_with_the_name_of_a_model_is_not_taken_for_its_weights(export, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path.parent / "hub"))
+    Path(MODEL).mkdir()
+    run = export(MODEL, "--offline", "-o", "model.onnx")
+    assert run.returncode == 5
+    assert "test_resnet" in run.stderr
+
+
 def test_a_file_that_tells_no_architecture_asks_for_the_name(export, tmp_path):
     save_file({"a.weight": torch.zeros(3)}, tmp_path.parent / "unknown.safetensors")
     run = export(tmp_path.parent / "unknown.safetensors", "-o", "model.onnx")
