@@ -247,6 +247,15 @@ Precision = Annotated[
         help="Compute in this precision; auto takes bfloat16 if the device computes in it.",
     ),
 ]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="torch|onnxruntime|openvino|auto",
+        rich_help_panel=COMPUTING,
+        help="Run the model in this program. All but torch run it as a graph, which is written and verified once. auto "
+        "takes one that is installed if there are 256 images or more.",
+    ),
+]
 Workers = Annotated[
     int,
     typer.Option(

@@ -87,9 +87,9 @@ def export(
     dynamic: Annotated[
         str,
         typer.Option(
-            metavar="batch,size|none",
+            metavar="batch,size",
             rich_help_panel=OUTPUT,
-            help="Leave these open in the graph: the number of images, their height and width.",
+            help="Leave these open: the number of images, their height and width. none leaves nothing open.",
         ),
     ] = "batch",
     opset: Annotated[
@@ -169,7 +169,7 @@ def export(
         tolerance=tolerance,
         force=force,
     )
-    if os.path.exists(name) and weights is None:
+    if weights is None and _is_file(name):
         name, weights = "", Path(name)
     if weights is None and (key or source_size):
         raise UsageError(
@@ -199,6 +199,13 @@ def export(
         output.document(_as_json(report))
     else:
         output.lines(_as_lines(report))
+
+
+def _is_file(name: str) -> bool:
+    """Whether the argument is a weight file or a folder of one: a folder may have the name of a model."""
+    from zoo.core.architectures.registry import is_model
+
+    return os.path.isfile(name) or (os.path.isdir(name) and not is_model(name))
 
 
 def _as_json(report: "GraphReport") -> dict[str, Any]:

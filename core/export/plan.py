@@ -30,6 +30,9 @@ POOLS = ("none", "avg", "max", "cls", "embedding", "logits")
 WHOLE_MODEL = ("embedding", "logits")
 """The pools that take the whole model, not its levels."""
 
+RUNTIMES = ("torch", "onnxruntime", "openvino", "auto")
+"""What runs the model; "auto" decides by what is installed and the number of images."""
+
 SHARD_BYTES = 64 * 2**20
 MAX_IMAGES_PER_SHARD = 1024
 

@@ -12,7 +12,7 @@ HEAD = 512
 class FileKind(NamedTuple):
     """A file's format: `name` completes "<path> is ...", `advice` says what to do if it is not a weight file.
 
-    `reader` is "safetensors", "zip", "pickle", "tar" or "index"; "" if zoo reads no weights from the format.
+    `reader` is "safetensors", "zip", "pickle", "tar", "onnx" or "index"; "" if zoo reads no weights from the format.
     """
 
     name: str
@@ -29,7 +29,7 @@ SAFETENSORS = FileKind("a safetensors file", reader="safetensors")
 UNKNOWN = FileKind("", _NO_WEIGHTS)
 _JSON = FileKind("JSON text", "Of a checkpoint in shards name the index, *.index.json, or the folder.", "index")
 _TEXT = FileKind("text", "Name the weight file itself, or download it again: an error page may be in its place.")
-_ONNX = FileKind("an ONNX model", _EXPORT)
+_ONNX = FileKind("an ONNX model", _EXPORT, "onnx")
 _PROTOBUF = FileKind("a protobuf file of Core ML or TensorFlow", _EXPORT)
 _MSGPACK = FileKind(
     "a MessagePack file, as Flax writes",

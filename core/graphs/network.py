@@ -72,6 +72,11 @@ def graph_network(model: Any, preprocess: Preprocess, request: GraphRequest) -> 
     )
 
 
+def plain_network(model: Any, in_chans: int, size: tuple[int, int], outputs: Sequence[str]) -> GraphNetwork:
+    """The network of any model that gives a sequence of tensors, as it is. The model is in evaluation mode."""
+    return GraphNetwork(_with_ends(model, None, torch.float32, is_embedding=False), in_chans, size, tuple(outputs))
+
+
 def level_names(info: FeatureInfo) -> tuple[str, ...]:
     """A name for each level: its own, or its module's."""
     return tuple(own or module for own, module in zip(info.level_name(), info.module_name(), strict=True))

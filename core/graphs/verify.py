@@ -66,6 +66,11 @@ def verify(
         pairs = zip(reference.outputs, runner(images.numpy()), _run(reference, images), strict=True)
         differences += [(relative_difference(found, expected, name), name) for name, found, expected in pairs]
     worst, output = max(differences, key=lambda pair: math.inf if math.isnan(pair[0]) else pair[0])
+    if math.isnan(worst):
+        raise InvalidInputError(
+            f"The graph cannot be compared: its {output}, or that of the model in torch, is not finite.",
+            hint="`zoo inspect FILE --stats` shows weights that are not. In float16 numbers beyond 65504 are infinite.",
+        )
     if not worst <= tolerance:
         raise InvalidInputError(
             f"The graph in {runtime} differs from the model in torch by {worst:.1e} of the largest number of {output}, "

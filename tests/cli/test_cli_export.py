@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.cli import errors
@@ -122,6 +122,20 @@ def test_the_same_command_writes_the_same_bytes_and_other_ones_need_force(export
     Path("model.onnx").write_bytes(b"other")
     assert export(*command).returncode == 6
     assert Path("model.onnx").read_bytes() == b"other"
+
+
+def test_the_weights_come_back_out_of_the_graph(exported, weights, tmp_path, monkeypatch, capsys):
+    """As a file that other commands take without flags, with the bits of the one that the graph was made of."""
+    monkeypatch.chdir(tmp_path)
+    assert errors.run(app, ["convert", str(exported), "-o", "back.safetensors"]) == 0
+    found, expected = load_file("back.safetensors"), load_file(weights)
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    assert set(found) == set(expected) - counters
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    capsys.readouterr()
+    for words in (["identify"], ["check", MODEL], ["diff", str(weights)], ["create", MODEL, "--weights"]):
+        assert errors.run(app, [*words, str(exported)]) == (4 if words[0] == "diff" else 0), capsys.readouterr().err
+    assert f"{MODEL} match=exact layout=timm in_chans=5 num_classes=7" in capsys.readouterr().out
 
 
 def test_features_of_any_size_have_an_output_for_each_level(export, weights):
@@ -244,6 +258,14 @@ def test_a_network_that_cannot_be_recorded_says_why(export, weights, monkeypatch
     run = export(weights, *SMALL, "-o", "model.onnx")
     assert_refused(run, 4, "The model cannot be exported: ")
     assert len(run.stderr.splitlines()) == 2
+
+
+def test_a_folder_with_the_name_of_a_model_is_not_taken_for_its_weights(export, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path.parent / "hub"))
+    Path(MODEL).mkdir()
+    run = export(MODEL, "--offline", "-o", "model.onnx")
+    assert run.returncode == 5
+    assert "test_resnet" in run.stderr
 
 
 def test_a_file_that_tells_no_architecture_asks_for_the_name(export, tmp_path):

@@ -39,6 +39,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "check": [("check", MODEL, "net.safetensors")],
     "diff": [("diff", "net.safetensors", "net.safetensors")],
     "diff --tolerance": [("diff", "odd.safetensors", "odd.safetensors", "--tolerance", "1e-3")],
+    "export": [("export", MODEL, "--weights", "net.safetensors", "--no-verify", "-o", "model.pt2")],
     "export-features": [("export-features", MODEL, "photos", "--weights", "net.safetensors", "-o", "features")],
     "evaluate": [("evaluate", MODEL, "labels.csv", "--weights", "net.safetensors")],
     "fetch": [("fetch", MODEL)],

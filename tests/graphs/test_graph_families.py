@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from zoo.core.architectures import registry
+from zoo.core.files.open_weights import open_weights
 from zoo.core.graphs.job import write_graph
 from zoo.core.graphs.request import GraphRequest
 from zoo.core.graphs.source import Origin
@@ -58,6 +59,14 @@ def assert_equal(run, model):
         assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
+def assert_weights_are_those_of(path, model):
+    """The weights that zoo takes out of a graph have the bits of the model's."""
+    with open_weights(path) as opened:
+        found = {name: bytes(tensor.read()) for name, tensor in opened.tensors.items()}
+    expected = {n: t.numpy().tobytes() for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert {name: found.get(name) == data for name, data in expected.items()} == dict.fromkeys(expected, True)
+
+
 def with_onnxruntime(path):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"image": images})[0]
@@ -80,6 +89,7 @@ def test_onnx_of_a_small_network(number, name, tmp_path):
     path = tmp_path / "model.onnx"
     write_graph(model, ORIGIN, request_for(model, path))
     assert_equal(with_onnxruntime(path), model)
+    assert_weights_are_those_of(path, model)
     if number % 2:
         assert_equal(with_openvino(path), model)
 

@@ -1,7 +1,8 @@
-"""The tensors of a file that is not safetensors: a torch checkpoint, a pickle, an archive of numpy arrays."""
+"""The tensors of a file that is not safetensors: a torch checkpoint, a pickle, an archive of arrays, a graph."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from math import prod
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.checkpoint.contents import Contents
 from zoo.core.files.checkpoint.legacy import read_pickles, read_tar
+from zoo.core.files.checkpoint.onnx_model import read_onnx
 from zoo.core.files.checkpoint.pickled_array import NumpyArray
 from zoo.core.files.checkpoint.state_dict import Measure, TensorKind, find_state_dict
 from zoo.core.files.checkpoint.strided import dense, view_of, without_values
@@ -26,10 +28,10 @@ _SLACK = 1 << 20
 class FoundTensors(NamedTuple):
     """The state dict of a file, with the names in the file.
 
-    `format` is "torch zip", "torch legacy", "torch tar", "pickle" or "npz". `wrapper` is the path of keys to the state
-    dict. `skipped` has the path and kind of everything else in the file. `opaque` names the functions that the pickle
-    asks for and that were not called. `aliases` maps the name of a tensor to the first tensor with the same bytes in
-    the file.
+    `format` is "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx" or "pt2". `wrapper` is the path of
+    keys to the state dict. `skipped` has the path and kind of everything else in the file. `opaque` names the functions
+    that the pickle asks for and that were not called. `aliases` maps the name of a tensor to the first tensor with the
+    same bytes in the file. `metadata`, `graph` and `files` are as in `Contents`.
     """
 
     format: str
@@ -38,6 +40,9 @@ class FoundTensors(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
     opaque: tuple[str, ...]
     aliases: dict[str, str]
+    metadata: Mapping[str, str]
+    graph: Mapping[str, Any]
+    files: tuple[tuple[str, int], ...]
 
 
 def find_tensors(
@@ -66,7 +71,17 @@ def find_tensors(
         tensors, aliases = _stored(found.tensors, contents, limit, whole.path)
     except UnsoundError as error:
         raise _invalid(whole.path, kind, error) from error
-    return FoundTensors(contents.format, tensors, found.wrapper, found.skipped, contents.opaque, aliases)
+    return FoundTensors(
+        contents.format,
+        tensors,
+        found.wrapper,
+        (*found.skipped, *contents.skipped),
+        contents.opaque,
+        aliases,
+        contents.metadata,
+        contents.graph,
+        contents.files,
+    )
 
 
 def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
@@ -77,6 +92,8 @@ def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
             return read_pickles(whole)
         case "tar":
             return read_tar(whole)
+        case "onnx":
+            return read_onnx(whole, resources)
     raise ValueError(f"no reader of checkpoints is called {kind.reader!r}")
 
 
@@ -121,7 +138,7 @@ def _stored(
 def _invalid(path: str, kind: FileKind, error: UnsoundError) -> InvalidInputError:
     if error.whole:
         return InvalidInputError(f"{path} {error.what}.", hint=error.hint, path=path)
-    kinds = {"pickle": "pickle", "tar": "tar archive of torch"}
+    kinds = {"pickle": "pickle", "tar": "tar archive of torch", "onnx": "ONNX model"}
     return InvalidInputError(
         f"{path} is not a sound {kinds.get(kind.reader, 'archive')}: {error.what}.", hint=error.hint, path=path
     )

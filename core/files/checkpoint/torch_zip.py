@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from zoo.core.files.checkpoint.contents import Contents
+from zoo.core.files.checkpoint.exported_program import read_exported_program, root_of
 from zoo.core.files.checkpoint.numpy_archive import is_numpy, read_arrays
 from zoo.core.files.checkpoint.pickle_machine import PickleMachine
 from zoo.core.files.checkpoint.region_stream import open_region
@@ -41,6 +42,8 @@ def read_zip(whole: Region, resources: ExitStack) -> Contents:
         unpacked = sum(entry.size for entry in entries.values() if entry.method == DEFLATED)
         return Contents("npz", arrays, {}, backing=unpacked)
     pickles = [name for name in entries if name.count("/") == 1 and name.endswith(f"/{_PICKLE}")]
+    if (root := root_of(entries)) is not None:
+        return read_exported_program(entries, root)
     _refuse_relatives(entries)
     if len(pickles) != 1:
         raise _no_checkpoint(entries)
