@@ -22,6 +22,7 @@ from zoo.models.expanded_head import ExpandedHead
 from zoo.models.layers.conv_unit import conv_unit
 from zoo.models.layers.inverted_bottleneck import downsample, fused_mbconv, mbconv, residual
 from zoo.models.layers.norm import NormFactory
+from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("efficientvit_mit")
 
@@ -35,6 +36,7 @@ SCALES = (5,)
 EPS = 1e-5
 
 
+@leaf_function
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """`relu(q) (relu(k)^T v)` by what its weights add up to: (N, heads, L, D) each -> the same (section 3.1).
 
@@ -70,7 +72,8 @@ class MultiScaleAttention(nn.Module):
         size, maps = x.shape[2:], self.qkv(x)
         maps = torch.cat([maps, *(gather(maps) for gather in self.aggreg)], 1)
         heads = maps.flatten(2).unflatten(1, (-1, 3 * self.head_dim)).transpose(-1, -2)
-        attended = linear_attention(*heads.chunk(3, -1))
+        q, k, v = heads.chunk(3, -1)
+        attended = linear_attention(q, k, v)
         return self.proj(attended.transpose(-1, -2).flatten(1, 2).unflatten(2, size))
 
 

@@ -24,6 +24,7 @@ from zoo.models.layers.norm_linear import NormLinear
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.relative_position import DistanceBiases
 from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.tracing import listed
 from zoo.models.layers.window import Size, attend_in_windows
 
 __getattr__ = family_attributes("efficientvit_msra")
@@ -102,7 +103,7 @@ class CascadedGroupAttention(DistanceBiases):
     def forward(self, x: Tensor) -> Tensor:
         biases, size = self.position_bias(), x.shape[2:]
         found: list[Tensor] = []
-        for head, part in enumerate(x.chunk(len(biases), 1)):
+        for head, part in enumerate(listed(x.chunk(len(self.qkvs), 1), len(self.qkvs))):
             query, key, value = self.qkvs[head](part + found[-1] if found else part).split(self.parts, 1)
             query = self.dws[head](query).flatten(2) * self.parts[0] ** -0.5
             weights = (query.mT @ key.flatten(2) + biases[head]).softmax(-1)
@@ -119,8 +120,6 @@ class WindowAttention(nn.Module):
         self.attn = CascadedGroupAttention(spec, channels, num_heads, self.window)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] == self.window:
-            return self.attn(x)
         return attend_in_windows(x.permute(0, 2, 3, 1), self.window, self._attend).permute(0, 3, 1, 2)
 
     def _attend(self, cells: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def create_model(
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps. `out_indices` chooses the levels, negative ones from the
             end. `feature_cls` "list" runs only what is needed, "dict" gives the maps by name, "getter" takes `norm`,
-            "hook" reads modules with hooks.
+            "hook" reads modules with hooks, "fx" runs a traced graph.
         allow_missing: wildcards for state-dict keys that a checkpoint may lack; they keep their initial values.
         drop: wildcards for tensors of `checkpoint_path` to leave out.
         source_size: height and width in pixels of the images that the weight file is for, if it does not say so itself.

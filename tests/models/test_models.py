@@ -318,6 +318,22 @@ def test_exports_a_graph_for_batches_of_any_size(model):
     assert torch.allclose(program.module()(images), model(images), atol=1e-5)
 
 
+class TestSymbolicTrace:
+    """`torch.fx.symbolic_trace` as torchvision and FX quantisation call it: no leaf modules, no batch is seen."""
+
+    def test_the_graph_computes_what_the_model_does(self, model):
+        model.eval()
+        graph = torch.fx.symbolic_trace(model)
+        for images in (batch(model), batch(model)[:1].flip(3)):
+            with torch.inference_mode():
+                assert torch.equal(graph(images), model(images))
+
+    def test_a_graph_of_training_has_every_parameter(self, family):
+        model = zoo.create_model(smallest(family), device="meta").train()
+        graph = torch.fx.symbolic_trace(model)
+        assert set(map(id, graph.parameters())) == set(map(id, model.parameters()))
+
+
 @pytest.fixture
 def filled(model):
     """A model in single precision whose numbers stay in the range of half precision."""
