@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn as nn
@@ -63,6 +63,13 @@ def modules_after(model: nn.Module, path: str) -> list[str]:
     return after
 
 
+class FusedLayers(NamedTuple):
+    """Module paths of the layers that read the image, and of the classifiers, where layers are joined."""
+
+    first_conv: tuple[str, ...]
+    classifier: tuple[str, ...]
+
+
 class ImageModel(nn.Module):
     """Base of all families: image (N, C, H, W) -> logits (N, num_classes).
 
@@ -85,6 +92,10 @@ class ImageModel(nn.Module):
     """Height and width of the windows of each stage, for attention in windows."""
     last_norm: str = ""
     """Path of the norm behind the trunk that feature maps may ask for; "" if there is none."""
+    classifier_layer: ClassVar[str] = ""
+    """Name of the linear layer in each classifier, if a norm belongs to it; the spec names the layer."""
+    fused_layers: FusedLayers | None = None
+    """Paths in a model whose branches and norms are joined; None in one as it is trained."""
     layer_prefix: ClassVar[str] = ""
     """What the paths of the trunk's parts have before their number, if it is not that of most steps."""
     no_decay: ClassVar[tuple[str, ...]] = (
@@ -133,6 +144,11 @@ class ImageModel(nn.Module):
     def embed_dim(self) -> int | Sequence[int]:
         """Channels of the tokens, or of each stage's; AttributeError for a family that does not state them."""
         return self.spec.embed_dim
+
+    @property
+    def is_reparameterized(self) -> bool:
+        """Whether branches and norms are joined, as `zoo.reparameterize` does."""
+        return self.fused_layers is not None
 
     @property
     def family(self) -> str:
@@ -354,7 +370,10 @@ class ImageModel(nn.Module):
     @property
     def classifier_paths(self) -> tuple[str, ...]:
         """Module paths of the classifiers: one, or several for a family that has them."""
-        return module_paths(self.spec.classifier)
+        if self.fused_layers is not None:
+            return self.fused_layers.classifier
+        stated = module_paths(self.spec.classifier)
+        return tuple(path.removesuffix(f".{self.classifier_layer}") for path in stated)
 
     def get_classifier(self) -> Any:
         """The classifier; the tuple of them where there are several."""

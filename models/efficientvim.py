@@ -24,6 +24,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import reshape_to_fit
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
+from zoo.models.layers.linear_map import Diagonal, LinearMap
 from zoo.models.layers.norm import LayerNorm2d
 from zoo.models.layers.token_init import init_linear
 
@@ -38,18 +39,46 @@ State = list[Tensor]
 """The map (N, C, H, W), then the hidden states (N, C, S) of each stage so far."""
 
 
-def conv_norm(
-    in_channels: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
-) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-    parts = OrderedDict[str, nn.Module](conv=conv, norm=nn.BatchNorm2d(channels))
-    if act:
-        parts["act"] = nn.ReLU(inplace=True)
-    return nn.Sequential(parts)
+class ConvNorm(nn.Sequential):
+    """A convolution without bias, a batch norm, on demand an activation."""
+
+    conv: nn.Module
+    norm: nn.Module
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
+        conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        parts = OrderedDict[str, nn.Module](conv=conv, norm=nn.BatchNorm2d(channels))
+        if act:
+            parts["act"] = nn.ReLU(inplace=True)
+        super().__init__(parts)
+
+    def linear_map(self) -> LinearMap:
+        return LinearMap.of(self.conv, self.norm)
+
+    def with_conv(self, found: LinearMap) -> nn.Sequential:
+        """A convolution of this map, and the activation."""
+        others = {name: part for name, part in self.named_children() if name not in ("conv", "norm")}
+        return nn.Sequential(OrderedDict(conv=found.as_layer(self.conv), **others))
+
+    def fuse(self) -> nn.Module:
+        return self.with_conv(self.linear_map())
 
 
-def depthwise(channels: int) -> nn.Sequential:
-    return conv_norm(channels, channels, 3, groups=channels, act=False)
+class Depthwise(ConvNorm):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, groups=channels, act=False)
+
+
+class ShortcutDepthwise(Depthwise):
+    """With the input added."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+    def linear_map(self) -> LinearMap:
+        return super().linear_map() + Diagonal.identity(self.conv)
 
 
 def projection(in_channels: int, channels: int) -> nn.Sequential:
@@ -83,6 +112,11 @@ class HiddenStateMixer(nn.Module):
         return (states @ reading).unflatten(2, size), states
 
 
+def gated(found: LinearMap, gate: Tensor) -> LinearMap:
+    """From the input as far towards what the map gives as the gate (C,) says."""
+    return found.then(Diagonal.factor(gate)) + Diagonal.factor(1 - gate)
+
+
 class MixerBlock(nn.Module):
     """A convolution, the mixer, a convolution, a perceptron; `alpha` says how far each of them replaces its input."""
 
@@ -92,15 +126,25 @@ class MixerBlock(nn.Module):
         hidden = int(spec.mlp_ratio * channels)
         self.mixer = HiddenStateMixer(channels, spec.state_dim[stage], int(spec.ssd_expand * channels))
         self.norm = LayerNorm2d(channels, NORM_EPS)
-        self.dwconv1 = depthwise(channels)
-        self.dwconv2 = depthwise(channels)
-        ffn = {"fc1": conv_norm(channels, hidden), "fc2": conv_norm(hidden, channels, act=False)}
+        self.dwconv1: nn.Module = Depthwise(channels)
+        self.dwconv2: nn.Module = Depthwise(channels)
+        ffn = {"fc1": ConvNorm(channels, hidden), "fc2": ConvNorm(hidden, channels, act=False)}
         self.ffn = nn.Sequential(OrderedDict(ffn))
         self.alpha = nn.Parameter(torch.empty(4, channels))
         self.drop_path = make_drop_path(drop_path)
+        self.convs_have_gates = False
 
     def reset_parameters(self) -> None:
         nn.init.constant_(self.alpha, INITIAL_GATE)
+
+    def fuse(self) -> nn.Module:
+        """The block with the gates of both convolutions in their kernels; `alpha` stays for the other two."""
+        if isinstance(self.dwconv1, Depthwise) and isinstance(self.dwconv2, Depthwise):
+            gates = self.alpha.detach().double().sigmoid()
+            self.dwconv1 = self.dwconv1.with_conv(gated(self.dwconv1.linear_map(), gates[0]))
+            self.dwconv2 = self.dwconv2.with_conv(gated(self.dwconv2.linear_map(), gates[2]))
+            self.convs_have_gates = True
+        return self
 
     def forward(self, state: State) -> State:
         """The state with the new map, and with the hidden states of this block as the last ones of the stage."""
@@ -110,10 +154,10 @@ class MixerBlock(nn.Module):
             way: Tensor = self.drop_path(gates[gate] * (mixed - x))
             return x + way
 
-        x = towards(x, self.dwconv1(x), 0)
+        x = self.dwconv1(x) if self.convs_have_gates else towards(x, self.dwconv1(x), 0)
         mixed, hidden = self.mixer(self.norm(x))
         x = towards(x, mixed, 1)
-        x = towards(x, self.dwconv2(x), 2)
+        x = self.dwconv2(x) if self.convs_have_gates else towards(x, self.dwconv2(x), 2)
         return [towards(x, self.ffn(x), 3), *state[1 : 1 + self.stage], hidden]
 
 
@@ -124,18 +168,17 @@ class PatchMerging(nn.Module):
         super().__init__()
         hidden = 4 * channels
         self.conv = nn.Sequential(
-            conv_norm(in_channels, hidden),
-            conv_norm(hidden, hidden, 3, 2, groups=hidden),
+            ConvNorm(in_channels, hidden),
+            ConvNorm(hidden, hidden, 3, 2, groups=hidden),
             SqueezeExcite(hidden, 0.25),
-            conv_norm(hidden, channels, act=False),
+            ConvNorm(hidden, channels, act=False),
         )
-        self.dwconv1 = depthwise(in_channels)
-        self.dwconv2 = depthwise(channels)
+        self.dwconv1 = ShortcutDepthwise(in_channels)
+        self.dwconv2 = ShortcutDepthwise(channels)
 
     def forward(self, state: State) -> State:
         x, *hidden = state
-        x = self.conv(x + self.dwconv1(x))
-        return [x + self.dwconv2(x), *hidden]
+        return [self.dwconv2(self.conv(self.dwconv1(x))), *hidden]
 
 
 class EfficientViM(DistilledModel, ConvNet):
@@ -152,7 +195,7 @@ class EfficientViM(DistilledModel, ConvNet):
         spec, widths = self.spec, self.spec.embed_dim
         stem, channels = nn.Sequential(), self.in_chans
         for width in (widths[0] // 8, widths[0] // 4, widths[0] // 2, widths[0]):
-            stem.append(conv_norm(channels, width, 3, 2, act=width < widths[0]))
+            stem.append(ConvNorm(channels, width, 3, 2, act=width < widths[0]))
             channels = width
         self.patch_embed = nn.Sequential(OrderedDict(conv=stem))
         rates = iter(drop_path_schedule(drop_path_rate, sum(spec.depths)))

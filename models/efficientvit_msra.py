@@ -17,9 +17,9 @@ from torch import Tensor
 from zoo.core.architectures.configs.efficientvit_msra import EfficientVitMsraSpec
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
+from zoo.models.layers import conv_norm as pairs
 from zoo.models.layers.biased_attention import halved
 from zoo.models.layers.channel_attention import SqueezeExcite
-from zoo.models.layers.conv_unit import conv_unit
 from zoo.models.layers.norm_linear import NormLinear
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.relative_position import DistanceBiases
@@ -34,8 +34,7 @@ MLP_RATIO = 2
 MERGE_RATIO = 4
 """Channels in a patch merging per channel of its input."""
 
-conv_norm = partial(conv_unit, norm_key="bn")
-conv_norm_relu = partial(conv_norm, act="relu")
+conv_norm = partial(pairs.conv_norm, name="conv")
 
 
 def residual(module: nn.Module, last_norm: str = "") -> ResidualBlock:
@@ -50,7 +49,7 @@ def depthwise(channels: int, last_norm: str = "") -> ResidualBlock:
 
 def perceptron(channels: int) -> ResidualBlock:
     hidden = MLP_RATIO * channels
-    parts = {"pw1": conv_norm_relu(channels, hidden), "pw2": conv_norm(hidden, channels)}
+    parts = {"pw1": conv_norm(channels, hidden), "act": nn.ReLU(), "pw2": conv_norm(hidden, channels)}
     return residual(nn.Sequential(OrderedDict(parts)), "m.pw2.bn")
 
 
@@ -63,16 +62,19 @@ class PatchEmbedding(nn.Sequential):
         super().__init__()
         widths = [in_chans, *(channels // part for part in (8, 4, 2, 1))]
         for index in range(1, len(widths)):
-            make = conv_norm if index == len(widths) - 1 else conv_norm_relu
-            self.add_module(f"conv{index}", make(widths[index - 1], widths[index], 3, 2))
+            if index > 1:
+                self.add_module(f"act{index - 1}", nn.ReLU())
+            self.add_module(f"conv{index}", conv_norm(widths[index - 1], widths[index], 3, 2))
 
 
 def patch_merging(in_channels: int, channels: int) -> nn.Sequential:
     """To a map of half the size, by an inverted bottleneck between two pairs of positional encoding and perceptron."""
     hidden = MERGE_RATIO * in_channels
     merge = {
-        "conv1": conv_norm_relu(in_channels, hidden),
-        "conv2": conv_norm_relu(hidden, hidden, 3, 2, groups=hidden),
+        "conv1": conv_norm(in_channels, hidden),
+        "act1": nn.ReLU(),
+        "conv2": conv_norm(hidden, hidden, 3, 2, groups=hidden),
+        "act2": nn.ReLU(),
         "se": SqueezeExcite(hidden, 0.25),
         "conv3": conv_norm(hidden, channels),
     }
@@ -133,6 +135,7 @@ class EfficientVitMsra(ConvNet):
     """
 
     spec: EfficientVitMsraSpec
+    classifier_layer = "linear"
     trunk = ("patch_embed", "stages.*")
 
     def build(self) -> None:
@@ -164,14 +167,9 @@ class EfficientVitMsra(ConvNet):
         }
         return nn.Sequential(OrderedDict(parts))
 
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        """Norm and linear layer; the spec names the linear one."""
-        return ("head",)
-
     def make_classifier(self) -> nn.Module:
-        if not self.num_classes:
-            return nn.Identity()
+        if self.is_reparameterized or not self.num_classes:
+            return super().make_classifier()
         return NormLinear(self.head_hidden_size, self.num_classes, self.drop_rate)
 
     def drop_out(self, pooled: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from zoo.models.layers.channel_attention import SqueezeExcite, make_attention
 from zoo.models.layers.conv_norm_act import conv_factory
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.layer_scale import MapScale
+from zoo.models.layers.linear_map import Diagonal, LinearMap, sum_of_normed
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.multi_branch import MobileOneBlock
 from zoo.models.layers.norm import norm_factory
@@ -76,6 +77,10 @@ class LargeKernel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.se(self.large_conv(x) + self.small_conv(x)))
 
+    def fuse(self) -> nn.Module:
+        conv = sum_of_normed((self.large_conv, self.small_conv)).as_layer(self.large_conv.conv)
+        return nn.Sequential(OrderedDict(reparam_conv=conv, se=self.se, act=self.act))
+
 
 class RepMixer(nn.Module):
     """What branches make of a map against its norm, scaled, with a shortcut (section 3.2.1)."""
@@ -88,6 +93,12 @@ class RepMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layer_scale(self.mixer(x) - self.norm(x))
+
+    def fuse(self) -> nn.Module:
+        like = self.mixer.conv_norms()[0].conv
+        branch = self.mixer.linear_map() + -Diagonal.of(self.norm.get_submodule("identity"))
+        found = branch.then(Diagonal.factor(self.layer_scale.gamma.flatten())) + Diagonal.identity(like)
+        return nn.Sequential(OrderedDict(reparam_conv=found.as_layer(like)))
 
 
 class ConvMlp(Mlp):
@@ -158,6 +169,10 @@ class PositionConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pos_enc(x) + x
+
+    def fuse(self) -> nn.Module:
+        found = LinearMap.of(self.pos_enc) + Diagonal.identity(self.pos_enc)
+        return nn.Sequential(OrderedDict(reparam_conv=found.as_layer(self.pos_enc)))
 
 
 class FastVit(ConvNet):

@@ -24,6 +24,7 @@ from zoo.models.layers.activation import make_activation
 from zoo.models.layers.branch_sum import BranchSum
 from zoo.models.layers.channel_attention import MBConvSqueezeExcite
 from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.linear_map import Diagonal, sum_of_normed
 from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.norm_act import norm_act_factory
 from zoo.models.layers.residual import ResidualBlock
@@ -56,14 +57,16 @@ class LongRangeGate(nn.Sequential):
 class GhostModule(nn.Module):
     """A pointwise convolution to half the channels, the other half from these; scaled by a gate where there is one."""
 
-    def __init__(self, in_channels: int, channels: int, act: str, has_gate: bool = False) -> None:
+    def __init__(self, primary_conv: nn.Module, cheap_operation: nn.Module, short_conv: nn.Module | None) -> None:
         super().__init__()
-        self.make_halves(in_channels, channels // 2, act)
-        self.short_conv = LongRangeGate(in_channels, channels) if has_gate else None
+        self.primary_conv, self.cheap_operation, self.short_conv = primary_conv, cheap_operation, short_conv
 
-    def make_halves(self, in_channels: int, half: int, act: str) -> None:
-        self.primary_conv = nn.Sequential(*conv_norm(in_channels, half), make_activation(act))
-        self.cheap_operation = nn.Sequential(*conv_norm(half, half, 3, groups=half), make_activation(act))
+    @classmethod
+    def make(cls, in_channels: int, half: int, act: str, gate: nn.Module | None) -> nn.Module:
+        """Each half is a convolution, a norm and an activation."""
+        primary = nn.Sequential(*conv_norm(in_channels, half), make_activation(act))
+        cheap = nn.Sequential(*conv_norm(half, half, 3, groups=half), make_activation(act))
+        return cls(primary, cheap, gate)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         first = self.primary_conv(x)
@@ -80,21 +83,34 @@ def make_branch(in_channels: int, channels: int, kernel: int = 1, stride: int = 
     return nn.Sequential(OrderedDict(conv=conv, bn1=norm))
 
 
-class BranchedGhostModule(GhostModule):
+class BranchedGhostModule(nn.Module):
     """Version 3: both convolutions are sums of branches."""
 
-    def make_halves(self, in_channels: int, half: int, act: str) -> None:
+    def __init__(self, in_channels: int, half: int, act: str, gate: nn.Module | None) -> None:
+        super().__init__()
         self.primary_rpr_conv = BranchSum(make_branch(in_channels, half) for _ in range(NUM_BRANCHES))
         self.primary_activation = make_activation(act)
         self.cheap_rpr_skip = nn.BatchNorm2d(half)
         self.cheap_rpr_conv = BranchSum(make_branch(half, half, 3, groups=half) for _ in range(NUM_BRANCHES))
         self.cheap_rpr_scale = make_branch(half, half, groups=half)
         self.cheap_activation = make_activation(act)
+        self.short_conv = gate
 
-    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
         first = self.primary_activation(self.primary_rpr_conv(x))
         cheap = self.cheap_rpr_scale(first) + self.cheap_rpr_skip(first) + self.cheap_rpr_conv(first)
-        return first, self.cheap_activation(cheap)
+        maps = torch.cat((first, self.cheap_activation(cheap)), 1)
+        return maps if self.short_conv is None else maps * self.short_conv(x)
+
+    def fuse(self) -> nn.Module:
+        """A ghost module of two convolutions without norms."""
+        primary = sum_of_normed(self.primary_rpr_conv)
+        cheap = sum_of_normed((*self.cheap_rpr_conv, self.cheap_rpr_scale)) + Diagonal.of(self.cheap_rpr_skip)
+        return GhostModule(
+            nn.Sequential(primary.as_layer(self.primary_rpr_conv.get_submodule("0.conv")), self.primary_activation),
+            nn.Sequential(cheap.as_layer(self.cheap_rpr_conv.get_submodule("0.conv")), self.cheap_activation),
+            self.short_conv,
+        )
 
 
 class BranchedBottleneck(ResidualBlock):
@@ -112,6 +128,20 @@ class BranchedBottleneck(ResidualBlock):
             x = self.dw_rpr_scale(x) + self.dw_rpr_conv(x)
         out: Tensor = self.ghost2(self.se(x))
         return out
+
+    def fuse(self) -> nn.Module:
+        """A block with one strided convolution `conv_dw`, or with none as before."""
+        if self.dw_rpr_conv is None:
+            return self
+        found = sum_of_normed((*self.dw_rpr_conv, self.dw_rpr_scale))
+        parts = {
+            "ghost1": self.ghost1,
+            "conv_dw": found.as_layer(self.dw_rpr_conv.get_submodule("0.conv")),
+            "se": self.se,
+            "ghost2": self.ghost2,
+            "shortcut": self._modules["shortcut"],
+        }
+        return ResidualBlock(parts, shortcut="shortcut")
 
 
 def strided_parts(version: str, channels: int, kernel: int, stride: int) -> dict[str, nn.Module | None]:
@@ -159,8 +189,9 @@ class GhostNet(ConvHead, ConvNet):
 
     def make_module(self, in_channels: int, channels: int, act: str, has_gate: bool) -> nn.Module:
         """A ghost module; `has_gate` beyond the first two bottlenecks, where version 2 and 3 have attention."""
-        kind = BranchedGhostModule if self.spec.version == "v3" else GhostModule
-        return kind(in_channels, channels, act, has_gate and self.spec.version != "v1")
+        gate = LongRangeGate(in_channels, channels) if has_gate and self.spec.version != "v1" else None
+        make = BranchedGhostModule if self.spec.version == "v3" else GhostModule.make
+        return make(in_channels, channels // 2, act, gate)
 
     def make_bottleneck(self, row: GhostRow, place: BlockPlace, hidden: int) -> ResidualBlock:
         version, squeezed = self.spec.version, make_divisible(hidden * row.se_ratio, 4)

@@ -16,9 +16,10 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.attention import attend
-from zoo.models.layers.conv_norm import conv_norm
+from zoo.models.layers.conv_norm import ConvThenNorm, conv_norm
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import TRUNCATED_NORMAL
+from zoo.models.layers.linear_map import Diagonal
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.normed_classifier import DistilledOfMean
 
@@ -68,6 +69,19 @@ class Residual(nn.Module):
         return x + (branch if self.gamma is None else self.gamma * branch)
 
 
+class PositionConv(nn.Sequential):
+    """A depthwise convolution with a shortcut, `cpe`, which tells the positions apart (arXiv:2102.10882)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(OrderedDict(cpe=Residual(conv_norm(channels, channels, 3, groups=channels))))
+
+    def fuse(self) -> nn.Module:
+        """One convolution."""
+        pair = self.get_submodule("cpe.module")
+        assert isinstance(pair, ConvThenNorm)
+        return (pair.linear_map() + Diagonal.identity(pair[0])).as_layer(pair[0])
+
+
 def perceptron(channels: int, ratio: int, act: str, *first: nn.Module) -> nn.Sequential:
     """Two normed pointwise convolutions, behind what comes `first`."""
     hidden = ratio * channels
@@ -86,7 +100,7 @@ def make_block(spec: IFormerSpec, place: BlockPlace, kind: str) -> nn.Sequential
     """One block of a stage, with a shortcut."""
     channels = place.channels
     if kind == "positions":
-        return nn.Sequential(OrderedDict(cpe=Residual(conv_norm(channels, channels, 3, groups=channels))))
+        return PositionConv(channels)
     module: nn.Module
     if kind == "attention":
         module = ModulationAttention(channels, channels // spec.attn_head_dim_reduction[place.stage])

@@ -30,6 +30,11 @@ def resized_model(model: ImageModel, sizes: Mapping[str, Any]) -> ImageModel:
     """
     if model.img_size is None:
         raise UsageError(f"{type(model).__name__} takes images of any size: there is none to set.")
+    if model.is_reparameterized:
+        raise UsageError(
+            f"This {type(model).__name__} has its branches and norms joined, which another size cannot be built with.",
+            hint="Call set_input_size before reparameterize.",
+        )
     sizes = model.sizes_for(dict(sizes))
     in_spec = {field.name for field in fields(model.spec)}
     keywords = {**model._keywords, "in_chans": model.in_chans, "num_classes": model.num_classes}

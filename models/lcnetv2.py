@@ -16,10 +16,23 @@ from zoo.models.layers.branch_sum import BranchSum
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm_act import ConvFactory, conv_factory
 from zoo.models.layers.init import InitialValues, kaiming
+from zoo.models.layers.linear_map import sum_of_normed
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("lcnetv2")
+
+
+class BranchedBlock(ResidualBlock):
+    """A block whose depthwise convolution is a sum of several."""
+
+    dw_conv_list: BranchSum
+
+    def fuse(self) -> nn.Module:
+        """The block with one depthwise convolution `dw_conv`."""
+        conv = sum_of_normed(self.dw_conv_list).as_layer(self.dw_conv_list.get_submodule("0.conv"))
+        others = {name: part for name, part in self._modules.items() if name != "dw_conv_list"}
+        return ResidualBlock({"dw_conv": conv, **others}, shortcut="skip")
 
 
 def separable_block(spec: LCNetV2Spec, conv: ConvFactory, row: SeparableRow, place: BlockPlace) -> ResidualBlock:
@@ -40,7 +53,7 @@ def separable_block(spec: LCNetV2Spec, conv: ConvFactory, row: SeparableRow, pla
         else conv(width, channels),
         "skip": nn.Identity() if row.skip and place.keeps_shape else None,
     }
-    return ResidualBlock(parts, shortcut="skip")
+    return (BranchedBlock if row.branches else ResidualBlock)(parts, shortcut="skip")
 
 
 class LCNetV2(ConvHead, ConvNet):

@@ -21,6 +21,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.biased_attention import BiasedAttention, Subsample, halved
 from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.linear_map import LinearMap
 from zoo.models.layers.norm_linear import NormLinear
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import GlobalPool, TokenPool
@@ -45,6 +46,9 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.linear(x))
 
+    def fuse(self) -> nn.Module:
+        return LinearMap.of(self.linear, self.bn).as_layer(self.linear)
+
 
 class LinearNorm(nn.Module):
     """Linear layer on tokens and batch norm over all of them."""
@@ -57,6 +61,9 @@ class LinearNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)
         return self.bn(x.flatten(0, 1)).reshape_as(x)
+
+    def fuse(self) -> nn.Module:
+        return LinearMap.of(self.linear, self.bn).as_layer(self.linear)
 
 
 def make_layer(spec: LevitSpec, in_channels: int, channels: int) -> nn.Module:
@@ -147,6 +154,8 @@ class Levit(DistilledModel):
         drop_rate, drop_path_rate: dropout before the classifier, stochastic depth of every block.
     """
 
+    classifier_layer = "linear"
+
     def __init__(
         self,
         spec: LevitSpec,
@@ -193,14 +202,9 @@ class Levit(DistilledModel):
             self.map_sizes[prod(size)] = size
             in_channels = channels
 
-    @property
-    def classifier_paths(self) -> tuple[str, ...]:
-        """Each is a norm and a linear layer; the spec names the linear one."""
-        return tuple(path.removesuffix(".linear") for path in super().classifier_paths)
-
     def make_classifier(self) -> nn.Module:
-        if not self.num_classes:
-            return nn.Identity()
+        if self.is_reparameterized or not self.num_classes:
+            return super().make_classifier()
         return NormLinear(self.head_hidden_size, self.num_classes, self.drop_rate)
 
     def steps(self) -> Iterator[tuple[str, Step]]:

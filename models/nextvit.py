@@ -22,6 +22,7 @@ from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import TRUNCATED_NORMAL
+from zoo.models.layers.linear_map import Diagonal, LinearMap
 from zoo.models.layers.mbconv import groups_of
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.pool import shortcut_pool
@@ -64,7 +65,7 @@ class ConvBlock(nn.Module):
         self.patch_embed = embedding(place.in_channels, channels, place.stride)
         self.mhca = conv_attention(spec, channels)
         self.attn_drop_path = make_drop_path(place.drop_path)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.mlp = make_mlp(spec, channels, CONV_MLP_RATIO, proj_drop)
         self.mlp_drop_path = make_drop_path(place.drop_path)
 
@@ -72,6 +73,21 @@ class ConvBlock(nn.Module):
         x = self.patch_embed(x)
         x = x + self.attn_drop_path(self.mhca(x))
         return x + self.mlp_drop_path(self.mlp(self.norm(x)))
+
+    def fuse(self) -> nn.Module:
+        """The block whose perceptron takes over the norm before it."""
+        self.norm = give_norm(self.norm, self.mlp, "fc1")
+        return self
+
+
+def give_norm(norm: nn.Module, to: nn.Module, *names: str) -> nn.Module:
+    """Have layers, which neither pad nor have groups, take over the norm before them; return what is left of it."""
+    if isinstance(norm, nn.Identity):
+        return norm
+    for name in names:
+        layer = to.get_submodule(name)
+        to.add_module(name, LinearMap.of(layer).after(Diagonal.of(norm)).as_layer(layer))
+    return nn.Identity()
 
 
 class AveragedAttention(nn.Module):
@@ -84,7 +100,7 @@ class AveragedAttention(nn.Module):
         self.q, self.k, self.v, self.proj = (nn.Linear(channels, channels) for _ in range(4))
         self.proj_drop = nn.Dropout(proj_drop)
         self.sr = nn.AvgPool1d(averaged) if averaged > 1 else nn.Identity()
-        self.norm = nn.BatchNorm1d(channels) if averaged > 1 else nn.Identity()
+        self.norm: nn.Module = nn.BatchNorm1d(channels) if averaged > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         fewer = self.norm(self.sr(x.transpose(1, 2))).transpose(1, 2)
@@ -100,13 +116,13 @@ class AttentionBlock(nn.Module):
         share, averaged = spec.mix_block_ratio, spec.sr_ratios[place.stage] ** 2
         width = make_divisible(int(place.channels * share), 32)
         self.patch_embed = embedding(place.in_channels, width, place.stride)
-        self.norm1 = nn.BatchNorm2d(width)
+        self.norm1: nn.Module = nn.BatchNorm2d(width)
         self.e_mhsa = AveragedAttention(width, width // spec.head_dim, averaged, attn_drop, proj_drop)
         self.mhsa_drop_path = make_drop_path(place.drop_path * share)
         self.projection = embedding(width, place.channels - width)
         self.mhca = conv_attention(spec, place.channels - width)
         self.mhca_drop_path = make_drop_path(place.drop_path * (1 - share))
-        self.norm2 = nn.BatchNorm2d(place.channels)
+        self.norm2: nn.Module = nn.BatchNorm2d(place.channels)
         self.mlp = make_mlp(spec, place.channels, ATTENTION_MLP_RATIO, proj_drop)
         self.mlp_drop_path = make_drop_path(place.drop_path)
 
@@ -117,6 +133,13 @@ class AttentionBlock(nn.Module):
         local = self.projection(x)
         x = torch.cat([x, local + self.mhca_drop_path(self.mhca(local))], 1)
         return x + self.mlp_drop_path(self.mlp(self.norm2(x)))
+
+    def fuse(self) -> nn.Module:
+        """The block whose linear layers take over the norms before them; a mean of tokens lets a norm pass."""
+        self.e_mhsa.norm = give_norm(self.e_mhsa.norm, self.e_mhsa, "k", "v")
+        self.norm1 = give_norm(self.norm1, self.e_mhsa, "q", "k", "v")
+        self.norm2 = give_norm(self.norm2, self.mlp, "fc1")
+        return self
 
 
 class NextViT(ConvNet):

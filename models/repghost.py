@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch.nn as nn
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from zoo.core.architectures.configs.repghost import RepGhostSpec
 from zoo.models.entrypoints import family_attributes
 from zoo.models.ghostnet import GhostNet, conv_norm
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.linear_map import Diagonal, LinearMap
 
 __getattr__ = family_attributes("repghost")
 
@@ -26,6 +29,13 @@ class RepGhostModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.primary_conv(x)
         return self.relu(self.cheap_operation(x) + self.fusion_bn(x))
+
+    def fuse(self) -> nn.Module:
+        """Two convolutions in a row: the depthwise one takes over its norm and the norm beside it."""
+        found = LinearMap.of(*self.cheap_operation) + Diagonal.of(self.fusion_bn[0])
+        cheap = found.as_layer(self.cheap_operation[0])
+        parts = OrderedDict(primary_conv=self.primary_conv, cheap_operation=cheap, relu=self.relu)
+        return nn.Sequential(parts)
 
 
 class RepGhostNet(GhostNet):

@@ -13,6 +13,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import SqueezeExcite
 from zoo.models.layers.conv_norm import conv_norm
+from zoo.models.layers.linear_map import Diagonal, LinearMap
 from zoo.models.layers.stages import walk_stages
 from zoo.models.layers.token_init import init_linear
 from zoo.models.normed_classifier import DistilledOfMean
@@ -32,6 +33,13 @@ class DepthwiseBranches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x) + self.conv1(x) + x)
+
+    def fuse(self) -> nn.Module:
+        """One depthwise convolution."""
+        conv = self.conv[0]
+        factor = LinearMap.of(self.conv1) if isinstance(self.conv1, nn.Conv2d) else self.conv1.linear_map()
+        found = self.conv.linear_map() + factor + Diagonal.identity(conv)
+        return (found if isinstance(self.bn, nn.Identity) else found.then(Diagonal.of(self.bn))).as_layer(conv)
 
 
 class ConvMlp(nn.Module):

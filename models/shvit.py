@@ -13,7 +13,8 @@ from zoo.core.errors import UsageError
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.channel_attention import SqueezeExcite
-from zoo.models.layers.conv_norm import conv_norm
+from zoo.models.layers.conv_norm import ConvThenNorm, conv_norm
+from zoo.models.layers.linear_map import Diagonal
 from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.pool import GlobalPool
 from zoo.models.layers.residual import ResidualBlock
@@ -59,8 +60,17 @@ def feed_forward(channels: int) -> ResidualBlock:
     return residual(nn.Sequential(OrderedDict(parts)), "pw2.bn")
 
 
-def depthwise(channels: int, last_norm: str = "") -> ResidualBlock:
-    return residual(conv_norm(channels, channels, 3, groups=channels), last_norm)
+class Depthwise(ResidualBlock):
+    """A depthwise convolution with a shortcut."""
+
+    m: ConvThenNorm
+
+    def __init__(self, channels: int, last_norm: str = "") -> None:
+        super().__init__({"m": conv_norm(channels, channels, 3, groups=channels)}, last_norm=last_norm)
+
+    def fuse(self) -> nn.Module:
+        """One convolution."""
+        return (self.m.linear_map() + Diagonal.identity(self.m[0])).as_layer(self.m[0])
 
 
 def merging(in_channels: int, channels: int) -> nn.Sequential:
@@ -84,7 +94,7 @@ def make_block(spec: SHViTSpec, place: BlockPlace) -> nn.Sequential:
     if spec.types[place.stage] == "s":
         attention = SingleHeadAttention(channels, spec.partial_dim[place.stage], spec.qk_dim)
         mixer = residual(attention, "proj.1.bn")
-    return nn.Sequential(OrderedDict(conv=depthwise(channels, "bn"), mixer=mixer, ffn=feed_forward(channels)))
+    return nn.Sequential(OrderedDict(conv=Depthwise(channels, "m.bn"), mixer=mixer, ffn=feed_forward(channels)))
 
 
 class SHViT(NormedClassifier, ConvNet):
@@ -105,7 +115,7 @@ class SHViT(NormedClassifier, ConvNet):
             before, after = first.in_channels, first.channels
             downsample: nn.Module = nn.Identity()
             if first.stage:
-                halves = [[depthwise(channels), feed_forward(channels)] for channels in (before, after)]
+                halves = [[Depthwise(channels), feed_forward(channels)] for channels in (before, after)]
                 downsample = nn.Sequential(*halves[0], merging(before, after), *halves[1])
             blocks = nn.Sequential(*(make_block(spec, place) for place in places))
             self.stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=blocks)))

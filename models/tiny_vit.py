@@ -16,9 +16,9 @@ from torch import Tensor
 from zoo.core.architectures.configs.tiny_vit import TinyVitSpec
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
+from zoo.models.layers import conv_norm as pairs
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.attention import attend, check_heads
-from zoo.models.layers.conv_norm_act import ConvFactory, conv_factory
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.norm import LayerNorm2d
@@ -31,12 +31,17 @@ from zoo.models.layers.window import attend_in_windows
 __getattr__ = family_attributes("tiny_vit")
 
 
-def three_convs(conv: ConvFactory, in_channels: int, width: int, channels: int, stride: int) -> dict[str, nn.Module]:
+conv_norm = partial(pairs.conv_norm, name="conv")
+
+
+def three_convs(act: str, in_channels: int, width: int, channels: int, stride: int) -> dict[str, nn.Module]:
     """Pointwise, depthwise, pointwise; each has a norm, all but the last an activation."""
     return {
-        "conv1": conv(in_channels, width),
-        "conv2": conv(width, width, 3, stride, groups=width),
-        "conv3": conv(width, channels, act="identity"),
+        "conv1": conv_norm(in_channels, width),
+        "act1": make_activation(act),
+        "conv2": conv_norm(width, width, 3, stride, groups=width),
+        "act2": make_activation(act),
+        "conv3": conv_norm(width, channels),
     }
 
 
@@ -76,7 +81,7 @@ def normed_mlp(channels: int, hidden: int, act: str, drop: float) -> nn.Sequenti
 class TinyVitBlock(nn.Module):
     """Attention within windows, a depthwise convolution without a shortcut, a perceptron: (N, C, H, W) -> the same."""
 
-    def __init__(self, spec: TinyVitSpec, place: BlockPlace, conv: ConvFactory, proj_drop: float) -> None:
+    def __init__(self, spec: TinyVitSpec, place: BlockPlace, proj_drop: float) -> None:
         super().__init__()
         channels, side = place.channels, spec.window_sizes[place.stage]
         self.window = side, side
@@ -84,7 +89,7 @@ class TinyVitBlock(nn.Module):
         self.drop_path1 = make_drop_path(place.drop_path)
         self.mlp = normed_mlp(channels, int(channels * spec.mlp_ratio), spec.act_layer, proj_drop)
         self.drop_path2 = make_drop_path(place.drop_path)
-        self.local_conv = conv(channels, channels, spec.local_conv_size, groups=channels, act="identity")
+        self.local_conv = conv_norm(channels, channels, spec.local_conv_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)
@@ -101,10 +106,10 @@ class TinyVit(ConvNet):
 
     def build(self, proj_drop_rate: float = 0.0) -> None:
         spec, width = self.spec, self.spec.embed_dims[0]
-        conv = conv_factory("batchnorm", spec.act_layer)
         embedding = {
-            "conv1": conv(self.in_chans, width // 2, 3, 2),
-            "conv2": conv(width // 2, width, 3, 2, act="identity"),
+            "conv1": conv_norm(self.in_chans, width // 2, 3, 2),
+            "act": make_activation(spec.act_layer),
+            "conv2": conv_norm(width // 2, width, 3, 2),
         }
         self.patch_embed = nn.Sequential(OrderedDict(embedding))
         self.stages = nn.Sequential()
@@ -113,22 +118,22 @@ class TinyVit(ConvNet):
             first, last = places[0], places[-1]
             parts: OrderedDict[str, nn.Module] = OrderedDict()
             if last.stage == 0:
-                parts["blocks"] = nn.Sequential(*(self.inverted_residual(conv, place) for place in places))
+                parts["blocks"] = nn.Sequential(*(self.inverted_residual(place) for place in places))
             else:
-                merged = three_convs(conv, first.in_channels, first.channels, first.channels, first.stride)
+                merged = three_convs(spec.act_layer, first.in_channels, first.channels, first.channels, first.stride)
                 parts["downsample"] = nn.Sequential(OrderedDict(merged))
-                blocks = (TinyVitBlock(spec, place, conv, proj_drop_rate) for place in places)
+                blocks = (TinyVitBlock(spec, place, proj_drop_rate) for place in places)
                 parts["blocks"] = nn.Sequential(*blocks)
             self.stages.append(nn.Sequential(parts))
             self.feature_info.append(last.level(f"stages.{last.stage}"))
         self.num_features = spec.embed_dims[-1]
         self.head = NormMlpHead(self.num_features, partial(LayerNorm2d, eps=1e-5))
 
-    def inverted_residual(self, conv: ConvFactory, place: BlockPlace) -> ResidualBlock:
+    def inverted_residual(self, place: BlockPlace) -> ResidualBlock:
         """With an activation behind the sum."""
-        channels = place.channels
-        parts = three_convs(conv, channels, int(channels * self.spec.mbconv_expand_ratio), channels, 1)
-        parts |= {"drop_path": make_drop_path(place.drop_path), "act3": make_activation(self.spec.act_layer)}
+        channels, act = place.channels, self.spec.act_layer
+        parts = three_convs(act, channels, int(channels * self.spec.mbconv_expand_ratio), channels, 1)
+        parts |= {"drop_path": make_drop_path(place.drop_path), "act3": make_activation(act)}
         return ResidualBlock(parts, act="act3", last_norm="conv3.bn")
 
     def before_classifier(self, x: Tensor) -> Tensor:

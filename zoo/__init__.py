@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from zoo.core.model.build import create_model
     from zoo.core.model.features import FeatureHookNet, FeatureInfo, FeatureListNet
     from zoo.core.model.load import load_checkpoint, load_pretrained
+    from zoo.core.model.reparameterize import reparameterize
     from zoo.models.entrypoints import model_entrypoint
 
 __version__ = "0.1.0"
@@ -59,6 +60,7 @@ _HOME = {
     "load_pretrained": "core.model.load",
     "model_entrypoint": "models.entrypoints",
     "register_model": "core.architectures.registry",
+    "reparameterize": "core.model.reparameterize",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -64,6 +64,7 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
         "load_model_config_from_hf": "core.model.published_loading",
         "load_state_dict_from_hf": "core.model.published_loading",
         "parse_model_name": "core.architectures.hub_names",
+        "reparameterize_model": "core.model.reparameterize",
         "safe_model_name": "core.architectures.hub_names",
         "save_for_hf": "core.model.hub_folder",
     },
@@ -79,7 +80,7 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
         "resample_abs_pos_embed": "models.layers.position_embedding",
         "resample_patch_embed": "models.layers.patch_embed",
     },
-    "zoo.utils": {},
+    "zoo.utils": {"reparameterize_model": "core.model.reparameterize"},
 }
 """Module -> its names -> where each lives: a module of zoo, and after a colon the name there if it is another."""
 

@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from zoo.core.model.reparameterize import fuse_modules, has_fused_form
+from zoo.models.layers.linear_map import Layer, LinearMap
 from zoo.models.layers.norm_act import BatchNormAct2d, InPlaceBatchNormAct2d
 
 TOLERANCE = 1e-5
 """The largest difference of a folded model's output, relative to the largest number in it."""
-
-Layer = nn.Conv2d | nn.Linear
 
 
 class Folding(NamedTuple):
@@ -42,27 +42,47 @@ class Folding(NamedTuple):
 def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
     """Fold every batch norm that only rescales the output of one convolution or linear layer.
 
-    The folded copy is compared with the model on the example. If an output differs by more than TOLERANCE of its
-    largest number, nothing is folded and the note says so.
+    A model with a form of its own for inference is brought into it first, which joins branches too. The folded copy is
+    compared with the model on the example. If an output differs by more than TOLERANCE of its largest number, nothing
+    is folded and the note says so.
 
     Args:
         model: stays unchanged; float32 or float64.
         example: a batch for the model, not all zeros; the two models are compared on it.
     """
-    folded = copy.deepcopy(model).eval()
-    with _DataFlow() as flow:
-        expected = list(_tensors(folded(example)))
-    pairs = flow.foldable_pairs(folded, expected)
-    if not pairs:
-        return Folding(folded, 0)
-    for layer, norm in pairs:
-        _absorb(layer, norm)
-    _replace(folded, {norm: _behind_norm(norm) for _, norm in pairs})
-    difference = _largest_difference(list(_tensors(folded(example))), expected)
-    if difference <= TOLERANCE:
-        return Folding(folded, len(pairs))
+    plain = copy.deepcopy(model).eval()
+    expected, num_norms = list(_tensors(plain(example))), _num_norms(plain)
+    difference = 0.0
+    for is_joined in (True, False) if has_fused_form(plain) else (False,):
+        folded = copy.deepcopy(plain)
+        if is_joined:
+            fuse_modules(folded)
+        _fold(folded, example)
+        num_folded = num_norms - _num_norms(folded)
+        if not num_folded:
+            break
+        difference = _largest_difference(list(_tensors(folded(example))), expected)
+        if difference <= TOLERANCE:
+            return Folding(folded, num_folded)
     note = f"Batch norms were not folded: maps would differ by {difference:.1e} of their largest number."
-    return Folding(copy.deepcopy(model).eval(), 0, note)
+    return Folding(plain, 0, note if difference else "")
+
+
+def _fold(model: nn.Module, example: Tensor) -> None:
+    """Fold the norms that a run on the example shows to depend on one layer each."""
+    with _DataFlow() as flow:
+        results = list(_tensors(model(example)))
+    pairs = flow.foldable_pairs(model, results)
+    for layer, norm in pairs:
+        joined = LinearMap.of(layer, norm)
+        layer.weight, layer.bias = (
+            nn.Parameter(value.to(layer.weight.dtype), requires_grad=False) for value in (joined.weight, joined.bias)
+        )
+    _replace(model, {norm: _behind_norm(norm) for _, norm in pairs})
+
+
+def _num_norms(model: nn.Module) -> int:
+    return sum(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 class _Output(NamedTuple):
@@ -134,20 +154,6 @@ def _fits(layer: Layer, norm: _BatchNorm, output: _Output) -> bool:
     known = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d, InPlaceBatchNormAct2d)
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
     return per_channel and known and not hooked and layer.bias is output.bias and norm.running_var is not None
-
-
-def _absorb(layer: Layer, norm: _BatchNorm) -> None:
-    """Change the layer's weights so that it also does the norm's work; computed in float64."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale *= norm.weight.double()
-    shift = -norm.running_mean.double() if layer.bias is None else layer.bias.double() - norm.running_mean.double()
-    bias = shift * scale if norm.bias is None else shift * scale + norm.bias.double()
-    weight = layer.weight.double() * scale.view(-1, *[1] * (layer.weight.ndim - 1))
-    layer.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
-    layer.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)
 
 
 def _behind_norm(norm: _BatchNorm) -> nn.Module:

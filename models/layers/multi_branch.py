@@ -1,10 +1,12 @@
-"""Blocks of parallel branches, each a linear map with its own norm, so that one convolution can stand for all of them.
+"""Blocks of parallel branches, each a linear map with its own norm: in evaluation one convolution stands for all.
 
 Ding et al., RepVGG (arXiv:2101.03697); Vasu et al., MobileOne (arXiv:2206.04040).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_norm_act import ConvFactory, ConvNormAct
 from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.linear_map import Diagonal, LinearMap, sum_of_normed
 from zoo.models.layers.norm_act import NormActFactory
 from zoo.models.layers.stages import BlockPlace
 
@@ -68,6 +71,24 @@ class MultiBranchBlock(nn.Module):
         total = getattr(self, self.attn_name)(total)
         return self.act(total)
 
+    def conv_norms(self) -> Sequence[ConvNormAct]:
+        """The convolutions with their norms, the first with the largest kernel."""
+        raise NotImplementedError
+
+    def linear_map(self) -> LinearMap:
+        """The sum of the branches and the identity."""
+        total = sum_of_normed(self.conv_norms())
+        return total if self.identity is None else total + Diagonal.of(self.identity)
+
+    def fuse(self) -> nn.Module:
+        """`act(attn(reparam_conv(x)))`."""
+        parts = {
+            "reparam_conv": self.linear_map().as_layer(self.conv_norms()[0].conv),
+            self.attn_name: self.get_submodule(self.attn_name),
+            "act": self.act,
+        }
+        return nn.Sequential(OrderedDict(parts))
+
 
 class RepVggBlock(MultiBranchBlock):
     """`conv_kxk` and `conv_1x1`."""
@@ -85,6 +106,9 @@ class RepVggBlock(MultiBranchBlock):
     def branches(self, x: Tensor) -> Tensor:
         return self.conv_1x1(x) + self.conv_kxk(x)
 
+    def conv_norms(self) -> Sequence[ConvNormAct]:
+        return self.conv_kxk, self.conv_1x1
+
 
 class MobileOneBlock(MultiBranchBlock):
     """Several in `conv_kxk`, and `conv_scale`, a 1x1 convolution that a kernel of 1 goes without."""
@@ -98,3 +122,6 @@ class MobileOneBlock(MultiBranchBlock):
         if self.conv_scale is not None:
             outputs.append(self.conv_scale(x))
         return sum(outputs[1:], outputs[0])
+
+    def conv_norms(self) -> Sequence[ConvNormAct]:
+        return [conv for conv in (*self.conv_kxk, self.conv_scale) if isinstance(conv, ConvNormAct)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn as nn
 from torch import Tensor
 
+from zoo.models.layers.linear_map import Diagonal, LinearMap
+
 
 class NormLinear(nn.Module):
     """Batch norm, dropout, linear layer: (N, C) -> (N, classes). The linear layer starts with a deviation of 0.02."""
@@ -21,3 +23,7 @@ class NormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.drop(self.bn(x)))
+
+    def fuse(self) -> nn.Module:
+        """One linear layer, without the dropout."""
+        return LinearMap.of(self.linear).after(Diagonal.of(self.bn)).as_layer(self.linear)
