@@ -62,6 +62,20 @@ def test_blocks_have_their_class():
     assert (BasicBlock.expansion, Bottleneck.expansion) == (1, 4)
 
 
+def test_the_constructor_takes_a_block_and_layers():
+    from zoo.models.resnet import BasicBlock, Bottleneck, ResNet
+
+    torch.manual_seed(0)
+    shapes = {key: value.shape for key, value in zoo.create_model("resnet34", in_chans=1).state_dict().items()}
+    model = ResNet(BasicBlock, layers=[3, 4, 6, 3], in_chans=1)
+    assert {key: value.shape for key, value in model.state_dict().items()} == shapes
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    wide = ResNet(Bottleneck, [1, 1, 1, 1], 10, base_width=128)
+    assert wide(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
+    with pytest.raises(TypeError, match="no_such_option"):
+        ResNet(BasicBlock, [1, 1, 1, 1], no_such_option=3)
+
+
 def test_pooling_compares_as_its_name():
     assert zoo.create_model("vit_tiny_patch16_224", device="meta").global_pool == "token"
     assert zoo.create_model("resnet18", device="meta").global_pool != "max"

@@ -195,13 +195,13 @@ def _build(name: str, cfg: PretrainedCfg, given: Mapping[str, Any], stated: Mapp
     try:
         with torch.device("meta"):
             model: ImageModel = model_class(replace(spec, **changes), **keywords)
+            if spec.pruned:
+                prune(model, name)
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
         if stated and not isinstance(error, ZooError):  # a file may state values of any kind
             told = ", ".join(f"{key}={value!r}"[:80] for key, value in stated.items())
             raise InvalidInputError(f"No {name} can be built with what the config or file states: {told}.") from error
         raise
-    if spec.pruned:
-        prune(model, name)
     model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, arguments.get("img_size")), arguments["in_chans"]).to_dict()
     return model
 
