@@ -41,8 +41,8 @@ class OpenedWeights(NamedTuple):
 
     Args:
         path: the file; for shards, their index.
-        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle" or "npz"; for shards prefixed with
-            "sharded".
+        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle", "npz", "keras" or "flax msgpack"; for
+            shards prefixed with "sharded".
         tensors: by name, in their order.
         metadata: metadata of safetensors files.
         files: the open files: one, or the shards sorted by name.

@@ -1,4 +1,4 @@
-"""Write the measured facts: index.json, families.json and the rows of layer_digests.json, from the registry.
+"""Write the measured facts from the registry: index.json, families.json, and the rows of core/identify/*_digests.json.
 
 python -m zoo.core.model.build_index                write them
 python -m zoo.core.model.build_index FAMILY ...     measure only these families, keep the others' lines
@@ -24,11 +24,12 @@ from zoo.core.architectures.records import Spec, Weights, module_paths
 from zoo.core.errors import UsageError
 from zoo.core.identify.identify import size_free
 from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
+from zoo.core.identify.similar_shapes import SHAPES_PATH, SHAPES_SECTION, shape_digests
 from zoo.core.model.build import create_model
 
 
-def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rows of one architecture in the index and in the table of layers.
+def measure(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The rows of one architecture in the index, in the table of layers and in that of shapes.
 
     It is measured on the meta device, without allocating memory. `macs` are the multiply-accumulates for one image at
     the default input size.
@@ -55,7 +56,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     free = size_free(spec.sizes, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
-    return measured, {"layers": layer_digests(shapes, *layers)}
+    return measured, {"layers": layer_digests(shapes, *layers)}, shape_digests(shapes, *layers)
 
 
 def stated(name: str) -> dict[str, Any]:
@@ -114,18 +115,21 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
     registry.answer_from_rows_alone()
     written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
     digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
+    by_shapes = LineTable(SHAPES_PATH, SHAPES_SECTION)
     rows: dict[str, dict[str, Any]] = {}
+    shape_rows: dict[str, dict[str, Any]] = {}
     layers = {name: digests[name] for name in known_names() if name in digests}
     for family in registry.families():
         for name in registry.variants(family):
-            if families and family not in families and name in written and name in digests:
-                rows[name], layers[name] = written[name], digests[name]
+            if families and family not in families and all(name in t for t in (written, digests, by_shapes)):
+                rows[name], layers[name], shape_rows[name] = written[name], digests[name], by_shapes[name]
             else:
-                rows[name], layers[name] = measure(name)
+                rows[name], layers[name], shape_rows[name] = measure(name)
     return {
         FAMILIES_PATH: render_line_table(FAMILIES_SECTION, family_lines()),
         registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
         DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
+        SHAPES_PATH: render_line_table(SHAPES_SECTION, shape_rows),
     }
 
 
