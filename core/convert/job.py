@@ -223,7 +223,8 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
         message = f"{source.label} holds {first_names(found.strays)} beside the tensors of {found.architectures[0]}"
         hint = f"Leave {'it' if len(found.strays) == 1 else 'them'} out: --drop {shlex.quote(found.strays[0])}"
     elif found.match == "similar":
-        message += f"; the nearest is {found.architectures[0]}, in names of {found.layout}"
+        names = "by its shapes" if found.layout == "unknown" else f"in names of {found.layout}"
+        message += f"; the nearest is {found.architectures[0]}, {names}"
         hint = f"`zoo identify {source.label}` says how near. Another dtype or file format can be had of any file."
     else:
         message = f"{source.label} holds more than {found.architectures[0]} below {found.prefix}"

@@ -42,6 +42,7 @@ LAYOUTS = (
     "segmentation_models_pytorch_tu",
     "segmentation_models_pytorch",
     "timm_0",
+    "keras",
     "augreg",
     "big_vision",
 )

@@ -102,6 +102,23 @@ class Unfolded(NamedTuple):
         return tensor._replace(shape=(tensor.shape[0], prod(tensor.shape[1:])))
 
 
+class MapRows(NamedTuple):
+    """Their matrix (h * w * C, out) reads a map with the channels last; timm's is the convolution (out, C, h, w)."""
+
+    kernel: Shape
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        area = prod(self.kernel)
+        _require(tensor, len(tensor.shape) == 2 and tensor.shape[0] % area == 0, f"a matrix with {area} x C rows")
+        rows, out = tensor.shape
+        return transposed(tensor._replace(shape=(*self.kernel, rows // area, out)), (3, 2, 0, 1))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        _require(tensor, tensor.shape[2:] == self.kernel, f"a kernel of {'x'.join(map(str, self.kernel))}")
+        found = transposed(tensor, (2, 3, 1, 0))
+        return found._replace(shape=(prod(tensor.shape[1:]), tensor.shape[0]))
+
+
 class Parts(NamedTuple):
     """timm splits one of their tensors into consecutive shares along the first axis."""
 
@@ -366,6 +383,7 @@ OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
     "led": lambda numbers: Led(*numbers),
     "trailed": lambda numbers: Trailed(*numbers),
     "unfold": Unfolded,
+    "map_rows": MapRows,
     "parts": Parts,
     "heads_out": lambda _: HeadsOut(),
     "heads_in": lambda _: HeadsIn(),

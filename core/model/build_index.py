@@ -1,6 +1,6 @@
-"""Write the measured facts: index.json, model_columns.json, families.json and the rows of layer_digests.json.
+"""Write the measured facts from the registry.
 
-They follow from the rows of the registry.
+They are index.json, model_columns.json and families.json, and the rows of core/identify/*_digests.json.
 
 python -m zoo.core.model.build_index                write them
 python -m zoo.core.model.build_index FAMILY ...     measure only these families, keep the others' lines
@@ -26,11 +26,12 @@ from zoo.core.architectures.records import Spec, Weights, module_paths
 from zoo.core.errors import UsageError
 from zoo.core.identify.identify import size_free
 from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
+from zoo.core.identify.similar_shapes import SHAPES_PATH, SHAPES_SECTION, shape_digests
 from zoo.core.model.build import create_model
 
 
-def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rows of one architecture in the index and in the table of layers.
+def measure(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The rows of one architecture in the index, in the table of layers and in that of shapes.
 
     It is measured on the meta device, without allocating memory. `macs` are the multiply-accumulates for one image at
     the default input size.
@@ -54,7 +55,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     free = size_free(spec.sizes, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
-    return measured, {"layers": layer_digests(shapes, *layers)}
+    return measured, {"layers": layer_digests(shapes, *layers)}, shape_digests(shapes, *layers)
 
 
 def _model_and_macs(
@@ -139,23 +140,27 @@ def build(families: Sequence[str] = ()) -> dict[Path, str]:
     registry.answer_from_rows_alone()
     written = LineTable(registry.INDEX_PATH, registry.INDEX_SECTION)
     digests = LineTable(DIGESTS_PATH, DIGESTS_SECTION)
+    by_shapes = LineTable(SHAPES_PATH, SHAPES_SECTION)
     rows: dict[str, dict[str, Any]] = {}
     written_columns = LineTable(COLUMNS_PATH, COLUMNS_SECTION)
     layers: dict[str, dict[str, Any]] = {}
+    shape_rows: dict[str, dict[str, Any]] = {}
     columns: dict[str, Any] = {}
     for family in registry.families():
         for name in registry.variants(family):
             is_kept = families and family not in families
-            if is_kept and all(name in table for table in (written, digests, written_columns)):
+            if is_kept and all(name in table for table in (written, digests, by_shapes, written_columns)):
                 rows[name], layers[name], columns[name] = written[name], digests[name], written_columns[name]
+                shape_rows[name] = by_shapes[name]
             else:
-                rows[name], layers[name] = measure(name)
+                rows[name], layers[name], shape_rows[name] = measure(name)
                 columns[name] = columns_line(rows[name], measure_other_sizes(name))
     return {
         FAMILIES_PATH: render_line_table(FAMILIES_SECTION, family_lines()),
         registry.INDEX_PATH: render_line_table(registry.INDEX_SECTION, rows),
         COLUMNS_PATH: render_line_table(COLUMNS_SECTION, columns),
         DIGESTS_PATH: render_line_table(DIGESTS_SECTION, layers),
+        SHAPES_PATH: render_line_table(SHAPES_SECTION, shape_rows),
     }
 
 

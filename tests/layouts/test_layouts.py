@@ -218,6 +218,8 @@ def row_shape(row: Row) -> tuple[int, ...]:
             return 2, 4, 5
         case operations.Squeezed(axis):
             return (*range(2, 2 + axis), 1, 3)
+        case operations.MapRows(kernel):
+            return 2 * int(np.prod(kernel)), 4
         case operations.OuterThirds():
             return (9,)
     return (9, 4)
@@ -355,7 +357,7 @@ def test_a_block_the_layout_does_not_know():
 
 def test_an_unknown_layout():
     with pytest.raises(UsageError, match=r"there are: timm, torchvision, .*, efficientnet_pytorch"):
-        to_timm("keras", [])
+        to_timm("nobodys", [])
 
 
 def test_a_query_without_its_key_is_missed():

@@ -20,6 +20,8 @@ from zoo.core.files.checkpoint.unsound import NothingFoundError, UnsoundError, r
 from zoo.core.files.file_kind import FileKind
 from zoo.core.files.stored_tensor import Region, StoredTensor
 
+MAX_RATIO = 25
+"""The same for what may be compressed, in units of MAX_GROWTH."""
 MAX_GROWTH = 4
 """How many times larger than the file its tensors may be: there can be many views of one storage."""
 _SLACK = 1 << 20
@@ -28,10 +30,10 @@ _SLACK = 1 << 20
 class FoundTensors(NamedTuple):
     """The state dict of a file, with the names in the file.
 
-    `format` is "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx" or "pt2". `wrapper` is the path of
-    keys to the state dict. `skipped` has the path and kind of everything else in the file. `opaque` names the functions
-    that the pickle asks for and that were not called. `aliases` maps the name of a tensor to the first tensor with the
-    same bytes in the file. `metadata`, `graph` and `files` are as in `Contents`.
+    `format` is "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx", "pt2", "keras" or "flax msgpack".
+    `wrapper` is the path of keys to the state dict. `skipped` has the path and kind of everything else in the file.
+    `opaque` names the functions that the pickle asks for and that were not called. `aliases` maps the name of a tensor
+    to the first tensor with the same bytes in the file. `metadata`, `graph` and `files` are as in `Contents`.
     """
 
     format: str
@@ -52,7 +54,7 @@ def find_tensors(
 
     Args:
         whole: the file.
-        kind: the format by its first bytes: a zip archive, a pickle or a tar archive.
+        kind: the format by its first bytes: a zip archive, a pickle, a tar archive, HDF5 or MessagePack.
         resources: closes what must stay open.
         use_ema, key: as in `find_state_dict`.
         max_bytes: the most bytes that all tensors may take; by default MAX_GROWTH times the file.
@@ -94,6 +96,14 @@ def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
             return read_tar(whole)
         case "onnx":
             return read_onnx(whole, resources)
+        case "hdf5":
+            from zoo.core.files.checkpoint.keras_file import read_keras
+
+            return Contents("keras", read_keras(whole, resources), {}, backing=MAX_RATIO * whole.length)
+        case "msgpack":
+            from zoo.core.files.checkpoint.flax_msgpack import read_msgpack
+
+            return Contents("flax msgpack", read_msgpack(whole), {})
     raise ValueError(f"no reader of checkpoints is called {kind.reader!r}")
 
 
@@ -138,7 +148,13 @@ def _stored(
 def _invalid(path: str, kind: FileKind, error: UnsoundError) -> InvalidInputError:
     if error.whole:
         return InvalidInputError(f"{path} {error.what}.", hint=error.hint, path=path)
-    kinds = {"pickle": "pickle", "tar": "tar archive of torch", "onnx": "ONNX model"}
+    kinds = {
+        "pickle": "pickle",
+        "tar": "tar archive of torch",
+        "hdf5": "HDF5 file of Keras",
+        "onnx": "ONNX model",
+        "msgpack": "MessagePack file of Flax",
+    }
     return InvalidInputError(
         f"{path} is not a sound {kinds.get(kind.reader, 'archive')}: {error.what}.", hint=error.hint, path=path
     )
