@@ -1,4 +1,4 @@
-"""Write the generated pages: docs/cli.md from the help of the commands, docs/sensors.md from the table of sensors.
+"""Write the generated pages: docs/cli.md and docs/zoo.1 from the help of commands, docs/sensors.md from the sensors.
 
 python docs/generate.py
 """
@@ -6,6 +6,7 @@ python docs/generate.py
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from textwrap import fill
 
@@ -13,8 +14,10 @@ from zoo.cli.app import COMMANDS
 from zoo.core.channels.auxiliary_channels import GROUPS
 from zoo.core.channels.sensors import Band, Sensor, sensors
 
-PAGE = Path(__file__).with_name("cli.md")
-SENSORS_PAGE = Path(__file__).with_name("sensors.md")
+HERE = Path(__file__).parent
+PAGE = HERE / "cli.md"
+MAN_PAGE = HERE / "zoo.1"
+SENSORS_PAGE = HERE / "sensors.md"
 
 HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
@@ -101,11 +104,23 @@ def command_names() -> list[str]:
     return list(COMMANDS)
 
 
+@cache
 def help_text(*words: str) -> str:
     """What `zoo <words> --help` prints."""
     command = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()", *words, "--help"]
     run = subprocess.run(command, env=os.environ | PLAIN, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in run.stdout.strip().splitlines())
+
+
+def manual() -> str:
+    """The manual page."""
+    sys.path.insert(0, str(HERE))
+    from man_page import man_page
+
+    names = []
+    for name in command_names():
+        names += [name, *(f"{name} {sub}" for sub in getattr(COMMANDS[name].load(name), "commands", ()))]
+    return man_page(names, help_text)
 
 
 def page() -> str:
@@ -146,3 +161,4 @@ def _band_row(band: Band, mark: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     SENSORS_PAGE.write_text(sensors_page(), encoding="utf-8")
+    MAN_PAGE.write_text(manual(), encoding="utf-8")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +28,22 @@ def generate() -> ModuleType:
 
 def test_the_page_is_up_to_date(generate: ModuleType):
     assert generate.PAGE.read_text(encoding="utf-8") == generate.page(), "run `make docs`"
+
+
+def test_the_manual_page_is_up_to_date(generate: ModuleType):
+    assert generate.MAN_PAGE.read_text(encoding="utf-8") == generate.manual(), "run `make docs`"
+
+
+def test_the_manual_page_shows_what_the_help_says(generate: ModuleType):
+    if shutil.which("man") is None:
+        pytest.skip("there is no man here")
+    env = os.environ | {"MANWIDTH": "120", "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MAN_KEEP_FORMATTING": ""}
+    command = ["man", "--warnings", "-E", "UTF-8", "-P", "cat", "-l", str(generate.MAN_PAGE)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    shown = {line.strip() for line in run.stdout.splitlines()}
+    for words in ((), ("adapt-weights",), ("cache", "list")):
+        assert {line.strip() for line in generate.help_text(*words).splitlines()} <= shown, words
 
 
 def test_the_page_of_the_sensors_is_up_to_date(generate: ModuleType):
