@@ -1,4 +1,4 @@
-"""Write the generated pages: docs/cli.md from the help of the commands, docs/sensors.md and docs/layouts.md of tables.
+"""Write the generated pages: docs/cli.md and docs/zoo.1 from the help of commands, docs/sensors.md, docs/layouts.md.
 
 python docs/generate.py
 """
@@ -6,6 +6,7 @@ python docs/generate.py
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
@@ -17,9 +18,11 @@ from zoo.core.layouts.engine import LAYOUTS, tables
 from zoo.core.layouts.operations import Dropped
 from zoo.core.layouts.table import parse
 
-PAGE = Path(__file__).with_name("cli.md")
-SENSORS_PAGE = Path(__file__).with_name("sensors.md")
-LAYOUTS_PAGE = Path(__file__).with_name("layouts.md")
+HERE = Path(__file__).parent
+PAGE = HERE / "cli.md"
+MAN_PAGE = HERE / "zoo.1"
+SENSORS_PAGE = HERE / "sensors.md"
+LAYOUTS_PAGE = HERE / "layouts.md"
 
 HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
@@ -156,11 +159,23 @@ def command_names() -> list[str]:
     return list(COMMANDS)
 
 
+@cache
 def help_text(*words: str) -> str:
     """What `zoo <words> --help` prints."""
     command = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()", *words, "--help"]
     run = subprocess.run(command, env=os.environ | PLAIN, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in run.stdout.strip().splitlines())
+
+
+def manual() -> str:
+    """The manual page."""
+    sys.path.insert(0, str(HERE))
+    from man_page import man_page
+
+    names = []
+    for name in command_names():
+        names += [name, *(f"{name} {sub}" for sub in getattr(COMMANDS[name].load(name), "commands", ()))]
+    return man_page(names, help_text)
 
 
 def page() -> str:
@@ -222,3 +237,4 @@ if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     LAYOUTS_PAGE.write_text(layouts_page(), encoding="utf-8")
     SENSORS_PAGE.write_text(sensors_page(), encoding="utf-8")
+    MAN_PAGE.write_text(manual(), encoding="utf-8")
