@@ -41,8 +41,8 @@ class OpenedWeights(NamedTuple):
 
     Args:
         path: the file; for shards, their index.
-        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx", "pt2", "keras" or "flax
-            msgpack"; for shards prefixed with "sharded".
+        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx", "pt2", "keras" or
+            "flax msgpack"; for shards prefixed with "sharded".
         tensors: by name, in their order.
         metadata: metadata of safetensors files and graphs.
         files: the open files: one, or the shards sorted by name; of an ONNX model also those that its tensors lie in.
