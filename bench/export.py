@@ -2,7 +2,7 @@
 
     python bench/export.py [--model resnet50] [--images 256] [--runs 3] [--batch-size 32] [--workers 0] [--threads 2]
     python bench/export.py --images 64 --size 4000 3000
-    python bench/export.py --runtimes [--models resnet50 efficientnet_b0 mobilenetv3_large_100]
+    python bench/export.py --runtimes [--models resnet50 efficientnet_b0 mobilenetv3_large_100] [--busy --threads 1]
     python bench/export.py --memory [--memory-model resnet10t] [--counts 1000 10000]
 
 Speed: images per second against a plain script, the same model behind a torch DataLoader. Both read the same folder of
@@ -94,11 +94,11 @@ def with_loader(model, paths, preprocess, arguments):
         yield from ([m[row] for m in maps] for row in range(len(batch)))
 
 
-def images_per_second(features, expected):
-    start = time.perf_counter()
+def images_per_second(features, expected, clock=time.perf_counter):
+    start = clock()
     found = sum(1 for _ in features)
     assert found == expected
-    return found / (time.perf_counter() - start)
+    return found / (clock() - start)
 
 
 def largest_difference(found, expected):
@@ -176,20 +176,22 @@ def compare_runtimes(name, paths, arguments):
     alone["plain", "float32"] = lambda: plain_loop(plain, ready, arguments.batch_size)
     whole["plain", "float32"] = lambda: with_loader(plain, paths, preprocess, arguments)
     expected = [vector for (vector,) in alone["plain", "float32"]()]
-    for title, ways, count in (("model alone", alone, len(ready)), ("with decoding", whole, len(paths))):
+    parts = [("model alone", alone, len(ready)), ("with decoding", whole, len(paths))]
+    clock, unit = (time.process_time, "images/s of CPU time") if arguments.busy else (time.perf_counter, "images/s")
+    for title, ways, count in parts[:1] if arguments.busy else parts:
         rates = {way: [] for way in ways}
         for run in ways.values():
             next(iter(run()))  # the warm-up
         for turn in range(arguments.runs):
             for way in ways if turn % 2 else reversed(ways):
-                rates[way].append(images_per_second(ways[way](), count))
+                rates[way].append(images_per_second(ways[way](), count, clock))
         base = statistics.median(rates["plain", "float32"])
-        print(f"{name}, {title}: plain script {base:.1f} images/s", flush=True)
+        print(f"{name}, {title}: plain script {base:.1f} {unit}", flush=True)
         for way in jobs:
             rate = statistics.median(rates[way])
             found = [maps[0] for maps in jobs[way].compute(ready[:DIFFERENT])]
             difference = largest_difference(found, expected[:DIFFERENT])
-            print(f"    {' '.join(way):<20} {rate:7.1f} images/s, ratio {rate / base:.2f}, differs by {difference:.0e}")
+            print(f"    {' '.join(way):<20} {rate:7.1f} {unit}, ratio {rate / base:.2f}, differs by {difference:.0e}")
 
 
 @torch.inference_mode()
@@ -252,6 +254,9 @@ def main():
     parser.add_argument("--workers", type=int, default=0, help="processes to decode in; 0: threads")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--runtimes", action="store_true", help="compare runtimes")
+    parser.add_argument(
+        "--busy", action="store_true", help="measure CPU time of the model alone, on a machine that others use too"
+    )
     parser.add_argument(
         "--models", nargs="+", default=("resnet50", "efficientnet_b0", "mobilenetv3_large_100"), help="for --runtimes"
     )

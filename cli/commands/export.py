@@ -145,8 +145,8 @@ def export(
     \b
     Examples:
       zoo export resnet18 -o resnet18.onnx
-      zoo export r34_25ch.safetensors --features --out-indices 2,3,4 -o r34.onnx
-      zoo export resnet18 --preprocess full --dtype float16 -o resnet18_openvino
+      zoo export r34_25ch.safetensors --features --out-indices 2,3,4 -o r34_openvino
+      zoo export resnet18 --preprocess full -o resnet18.pt2
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     limit_network(offline=offline, timeout=timeout)

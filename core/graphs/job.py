@@ -13,10 +13,11 @@ from torch import Tensor
 
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.extras import import_extra
 from zoo.core.files.atomic_folder import atomic_folder
 from zoo.core.files.atomic_output import atomic_output, check_target
 from zoo.core.graphs.network import INPUT, GraphNetwork, example_images, graph_network
-from zoo.core.graphs.onnx_file import onnx_bytes
+from zoo.core.graphs.onnx_file import onnx_bytes, require_onnx
 from zoo.core.graphs.openvino_folder import NAMES, write_openvino
 from zoo.core.graphs.request import DEFAULT_OPSET, Format, GraphRequest
 from zoo.core.graphs.runtimes import (
@@ -83,8 +84,20 @@ def export_graph(source: GraphSource, request: GraphRequest, *, in_chans: int | 
         In any case an existing file is then untouched.
     """
     check_target(request.output, folder=request.format == "openvino")
+    _require_packages(request)
     model = _model(source, request, in_chans)
     return write_graph(model, origin_of(source), request)
+
+
+def _require_packages(request: GraphRequest) -> None:
+    """Raise InvalidInputError, which names the extra, before a model is built that cannot be written."""
+    if request.format == "openvino":
+        import_extra("openvino", "openvino", "Writing a graph for OpenVINO")
+        require_onnx("openvino")
+    elif request.format == "onnx":
+        require_onnx()
+        if request.verify:
+            import_extra("onnxruntime", "onnx", "Verifying a graph")
 
 
 def _model(source: GraphSource, request: GraphRequest, in_chans: int | None) -> Any:

@@ -42,8 +42,7 @@ def onnx_bytes(
 
     Raises InvalidInputError: a package is missing, an operation has no counterpart, or the file would be too large.
     """
-    for package in ("onnx", "onnxscript"):
-        import_extra(package, extra, "Writing a graph")
+    require_onnx(extra)
     try:
         with quiet_export():
             exported: Any = torch.onnx.export(
@@ -75,6 +74,12 @@ def onnx_bytes(
     return data
 
 
+def require_onnx(extra: str = "onnx") -> None:
+    """Raise InvalidInputError, which names the extra, if a package that writes ONNX is missing."""
+    for package in ("onnx", "onnxscript"):
+        import_extra(package, extra, "Writing a graph")
+
+
 def _simplified(model: Any) -> Any:
     """The graph without detours, and without the records of where in Python each operation came from.
 
@@ -92,9 +97,9 @@ def _simplified(model: Any) -> Any:
         return False if any(value is not None and value.name in parameters for value in node.inputs) else None
 
     optimizer.inline(model)
-    for _ in range(2):
-        optimizer.fold_constants_ir(model, should_fold=only_shapes)
-        model = rewriter.rewrite(model, pattern_rewrite_rules=_rules(rules))
+    optimizer.fold_constants_ir(model, should_fold=only_shapes)
+    model = rewriter.rewrite(model, pattern_rewrite_rules=_rules(rules))
+    optimizer.fold_constants_ir(model, should_fold=only_shapes)
     for clean in (
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),
