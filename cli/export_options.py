@@ -35,9 +35,7 @@ EvaluatedImages = Annotated[
 ]
 LabelColumn = Annotated[
     str,
-    typer.Option(
-        metavar="NAME", rich_help_panel=INPUT, help="Take the labels of a table from this column: label by default."
-    ),
+    typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Take the labels of a table from this column."),
 ]
 Classes = Annotated[
     Path | None,

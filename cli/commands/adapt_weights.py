@@ -236,7 +236,7 @@ def adapt_weights(
       zoo adapt-weights resnet34 --weights r34.pth --in-chans 1 -o g.safetensors
       zoo adapt-weights resnet34 --bands B2,B3,B4,B8 --verify -o s2.safetensors
       zoo adapt-weights resnet50 --bands B2,B3,B4,NDVI,DEM -o ndvi.safetensors
-      zoo adapt-weights resnet18 --method spectral --bands 450nm,550nm,650nm,750nm -o m.safetensors
+      zoo adapt-weights resnet18 --method spectral --bands 450nm,550nm -o two.st
       zoo adapt-weights vit_tiny_patch16_224 --img-size 128,512 -o v.safetensors
       zoo adapt-weights net.pth --in-chans 9 --method balanced --format timm -o d
     """

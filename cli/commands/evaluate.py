@@ -98,9 +98,7 @@ def evaluate(
     images: EvaluatedImages = None,
     column: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", rich_help_panel=INPUT, help="Take the paths of a table from this column: path by default."
-        ),
+        typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Take the paths of a table from this column."),
     ] = "path",
     label_column: LabelColumn = "label",
     classes: Classes = None,
@@ -154,8 +152,8 @@ def evaluate(
 ) -> None:
     """Measure how often the label of an image has a model's highest logit, or one of the five highest.
 
-    Images are prepared as the weights expect, and read as by `zoo export-features`, also with any number of bands. Each
-    share comes with the interval that it supports with 95 % confidence (Wilson's).
+    Images are prepared as the weights expect, and may have any number of bands. Each share comes with the interval that
+    it supports with 95 % confidence (Wilson's).
 
     Labels are the names of the folders of classes, or a column of a table. They are the numbers of classes; or WordNet
     ids, for a model of ImageNet's 1000 classes; or names in the order of --classes. Without --classes any other names

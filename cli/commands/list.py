@@ -110,11 +110,11 @@ def list_models(
     the name alone. A model without a tag stands for its default tag.
 
     \b
-    A condition compares columns with = != < <= > >= and ~ (contains), and joins with
-    and, or, not and brackets. An unknown value fulfils no order.
+    A condition compares columns with = != < <= > >= and ~ (contains), and joins
+    with and, or, not and brackets. An unknown value fulfils no order.
       text     name, family, tag, license, interpolation
-      numbers  params, macs, top1, top5, real_top1, real_top5 (percent on ImageNet-1k),
-               input (pixels), crop, classes, features
+      numbers  params, macs, input (pixels), crop, classes, features
+      percent  top1, top5, real_top1, real_top5 on ImageNet-1k
       levels   stride, channels: true if it holds for one of the feature levels
       yes, no  pretrained, fixed (whether the input size is)
 
@@ -122,8 +122,9 @@ def list_models(
     Examples:
       zoo list --filter 'resnet*' --exclude '*d' --sort macs
       zoo list --pretrained --filter '*.a1_in1k'
-      zoo list --where 'params<30M and license~apache and stride=8' --sort -top1 --limit 10
-      zoo list --pretrained --where 'top1>80 and input<=256' --columns name,top1,macs
+      zoo list --where 'params<30M and license~apache and stride=8' --limit 10
+      zoo list --pretrained --where 'top1>80' --columns name,top1,macs
+      zoo list --where 'input<=256' --sort family,-top1
       zoo list --where 'params<30M' --plot pareto.html
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
