@@ -22,7 +22,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.stages import BlockPlace
-from zoo.models.layers.tracing import leaf_procedure
+from zoo.models.layers.tracing import leaf_procedure, listed
 from zoo.models.layers.window import merge_windows, partition_windows
 
 __getattr__ = family_attributes("byoanet")
@@ -39,6 +39,7 @@ def heads_of_map(x: Tensor, num_heads: int) -> Tensor:
     return x.unflatten(1, (num_heads, -1)).flatten(3).transpose(2, 3)
 
 
+@leaf_procedure
 def check_map(x: Tensor, size: Size) -> None:
     """Raises UsageError for a map (N, C, H, W) of another size than positions are learned for."""
     if (x.shape[2], x.shape[3]) != size:
@@ -104,7 +105,7 @@ class BottleneckAttention(MapAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.size)
-        q, k, v = (heads_of_map(part, self.num_heads) for part in self.qkv(x).split(self.widths, 1))
+        q, k, v = (heads_of_map(part, self.num_heads) for part in listed(self.qkv(x).split(self.widths, 1), 3))
         x = attend(q, k, v, self.pos_embed(q))
         return self.pool(x.transpose(1, 2).unflatten(2, self.size))
 

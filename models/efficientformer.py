@@ -23,6 +23,7 @@ from zoo.models.layers.pool import TokenPool
 from zoo.models.layers.pooling_mixer import PoolingMixer
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.token_init import init_linear
+from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("efficientformer")
 
@@ -88,6 +89,12 @@ class ToTokens(nn.Module):
         return x.flatten(2).transpose(1, 2)
 
 
+@leaf_function
+def as_map(x: Tensor, size: Size) -> Tensor:
+    """Tokens (N, H * W, C) as a map (N, C, H, W); a map stays as it is."""
+    return x if x.ndim == 4 else x.transpose(1, 2).unflatten(2, size)
+
+
 class EfficientFormer(DistilledModel, ConvNet):
     """Stem, four stages, of which the last one ends with tokens, norm, pooling, classifiers `head` and `head_dist`.
 
@@ -141,7 +148,7 @@ class EfficientFormer(DistilledModel, ConvNet):
         return self.norm(x)
 
     def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - there is one size
-        return x if x.ndim == 4 else x.transpose(1, 2).unflatten(2, self.map_size)
+        return as_map(x, self.map_size)
 
     def make_pool(self, pool_type: str) -> nn.Module:
         return TokenPool(pool_type)

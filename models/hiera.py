@@ -26,6 +26,7 @@ from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import TokenPool
 from zoo.models.layers.query_pooling import QueryPoolingBlock, init_query_pooling
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.layers.transformer_block import BlockStyle
 
 __getattr__ = family_attributes("hiera")
@@ -46,6 +47,7 @@ def to_units(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, *pairs, 9).flatten(3, -2).flatten(1, 2)
 
 
+@leaf_function
 def to_map(x: Tensor, grid: Size) -> Tensor:
     """The inverse for units that lie in this (rows, columns), after any number of poolings: -> (N, C, H, W)."""
     pairs = (x.shape[2].bit_length() - 1) // 2

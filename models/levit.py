@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from math import prod
 
 import torch.nn as nn
 from torch import Tensor
@@ -189,7 +188,7 @@ class Levit(DistilledModel):
     def _make_stages(self, spec: LevitSpec, size: Size, reduction: int, drop_path: float) -> None:
         self.stages = nn.Sequential()
         self.feature_info = []
-        self.map_sizes: dict[int, Size] = {}
+        self.map_sizes: list[Size] = []
         in_channels = spec.embed_dim[0]
         for index, (channels, depth, heads) in enumerate(zip(spec.embed_dim, spec.depth, spec.num_heads, strict=True)):
             downsample: nn.Module = nn.Identity()
@@ -199,7 +198,7 @@ class Levit(DistilledModel):
             blocks = nn.Sequential(*(LevitBlock(spec, channels, heads, size, drop_path) for _ in range(depth)))
             self.stages.append(nn.Sequential(OrderedDict({"downsample": downsample, "blocks": blocks})))
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": f"stages.{index}"})
-            self.map_sizes[prod(size)] = size
+            self.map_sizes.append(size)
             in_channels = channels
 
     def make_classifier(self) -> nn.Module:
@@ -218,7 +217,7 @@ class Levit(DistilledModel):
         return x if self.spec.use_conv else x.flatten(2).transpose(1, 2)
 
     def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - there is one size
-        return x if self.spec.use_conv else x.transpose(1, 2).unflatten(2, self.map_sizes[x.shape[1]])
+        return x if self.spec.use_conv else x.transpose(1, 2).unflatten(2, self.map_sizes[level])
 
     def make_pool(self, pool_type: str) -> nn.Module:
         return GlobalPool(pool_type) if self.spec.use_conv else TokenPool(pool_type)

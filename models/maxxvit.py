@@ -37,6 +37,7 @@ from zoo.models.layers.norm_act import norm_act_factory
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.relative_position import RelativePositionBias, relative_position_index
 from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.tracing import leaf_procedure
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 from zoo.models.layers.window import Size, merge_grid, merge_windows, partition_grid, partition_windows
 
@@ -275,6 +276,13 @@ def make_block(
 # ---------------------------------------------------------------- the network
 
 
+@leaf_procedure
+def check_multiple_size(images: Tensor, size: Size) -> None:
+    """Raises UsageError for images (N, C, H, W) whose height and width are no multiples of these."""
+    if images.shape[2] % size[0] or images.shape[3] % size[1]:
+        check_image_size(images, size)
+
+
 class MaxxVit(ConvNet):
     """Stem of two convolutions, four stages that each halve the map, norm, pooling, classifier `head.fc`.
 
@@ -330,8 +338,7 @@ class MaxxVit(ConvNet):
     def read_image(self, x: Tensor) -> Tensor:
         """What the stem makes of an image; raises UsageError where windows do not fit it."""
         attends_to_all = any("T" in kinds for kinds in self.spec.block_type)
-        if attends_to_all or x.shape[2] % self.img_size[0] or x.shape[3] % self.img_size[1]:
-            check_image_size(x, self.img_size)
+        (check_image_size if attends_to_all else check_multiple_size)(x, self.img_size)
         return self.stem(x)
 
     def finish(self, x: Tensor) -> Tensor:

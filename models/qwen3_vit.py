@@ -23,11 +23,18 @@ from zoo.models.layers.attention import Attention
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
 from zoo.models.layers.rotary_position import AxialRotary
-from zoo.models.layers.tracing import leaf_function
+from zoo.models.layers.tracing import leaf_function, leaf_procedure
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 
 __all__ = ["Qwen3Vit", "repair_keys", "unused_keys"]
 __getattr__ = family_attributes("qwen3_vit")
+
+
+@leaf_procedure
+def check_projectable(x: Tensor, side: int) -> None:
+    """Raises UsageError for a map (N, C, H, W) that squares of so many patches do not divide."""
+    if x.shape[2] % side or x.shape[3] % side:
+        raise UsageError(f"The projector reads {side} x {side} patches, found {x.shape[2]} x {x.shape[3]}.")
 
 
 class PatchMerger(nn.Module):
@@ -46,8 +53,7 @@ class PatchMerger(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         side = self.side
-        if x.shape[2] % side or x.shape[3] % side:
-            raise UsageError(f"The projector reads {side} x {side} patches, found {x.shape[2]} x {x.shape[3]}.")
+        check_projectable(x, side)
         x = self.norm(x.permute(0, 2, 3, 1)).unflatten(2, (-1, side)).unflatten(1, (-1, side))
         return self.fc2(self.act(self.fc1(x.transpose(2, 3).flatten(3).flatten(1, 2))))
 

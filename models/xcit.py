@@ -6,7 +6,6 @@ neighbouring patches. The blocks carry maps (N, H, W, C); behind them a class to
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
@@ -174,7 +173,7 @@ class Xcit(ClassTokenModel):
         return x.flatten(1, 2)
 
     def feature_size(self, height: int, width: int) -> Size:
-        return math.ceil(height / self.spec.patch_size), math.ceil(width / self.spec.patch_size)
+        return -(-height // self.spec.patch_size), -(-width // self.spec.patch_size)
 
 
 def repair_keys(state_dict: Mapping[str, Tensor], model: Xcit) -> dict[str, Tensor]:  # noqa: ARG001

@@ -15,6 +15,7 @@ from torch import Tensor
 from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import NormFactory
+from zoo.models.layers.tracing import listed
 
 
 class LatentAttentionPool(nn.Module):
@@ -54,6 +55,6 @@ class LatentAttentionPool(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """As the class says; a boolean bias (N, 1, 1, L) leaves out the tokens where it is False."""
         q = split_heads(self.q(self.latent.expand(x.shape[0], -1, -1)), self.num_heads)
-        k, v = (split_heads(part, self.num_heads) for part in self.kv(x).chunk(2, 2))
+        k, v = (split_heads(part, self.num_heads) for part in listed(self.kv(x).chunk(2, 2), 2))
         x = self.proj(attend(q, k, v, bias))
         return (x + self.mlp(self.norm(x))).squeeze(1)

@@ -14,6 +14,15 @@ from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.errors import UsageError
 from zoo.models.layers.conv_norm_act import ConvNormAct
 from zoo.models.layers.norm_act import norm_act_factory
+from zoo.models.layers.tracing import leaf_procedure
+
+
+@leaf_procedure
+def check_blocks_divide(x: Tensor, blocks: int) -> None:
+    """Raises UsageError for a map (N, C, H, W) that cannot be cut into so many rows and columns of blocks."""
+    height, width = x.shape[2:]
+    if height % blocks or width % blocks:
+        raise UsageError(f"This attention needs maps of a multiple of {blocks} pixels, found {height}x{width}.")
 
 
 class BilinearTransform(nn.Module):
@@ -33,9 +42,8 @@ class BilinearTransform(nn.Module):
         self.conv2 = ConvNormAct(channels, channels, norm_act=norm_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        blocks, (height, width) = self.blocks, x.shape[2:]
-        if height % blocks or width % blocks:
-            raise UsageError(f"This attention needs maps of a multiple of {blocks} pixels, found {height}x{width}.")
+        blocks = self.blocks
+        check_blocks_divide(x, blocks)
         maps = self.conv1(x)
         matrix = (self.groups, blocks, blocks)
         rows = self.conv_p(F.adaptive_max_pool2d(maps, (blocks, 1))).flatten(1).unflatten(1, matrix).sigmoid()

@@ -50,9 +50,9 @@ class CondConv2d(nn.Module):
         if self.same:
             size = self.kernel_shape[2:]
             x = pad_same(x, size, (self.stride, self.stride), (self.dilation, self.dilation))
-        x = x.reshape(1, -1, *x.shape[2:])
+        x = x.reshape(1, -1, x.shape[2], x.shape[3])
         x = F.conv2d(x, kernels, None, self.stride, self.padding, self.dilation, self.groups * batch)
-        return x.reshape(batch, self.out_channels, *x.shape[2:])
+        return x.reshape(batch, self.out_channels, x.shape[2], x.shape[3])
 
     def extra_repr(self) -> str:
         return f"{self.kernel_shape}, experts={self.weight.shape[0]}, stride={self.stride}, groups={self.groups}"

@@ -7,6 +7,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.models.layers.conv_same import make_conv
+from zoo.models.layers.tracing import listed
 
 
 def split_channels(channels: int, parts: int) -> list[int]:
@@ -40,5 +41,5 @@ class MixedConv2d(nn.ModuleList):
         self.in_splits = in_splits
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = x.split(self.in_splits, 1)
+        parts = listed(x.split(self.in_splits, 1), len(self.in_splits))
         return torch.cat([conv(part) for conv, part in zip(self, parts, strict=True)], 1)

@@ -6,7 +6,6 @@ Dosovitskiy et al., An Image is Worth 16x16 Words (arXiv:2010.11929), section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 
 import torch
 import torch.nn as nn
@@ -115,7 +114,7 @@ class PatchEmbed(nn.Module):
         """Patches (down, across) of an image of this size."""
         patch_height, patch_width = self.patch_size
         if self.pad:
-            return ceil(height / patch_height), ceil(width / patch_width)
+            return -(-height // patch_height), -(-width // patch_width)
         return height // patch_height, width // patch_width
 
     def forward(self, x: Tensor) -> Tensor:

@@ -322,16 +322,16 @@ class TestSymbolicTrace:
     """`torch.fx.symbolic_trace` as torchvision and FX quantisation call it: no leaf modules, no batch is seen."""
 
     def test_the_graph_computes_what_the_model_does(self, model):
-        model.eval()
-        graph = torch.fx.symbolic_trace(model)
-        for images in (batch(model), batch(model)[:1].flip(3)):
-            with torch.inference_mode():
-                assert torch.equal(graph(images), model(images))
+        graph, images = torch.fx.symbolic_trace(model.eval()), batch(model)
+        with torch.inference_mode():
+            assert torch.equal(graph(images), model(images))
 
-    def test_a_graph_of_training_has_every_parameter(self, family):
-        model = zoo.create_model(smallest(family), device="meta").train()
-        graph = torch.fx.symbolic_trace(model)
+    def test_graphs_of_training_and_of_features(self, family):
+        model = zoo.create_model(smallest(family), device="meta")
+        graph = torch.fx.symbolic_trace(model.train())
         assert set(map(id, graph.parameters())) == set(map(id, model.parameters()))
+        listed, net = (kind(model, [1]).eval() for kind in (zoo.FeatureListNet, zoo.models.FeatureGraphNet))
+        assert set(map(id, net.graph_module.parameters())) <= set(map(id, listed.parameters()))
 
 
 @pytest.fixture
