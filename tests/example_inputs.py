@@ -154,6 +154,7 @@ INPUTS: dict[str, Maker] = {
     "checkpoint.pth": _training_checkpoint,
     "net.pth": _training_checkpoint,
     "dino.pth": _dino,
+    "mobileone_s0.pth": lambda path, _: _torch(path, "mobileone_s0"),
     "vit_b_16-c867db91.pth": _torchvision_vit,
     "photos": _photographs,
     "a.jpg": _photograph,
