@@ -7,15 +7,16 @@ TORCH  ?= torch==2.13.0
 JOBS   ?= 2
 DEMO   ?= demo-output
 
-.PHONY: help demo test test-all check format index docs readme bench clean
+.PHONY: help demo test test-all check format index docs site readme bench clean
 help:
 	@echo "make demo      set up $(VENV) and run the main job on real weights into $(DEMO)/"
 	@echo "make test      set up $(VENV), then ruff, mypy and the tests"
 	@echo "make test-all  the same, every model's forward pass, and a Ray cluster"
 	@echo "make check     ruff, mypy, the contracts between rooms, generated files up to date"
 	@echo "make format    format and fix what ruff can"
-	@echo "make index     rebuild index.json and families.json of core/architectures and core/identify/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
+	@echo "make index     rebuild index.json, model_columns.json and families.json of core/architectures and core/identify/layer_digests.json from the registry rows (FAMILIES=\"vgg regnet\" for some)"
 	@echo "make docs      rebuild the generated pages in docs/"
+	@echo "make site      build the documentation into build/site, and check its links"
 	@echo "make readme    run the session of README.md and write down what it prints"
 	@echo "make bench     print timing ratios measured in one run"
 	@echo "make clean     remove the environment and build products"
@@ -71,6 +72,13 @@ index: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python -P docs/generate.py
+
+$(VENV)/.site: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
+site: $(VENV)/.site
+	$(BIN)/mkdocs build --strict --quiet
 
 readme: $(VENV)/.ready
 	$(BIN)/python -P docs/session.py

@@ -2,6 +2,7 @@
 
     python bench/export.py [--model resnet50] [--images 256] [--runs 3] [--batch-size 32] [--workers 0] [--threads 2]
     python bench/export.py --images 64 --size 4000 3000
+    python bench/export.py --runtimes [--models resnet50 efficientnet_b0 mobilenetv3_large_100]
     python bench/export.py --memory [--memory-model resnet10t] [--counts 1000 10000]
 
 Speed: images per second against a plain script, the same model behind a torch DataLoader. Both read the same folder of
@@ -9,6 +10,9 @@ generated JPEGs (500x375 unless told otherwise), prepare them in the same way, a
 array; nothing is written. zoo's images come as the command decodes and computes them (`export_job`). They run in turn
 in one process, and each ratio is that of the medians. Where timm is installed its model is a third, behind the same
 DataLoader.
+
+Runtimes: the same for the embedding of each model, computed with torch, ONNX Runtime and OpenVINO, as far as they are
+installed, against the plain script; first the model alone, on images that are ready, then with reading and decoding.
 
 Memory: the most that the command takes for 10,000 inputs (arrays of 32x32 pixels in one tar archive, as they are,
 pooled features) against 1,000, each in a process of its own (VmHWM of Linux).
@@ -32,6 +36,9 @@ from PIL import Image, ImageFilter
 
 import zoo
 from zoo.core.export.job import Computing, export_job
+from zoo.core.export.plan import FeatureStorage
+from zoo.core.extras import has_package
+from zoo.core.graphs.runtimes import RUNTIMES
 from zoo.core.images.inputs.find import find_inputs
 from zoo.core.images.preprocess import Preprocess
 
@@ -140,6 +147,59 @@ def compare(name, out_indices, paths, arguments):
         print(f"    {way:<6} {rate:.1f} images/s, ratio {ours / rate:.2f}, maps differ by {difference:.0e}")
 
 
+def runtimes():
+    """Runtime and precision of each way to compute that this machine has."""
+    torch_alone = [("torch", "float32"), ("torch", "bfloat16")]
+    graphs = [(name, precision) for name, one in RUNTIMES.items() for precision in one.precisions]
+    return torch_alone + [(name, precision) for name, precision in graphs if has_package(name)]
+
+
+def compare_runtimes(name, paths, arguments):
+    """The embedding by each runtime: images per second of the model alone and of everything, and ratios."""
+    model = zoo.create_model(name, num_classes=0, seed=0).eval()
+    preprocess = Preprocess.from_cfg(model.pretrained_cfg)
+    inputs = find_inputs(paths)
+    jobs = {
+        (runtime, precision): export_job(
+            model,
+            preprocess,
+            inputs,
+            computing=Computing(batch_size=arguments.batch_size, runtime=runtime, precision=precision),
+            storage=FeatureStorage(pool="embedding"),
+        )
+        for runtime, precision in runtimes()
+    }
+    ready = [read(preprocess, path) for path in paths[:DIFFERENT]] * (2 * arguments.batch_size // DIFFERENT)
+    plain = lambda batch: [model(batch)]  # noqa: E731
+    alone = {way: lambda job=job: job.compute(ready) for way, job in jobs.items()}
+    whole = {way: lambda job=job: with_job(job, paths) for way, job in jobs.items()}
+    alone["plain", "float32"] = lambda: plain_loop(plain, ready, arguments.batch_size)
+    whole["plain", "float32"] = lambda: with_loader(plain, paths, preprocess, arguments)
+    expected = [vector for (vector,) in alone["plain", "float32"]()]
+    for title, ways, count in (("model alone", alone, len(ready)), ("with decoding", whole, len(paths))):
+        rates = {way: [] for way in ways}
+        for run in ways.values():
+            next(iter(run()))  # the warm-up
+        for turn in range(arguments.runs):
+            for way in ways if turn % 2 else reversed(ways):
+                rates[way].append(images_per_second(ways[way](), count))
+        base = statistics.median(rates["plain", "float32"])
+        print(f"{name}, {title}: plain script {base:.1f} images/s", flush=True)
+        for way in jobs:
+            rate = statistics.median(rates[way])
+            found = [maps[0] for maps in jobs[way].compute(ready[:DIFFERENT])]
+            difference = largest_difference(found, expected[:DIFFERENT])
+            print(f"    {' '.join(way):<20} {rate:7.1f} images/s, ratio {rate / base:.2f}, differs by {difference:.0e}")
+
+
+@torch.inference_mode()
+def plain_loop(model, images, batch_size):
+    """The maps of images that are ready."""
+    for start in range(0, len(images), batch_size):
+        maps = [m.numpy() for m in model(torch.from_numpy(np.stack(images[start : start + batch_size])))]
+        yield from ([m[row] for m in maps] for row in range(len(maps[0])))
+
+
 COMMAND = """
 import sys
 from zoo.cli.start import main
@@ -191,6 +251,10 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0, help="processes to decode in; 0: threads")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--runtimes", action="store_true", help="compare runtimes")
+    parser.add_argument(
+        "--models", nargs="+", default=("resnet50", "efficientnet_b0", "mobilenetv3_large_100"), help="for --runtimes"
+    )
     parser.add_argument("--memory", action="store_true", help="compare memory instead of speed")
     parser.add_argument("--memory-model", default="resnet10t")
     parser.add_argument("--counts", type=int, nargs=2, default=(1000, 10_000), help="of inputs, for --memory")
@@ -201,6 +265,10 @@ def main():
             compare_memory(arguments.memory_model, arguments.counts, Path(folder))
             return
         paths = make_photographs(Path(folder), arguments.images, arguments.size)
+        if arguments.runtimes:
+            for name in arguments.models:
+                compare_runtimes(name, paths, arguments)
+            return
         for out_indices in LEVELS:
             compare(arguments.model, out_indices, paths, arguments)
 

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     app()
 """
 
-LIMITS = {"zoo list": 1.3, "zoo identify FILE": 2.0}
+LIMITS = {"zoo list": 1.3, "zoo list --where": 1.3, "zoo identify FILE": 2.0}
 
 ZOO = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()"]
 
@@ -75,6 +75,7 @@ def main() -> None:
                 "hello world": [sys.executable, str(hello), "hello", "World"],
                 "zoo --help": [*ZOO, "--help"],
                 "zoo list": [*ZOO, "list"],
+                "zoo list --where": [*ZOO, "list", "--where", "params<30M and top1>80", "--sort", "-top1"],
                 "zoo info NAME": [*ZOO, "info", "resnet34"],
                 "zoo inspect FILE": [*ZOO, "inspect", str(weights)],
                 "zoo identify FILE": [*ZOO, "identify", str(weights)],

@@ -60,11 +60,14 @@ COMMANDS = {
     "create": Command("create", "create", "Build a model and write its weights."),
     "adapt-weights": Command("adapt_weights", "adapt_weights", "Fit weights to any number of input channels."),
     "convert": Command("convert", "convert", "Convert weights to another key layout, dtype or format."),
+    "average": Command("average", "average", "Average the weights of several files of one architecture."),
     "check": Command("check", "check", "Tell whether a weight file would load into a model."),
     "diff": Command("diff", "diff", "Compare two weight files and explain the differences."),
+    "export": Command("export", "export", "Write a model as a graph: ONNX, OpenVINO, torch.export."),
     "export-features": Command(
         "export_features", "export_features", "Write the features that a model computes from images."
     ),
+    "evaluate": Command("evaluate", "evaluate", "Measure the accuracy of a model on images with labels."),
     "fetch": Command("fetch", "fetch", "Bring published weights into the cache."),
     "lock": Command("lock", "lock", "Record which bytes the names of weights stand for."),
     "bundle": Command("bundle", "bundle", "Pack weights for a machine without a network."),

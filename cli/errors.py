@@ -16,7 +16,7 @@ import typer
 
 from zoo.cli import output
 from zoo.cli.groups import is_given
-from zoo.core.errors import ExitCode, ZooError
+from zoo.core.errors import ExitCode, Place, ZooError
 
 _STOPPED = {
     ExitCode.HANGUP: "The terminal was closed.",
@@ -44,6 +44,7 @@ class Failure(NamedTuple):
     message: str
     hint: str = ""
     path: str = ""
+    place: Place | None = None
 
 
 def run(app: Callable[..., Any], args: Sequence[str]) -> int:
@@ -91,6 +92,7 @@ def _report(error: Exception) -> int:
         message=failure.message,
         hint=failure.hint,
         path=failure.path,
+        place=failure.place,
         traceback=trace,
     )
     return failure.code
@@ -99,7 +101,7 @@ def _report(error: Exception) -> int:
 def describe(error: Exception) -> Failure:
     """The sentence, hint and exit code for an exception."""
     if isinstance(error, ZooError):
-        return Failure(error.exit_code, error.message, error.hint, error.path)
+        return Failure(error.exit_code, error.message, error.hint, error.path, error.place)
     if isinstance(error, typer.TyperException):
         return _describe_usage(error)
     if isinstance(error, typer.Abort):

@@ -26,6 +26,28 @@ FromFile = Annotated[
         help="Read the inputs from this list, one per line or separated by NUL; - is stdin.",
     ),
 ]
+EvaluatedImages = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FOLDER|TABLE]",
+        help="A folder with one folder for each class, an archive of such, or a table of paths and labels.",
+    ),
+]
+LabelColumn = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", rich_help_panel=INPUT, help="Take the labels of a table from this column: label by default."
+    ),
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        readable=False,
+        rich_help_panel=INPUT,
+        help="Name the model's classes, one a line in the order of its outputs; labels are these names.",
+    ),
+]
 Column = Annotated[
     str,
     typer.Option(
@@ -225,6 +247,15 @@ Precision = Annotated[
         help="Compute in this precision; auto takes bfloat16 if the device computes in it.",
     ),
 ]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="torch|onnxruntime|openvino|auto",
+        rich_help_panel=COMPUTING,
+        help="Run the model in this program. All but torch run it as a graph, which is written and verified once. auto "
+        "takes one that is installed if there are 256 images or more.",
+    ),
+]
 Workers = Annotated[
     int,
     typer.Option(
@@ -274,10 +305,11 @@ Actors = Annotated[
 Pool = Annotated[
     str,
     typer.Option(
-        metavar="none|avg|max|cls|embedding",
+        metavar="none|avg|max|cls|embedding|logits",
         rich_help_panel=OUTPUT,
         help="Write vectors instead of feature maps. avg, max and cls give one vector per level: the average, the "
-        "maximum or the class token. embedding gives one vector per image: the one that the classifier reads.",
+        "maximum or the class token. embedding gives one vector per image: the one that the classifier reads. logits "
+        "gives the scores of its classes.",
     ),
 ]
 Format = Annotated[

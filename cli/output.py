@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zoo.cli.native_stderr import NativeStderr
+    from zoo.core.errors import Place
 
 SCHEMA_VERSION = 1
 """Version of every `--json` document, including errors; increased when a key changes its meaning or is removed."""
 
 SECONDS_BETWEEN_LINES = 30.0
 MOST_NAMES = 5
+PLACE_CONTEXT = 60
 _GAP = 2  # columns between table columns
 
 
@@ -64,6 +66,13 @@ def document(values: Mapping[str, Any]) -> None:
 def lines(texts: Iterable[str]) -> None:
     """Print one line per text."""
     found = [printable(text) for text in texts]
+    if found:
+        _write_result("\n".join(found))
+
+
+def tab_separated(rows: Iterable[Sequence[str]]) -> None:
+    """Print one line per row, with a tab between its cells; tabs within a cell are escaped."""
+    found = ["\t".join(map(printable, row)) for row in rows]
     if found:
         _write_result("\n".join(found))
 
@@ -146,17 +155,30 @@ def detail(text: str) -> None:
         _write_message("detail", text)
 
 
-def failure(*, code: int, name: str, message: str, hint: str = "", path: str = "", traceback: str = "") -> None:
+def failure(
+    *,
+    code: int,
+    name: str,
+    message: str,
+    hint: str = "",
+    path: str = "",
+    traceback: str = "",
+    place: Place | None = None,
+) -> None:
     """Report why the run failed: a sentence and a hint, or one line of JSON under `--json`."""
     message, hint, path, traceback = map(redacted, (message, hint, path, traceback))
     if settings.json:
-        error = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
+        error: dict[str, Any] = {"code": code, "name": name, "message": message, "hint": hint, "path": path}
+        error |= {"place": place._asdict() | {"text": redacted(place.text)}} if place else {}
         document = {"schema_version": SCHEMA_VERSION, "error": error | ({"traceback": traceback} if traceback else {})}
         _write_stderr(json.dumps(document))
         return
     if traceback:
         _write_stderr("\n".join(printable(line) for line in traceback.splitlines()))
     _write_message("error", message)
+    if place and redacted(place.text) == place.text:
+        for line in pointed_out(place):
+            _write_stderr(f"zoo: {line}")
     if hint:
         _write_message("hint", hint)
 
@@ -315,6 +337,30 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def pointed_out(place: Place) -> tuple[str, str]:
+    """The text of a place on one line, and under it a line with carets below the place.
+
+    Of a long text the surroundings of the place are shown.
+    """
+    begin = max(0, place.start - PLACE_CONTEXT)
+    end = max(place.stop, place.start + 1) + PLACE_CONTEXT
+    before, after = "…" * (begin > 0), "…" * (end < len(place.text))
+    left = before + printable(place.text[begin : place.start])
+    inside = printable(place.text[place.start : place.stop])
+    right = printable(place.text[place.stop : end]) + after
+    return "  " + left + inside + right, "  " + " " * _columns(left) + "^" * max(1, _columns(inside))
+
+
+def _columns(text: str) -> int:
+    """Columns of a terminal that the text takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def count(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -20,6 +21,17 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+class Place(NamedTuple):
+    """A part of a text that a person wrote: its characters from `start` up to `stop`, counted from 0.
+
+    `stop` may lie behind the end, where something is missing.
+    """
+
+    text: str
+    start: int
+    stop: int
+
+
 class ZooError(Exception):
     """Base of every error that zoo raises on purpose.
 
@@ -27,15 +39,17 @@ class ZooError(Exception):
         message: one sentence that says what was expected and what was found.
         hint: what to do about it, with the command if there is one.
         path: the file concerned, for machine-readable output.
+        place: the part of what was written that is wrong; it is shown with a caret under it.
     """
 
     exit_code = ExitCode.UNEXPECTED
 
-    def __init__(self, message: str, *, hint: str = "", path: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", path: str = "", place: Place | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.path = path
+        self.place = place
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
@@ -45,6 +59,10 @@ class UsageError(ZooError, ValueError):
     """The request itself makes no sense, whatever the files hold."""
 
     exit_code = ExitCode.USAGE
+
+
+class UnknownOptionError(UsageError, TypeError):
+    """A model has no option of that name (also a TypeError, as for a keyword)."""
 
 
 class PartialError(ZooError):
@@ -57,6 +75,10 @@ class InvalidInputError(ZooError, ValueError):
     """A file is corrupt, unsafe, or does not match its use."""
 
     exit_code = ExitCode.INVALID_INPUT
+
+
+class UnknownArgumentError(InvalidInputError, TypeError):
+    """A file states an argument that its model does not have (also a TypeError, as for a keyword)."""
 
 
 class NotFoundError(ZooError, LookupError):

@@ -1,4 +1,4 @@
-"""Write the generated pages: docs/cli.md from the help of the commands, docs/sensors.md from the table of sensors.
+"""Write the generated pages: docs/cli.md and docs/zoo.1 from the help of commands, docs/sensors.md, docs/layouts.md.
 
 python docs/generate.py
 """
@@ -6,15 +6,23 @@ python docs/generate.py
 import os
 import subprocess
 import sys
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from textwrap import fill
 
 from zoo.cli.app import COMMANDS
 from zoo.core.channels.auxiliary_channels import GROUPS
 from zoo.core.channels.sensors import Band, Sensor, sensors
+from zoo.core.layouts.engine import LAYOUTS, tables
+from zoo.core.layouts.operations import Dropped
+from zoo.core.layouts.table import parse
 
-PAGE = Path(__file__).with_name("cli.md")
-SENSORS_PAGE = Path(__file__).with_name("sensors.md")
+HERE = Path(__file__).parent
+PAGE = HERE / "cli.md"
+MAN_PAGE = HERE / "zoo.1"
+SENSORS_PAGE = HERE / "sensors.md"
+LAYOUTS_PAGE = HERE / "layouts.md"
 
 HEADER = """\
 <!-- Written by docs/generate.py from the help of the commands; change it there, then run `make docs`. -->
@@ -92,6 +100,56 @@ file states such channels, and the next `adapt-weights` finds them there by name
 - No source was found for the thermal band of the MicaSense Altum, nor for the first MicaSense RedEdge and Altum-PT.
 """
 
+LAYOUTS_HEADER = """\
+<!-- Written by docs/generate.py: the table from core/layouts/, the text from there; run `make docs`. -->
+
+# Key layouts
+
+`zoo convert` brings a checkpoint from the names and shapes of one ecosystem into those of another. timm's layout is the
+one that zoo loads, adapts and identifies. Every other layout is a table between it and timm's, and runs both ways.
+
+    zoo convert vit_b_16-c867db91.pth -o vit.safetensors
+    zoo convert vit.safetensors --to transformers -o model.safetensors
+    zoo convert model.safetensors --to augreg --arch vit_base_patch16_224 -o vit.npz
+
+A prefix that a wrapper put before all names (`model.`) is removed. If a file holds several networks, `--strip-prefix`
+takes one of them. zoo finds the source's layout by its keys, and the architecture by keys and shapes. `--from` and
+`--arch` state them if a file does not tell. A vision transformer for another image or patch size is recognised too, and
+the converted file states the size.
+
+Values keep their bits unless `--dtype` asks for another type. A key that a layout has no place for is an error that
+names it. A tensor that is left out on purpose is listed with the reason. `--drop PATTERN` leaves out tensors whose
+names match.
+
+A file of no known layout and no known architecture keeps its names. It can still be given another dtype (`--dtype`),
+another file format (`checkpoint.pth` to `checkpoint.safetensors`, shards to one file), another prefix or fewer tensors.
+A note says that zoo does not know it. The exit code is 4 if only the names could change: because nothing else was asked
+for, or because `--from` or `--to` asks for names. The error says what is nearest.
+
+"""
+
+LAYOUTS_FOOTER = """\
+zoo recognises a published file of torchvision, or of a package or URL that it knows, by the file's sha256. The
+converted file then states the published size, crop, mean and standard deviation. For any other file it states what is
+usual for the family, and a note says so, because weights of the same keys may have been trained with other values.
+
+## What is proven
+
+The tests build models of torchvision, efficientnet_pytorch, transformers, open_clip, MMPretrain, MMSegmentation,
+MMDetection, segmentation_models_pytorch, lightly and Keras with random values in every parameter and statistic, where
+the package is installed. They convert the models, and compare logits or features with zoo's model within 1e-5 of their
+largest value. The way back must give every tensor that was not left out, bit by bit; a table that loses something must
+refuse. Google's arrays are compared with the equations of the papers, written down in numpy. The others have timm's
+keys except for what is renamed and left out, and are compared by the keys of the authors' checkpoints. The tests run
+every row of every table both ways.
+
+## Adding a layout
+
+A layout is a module of `core/layouts/` with `TABLES`, and its name in `LAYOUTS` of `core/layouts/engine.py`. A table is
+text with one row per line; `core/layouts/table.py` says how it reads. Then run `make docs`: the table above is made
+from the modules.
+"""
+
 # As it looks in a pipe, whatever terminal or CI system this runs in.
 PLAIN = {"COLUMNS": "100", "NO_COLOR": "1", "TYPER_USE_RICH": "0", "TERM": "dumb"}
 
@@ -101,11 +159,23 @@ def command_names() -> list[str]:
     return list(COMMANDS)
 
 
+@cache
 def help_text(*words: str) -> str:
     """What `zoo <words> --help` prints."""
     command = [sys.executable, "-P", "-c", "from zoo.cli.start import main; main()", *words, "--help"]
     run = subprocess.run(command, env=os.environ | PLAIN, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in run.stdout.strip().splitlines())
+
+
+def manual() -> str:
+    """The manual page."""
+    sys.path.insert(0, str(HERE))
+    from man_page import man_page
+
+    names = []
+    for name in command_names():
+        names += [name, *(f"{name} {sub}" for sub in getattr(COMMANDS[name].load(name), "commands", ()))]
+    return man_page(names, help_text)
 
 
 def page() -> str:
@@ -143,6 +213,28 @@ def _band_row(band: Band, mark: str) -> str:
     return f"| {mark}{name} | {band.common_name} | {' | '.join(numbers)} |"
 
 
+def layouts_page() -> str:
+    """The page of the key layouts, with a row for each."""
+    rows = ["| layout | families | what to know |", "|---|---|---|", *map(_layout_row, LAYOUTS)]
+    return f"{LAYOUTS_HEADER}{chr(10).join(rows)}\n\n{LAYOUTS_FOOTER}"
+
+
+def _layout_row(layout: str) -> str:
+    own = tables(layout)
+    families = dict.fromkeys(table.family for table in own)
+    module = import_module(f"zoo.core.layouts.{layout}")
+    told = " ".join((module.__doc__ or "").split())
+    notes = dict.fromkeys(table.note for table in own if table.note)
+    left_out = [row.operation.reason for t in own for g in parse(t.rows) for kind in g.kinds for row in kind
+                if isinstance(row.operation, Dropped) and row.theirs]  # fmt: skip
+    told += "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
+    if left_out:
+        told += f" Left out: {'; '.join(dict.fromkeys(left_out))}."
+    return f"| `{layout}` | {'; '.join(families)} | {told} |"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    LAYOUTS_PAGE.write_text(layouts_page(), encoding="utf-8")
     SENSORS_PAGE.write_text(sensors_page(), encoding="utf-8")
+    MAN_PAGE.write_text(manual(), encoding="utf-8")

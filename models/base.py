@@ -141,7 +141,7 @@ class ImageModel(nn.Module):
         return model
 
     @property
-    def embed_dim(self) -> int | tuple[int, ...]:
+    def embed_dim(self) -> int | Sequence[int]:
         """Channels of the tokens, or of each stage's; AttributeError for a family that does not state them."""
         return self.spec.embed_dim
 
@@ -179,6 +179,11 @@ class ImageModel(nn.Module):
     def finish(self, x: Tensor) -> Tensor:
         """From the last step's output to what `forward_features` returns (a final norm or convolution)."""
         return x
+
+    @property
+    def pools(self) -> bool:
+        """Whether there is a pooling in front of the classifier."""
+        return bool(self.global_pool.pool_type)
 
     def before_classifier(self, x: Tensor) -> Tensor:
         """From what pooling gives to what the classifier reads (a norm, a hidden layer)."""
@@ -238,9 +243,9 @@ class ImageModel(nn.Module):
         """Dropout of what the classifiers read, each part by itself."""
         if not self.drop_rate:
             return pooled
-        if isinstance(pooled, Tensor):
-            return F.dropout(pooled, self.drop_rate, self.training)
-        return [F.dropout(part, self.drop_rate, self.training) for part in pooled]
+        if isinstance(pooled, list):
+            return [F.dropout(part, self.drop_rate, self.training) for part in pooled]
+        return F.dropout(pooled, self.drop_rate, self.training)
 
     def embedding(self, pooled: Any) -> Tensor:
         """From what the classifiers read to the vector of an image (N, channels)."""

@@ -22,6 +22,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.stages import BlockPlace
+from zoo.models.layers.tracing import leaf_procedure
 from zoo.models.layers.window import merge_windows, partition_windows
 
 __getattr__ = family_attributes("byoanet")
@@ -108,6 +109,13 @@ class BottleneckAttention(MapAttention):
         return self.pool(x.transpose(1, 2).unflatten(2, self.size))
 
 
+@leaf_procedure
+def check_blocks_divide(height: int, width: int, side: int) -> None:
+    """Raises UsageError for a map of this size that blocks of this side do not divide."""
+    if height % side or width % side:
+        raise UsageError(f"Blocks of {side} cells do not divide a map of {height} x {width}.")
+
+
 class HaloAttention(MapAttention):
     """The cells of a block attend to those of the block and around it (arXiv:2103.12731, section 2.2).
 
@@ -130,8 +138,7 @@ class HaloAttention(MapAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        if height % self.block_size or width % self.block_size:
-            raise UsageError(f"Blocks of {self.block_size} cells do not divide a map of {height} x {width}.")
+        check_blocks_divide(height, width, self.block_size)
         q = split_heads(partition_windows(self.q(x).permute(0, 2, 3, 1), self.block), self.num_heads)
         k, v = split_heads(self._windows(self.kv(x)), self.num_heads).split((self.head_dim, self.value_dim), 3)
         found = attend(q, k, v, self.pos_embed(q))

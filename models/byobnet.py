@@ -125,7 +125,7 @@ class ByobNet(ConvNet):
         super().make_head(global_pool)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x) if self.spec.head_hidden_size else x
+        return self.head(x, is_map=not self.pools) if self.spec.head_hidden_size else x
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled) if self.spec.head_hidden_size else pooled

@@ -87,4 +87,4 @@ class CellNet(ConvNet):
         return run
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - the last map of each
-        return x if isinstance(x, Tensor) else x[1]
+        return x[1] if isinstance(x, tuple) else x

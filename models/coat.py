@@ -8,7 +8,7 @@ found. The trunk carries a list of scales, each of them [class token (N, 1, C), 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.position_conv import PositionConv
+from zoo.models.layers.tracing import leaf_function, listed, same
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.token_model import TokenModel
 
@@ -64,7 +65,7 @@ class RelativePositionConv(nn.Module):
         self.conv_list = nn.ModuleList(map(depthwise, self.widths, WINDOWS))
 
     def forward(self, values: Tensor) -> Tensor:
-        parts = values.permute(0, 3, 1, 2).split(self.widths, 1)
+        parts = listed(values.permute(0, 3, 1, 2).split(self.widths, 1), len(self.widths))
         return torch.cat([conv(part) for conv, part in zip(self.conv_list, parts, strict=True)], 1).permute(0, 2, 3, 1)
 
 
@@ -109,6 +110,7 @@ class SerialBlock(nn.Module):
         return to_scale(x + self.drop_path(self.mlp(self.norm2(x))), size)
 
 
+@leaf_function
 def resized(tokens: Tensor, size: Size, new_size: Size) -> Tensor:
     """A scale's tokens for a map of another height and width; the class token stays."""
     if size == new_size:
@@ -266,7 +268,7 @@ class Coat(TokenModel):
         return found if self.spec.parallel_depth else found[0]
 
     def classifier_input(self, x: Any) -> Tensor:
-        if isinstance(x, Tensor):
+        if not isinstance(x, list):
             return self.global_pool(x)
         if not self.global_pool.pool_type:
             return x[-1]
@@ -277,9 +279,9 @@ class Coat(TokenModel):
     def level_state(self, x: Any, level: int) -> Tensor:
         return x[level][1].flatten(1, 2)
 
-    def level_norm(self, level: int) -> nn.Module:
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:
         """The norm of a level's scale, where it has one."""
-        return getattr(self, f"norm{level + 1}") if level + 1 in self.normed else nn.Identity()
+        return getattr(self, f"norm{level + 1}") if level + 1 in self.normed else same
 
     def level_size(self, size: Size, level: int) -> Size:
         stride = self.feature_info[level]["reduction"]

@@ -38,8 +38,7 @@ class ConvHead(ImageModel):
         return self.hidden_width
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        is_map = x.ndim == 4
-        x = x if is_map else x[..., None, None]
+        x = x[..., None, None] if self.pools else x
         for path in self.hidden_layers:
             x = self.get_submodule(path)(x)
-        return x if is_map else x.flatten(1)
+        return x.flatten(1) if self.pools else x

@@ -21,6 +21,7 @@ from zoo.models.layers.attention import check_heads, merge_heads, split_heads
 from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
+from zoo.models.layers.tracing import listed
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 from zoo.models.token_model import TokenModel
 
@@ -87,8 +88,7 @@ class GatedPositionalAttention(nn.Module):
             self.pos_proj.weight[head] = start
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k = (split_heads(part, self.num_heads) for part in self.qk(x).chunk(2, 2))
-        v = split_heads(self.v(x), self.num_heads)
+        q, k, v = (split_heads(part, self.num_heads) for part in (*listed(self.qk(x).chunk(2, 2), 2), self.v(x)))
         by_content = ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(3)
         by_offset = self.pos_proj(self.rel_indices).permute(2, 0, 1).softmax(2)
         weights = by_content.lerp(by_offset, self.gating_param.sigmoid().view(-1, 1, 1))
@@ -109,6 +109,10 @@ class ConVit(TokenModel):
     """
 
     num_prefix_tokens = 1
+
+    @property
+    def embed_dim(self) -> int:
+        return self.num_features
 
     def __init__(
         self,

@@ -129,7 +129,7 @@ class ConvNeXt(ConvNet):
         return self.norm_pre(x)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return x if self.spec.head_norm_first else self.head(x)
+        return x if self.spec.head_norm_first else self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return pooled if self.spec.head_norm_first else self.head.width(pooled)

@@ -19,6 +19,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.init import TORCH
 from zoo.models.layers.inverted_bottleneck import fused_mbconv, mbconv, residual
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.lowformer import EXPAND, FUSED_BELOW, TRUNK_KEYS, ConvAttention, LowFormer, group_norm, normed_mlp
 
 __getattr__ = family_attributes("cpubone")
@@ -39,10 +40,14 @@ class SmallKernelAttention(ConvAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        below, right = -height % self.stride, -width % self.stride
-        if below or right:  # the last tiles are filled up with zeros
-            x = F.pad(x, (0, right, 0, below))
-        return super().forward(x)[..., :height, :width]
+        return super().forward(fill_tiles(x, self.stride))[..., :height, :width]
+
+
+@leaf_function
+def fill_tiles(x: Tensor, side: int) -> Tensor:
+    """A map (N, C, H, W) whose last tiles are filled up with zeros."""
+    below, right = -x.shape[2] % side, -x.shape[3] % side
+    return F.pad(x, (0, right, 0, below)) if below or right else x
 
 
 class CPUBone(LowFormer):

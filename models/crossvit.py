@@ -6,7 +6,7 @@ the other. The trunk carries a pair of token sequences (N, 1 + patches, C).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from zoo.models.layers.class_attention import ClassAttention
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed, as_pair
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 from zoo.models.token_model import TokenModel
 
@@ -191,18 +192,9 @@ class CrossVit(TokenModel):
         return [self._embed_branch(own, x) for own in BRANCHES]
 
     def _embed_branch(self, own: int, image: Tensor) -> Tensor:
-        patches = self.patch_embed[own](self._fit(image, self.branch_sizes[own]))
-        class_token = self.get_parameter(f"cls_token_{own}").expand(patches.shape[0], -1, -1)
-        return self.pos_drop(torch.cat([class_token, patches], 1) + self.get_parameter(f"pos_embed_{own}"))
-
-    def _fit(self, image: Tensor, size: Size) -> Tensor:
-        height, width = image.shape[2:]
-        if (height, width) == size:
-            return image
-        if self.crop_scale and size[0] <= height and size[1] <= width:
-            top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)
-            return image[:, :, top : top + size[0], left : left + size[1]]
-        return F.interpolate(image, size=size, mode="bicubic", align_corners=False)
+        patches = self.patch_embed[own](fitted(image, self.branch_sizes[own], crop=self.crop_scale))
+        class_token = getattr(self, f"cls_token_{own}").expand(patches.shape[0], -1, -1)
+        return self.pos_drop(torch.cat([class_token, patches], 1) + getattr(self, f"pos_embed_{own}"))
 
     def finish(self, x: Any) -> Any:
         return [norm(tokens) for norm, tokens in zip(self.norm, x, strict=True)]
@@ -223,11 +215,23 @@ class CrossVit(TokenModel):
     def level_state(self, x: Any, level: int) -> Tensor:
         return x[self.branch(level)]
 
-    def level_norm(self, level: int) -> nn.Module:
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:
         return self.norm[self.branch(level)]
 
     def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - images are resized to one
         return x[:, 1:].transpose(1, 2).unflatten(2, self.grid_sizes[self.branch(level)]).contiguous()
+
+
+@leaf_function
+def fitted(image: Tensor, size: Size, *, crop: bool) -> Tensor:
+    """The image (N, C, H, W) in another height and width: its middle where it is larger and to be cropped."""
+    height, width = image.shape[2:]
+    if (height, width) == size:
+        return image
+    if crop and size[0] <= height and size[1] <= width:
+        top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)
+        return image[:, :, top : top + size[0], left : left + size[1]]
+    return F.interpolate(image, size=size, mode="bicubic", align_corners=False)
 
 
 def repair_keys(state_dict: Mapping[str, Tensor], model: CrossVit) -> dict[str, Tensor]:  # noqa: ARG001

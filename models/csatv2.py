@@ -148,7 +148,7 @@ class CSATv2(ConvNet):
         self.head = NormMlpHead(width, LayerNorm2d)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
 from zoo.core.errors import UsageError
+from zoo.models.layers.tracing import leaf_procedure
 
 PATCH = 8
 
@@ -97,6 +98,16 @@ class CosineTransform(nn.Module):
         return (self.weights @ across.flatten(-2)).unflatten(-1, across.shape[-2:])
 
 
+@leaf_procedure
+def check_colours(images: Tensor) -> None:
+    """Raises UsageError for images (N, C, H, W) that are not of three colours, or not of whole patches."""
+    if images.shape[1] != 3 or images.shape[2] % PATCH or images.shape[3] % PATCH:
+        raise UsageError(
+            f"The model reads three colours, red, green and blue, of images whose sides are multiples of {PATCH}; "
+            f"found {images.shape[1]} x {images.shape[2]} x {images.shape[3]}."
+        )
+
+
 class FrequencyStem(nn.Module):
     """Image (N, 3, H, W), normed as ImageNet's -> map (N, C, H / 8, W / 8), most of the channels for luma.
 
@@ -127,11 +138,7 @@ class FrequencyStem(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] != 3 or x.shape[2] % PATCH or x.shape[3] % PATCH:
-            raise UsageError(
-                f"The model reads three colours, red, green and blue, of images whose sides are multiples of {PATCH}; "
-                f"found {x.shape[1]} x {x.shape[2]} x {x.shape[3]}."
-            )
+        check_colours(x)
         patches = self.colours(x).unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))
         down, across = self.frequencies
         x = self.transform(patches).permute(0, 1, 3, 5, 2, 4)[:, :, down, across]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.core.architectures.configs.cspnet import CspNetSpec
 from zoo.core.errors import UsageError
-from zoo.models.base import Step
+from zoo.models.base import Step, in_sequence
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
@@ -220,8 +220,8 @@ class CspNet(ConvNet):
         return 2 * spec.stem_stride
 
     def steps(self) -> Iterator[tuple[str, Step]]:
-        convs = len(self.spec.stem_channels)
-        yield f"stem.conv{convs}", self.stem[:convs]
+        convs, stem = len(self.spec.stem_channels), list(self.stem.children())
+        yield f"stem.conv{convs}", in_sequence(stem[:convs])
         if self.spec.stem_pool:
-            yield "stem.pool", self.stem[convs:]
+            yield "stem.pool", in_sequence(stem[convs:])
         yield from super().steps()

@@ -142,7 +142,7 @@ class DaVit(ConvNet):
         self.head = NormMlpHead(self.num_features, lambda channels: LayerNorm2d(channels, NORM_EPS))
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled)

@@ -52,7 +52,7 @@ class DistilledTokens(DistilledModel):
 
     def embedding(self, pooled: Any) -> Tensor:
         """The mean of both tokens."""
-        return pooled if isinstance(pooled, Tensor) else (pooled[0] + pooled[1]) / 2
+        return (pooled[0] + pooled[1]) / 2 if isinstance(pooled, list) else pooled
 
 
 class DistilledMean(DistilledModel):

@@ -277,7 +277,7 @@ class EfficientViM(DistilledModel, ConvNet):
         return [self._weighted(name, pooled) for name in self.sets]
 
     def _weighted(self, name: str, pooled: Sequence[Tensor]) -> Tensor:
-        weights = self.get_parameter(f"weights{name}").softmax(0)
+        weights = getattr(self, f"weights{name}").softmax(0)
         said = [head(part) for head, part in zip(self.get_submodule(f"heads{name}").children(), pooled, strict=True)]
         return torch.stack(said, 2) @ weights
 

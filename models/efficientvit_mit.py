@@ -22,6 +22,7 @@ from zoo.models.expanded_head import ExpandedHead
 from zoo.models.layers.conv_unit import conv_unit
 from zoo.models.layers.inverted_bottleneck import downsample, fused_mbconv, mbconv, residual
 from zoo.models.layers.norm import NormFactory
+from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("efficientvit_mit")
 
@@ -35,16 +36,17 @@ SCALES = (5,)
 EPS = 1e-5
 
 
+@leaf_function
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """`relu(q) (relu(k)^T v)` by what its weights add up to: (N, heads, L, D) each -> the same (section 3.1).
 
-    In float32 whatever the maps are in, because the sums are over all cells; the reference does so too.
+    In float32 at least, because the sums are over all cells.
     """
-    # A column of ones sums the weights.
-    values = F.pad(v, (0, 1), value=1.0).float()
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    values = F.pad(v, (0, 1), value=1.0).to(dtype)  # a column of ones sums the weights
     guard = torch.autocast(q.device.type, enabled=False) if q.device.type != "meta" else nullcontext()
     with guard:
-        sums = q.relu().float() @ (k.relu().float().transpose(-1, -2) @ values)
+        sums = q.relu().to(dtype) @ (k.relu().to(dtype).transpose(-1, -2) @ values)
         return (sums[..., :-1] / (sums[..., -1:] + EPS)).to(v.dtype)
 
 
@@ -70,7 +72,8 @@ class MultiScaleAttention(nn.Module):
         size, maps = x.shape[2:], self.qkv(x)
         maps = torch.cat([maps, *(gather(maps) for gather in self.aggreg)], 1)
         heads = maps.flatten(2).unflatten(1, (-1, 3 * self.head_dim)).transpose(-1, -2)
-        attended = linear_attention(*heads.chunk(3, -1))
+        q, k, v = heads.chunk(3, -1)
+        attended = linear_attention(q, k, v)
         return self.proj(attended.transpose(-1, -2).flatten(1, 2).unflatten(2, size))
 
 

@@ -24,6 +24,7 @@ from zoo.models.layers.norm_linear import NormLinear
 from zoo.models.layers.patch_embed import as_pair
 from zoo.models.layers.relative_position import DistanceBiases
 from zoo.models.layers.residual import ResidualBlock
+from zoo.models.layers.tracing import listed
 from zoo.models.layers.window import Size, attend_in_windows
 
 __getattr__ = family_attributes("efficientvit_msra")
@@ -52,15 +53,18 @@ def perceptron(channels: int) -> ResidualBlock:
     return residual(nn.Sequential(OrderedDict(parts)), "m.pw2.bn")
 
 
-def patch_embedding(in_chans: int, channels: int) -> nn.Sequential:
+class PatchEmbedding(nn.Sequential):
     """Four convolutions that halve the map and double the channels."""
-    widths = [in_chans, *(channels // part for part in (8, 4, 2, 1))]
-    stem = nn.Sequential()
-    for index in range(1, len(widths)):
-        if index > 1:
-            stem.add_module(f"act{index - 1}", nn.ReLU())
-        stem.add_module(f"conv{index}", conv_norm(widths[index - 1], widths[index], 3, 2))
-    return stem
+
+    patch_size = PATCH
+
+    def __init__(self, in_chans: int, channels: int) -> None:
+        super().__init__()
+        widths = [in_chans, *(channels // part for part in (8, 4, 2, 1))]
+        for index in range(1, len(widths)):
+            if index > 1:
+                self.add_module(f"act{index - 1}", nn.ReLU())
+            self.add_module(f"conv{index}", conv_norm(widths[index - 1], widths[index], 3, 2))
 
 
 def patch_merging(in_channels: int, channels: int) -> nn.Sequential:
@@ -101,7 +105,7 @@ class CascadedGroupAttention(DistanceBiases):
     def forward(self, x: Tensor) -> Tensor:
         biases, size = self.position_bias(), x.shape[2:]
         found: list[Tensor] = []
-        for head, part in enumerate(x.chunk(len(biases), 1)):
+        for head, part in enumerate(listed(x.chunk(len(self.qkvs), 1), len(self.qkvs))):
             query, key, value = self.qkvs[head](part + found[-1] if found else part).split(self.parts, 1)
             query = self.dws[head](query).flatten(2) * self.parts[0] ** -0.5
             weights = (query.mT @ key.flatten(2) + biases[head]).softmax(-1)
@@ -118,8 +122,6 @@ class WindowAttention(nn.Module):
         self.attn = CascadedGroupAttention(spec, channels, num_heads, self.window)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] == self.window:
-            return self.attn(x)
         return attend_in_windows(x.permute(0, 2, 3, 1), self.window, self._attend).permute(0, 3, 1, 2)
 
     def _attend(self, cells: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ class EfficientVitMsra(ConvNet):
         spec, in_channels = self.spec, self.spec.embed_dim[0]
         self.img_size = as_pair(spec.img_size)
         cells, reduction = min(self.img_size) // PATCH, PATCH
-        self.patch_embed = patch_embedding(self.in_chans, in_channels)
+        self.patch_embed = PatchEmbedding(self.in_chans, in_channels)
         self.stages = nn.Sequential()
         for stage, channels, num_heads, depth in zip(count(), spec.embed_dim, spec.num_heads, spec.depth, strict=False):
             downsample: nn.Module = nn.Identity()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +17,7 @@ from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.mlp import GluMlp
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.tracing import leaf_function, same
 from zoo.models.token_model import TokenModel
 
 INSIDE = "encoder."
@@ -132,11 +133,11 @@ class EncoderModel(TokenModel):
         return size
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - each level reads the tokens
-        tokens: Tensor = x if isinstance(x, Tensor) else x.tokens
+        tokens: Tensor = x.tokens if isinstance(x, Encoded) else x
         return tokens
 
-    def level_norm(self, level: int) -> nn.Module:  # noqa: ARG002 - one norm of all levels
-        return self.get_submodule(self.last_norm) if self.last_norm else nn.Identity()
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:  # noqa: ARG002 - one norm of all levels
+        return self.get_submodule(self.last_norm) if self.last_norm else same
 
     def finish(self, x: Any) -> Any:
         """The map (N, C, rows, columns), or the projector's tokens where the classifier reads them."""
@@ -146,7 +147,7 @@ class EncoderModel(TokenModel):
     def classifier_input(self, x: Any) -> Any:
         if not self.inside and (self.spec.has_projector or not self.global_pool.pool_type):
             return self.project(x) if self.spec.has_projector else x
-        return super().classifier_input(x.flatten(2).transpose(1, 2) if x.ndim == 4 else x)
+        return super().classifier_input(as_tokens(x))
 
     def before_classifier(self, x: Tensor) -> Tensor:
         return self.norm(x) if self.inside else x
@@ -169,6 +170,12 @@ class EncoderModel(TokenModel):
         """As vision transformers, but gates are no exception."""
         if not isinstance(module, GluMlp):
             super().init_module(name, module)
+
+
+@leaf_function
+def as_tokens(x: Tensor) -> Tensor:
+    """A map (N, C, H, W) as tokens (N, H * W, C); tokens stay as they are."""
+    return x.flatten(2).transpose(1, 2) if x.ndim == 4 else x
 
 
 def keys_outside(keys: Collection[str], model: EncoderModel, towers: tuple[str, ...], constants: str) -> set[str]:

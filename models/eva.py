@@ -99,7 +99,7 @@ class Eva(VisionTransformer):
         return block(tokens, None, table[:, depth] if self.rope.by_block else table), table
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - each level reads the tokens
-        return x if isinstance(x, Tensor) else x[0]
+        return x[0] if isinstance(x, tuple) else x
 
     def finish(self, x: Any) -> Tensor:
         return self.norm(self.level_state(x, 0))

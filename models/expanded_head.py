@@ -46,8 +46,7 @@ class ExpandedHead(ImageModel):
     def classifier_input(self, x: Tensor) -> Tensor:
         """Maps that are not pooled stay maps, whose cells pass the hidden layer one by one."""
         x = self.global_pool(self.get_submodule(self.expansion)(x))
-        is_map = x.ndim == 4
-        x = x.movedim(1, -1) if is_map else x
+        x = x if self.pools else x.movedim(1, -1)
         for path in self.hidden_layers:
             x = self.get_submodule(path)(x)
-        return x.movedim(-1, 1) if is_map else x
+        return x if self.pools else x.movedim(-1, 1)

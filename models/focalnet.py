@@ -20,6 +20,7 @@ from zoo.models.layers.layer_scale import LayerScale2d
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import LayerNorm2d
 from zoo.models.layers.stages import BlockPlace, walk_stages
+from zoo.models.layers.tracing import listed
 
 __getattr__ = family_attributes("focalnet")
 
@@ -51,7 +52,7 @@ class FocalModulation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, context, gates = self.f(x).split(self.sizes, 1)
-        gate, last_gate = gates.split(1, 1)[:-1], gates[:, -1:]
+        gate, last_gate = listed(gates.split(1, 1), len(self.focal_layers)), gates[:, -1:]
         gathered = 0
         for layer, weight in zip(self.focal_layers, gate, strict=True):
             context = layer(context)
@@ -102,6 +103,10 @@ class FocalNet(ConvNet):
     spec: FocalNetSpec
     initial_values = TRUNCATED_NORMAL
     trunk = ("stem", "layers.*")
+
+    @property
+    def embed_dim(self) -> list[int]:
+        return [level["num_chs"] for level in self.feature_info]
 
     def build(self, proj_drop_rate: float = 0.0, drop_path_rate: float = 0.1) -> None:
         spec = self.spec

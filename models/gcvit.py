@@ -26,6 +26,7 @@ from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.relative_position import RelativePositionBias
 from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace, walk_stages
+from zoo.models.layers.tracing import listed
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 from zoo.models.layers.window import attend_in_windows
 
@@ -47,7 +48,8 @@ class WindowQueryAttention(Attention):
     def forward(self, x: Tensor, query: Tensor) -> Tensor:  # type: ignore[override]
         """Windows (N * windows, cells, C) -> the same; `query` (N * windows, heads, cells, D) is the global one."""
         if self.is_global:
-            q, (k, v) = query, (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(2, 2))
+            k, v = (split_heads(part, self.num_heads) for part in listed(self.qkv(x).chunk(2, 2), 2))
+            q = query
         else:
             q, k, v = self._project(x)
         x = attend(q, k, v, self.rel_pos(), self.attn_drop_rate if self.training else 0.0)

@@ -22,6 +22,7 @@ from zoo.models.layers.attention import attend, rotate, split_heads
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.rotary_position import AxialRotary, grid_cells, rotary_table
+from zoo.models.layers.tracing import leaf_function, leaf_procedure
 from zoo.models.patch_model import PatchBatch, PatchModel, image_patches
 
 __all__ = ["Gemma4Vit", "repair_keys", "unused_keys"]
@@ -145,6 +146,34 @@ class GemmaPatchEmbed(nn.Module):
         return self.input_proj(2 * (x - 0.5)) + (positions if valid is None else positions * valid.unsqueeze(2))
 
 
+@leaf_function
+def cells_of(grid: tuple[int, int], like: Tensor) -> Tensor:
+    """Row and column of each cell (rows * columns, 2), where this tensor is."""
+    rows, columns = (torch.arange(side, device=like.device) for side in grid)
+    return grid_cells(rows, columns)
+
+
+@leaf_function
+def table_of(rotary: AxialRotary, coordinates: Tensor) -> Tensor:
+    """(L, 2) or (N, L, 2) -> (2, L, 2, D / 2) or (2, N, 1, L, 2, D / 2): of the columns, then of the rows."""
+    angles = rotary.turned(coordinates.flip(-1).float(), torch.float32)
+    table = rotary_table(angles.unflatten(-1, (2, -1)), half=True)
+    return table if coordinates.ndim == 2 else table.unsqueeze(2)
+
+
+@leaf_procedure
+def check_squares(side: int, tokens: Tensor, grid: tuple[int, int]) -> None:
+    """Raises UsageError for tokens (N, L, C) that do not fill squares of patches, all or those of a grid."""
+    if tokens.shape[1] % side**2 or any(extent % side for extent in grid):
+        raise UsageError(f"The projector reads squares of {side} x {side} patches, which these do not fill.")
+
+
+@leaf_function
+def one_hot(numbers: Tensor, count: int) -> Tensor:
+    """(...) -> (..., count): 1 at each number, 0 elsewhere; also for a number beyond the count."""
+    return (numbers.unsqueeze(-1) == torch.arange(count, device=numbers.device)).float()
+
+
 class Gemma4Vit(EncoderModel, PatchModel):
     """The encoder inside a classifier or by itself. By itself it ends with the tokens of the language model."""
 
@@ -173,16 +202,9 @@ class Gemma4Vit(EncoderModel, PatchModel):
         else:
             patches, valid = image_patches(x, self.patch_size), None
             grid = self.feature_size(x.shape[2], x.shape[3])
-            rows, columns = (torch.arange(side, device=x.device) for side in grid)
-            coordinates = grid_cells(rows, columns)
+            coordinates = cells_of(grid, x)
         tokens = self.trunk.patch_embed(patches, coordinates, valid)
-        return Encoded(tokens, self.table_of(coordinates), grid, coordinates, valid)
-
-    def table_of(self, coordinates: Tensor) -> Tensor:
-        """(L, 2) or (N, L, 2) -> (2, L, 2, D / 2) or (2, N, 1, L, 2, D / 2): of the columns, then of the rows."""
-        angles = self.trunk.rotary_emb.turned(coordinates.flip(-1).float(), torch.float32)
-        table = rotary_table(angles.unflatten(-1, (2, -1)), half=True)
-        return table if coordinates.ndim == 2 else table.unsqueeze(2)
+        return Encoded(tokens, table_of(self.trunk.rotary_emb, coordinates), grid, coordinates, valid)
 
     def finish(self, x: Any) -> Any:
         if self.inside and self.spec.has_projector:
@@ -193,12 +215,11 @@ class Gemma4Vit(EncoderModel, PatchModel):
         """The averages (N, L / k^2, C) of squares of k x k patches, in float32, times the root of the channels."""
         side, (tokens, coordinates, valid) = self.spec.pooling_kernel_size, (x.tokens, x.coordinates, x.valid)
         assert coordinates is not None
-        if tokens.shape[1] % side**2 or any(extent % side for extent in x.grid):
-            raise UsageError(f"The projector reads squares of {side} x {side} patches, which these do not fill.")
+        check_squares(side, tokens, x.grid)
         places = coordinates.clamp(min=0)
         across = (places[..., 1].amax(-1, keepdim=True) + 1) // side
         cell = places[..., 1] // side + across * (places[..., 0] // side)
-        weights = (cell.unsqueeze(-1) == torch.arange(tokens.shape[1] // side**2, device=cell.device)).float()
+        weights = one_hot(cell, tokens.shape[1] // side**2)
         if valid is not None:
             tokens = tokens * valid.unsqueeze(2)
         pooled = ((weights / side**2).mT @ tokens.float()).to(tokens.dtype) * tokens.shape[2] ** 0.5
@@ -210,13 +231,13 @@ class Gemma4Vit(EncoderModel, PatchModel):
         """Images, or a batch of patches, -> logits, or the tokens of the language model."""
         if self.inside or not self.spec.has_projector or self._last_step:
             return super().forward(x)
-        carried: Any = x if isinstance(x, Tensor) else PatchBatch.of(x)
+        carried: Any = PatchBatch.of(x) if isinstance(x, Mapping) else x
         for _, step in self.steps():
             carried = self._run(step, carried)
         return self.soft_tokens(carried)
 
     def classifier_input(self, x: Any) -> Any:
-        if isinstance(x, Tensor):
+        if not isinstance(x, Mapping):
             return super().classifier_input(x)
         return self.before_classifier(self.pool_valid(x["patches"], x["patch_valid"]))
 

@@ -24,6 +24,7 @@ from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.norm import LayerNorm2d, token_norm_factory
 from zoo.models.layers.query_pooling import QueryPoolingBlock, init_query_pooling
+from zoo.models.layers.tracing import leaf_procedure
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.layers.window import attend_in_windows
 
@@ -100,7 +101,7 @@ class HieraDet(ImageModel):
         self.make_head(global_pool)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     # ------------------------------------------------------------ forward
 
@@ -113,11 +114,7 @@ class HieraDet(ImageModel):
         x = self.patch_embed(x)
         rows, columns = x.shape[2:]
         side = self.spec.window_spec[0]
-        if rows % side or columns % side:
-            raise UsageError(
-                f"The sides of an image must be multiples of {side * PATCH_STRIDE}, "
-                f"found {rows} x {columns} cells of {PATCH_STRIDE} pixels."
-            )
+        check_windows_divide(rows, columns, side)
         positions = F.interpolate(self.pos_embed, size=(rows, columns), mode="bicubic")
         positions = positions + self.pos_embed_window.tile(rows // side, columns // side)
         return (x + positions).permute(0, 2, 3, 1)
@@ -137,6 +134,16 @@ class HieraDet(ImageModel):
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.trunc_normal_(self.pos_embed_window, std=0.02)
+
+
+@leaf_procedure
+def check_windows_divide(rows: int, columns: int, side: int) -> None:
+    """Raises UsageError for a map of so many cells that windows of this side do not divide."""
+    if rows % side or columns % side:
+        raise UsageError(
+            f"The sides of an image must be multiples of {side * PATCH_STRIDE}, "
+            f"found {rows} x {columns} cells of {PATCH_STRIDE} pixels."
+        )
 
 
 TRUNK = "image_encoder.trunk."

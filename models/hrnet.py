@@ -152,7 +152,7 @@ class HighResolutionNet(ConvNet):
         """A transition to one more branch and the stage behind it."""
 
         def run(x: Tensor | Maps) -> Maps:
-            maps = [x] if isinstance(x, Tensor) else x
+            maps = x if isinstance(x, list) else [x]
             layers = self.get_submodule(f"transition{number}").children()
             stage = self.get_submodule(f"stage{number + 1}")
             result: Maps = stage([layer(maps[min(branch, len(maps) - 1)]) for branch, layer in enumerate(layers)])

@@ -43,8 +43,8 @@ class ModulationAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.v_gate(x).sigmoid().chunk(2, 1)
-        heads = (part.flatten(2).mT.unsqueeze(1) for part in (self.q(x), self.k(x), value))
-        return self.proj(attend(*heads).mT.unflatten(2, x.shape[2:]) * gate)
+        q, k, v = (part.flatten(2).mT.unsqueeze(1) for part in (self.q(x), self.k(x), value))
+        return self.proj(attend(q, k, v).mT.unflatten(2, x.shape[2:]) * gate)
 
 
 class Residual(nn.Module):

@@ -10,6 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.inception_next import InceptionNextSpec
+from zoo.models.base import in_sequence
 from zoo.models.conv_head import ConvHead
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
@@ -101,6 +102,5 @@ class MetaNeXt(ConvHead, ConvNet):
         return width
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        is_map = x.ndim == 4
-        x = self.head[:3](x.movedim(1, -1) if is_map else x)
-        return x.movedim(-1, 1) if is_map else x
+        x = in_sequence(list(self.head.children())[:3])(x if self.pools else x.movedim(1, -1))
+        return x if self.pools else x.movedim(-1, 1)

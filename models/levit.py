@@ -97,7 +97,7 @@ class AttentionDownsample(BiasedAttention):
         super().__init__(num_heads, spec.key_dim, value_dim, size, stride=2, use_conv=spec.use_conv)
         self.kv = make_layer(spec, in_channels, num_heads * (self.key_dim + self.value_dim))
         layer = make_layer(spec, in_channels, num_heads * self.key_dim)
-        self.q = nn.Sequential(OrderedDict({"down": Subsample(size), "ln": layer}))
+        self.q = nn.Sequential(OrderedDict({"down": Subsample(size, use_conv=spec.use_conv), "ln": layer}))
         self.proj = activated_layer(spec, num_heads * self.value_dim, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -59,7 +59,8 @@ class ConvAttention(nn.Module):
         size = x.shape[2:]
         # Contiguous, because the faster kernels refuse other strides.
         heads = x.flatten(2).unflatten(1, (self.num_heads, -1)).mT.contiguous()
-        x = F.scaled_dot_product_attention(*heads.chunk(3, 3)).mT.flatten(1, 2).unflatten(2, size)
+        q, k, v = heads.chunk(3, 3)
+        x = F.scaled_dot_product_attention(q, k, v).mT.flatten(1, 2).unflatten(2, size)
         return self.upsampling(x)[..., :height, :width]
 
 

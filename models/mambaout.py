@@ -117,7 +117,7 @@ class MambaOut(ConvNet):
         return x.permute(0, 3, 1, 2).contiguous()
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled)

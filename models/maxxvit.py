@@ -285,6 +285,10 @@ class MaxxVit(ConvNet):
     spec: MaxxVitSpec
     img_size: Size
 
+    @property
+    def embed_dim(self) -> int:
+        return self.num_features
+
     def build(self, drop_path_rate: float = 0.0) -> None:
         spec = self.spec
         self.img_size = as_pair(spec.img_size)
@@ -334,7 +338,7 @@ class MaxxVit(ConvNet):
         return self.norm(x)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x) if self.spec.head_hidden_size else x
+        return self.head(x, is_map=not self.pools) if self.spec.head_hidden_size else x
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled) if self.spec.head_hidden_size else pooled

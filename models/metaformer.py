@@ -191,7 +191,7 @@ class MetaFormer(ConvNet):
         return MlpClassifier(self.head_hidden_size, MLP_RATIO * self.num_features, self.num_classes)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled)

@@ -22,6 +22,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.mbconv import BlockStyle, make_block
 from zoo.models.layers.stages import BlockPlace
+from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("mobilenetv5")
 
@@ -40,11 +41,16 @@ class MultiScaleFusion(nn.Module):
         """(N, C, H, W), where the first is the largest -> (N, channels, resolution, resolution)."""
         size = first.shape[-2:]
         x = self.ffn(torch.cat([first, *(F.interpolate(x, size=size, mode="nearest") for x in others)], 1))
-        if any(cells % wanted for cells, wanted in zip(size, self.size, strict=True)):
-            x = F.interpolate(x, size=self.size, mode="bilinear")
-        elif size != self.size:
-            x = F.avg_pool2d(x, [cells // wanted for cells, wanted in zip(size, self.size, strict=True)])
-        return self.norm(x)
+        return self.norm(shrunk(x, self.size))
+
+
+@leaf_function
+def shrunk(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (N, C, H, W) in another height and width: averages where they divide its own."""
+    pairs = list(zip(x.shape[2:], size, strict=True))
+    if any(cells % wanted for cells, wanted in pairs):
+        return F.interpolate(x, size=size, mode="bilinear")
+    return x if x.shape[2:] == size else F.avg_pool2d(x, [cells // wanted for cells, wanted in pairs])
 
 
 class MobileNetV5(EfficientNet):

@@ -23,6 +23,7 @@ from zoo.models.layers.mbconv import groups_of
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import norm_factory, token_norm_factory
 from zoo.models.layers.stages import BlockPlace
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.layers.transformer_block import BlockStyle as TransformerStyle
 from zoo.models.layers.transformer_block import TransformerBlock
 from zoo.models.layers.window import merge_grid, padded_size, partition_grid
@@ -38,6 +39,7 @@ def divided_size(x: Tensor) -> tuple[int, int]:
     return padded_size((x.shape[2], x.shape[3]), (PATCH, PATCH))
 
 
+@leaf_function
 def fit(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """The map (N, C, H, W) resized to `size`, unless it has that size."""
     if (x.shape[2], x.shape[3]) == size:

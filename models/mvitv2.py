@@ -28,6 +28,7 @@ from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.relative_position import AxisEmbeddings
+from zoo.models.layers.tracing import leaf_function, listed, same
 from zoo.models.token_model import TokenModel
 
 __getattr__ = family_attributes("mvitv2")
@@ -48,7 +49,19 @@ def on_map(x: Tensor, size: Size, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """Tokens (N, prefix + L, C), of which `pool` changes the map of this size (N, C, H, W); the prefix stays."""
     prefix = x.shape[1] - prod(size)
     cells = pool(x[:, prefix:].transpose(1, 2).unflatten(2, size)).flatten(2).transpose(1, 2)
+    return after_prefix(cells, x, prefix)
+
+
+@leaf_function
+def after_prefix(cells: Tensor, x: Tensor, prefix: int) -> Tensor:
+    """Tokens (N, L, C) behind the first ones of others, where there are any."""
     return torch.cat([x[:, :prefix], cells], 1) if prefix else cells
+
+
+@leaf_function
+def behind_prefix(bias: Tensor, prefix: int) -> Tensor:
+    """(N, heads, L, L) with zeros for so many tokens before these."""
+    return F.pad(bias, (prefix, 0, prefix, 0)) if prefix else bias
 
 
 class PoolingAttention(AxisEmbeddings):
@@ -86,12 +99,10 @@ class PoolingAttention(AxisEmbeddings):
         nn.init.trunc_normal_(self.rel_pos_w, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = map(self._pooled, "qkv", self.qkv(x).chunk(3, 2))
+        q, k, v = map(self._pooled, "qkv", listed(self.qkv(x).chunk(3, 2), 3))
         prefix = x.shape[1] - prod(self.size)
         bias = self.position_bias(q[:, :, prefix:], self.query_size, self.key_size)
-        if prefix:
-            bias = F.pad(bias, (prefix, 0, prefix, 0))
-        return self.proj(attend(q, k, v, bias) + merge_heads(q))
+        return self.proj(attend(q, k, v, behind_prefix(bias, prefix)) + merge_heads(q))
 
     def _pooled(self, part: str, x: Tensor) -> Tensor:
         """(N, L, C) -> (N, heads, tokens, D)"""
@@ -224,9 +235,9 @@ class MultiScaleVit(TokenModel):
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)
 
-    def level_norm(self, level: int) -> nn.Module:
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:
         """The norm is of the last stage's width."""
-        return super().level_norm(level) if level == len(self.feature_info) - 1 else nn.Identity()
+        return super().level_norm(level) if level == len(self.feature_info) - 1 else same
 
     def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - there is one size
         return x[:, self.num_prefix_tokens :].transpose(1, 2).unflatten(2, self.map_sizes[level]).contiguous()

@@ -25,6 +25,7 @@ from zoo.models.layers.attention_pool import LatentAttentionPool
 from zoo.models.layers.drop import PatchDrop, drop_path_schedule, take_tokens
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 from zoo.models.patch_model import PatchBatch, PatchModel, image_patches
 
@@ -78,21 +79,17 @@ class NaFlexEmbeds(nn.Module):
     def positions(self, grid: Size, dtype: torch.dtype) -> Tensor:
         """(1, rows, columns, D)."""
         spec = self.spec
-        rows, columns = (max(grid), max(grid)) if spec.pos_keep_proportions else grid
         if spec.pos_factorized:
-            y, x = _resized_axis(self.pos_embed_y, rows), _resized_axis(self.pos_embed_x, columns)
-            return y.to(dtype)[:, : grid[0], None] + x.to(dtype)[:, None, : grid[1]]
+            assert self.pos_embed_y is not None
+            assert self.pos_embed_x is not None
+            y, x = (
+                axis_positions(learned, grid, axis, spec.pos_keep_proportions).to(dtype)
+                for axis, learned in enumerate((self.pos_embed_y, self.pos_embed_x))
+            )
+            return y[:, : grid[0], None] + x[:, None, : grid[1]]
         assert self.pos_embed is not None
-        if grid == spec.pos_grid:
-            return self.pos_embed.to(dtype)
-        found = F.interpolate(
-            self.pos_embed.permute(0, 3, 1, 2).float(),
-            size=(rows, columns),
-            mode=spec.pos_filter,
-            align_corners=spec.pos_align_corners,
-            antialias=spec.pos_antialias,
-        )
-        return found[:, :, : grid[0], : grid[1]].permute(0, 2, 3, 1).to(dtype)
+        options = spec.pos_keep_proportions, spec.pos_filter, spec.pos_align_corners, spec.pos_antialias
+        return grid_positions(self.pos_embed, grid, *options).to(dtype)
 
     def _positions_at(self, coordinates: Tensor, dtype: torch.dtype) -> Tensor:
         """(N, L, D); each grid is as large as the coordinates in it."""
@@ -103,9 +100,27 @@ class NaFlexEmbeds(nn.Module):
         )
 
 
-def _resized_axis(embeddings: Tensor | None, length: int) -> Tensor:
-    """(1, L, D) -> (1, length, D)."""
-    assert embeddings is not None
+@leaf_function
+def grid_positions(
+    learned: Tensor, grid: Size, keep_proportions: bool, mode: str, align_corners: bool, antialias: bool
+) -> Tensor:
+    """(1, H, W, D) -> (1, rows, columns, D): what is fitted to the grid, or to a square that it is part of."""
+    if grid == learned.shape[1:3]:
+        return learned
+    found = F.interpolate(
+        learned.permute(0, 3, 1, 2).float(),
+        size=(max(grid), max(grid)) if keep_proportions else grid,
+        mode=mode,
+        align_corners=align_corners,
+        antialias=antialias,
+    )
+    return found[:, :, : grid[0], : grid[1]].permute(0, 2, 3, 1)
+
+
+@leaf_function
+def axis_positions(embeddings: Tensor, grid: Size, axis: int, keep_proportions: bool) -> Tensor:
+    """(1, L, D) -> (1, length, D) for the rows (0) or columns (1) of the grid, or of a square that it is part of."""
+    length = max(grid) if keep_proportions else grid[axis]
     if embeddings.shape[1] == length:
         return embeddings
     return F.interpolate(embeddings.mT.float(), size=length, mode="linear", align_corners=False).mT

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.base import Size
+from zoo.models.layers.tracing import leaf_procedure
 from zoo.models.token_model import TokenModel
 
 
@@ -46,10 +47,17 @@ def image_patches(x: Tensor, side: int) -> Tensor:
 
     Raises UsageError where the sides of the image are no multiples of a patch's.
     """
-    if x.shape[2] % side or x.shape[3] % side:
-        raise UsageError(f"The sides of an image must be multiples of {side}, found {x.shape[2]} x {x.shape[3]}.")
+    check_sides(x, side)
     x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (N, C, rows, side, columns, side)
     return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+@leaf_procedure
+def check_sides(images: Tensor, side: int) -> None:
+    """Raises UsageError for images (N, C, H, W) whose height or width is no multiple of this."""
+    height, width = images.shape[2:]
+    if height % side or width % side:
+        raise UsageError(f"The sides of an image must be multiples of {side}, found {height} x {width}.")
 
 
 class PatchModel(TokenModel):
@@ -69,37 +77,37 @@ class PatchModel(TokenModel):
         return torch.cat([valid.new_ones(valid.shape[0], self.num_prefix_tokens), valid], 1)
 
     def run_block(self, block: nn.Module, x: Any) -> Any:
-        if isinstance(x, Tensor):
+        if not isinstance(x, tuple):
             return block(x)
         tokens, valid = x
         return block(tokens, valid[:, None, None]), valid
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - each level reads the tokens
-        return x if isinstance(x, Tensor) else x[0]
+        return x[0] if isinstance(x, tuple) else x
 
     def finish_tokens(self, x: Tensor) -> Tensor:
         """From the last block's tokens to those that `forward_features` gives."""
         return x
 
     def finish(self, x: Any) -> Any:
-        if isinstance(x, Tensor):
+        if not isinstance(x, tuple):
             return self.finish_tokens(x)
         tokens, valid = x
         return {"patches": self.finish_tokens(tokens), "patch_valid": valid[:, self.num_prefix_tokens :]}
 
     def forward_features(self, x: Any) -> Any:
         """Images or patches -> the tokens that the head reads."""
-        carried: Any = x if isinstance(x, Tensor) else PatchBatch.of(x)
+        carried: Any = PatchBatch.of(x) if isinstance(x, Mapping) else x
         return super().forward_features(carried)
 
     def forward_intermediates(self, x: Any, *args: Any, **options: Any) -> Any:
         """As `TokenModel`'s, of images. Raises UsageError for patches, which are no map."""
-        if not isinstance(x, Tensor):
+        if isinstance(x, Mapping):
             raise UsageError("Patches of several images make no feature maps.", hint="Use forward_features.")
         return super().forward_intermediates(x, *args, **options)
 
     def classifier_input(self, x: Any) -> Any:
-        if isinstance(x, Tensor):
+        if not isinstance(x, Mapping):
             return super().classifier_input(x)
         return self.pool_valid(x["patches"], self.with_prefix(x["patch_valid"]))
 

@@ -57,6 +57,10 @@ class PoolingVisionTransformer(ConvNet):
     num_tokens = 1
     """Tokens that come before the patches."""
 
+    @property
+    def embed_dim(self) -> int:
+        return self.num_features
+
     def build(
         self,
         pos_drop_rate: float = 0.0,
@@ -70,8 +74,7 @@ class PoolingVisionTransformer(ConvNet):
         if min(height, width) < 1:
             raise UsageError(f"Images of {spec.img_size} hold no patch of {spec.patch_size}.")
         widths = [base * heads for base, heads in zip(spec.base_dims, spec.heads, strict=True)]
-        convolution = nn.Conv2d(self.in_chans, widths[0], spec.patch_size, spec.stride)
-        self.patch_embed = nn.Sequential(OrderedDict(conv=convolution))
+        self.patch_embed = PatchEmbedding(self.in_chans, widths[0], spec.patch_size, spec.stride, (height, width))
         self.pos_embed = nn.Parameter(torch.empty(1, widths[0], height, width))
         self.cls_token = nn.Parameter(torch.empty(1, self.num_tokens, widths[0]))
         self.pos_drop = nn.Dropout(pos_drop_rate)
@@ -123,6 +126,17 @@ class PoolingVisionTransformer(ConvNet):
 
     def feature_map(self, x: Tensor, size: Size, level: int) -> Tensor:  # noqa: ARG002 - there is one size
         return x[:, self.num_tokens :].transpose(1, 2).unflatten(2, self.map_sizes[level]).contiguous()
+
+
+class PatchEmbedding(nn.Sequential):
+    """Image (N, C, H, W) -> map (N, D, rows, columns): a convolution over patches that may overlap.
+
+    `grid_size` is the number of patches (down, across) of an image of the model's size.
+    """
+
+    def __init__(self, in_chans: int, channels: int, patch_size: int, stride: int, grid_size: Size) -> None:
+        super().__init__(OrderedDict(conv=nn.Conv2d(in_chans, channels, patch_size, stride)))
+        self.patch_size, self.grid_size = (patch_size, patch_size), grid_size
 
 
 class PoolingVisionTransformerDistilled(DistilledTokens, PoolingVisionTransformer):

@@ -23,6 +23,7 @@ from zoo.models.layers.attention import Attention
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
 from zoo.models.layers.rotary_position import AxialRotary
+from zoo.models.layers.tracing import leaf_function
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 
 __all__ = ["Qwen3Vit", "repair_keys", "unused_keys"]
@@ -81,12 +82,7 @@ class Qwen3Vit(EncoderModel):
     def positions(self, grid: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """(1, rows, columns, C): the learned grid stretched so that corners stay corners."""
         side = self.spec.pos_embed_grid_size
-        learned = self.trunk.pos_embed.unflatten(1, (side, side))
-        if grid != (side, side):
-            precise = torch.promote_types(learned.dtype, torch.float32)
-            learned = learned.permute(0, 3, 1, 2).to(precise)
-            learned = F.interpolate(learned, size=grid, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
-        return learned.to(dtype)
+        return stretched(self.trunk.pos_embed.unflatten(1, (side, side)), grid).to(dtype)
 
     def project(self, x: Tensor) -> Tensor:
         found: Tensor = self.trunk.merger(x)
@@ -94,6 +90,16 @@ class Qwen3Vit(EncoderModel):
 
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.trunk.pos_embed, std=0.02)
+
+
+@leaf_function
+def stretched(learned: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(1, H, W, C) -> (1, rows, columns, C), at least in float32 where the grid is another."""
+    if grid == learned.shape[1:3]:
+        return learned
+    precise = torch.promote_types(learned.dtype, torch.float32)
+    learned = learned.permute(0, 3, 1, 2).to(precise)
+    return F.interpolate(learned, size=grid, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
 
 
 # Qwen's own files hold the encoder beside the language model.

@@ -114,7 +114,7 @@ class RDNet(ConvNet):
         return self.norm_pre(x)
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return x if self.spec.head_norm_first else self.head(x)
+        return x if self.spec.head_norm_first else self.head(x, is_map=not self.pools)
 
     def init_module(self, name: str, module: nn.Module) -> None:
         super().init_module(name, module)

@@ -6,6 +6,7 @@ Bag of Tricks: the C and D stems and shortcuts (arXiv:1812.01187); Bello et al.,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -160,6 +161,19 @@ class ResNet(ConvNet):
     }
     initial_values = KAIMING
     trunk = ("maxpool", "layer1", "layer2", "layer3", "layer4")
+
+    def __init__(self, spec: ResNetSpec | type[ResidualBlock], *arguments: Any, **options: Any) -> None:
+        """Of a spec; or as published, of a block's class and `layers`, the blocks of each stage, and then of the spec's
+        other fields by name."""
+        if not isinstance(spec, type):
+            super().__init__(spec, *arguments, **options)
+            return
+        layers, *others = arguments or [options.pop("layers")]
+        fields = {f.name: options.pop(f.name) for f in dataclasses.fields(ResNetSpec) if f.name in options}
+        block = "basic" if issubclass(spec, BasicBlock) else "bottleneck"
+        super().__init__(ResNetSpec(block=block, layers=tuple(layers), **fields), *others, **options)
+        if not next(self.parameters()).is_meta:
+            self.init_weights()
 
     def build(self, output_stride: int = 32, drop_path_rate: float = 0.0, drop_block_rate: float = 0.0) -> None:
         spec = self.spec

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.architectures.configs.swin_transformer import SwinTransformerSpec
@@ -26,7 +25,7 @@ from zoo.models.layers.patch_embed import PatchEmbed, as_pair
 from zoo.models.layers.relative_position import RelativePositionTable
 from zoo.models.layers.token_init import init_linear
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
-from zoo.models.layers.window import attend_in_windows, padded_size, shifted_window_mask
+from zoo.models.layers.window import attend_in_windows, fill_windows, padded_size, shifted_window_mask
 
 __getattr__ = family_attributes("swin_transformer")
 
@@ -107,11 +106,8 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1], x.shape[2]
-        if height % 2 or width % 2:
-            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         # The neighbours in the order of columns.
-        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        x = fill_windows(x, (2, 2)).unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
         return self.merge(x)
 
     def merge(self, x: Tensor) -> Tensor:

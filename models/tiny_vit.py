@@ -137,7 +137,7 @@ class TinyVit(ConvNet):
         return ResidualBlock(parts, act="act3", last_norm="conv3.bn")
 
     def before_classifier(self, x: Tensor) -> Tensor:
-        return self.head(x)
+        return self.head(x, is_map=not self.pools)
 
     def classifier_width(self, pooled: int) -> int:
         return self.head.width(pooled)

@@ -25,6 +25,7 @@ from zoo.models.layers.attention import attend, check_heads, split_heads
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.patch_embed import as_pair, check_image_size
+from zoo.models.layers.tracing import listed
 from zoo.models.token_model import TokenModel
 
 __getattr__ = family_attributes("tnt")
@@ -55,7 +56,7 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (split_heads(part, self.num_heads) for part in (*self.qk(x).chunk(2, 2), self.v(x)))
+        q, k, v = (split_heads(part, self.num_heads) for part in (*listed(self.qk(x).chunk(2, 2), 2), self.v(x)))
         return self.proj_drop(self.proj(attend(q, k, v, dropout=self.attn_drop_rate if self.training else 0.0)))
 
 
@@ -184,7 +185,7 @@ class TNT(TokenModel):
         return cells, block(x[1], cells)
 
     def level_state(self, x: Any, level: int) -> Tensor:  # noqa: ARG002 - of one kind
-        return x if isinstance(x, Tensor) else x[1]
+        return x[1] if isinstance(x, tuple) else x
 
     def finish(self, x: Any) -> Tensor:
         return self.norm(x[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch.nn as nn
@@ -44,7 +44,7 @@ class TokenModel(ImageModel):
         patches = x[:, self.num_level_prefix_tokens :]
         return patches.transpose(1, 2).unflatten(2, self.level_size(size, level)).contiguous()
 
-    def level_norm(self, level: int) -> nn.Module:  # noqa: ARG002 - one norm of all levels
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:  # noqa: ARG002 - one norm of all levels
         """The trunk's final norm of what a level reads."""
         norm: nn.Module = self.norm
         return norm

@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.tresnet import TResNetSpec
-from zoo.models.base import Step
+from zoo.models.base import Step, in_sequence
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.channel_attention import make_attention
@@ -96,7 +96,7 @@ class TResNet(ConvNet):
         self.num_features = widths[-1][-1]
 
     def steps(self) -> Iterator[tuple[str, Step]]:
-        yield "body.conv1", self.body[:2]
+        yield "body.conv1", in_sequence(list(self.body.children())[:2])
         yield from super().steps()
 
 

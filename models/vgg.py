@@ -15,8 +15,18 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.init import KAIMING_NORMAL
 from zoo.models.layers.norm import norm_factory
+from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("vgg")
+
+
+@leaf_function
+def enlarge(x: Tensor, side: int) -> Tensor:
+    """A map (N, C, H, W) of at least this height and width."""
+    height, width = x.shape[-2:]
+    if height < side or width < side:
+        return F.adaptive_avg_pool2d(x, (max(height, side), max(width, side)))
+    return x
 
 
 class FullyConnected(nn.Module):
@@ -36,9 +46,7 @@ class FullyConnected(nn.Module):
         self.act2 = make_activation(act_layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        if height < self.window or width < self.window:
-            x = F.adaptive_avg_pool2d(x, (max(height, self.window), max(width, self.window)))
+        x = enlarge(x, self.window)
         x = self.drop(self.act1(self.fc1(x)))
         return self.act2(self.fc2(x))
 

@@ -146,7 +146,7 @@ class Visformer(ConvNet):
 
     def _embed(self, number: str, x: Tensor) -> Tensor:
         x = self.get_submodule(f"patch_embed{number}")(x)
-        return self.pos_drop(x + self.get_parameter(f"pos_embed{number}"))
+        return self.pos_drop(x + getattr(self, f"pos_embed{number}"))
 
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)

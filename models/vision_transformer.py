@@ -142,7 +142,7 @@ class VisionTransformer(TokenModel):
             if positions is not None:
                 positions = resample_positions(positions, self.patch_embed.grid_size, grid, self.num_embedded_prefix)
             x = x.flatten(1, 2)
-        prefix = [token.expand(x.shape[0], -1, -1) for token in map(self._parameters.get, self.prefix_names)
+        prefix = [token.expand(x.shape[0], -1, -1) for token in (getattr(self, name) for name in self.prefix_names)
                   if token is not None]  # fmt: skip
         if self.spec.no_embed_class and positions is not None:
             x = x + positions

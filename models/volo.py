@@ -6,7 +6,7 @@ classifier reads every patch (arXiv:2104.10858); the strongest of its answers co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,7 @@ from zoo.models.layers.class_attention import ClassAttentionBlock
 from zoo.models.layers.drop import drop_path_schedule
 from zoo.models.layers.patch_embed import as_pair, check_image_size
 from zoo.models.layers.pool import TokenPool
+from zoo.models.layers.tracing import leaf_function, same
 from zoo.models.layers.transformer_block import BlockStyle, TransformerBlock
 
 __getattr__ = family_attributes("volo")
@@ -40,6 +41,7 @@ def cut_windows(x: Tensor) -> Tensor:
     return x.unfold(1, WINDOW, STRIDE).unfold(2, WINDOW, STRIDE).flatten(5).transpose(4, 5)
 
 
+@leaf_function
 def add_windows(windows: Tensor, size: Size) -> Tensor:
     """The sums of what `cut_windows` cut out of a map of this height and width, each at its place."""
     height, width = windows.shape[1] * STRIDE, windows.shape[2] * STRIDE
@@ -109,8 +111,9 @@ class Downsample(nn.Module):
 class PatchEmbedding(nn.Module):
     """Image (N, C, H, W) -> map (N, H / 8, W / 8, D): three convolutions with norms, then one over the patches."""
 
-    def __init__(self, in_chans: int, hidden: int, channels: int) -> None:
+    def __init__(self, in_chans: int, hidden: int, channels: int, img_size: Size) -> None:
         super().__init__()
+        self.num_patches = (img_size[0] // PATCH_SIZE) * (img_size[1] // PATCH_SIZE)
         self.conv = nn.Sequential()
         for kernel, stride in ((7, 2), (3, 1), (3, 1)):
             conv = nn.Conv2d(in_chans, hidden, kernel, stride, padding=kernel // 2, bias=False)
@@ -159,7 +162,7 @@ class Volo(ClassTokenModel):
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise UsageError(f"The sides of an image must be multiples of {PATCH_SIZE}, found {height} x {width}.")
         first, channels = spec.embed_dims[0], spec.embed_dims[-1]
-        self.patch_embed = PatchEmbedding(in_chans, spec.stem_hidden_dim, first)
+        self.patch_embed = PatchEmbedding(in_chans, spec.stem_hidden_dim, first, self.img_size)
         stride = 2 * PATCH_SIZE
         self.pos_embed = nn.Parameter(torch.empty(1, height // stride, width // stride, channels))
         self.pos_drop = nn.Dropout(pos_drop_rate)
@@ -204,7 +207,7 @@ class Volo(ClassTokenModel):
         return [self.global_pool(x), x[:, 1:]] if self.global_pool.pool_type else x
 
     def embedding(self, pooled: Any) -> Tensor:
-        return pooled if isinstance(pooled, Tensor) else pooled[0]
+        return pooled[0] if isinstance(pooled, list) else pooled
 
     def classify(self, pooled: Any) -> Tensor:
         if not self.num_classes:
@@ -225,9 +228,9 @@ class Volo(ClassTokenModel):
     def level_state(self, x: Tensor, level: int) -> Tensor:
         return x if level else x.flatten(1, 2)
 
-    def level_norm(self, level: int) -> nn.Module:
+    def level_norm(self, level: int) -> Callable[[Tensor], Tensor]:
         """The first level has other channels than the norm."""
-        return self.norm if level else nn.Identity()
+        return self.norm if level else same
 
     def level_size(self, size: Size, level: int) -> Size:
         stride = self.feature_info[level]["reduction"]

@@ -35,8 +35,10 @@ __getattr__ = family_attributes("xcit")
 class ConvolutionalEmbedding(nn.Module):
     """Image (N, C, H, W) -> map (N, H / patch, W / patch, D): convolutions that halve the map, each with its norm."""
 
-    def __init__(self, in_chans: int, channels: int, patch_size: int) -> None:
+    def __init__(self, in_chans: int, channels: int, patch_size: int, img_size: tuple[int, int]) -> None:
         super().__init__()
+        self.patch_size = patch_size
+        self.num_patches = (img_size[0] // patch_size) * (img_size[1] // patch_size)
         depth = patch_size.bit_length() - 1
         layers: list[nn.Module] = []
         for index in range(depth):
@@ -133,7 +135,7 @@ class Xcit(ClassTokenModel):
             raise UsageError(f"The sides of an image must be multiples of {spec.patch_size}, found {img_size}.")
         self.spec = spec
         channels = self.num_features = spec.embed_dim
-        self.patch_embed = ConvolutionalEmbedding(in_chans, channels, spec.patch_size)
+        self.patch_embed = ConvolutionalEmbedding(in_chans, channels, spec.patch_size, as_pair(img_size))
         self.cls_token = nn.Parameter(torch.empty(1, 1, channels))
         self.pos_embed = FourierPositions(channels)
         self.pos_drop = nn.Dropout(pos_drop_rate)

@@ -133,6 +133,31 @@ def _scenes(path: Path, _: str) -> None:
         _scene(path / name)
 
 
+def _classes(path: Path, _: str) -> None:
+    """Photographs in folders that are called by the WordNet ids of their classes."""
+    for label, name in (("n02123045", "chelsea.png"), ("n07920052", "coffee.png")):
+        (path / label).mkdir(parents=True)
+        shutil.copy(PHOTOS / name, path / label)
+
+
+def _table(path: Path, _: str) -> None:
+    """Paths and labels of photographs."""
+    path.write_text(f"path,class\n{PHOTOS / 'chelsea.png'},281\n{PHOTOS / 'coffee.png'},967\n", encoding="utf-8")
+
+
+def _cubes(path: Path, _: str) -> None:
+    """Images of 25 bands, in folders of two classes."""
+    for label in ("maize", "wheat"):
+        (path / label).mkdir(parents=True)
+        np.save(path / label / "1.npy", np.random.default_rng(0).random((25, 64, 64), dtype=np.float32))
+
+
+def _names(path: Path, _: str) -> None:
+    """A name for each of a thousand classes."""
+    names = ["maize", "wheat", *(f"class {number}" for number in range(2, 1000))]
+    path.write_text("\n".join(names) + "\n", encoding="utf-8")
+
+
 _GREY = _adapted(AdaptRequest(in_chans=1))
 
 INPUTS: dict[str, Maker] = {
@@ -153,6 +178,9 @@ INPUTS: dict[str, Maker] = {
     "tuned.pth": _finetuned,
     "checkpoint.pth": _training_checkpoint,
     "net.pth": _training_checkpoint,
+    **{f"epoch_{number}.pth": _training_checkpoint for number in (1, 2, 3)},
+    "a.safetensors": _safetensors,
+    "b.safetensors": _safetensors,
     "dino.pth": _dino,
     "mobileone_s0.pth": lambda path, _: _torch(path, "mobileone_s0"),
     "vit_b_16-c867db91.pth": _torchvision_vit,
@@ -161,4 +189,8 @@ INPUTS: dict[str, Maker] = {
     "b.png": _photograph,
     "scenes": _scenes,
     "scene.tif": _scene,
+    "val": _classes,
+    "val.csv": _table,
+    "cubes": _cubes,
+    "classes.txt": _names,
 }

@@ -17,13 +17,14 @@ TOP = ("cli", "core", "models", "weights_cache")
 
 ORDER = (
     "cli",
-    "core.export | core.convert",
-    "core.adapt",
+    "core.export | core.average",
+    "core.convert",
+    "core.adapt | core.graphs",
     "core.model | core.inspection",
     "models | weights_cache",
     "core.metadata | core.identify | core.images",
     "core.channels",
-    "core.layouts | core.resize",
+    "core.layouts | core.resize | core.catalog",
     "core.architectures",
     "core.files",
     "core.extras",
@@ -35,7 +36,7 @@ UPWARDS = {("models.entrypoints", "core.model.build")}
 """The one lazy way up: a registered model is built by `create_model`."""
 
 AT_HOME = {
-    "torch": ("models", "core.model", "core.export"),
+    "torch": ("models", "core.model", "core.graphs", "core.export"),
     "huggingface_hub": ("weights_cache",),
     "typer": ("cli",),
     "rich": ("cli",),
@@ -44,10 +45,10 @@ AT_HOME = {
 """Where a package may be imported, be it inside a function."""
 
 LIGHT = (
-    "cli", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata", "core.identify",
-    "core.images.inputs", "core.channels", "core.layouts", "core.resize", "core.architectures", "core.files",
-    "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder", "core.export.run",
-    "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",
+    "cli", "core.average", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata",
+    "core.identify", "core.images.inputs", "core.catalog", "core.channels", "core.layouts", "core.resize",
+    "core.architectures", "core.files", "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder",
+    "core.export.run", "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",
 )  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "rich"}
 """What the import of a light room must not load, neither itself nor through others."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +14,6 @@ import pytest
 import zoo
 from zoo.cli.app import COMMANDS
 from zoo.core.architectures import registry
-from zoo.core.architectures.known import known_names
 from zoo.core.channels.sensors import sensors
 from zoo.core.errors import ExitCode
 
@@ -27,8 +29,28 @@ def test_the_page_is_up_to_date(generate: ModuleType):
     assert generate.PAGE.read_text(encoding="utf-8") == generate.page(), "run `make docs`"
 
 
+def test_the_manual_page_is_up_to_date(generate: ModuleType):
+    assert generate.MAN_PAGE.read_text(encoding="utf-8") == generate.manual(), "run `make docs`"
+
+
+def test_the_manual_page_shows_what_the_help_says(generate: ModuleType):
+    if shutil.which("man") is None:
+        pytest.skip("there is no man here")
+    env = os.environ | {"MANWIDTH": "120", "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MAN_KEEP_FORMATTING": ""}
+    command = ["man", "--warnings", "-E", "UTF-8", "-P", "cat", "-l", str(generate.MAN_PAGE)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    shown = {line.strip() for line in run.stdout.splitlines()}
+    for words in ((), ("adapt-weights",), ("cache", "list")):
+        assert {line.strip() for line in generate.help_text(*words).splitlines()} <= shown, words
+
+
 def test_the_page_of_the_sensors_is_up_to_date(generate: ModuleType):
     assert generate.SENSORS_PAGE.read_text(encoding="utf-8") == generate.sensors_page(), "run `make docs`"
+
+
+def test_the_page_of_the_layouts_is_up_to_date(generate: ModuleType):
+    assert generate.LAYOUTS_PAGE.read_text(encoding="utf-8") == generate.layouts_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -70,13 +92,12 @@ def test_a_page_names_only_options_and_commands_that_names(page: Path, generate:
 
 def test_the_numbers_of_the_readme_are_those_of_the_tables():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    built, known = len(zoo.list_models()), len(known_names())
+    built = len(zoo.list_models())
     for pattern, number in (
         (r"lists ([\d,]+) architectures", built),
         (r"([\d,]+) names of \d+ families", built),
         (r"names of (\d+) families", len(registry.families())),
-        (r"The other ([\d,]+) published names", known),
-        (r"names and tags of ([\d,]+) published architectures", built + known),
+        (r"names and tags of ([\d,]+) published architectures", built),
         (r"bands of (\d+) sensors", len(sensors())),
     ):
         assert re.findall(pattern, text) == [f"{number:,}"], pattern
@@ -115,3 +136,36 @@ def test_every_table_of_modules_is_checked():
     assert len(_TABLE.findall(text)) == text.count("| module")
     names = {"core.files", "core.errors.ExitCode", "core.nowhere", "core.errors.Nothing"}
     assert {name for name in names if _exists(name)} == {"core.files", "core.errors.ExitCode"}
+
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def _anchor(heading: str) -> str:
+    """The anchor of a heading, as Markdown makes it."""
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading.lower())).strip("-")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_a_link_leads_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(_anchor, headings), target
+
+
+def test_the_site_has_every_page():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    assert sorted(re.findall(r"(\S+\.md)$", nav, re.MULTILINE)) == [page.name for page in PAGES]
+
+
+def test_the_exit_codes_on_the_site_are_those_of_the_help():
+    table = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8").partition("| code |")[2].partition("\n\n")[0]
+    assert {int(code) for row in table.splitlines()[2:] for code in re.findall(r"\d+", row.split("|")[1])} == set(
+        ExitCode
+    )

@@ -229,6 +229,10 @@ def test_what_is_not_run_says_why():
         "class VggSpec(Spec):": "a sketch",
         "make index FAMILIES=vgg": "takes minutes, and timm",
         "make demo": "what runs this test",
+        "pip install torch --index-url https://download.pytorch.org/whl/cpu": "installs from the network",
+        "python bench/methods.py tests/data --crops 24 --out study": "takes minutes",
+        "uv venv": "installs from the network",
+        "docker build -t zoo .": "needs a Docker daemon",
     }
 
 

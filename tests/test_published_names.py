@@ -62,6 +62,28 @@ def test_blocks_have_their_class():
     assert (BasicBlock.expansion, Bottleneck.expansion) == (1, 4)
 
 
+def test_the_constructor_takes_a_block_and_layers():
+    from zoo.models.resnet import BasicBlock, Bottleneck, ResNet
+
+    torch.manual_seed(0)
+    shapes = {key: value.shape for key, value in zoo.create_model("resnet34", in_chans=1).state_dict().items()}
+    model = ResNet(BasicBlock, layers=[3, 4, 6, 3], in_chans=1)
+    assert {key: value.shape for key, value in model.state_dict().items()} == shapes
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    wide = ResNet(Bottleneck, [1, 1, 1, 1], 10, base_width=128)
+    assert wide(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
+    with pytest.raises(TypeError, match="no_such_option"):
+        ResNet(BasicBlock, [1, 1, 1, 1], no_such_option=3)
+
+
+@pytest.mark.parametrize("name", ["timm/resnet18", r"C:\models\a", "./a", "ftp:resnet18", "hf-hub:", "local-dir:"])
+def test_no_name_of_a_model(name):
+    from zoo.models import parse_model_name
+
+    with pytest.raises(ValueError, match="expected"):
+        parse_model_name(name)
+
+
 def test_pooling_compares_as_its_name():
     assert zoo.create_model("vit_tiny_patch16_224", device="meta").global_pool == "token"
     assert zoo.create_model("resnet18", device="meta").global_pool != "max"
@@ -73,6 +95,8 @@ def test_names():
     assert parse_model_name("hf-hub:timm/resnet18.a1_in1k") == ("hf-hub", "timm/resnet18.a1_in1k")
     assert parse_model_name("local-dir:/data/model") == ("local-dir", "/data/model")
     assert parse_model_name("resnet18.a1_in1k") == (None, "resnet18.a1_in1k")
+    assert parse_model_name(r"local-dir:C:\models\a#1") == ("local-dir", r"C:\models\a#1")
+    assert parse_model_name("HF_hub:owner/repo@main") == ("hf-hub", "owner/repo@main")
     assert safe_model_name("hf-hub:timm/resnet18.a1_in1k") == "timm_resnet18_a1_in1k"
     assert get_arch_name("resnet18.a1_in1k") == "resnet18"
     assert split_model_name_tag("resnet18", "none") == ("resnet18", "none")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from zoo.core.architectures import registry
+from zoo.core.architectures import model_columns, registry
 from zoo.core.architectures.default_cfgs import UNTRAINED
 from zoo.core.architectures.records import Spec, Weights
 
@@ -38,11 +38,12 @@ def _entry(name: str, params: int, macs: int | None) -> dict[str, object]:
     """A line of the index, as it is made from the rows."""
     rows = {key.partition(".")[2]: row for key, row in WEIGHTS.items() if key.partition(".")[0] == name}
     spec = ToySpec()
+    default = next(iter(rows.values()), Weights())
     return {
         "family": "toynet",
         "params": params,
         "macs": macs,
-        "input_size": [3, 224, 224],
+        "input_size": [3, default.input_size, default.input_size],
         "num_features": 32,
         "levels": LEVELS,
         "first_conv": spec.first_conv,
@@ -71,6 +72,7 @@ def install(replace: Callable[[object, str, object], None] = setattr) -> None:
     configs.WEIGHTS = WEIGHTS  # type: ignore[attr-defined]
     sys.modules[configs.__name__] = configs
     replace(registry, "_index", INDEX)
+    replace(model_columns, "_table", {name: model_columns.columns_line(line) for name, line in INDEX.items()})
     replace(registry, "families", lambda: ("toynet",))
 
 

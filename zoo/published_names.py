@@ -34,7 +34,8 @@ _LOADING = {
     "named_apply": "core.model.parameter_groups",
 }
 _FEATURES = dict.fromkeys(
-    ("FeatureDictNet", "FeatureGetterNet", "FeatureHookNet", "FeatureInfo", "FeatureListNet"), "core.model.features"
+    ("FeatureDictNet", "FeatureGetterNet", "FeatureGraphNet", "FeatureHookNet", "FeatureInfo", "FeatureListNet"),
+    "core.model.features",
 )
 _CONFIG = dict.fromkeys(("resolve_data_config", "resolve_model_data_config"), "core.images.data_config")
 _CONSTANTS = {

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from zoo.core.adapt.plan import TensorChange
     from zoo.core.channels.sensors import Band
 
-Method = Literal["repeat", "balanced", "mean", "zero", "luma"]
+Method = Literal["repeat", "balanced", "mean", "zero", "luma", "spectral"]
 Missing = Literal["nearest", "interpolate", "mean", "zero"]
 Format = Literal["safetensors", "timm"]
 
@@ -89,7 +89,8 @@ def adapt_weights(
         ),
     ] = "",
     method: Annotated[
-        Method, typer.Option(rich_help_panel=CHANNELS, help="Choose how the new filters are made.")
+        Method,
+        typer.Option(rich_help_panel=CHANNELS, help="Choose how the new filters are made; spectral needs --bands."),
     ] = "repeat",
     missing_bands: Annotated[
         Missing,
@@ -235,6 +236,7 @@ def adapt_weights(
       zoo adapt-weights resnet34 --weights r34.pth --in-chans 1 -o g.safetensors
       zoo adapt-weights resnet34 --bands B2,B3,B4,B8 --verify -o s2.safetensors
       zoo adapt-weights resnet50 --bands B2,B3,B4,NDVI,DEM -o ndvi.safetensors
+      zoo adapt-weights resnet18 --method spectral --bands 450nm,550nm,650nm,750nm -o m.safetensors
       zoo adapt-weights vit_tiny_patch16_224 --img-size 128,512 -o v.safetensors
       zoo adapt-weights net.pth --in-chans 9 --method balanced --format timm -o d
     """

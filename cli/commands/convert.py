@@ -38,7 +38,9 @@ def complete_layout(incomplete: str) -> list[str]:
 def convert(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A weight file: safetensors, .pth, .bin, .npz, or an index of shards."),
+        typer.Argument(
+            metavar="SOURCE", help="A weight file: safetensors, .pth, .bin, .npz, .onnx, .pt2, or an index of shards."
+        ),
     ],
     target: Annotated[
         Path,

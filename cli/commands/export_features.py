@@ -49,6 +49,7 @@ from zoo.cli.export_options import (
     RelativeTo,
     Replace,
     RetryFailed,
+    Runtime,
     Scale,
     Shard,
     Std,
@@ -77,7 +78,7 @@ from zoo.cli.options import (
 from zoo.core.architectures import registry
 from zoo.core.errors import InvalidInputError, PartialError, UsageError
 from zoo.core.export.folder import FeatureFolder
-from zoo.core.export.plan import DTYPES, POOLS, FeatureStorage
+from zoo.core.export.plan import DTYPES, POOLS, RUNTIMES, FeatureStorage
 from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
 from zoo.core.export.writers import WRITERS
 from zoo.core.files.atomic_output import refuse_pipe
@@ -130,6 +131,7 @@ def export_features(
     device: Device = "cpu",
     batch_size: BatchSize = 32,
     precision: Precision = "float32",
+    runtime: Runtime = "torch",
     workers: Workers = 0,
     shard: Shard = "1/1",
     engine: Engine = "local",
@@ -167,6 +169,7 @@ def export_features(
       zoo export-features resnet34 scene.tif --bands 4,3,2 --scale 10000 -o f/
       ls photos/*.jpg | zoo export-features resnet34 - --pool avg -o features/
       zoo export-features resnet34 photos/ --shard 3/8 -o features/
+      zoo export-features resnet18 photos/ --runtime onnxruntime -o features/
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
     output.catch_native_stderr()
@@ -181,6 +184,7 @@ def export_features(
         ("--format", file_format, tuple(WRITERS)),
         ("--on-error", on_error, ON_ERROR),
         ("--engine", engine, ("local", "ray")),
+        ("--runtime", runtime, RUNTIMES),
         ("--nodata", nodata, NODATA),
     ):
         if value not in choices:
@@ -254,6 +258,7 @@ def export_features(
             compile_model=compile_model,
             batch_size=batch_size,
             workers=workers,
+            runtime=runtime,
         ),
         images_per_shard=images_per_shard,
         storage=FeatureStorage(dtype, pool, file_format),

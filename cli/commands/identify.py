@@ -32,6 +32,7 @@ def identify(
     of positions if they form no square and nothing tells the size. It also names strays: tensors that are not part of
     the network. If no known architecture has exactly these tensors, the command prints the nearest ones (match=similar,
     with the share of their layers that the file has), and the exit code is 4.
+    If the names are of no known ecosystem either (layout=unknown), the nearest are found by the shapes of weights.
 
     \b
     Examples:

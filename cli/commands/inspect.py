@@ -40,8 +40,8 @@ def inspect(
 ) -> None:
     """Show what a weight file holds: format, tensors, dtypes, metadata, and what in it is not a weight.
 
-    The command reads safetensors, shards, torch checkpoints and .npz. Without --stats it reads only headers. It
-    executes nothing in the file. Of a Hub repository it fetches only the header.
+    The command reads safetensors, shards, torch checkpoints, .npz, ONNX and .pt2. Without --stats it reads only
+    headers. It executes nothing in the file. Of a Hub repository it fetches only the header.
 
     \b
     Examples:
@@ -80,6 +80,7 @@ def _describe(source: str, opened: "OpenedWeights", *, stats: bool, tree: bool) 
         "prefix": opened.prefix,
         "wrappers": list(opened.wrappers),
         "dtypes": {dtype: of._asdict() for dtype, of in totals_by_dtype(tensors).items()},
+        "graph": dict(opened.graph) or None,
         "metadata": readable_metadata(opened.metadata),
         "skipped": [{"path": path, "kind": kind} for path, kind in opened.skipped],
         "not_called": list(opened.opaque),
@@ -114,10 +115,22 @@ def _head(document: dict[str, Any]) -> list[str]:
     lines = [f"{key}: {document[key]}" for key in ("source", "format", "file_bytes", "tensors", "values", "bytes")]
     lines += [f"{key}: {document[key]}" for key in ("wrapper", "prefix") if document[key]]
     lines += [f"dtype: {dtype} {_pairs(of)}" for dtype, of in document["dtypes"].items()]
+    lines += _graph(document["graph"] or {})
     lines += [f"metadata: {text}" for text in _metadata(document["metadata"])]
     lines += [f"wrapper in names: {segment}" for segment in document["wrappers"]]
     lines += [f"not called: {name}" for name in document["not_called"]]
     return lines + [f"skipped: {row['path']} {row['kind']}" for row in document["skipped"]]
+
+
+def _graph(graph: dict[str, Any]) -> list[str]:
+    """What a graph takes and gives, and its versions."""
+    lines = [
+        f"{kind}: {row['name']} {row['dtype']} {_shape(row)}"
+        for kind in ("input", "output")
+        for row in graph.get(f"{kind}s", ())
+    ]
+    lines += [f"opset: {domain} {version}" for domain, version in graph.get("opset", {}).items()]
+    return lines + [f"{key}: {graph[key]}" for key in ("ir_version", "producer", "torch_version") if graph.get(key)]
 
 
 def _metadata(values: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from zoo.core.architectures.records import PretrainedCfg, module_paths
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
-from zoo.core.metadata.stated import stated_image_size
+from zoo.core.metadata.stated import changes_tensors, stated_image_size
 
 
 def identified(
@@ -100,6 +100,8 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
         strays = stray_tensors(shapes, name) or None
     elif not plan.dropped:
         return []
+    if strays != () and changes_tensors(dict(plan.cfg.model_args)):
+        return []  # its model has other tensors than the architecture's usual one; --verify builds it
     if strays is not None:
         return _told_of_others(plan, strays, tuple(f"{head}." for head in heads), source, for_timm=for_timm)
     from zoo.core.identify.identify import architectures_of, architectures_of_other_size
@@ -109,7 +111,7 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     if not fitting and is_sized and name in architectures_of_other_size(shapes):
         return []
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
-    if not fitting and not plan.new_classifier and (find_known(name) or not plan.cfg.file):
+    if not fitting and not plan.new_classifier and not plan.cfg.file:
         return [f"the names and shapes are not exactly those of {name}"]
     raise InvalidInputError(
         f"{source} does not have the tensors of {name}.",

@@ -226,7 +226,7 @@ class _Job:
         self.source, self.plan, self.output, self.stated = source, plan, output, stated
         self.check_loading = check_loading
         self.result_cfg = plan.result_cfg()
-        self.model_args = {**stated.get("model_args", {}), **plan.model_args()}
+        self.model_args = {**dict(plan.cfg.model_args), **plan.model_args()}
         self.checks: list[Check] = []
         self.config = b""
         self.nbytes = 0  # of the weight file
@@ -327,8 +327,7 @@ class _Job:
         from zoo.core.adapt.plot import plot_stem
 
         before, after = self.filters
-        names = [band.name for band in self.plan.request.from_bands] or [str(c) for c in range(before.shape[1])]
-        new_names = [band.name for band in self.plan.request.bands] or [str(n) for n in range(after.shape[1])]
+        names, new_names = self.plan.names_of_channels(before.shape[1], after.shape[1])
         plot_stem(before, after, path, before_bands=names, after_bands=new_names, force=self.output.force)
 
     def _check(self, file: OutputFile) -> None:

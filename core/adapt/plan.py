@@ -15,7 +15,7 @@ from zoo.core.adapt.classifier import decide_head
 from zoo.core.adapt.request import DTYPES, AdaptRequest
 from zoo.core.architectures.records import ClassifierInit, PretrainedCfg, module_paths
 from zoo.core.channels.input_layers import InputLayout
-from zoo.core.channels.mixing import ChannelMixing, band_mixing, channel_mixing
+from zoo.core.channels.mixing import SPECTRAL, ChannelMixing, band_mixing, channel_mixing
 from zoo.core.channels.stem import MissingInputLayerError, NoInputLayerError, Stem, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces, from_float32, to_float32
@@ -56,6 +56,10 @@ class TensorChange(NamedTuple):
     new_shape: tuple[int, ...] = ()
     new_dtype: str = ""
     reason: str = ""
+
+
+COLOURS = ("red", "green", "blue")
+"""The channels of a source that reads three and does not say which."""
 
 
 class AdaptPlan(NamedTuple):
@@ -99,6 +103,21 @@ class AdaptPlan(NamedTuple):
 
     def _parts(self) -> tuple[ChannelMixing, ...]:
         return self.mixings if self.stem.apart else self.mixings[:1]
+
+    def names_of_channels(self, before: int, after: int) -> tuple[list[str], list[str]]:
+        """Names of the source's channels, and of the new ones with the source channel that counts most in each.
+
+        Args:
+            before, after: how many channels the drawn layer reads; an embedding of patches has several for a colour.
+        """
+        bands, new_bands = self.request.from_bands, self.request.bands
+        names = [band.name for band in bands] or (list(COLOURS) if before == len(COLOURS) else [])
+        names = names if len(names) == before else [str(c) for c in range(before)]
+        new_names = [band.name for band in new_bands] if len(new_bands) == after else [str(n) for n in range(after)]
+        rows = self.mixings[0].rows
+        if len(rows) != after or self.mixings[0].from_chans != before:
+            return names, new_names
+        return names, [f"{name} < {_main_source(row, names)}" for name, row in zip(new_names, rows, strict=True)]
 
     def input_names(self) -> tuple[str, ...]:
         """Names of the input layers' weights in the file to write."""
@@ -468,9 +487,32 @@ def _mixing(stem: Stem, request: AdaptRequest, stated_bands: Sequence[str]) -> t
         raise UsageError(
             f"The source reads {stem.from_chans} bands; {found}.", hint="Name all of them, in order, with --from-bands."
         )
+    if request.method == SPECTRAL:
+        from zoo.core.channels.spectral import spectral_mixing
+
+        mixing = spectral_mixing(source_bands, request.bands)
+        names = [band.name for band in source_bands]
+        return mixing, tuple(
+            f"{band.name} <- {_mixture_told(row, names)}" for band, row in zip(request.bands, mixing.rows, strict=True)
+        )
     placements = place_bands(source_bands, request.bands, request.missing_bands)
     told = tuple(f"{placement.band.name} <- {_filters_told(placement, source_bands)}" for placement in placements)
     return band_mixing([placement.shares for placement in placements], stem.from_chans), told
+
+
+def _main_source(row: Sequence[tuple[int, float]], names: Sequence[str]) -> str:
+    """The source channel that has most of a filter, with a plus if others have a part; "mixed" if none has half."""
+    if not row:
+        return "zeros"
+    sizes = [abs(coefficient) for _, coefficient in row]
+    if len(row) > 1 and max(sizes) < sum(sizes) / 2:
+        return "mixed" if max(sizes) - min(sizes) > 1e-6 * max(sizes) else "all"
+    return names[row[sizes.index(max(sizes))][0]] + "+" * (len(row) > 1)
+
+
+def _mixture_told(row: Sequence[tuple[int, float]], names: Sequence[str]) -> str:
+    """The coefficients of a band's filter."""
+    return " ".join(f"{coefficient:+.3f} {names[c]}" for c, coefficient in row) or "zeros (no wavelength)"
 
 
 def _filters_told(placement: Placement, source_bands: Sequence[Band]) -> str:

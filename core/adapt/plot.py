@@ -21,7 +21,7 @@ MAX_BANDS = 128
 MAX_KERNEL = 64
 """Twice the largest patch in use: a plot of larger kernels would fill the memory and show nothing."""
 
-LEFT = 110
+LEFT = 160
 TITLE_HEIGHT = 22
 GAP = 2
 MIN_WIDTH = 560
@@ -30,9 +30,14 @@ FILTER_PIXELS = 28
 
 BACKGROUND = (200, 200, 200)
 INK = (0, 0, 0)
-NOT_FINITE = (255, 200, 0)
+NOT_FINITE = (204, 0, 153)
+ZERO, LIGHTEST, DARKEST = (124, 123, 120), (255, 234, 70), (0, 32, 77)
+"""The middle and the ends of cividis (Nunez et al. 2018, DOI 10.1371/journal.pone.0199239).
 
-_NAME_LENGTH = 16
+Its lightness only grows, so the signs can be told apart in black and white, and by people who do not see all colours.
+"""
+
+_NAME_LENGTH = 24
 
 
 def plot_stem(
@@ -46,7 +51,7 @@ def plot_stem(
 ) -> None:
     """Write a PNG of two weights of shape (filters, bands, height, width): one row per band, one column per filter.
 
-    White is zero, red positive, blue negative, on one scale for both weights; NaN and infinity are orange. The same
+    Grey is zero, light positive, dark negative, on one scale for both weights; NaN and infinity are magenta. The same
     input gives the same bytes (with the same Pillow). The first MAX_FILTERS filters and MAX_BANDS bands are drawn.
 
     Raises:
@@ -100,15 +105,13 @@ def _scale(weights: Sequence[NDArray[np.float64]]) -> float:
 
 
 def _colours(values: NDArray[np.float64], scale: float) -> NDArray[np.uint8]:
-    """Values from -scale to scale as blue to white to red; adds a last axis of 3."""
+    """Values from -scale to scale as DARKEST to ZERO to LIGHTEST; adds a last axis of 3."""
     import numpy as np
 
     finite = np.isfinite(values)
-    strength = np.where(finite, values, 0) / (scale or 1)
-    fade = np.rint(255 * (1 - np.abs(strength)))
-    red = np.where(strength < 0, fade, 255)
-    blue = np.where(strength > 0, fade, 255)
-    colours = np.stack([red, fade, blue], axis=-1)
+    strength = (np.where(finite, values, 0) / (scale or 1))[..., None]
+    ends = np.where(strength < 0, np.array(DARKEST), np.array(LIGHTEST))
+    colours = np.rint(ZERO + np.abs(strength) * (ends - ZERO))
     colours[~finite] = NOT_FINITE
     return colours.astype(np.uint8)
 
@@ -135,9 +138,9 @@ def _draw_block(title: str, weight: NDArray[np.float32], bands: Sequence[str], s
     image.paste(tiles, (LEFT, TITLE_HEIGHT))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default()
     kernel = "{} x {}".format(*weight.shape[2:])
-    text = f"{title}: {_count(weight, shown)} of {kernel}, blue -{scale:.3g}, red +{scale:.3g}"
+    text = f"{title}: {_count(weight, shown)} of {kernel}, dark -{scale:.3g}, light +{scale:.3g}"
     if not np.isfinite(shown).all():
-        text += ", orange is not finite"
+        text += ", magenta is not finite"
     draw.text((GAP * 2, TITLE_HEIGHT // 2), text, fill=INK, font=font, anchor="lm")
     row = shown.shape[2] * side + GAP
     for index, name in enumerate(bands[:MAX_BANDS]):

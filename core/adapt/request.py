@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo.core.architectures.model_facts import check_num_classes
 from zoo.core.channels.input_layers import InputLayout
-from zoo.core.channels.mixing import METHODS, check_in_chans
+from zoo.core.channels.mixing import METHODS, SPECTRAL, check_in_chans
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class AdaptRequest:
 
     Args:
         in_chans: number of channels of the new input layer; with `bands`, the number of bands.
-        method: how the new filters are made (docs/adaptation.md); not used with `bands`.
+        method: how the new filters are made (docs/adaptation.md); not used with `bands`, unless it is spectral.
         bands: bands of the new images, in order. `from_bands`: bands of the images the source was trained on; red,
             green, blue if it reads three. `missing_bands`: where a band without a counterpart gets its filter.
         num_classes: outputs of the classifier; a number other than the source's makes a new one, 0 leaves it out.
@@ -62,8 +62,13 @@ class AdaptRequest:
     def __post_init__(self) -> None:
         if self.in_chans is not None:
             check_in_chans(self.in_chans)
-        if self.method not in METHODS:
-            raise UsageError(f"The method must be one of {', '.join(METHODS)}, found {self.method!r}.")
+        if self.method not in (*METHODS, SPECTRAL):
+            raise UsageError(f"The method must be one of {', '.join((*METHODS, SPECTRAL))}, found {self.method!r}.")
+        if self.method == SPECTRAL and not self.bands:
+            raise UsageError(
+                f"The method {SPECTRAL} needs the wavelengths of the new channels.",
+                hint="Name them: --bands 450nm,460nm,470nm",
+            )
         if self.bands and self.in_chans not in (None, len(self.bands)):
             raise UsageError(
                 f"{len(self.bands)} bands were named for {self.in_chans} channels; the two numbers must be equal."

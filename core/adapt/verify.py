@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.core.adapt.plan import AdaptPlan, TensorChange
-from zoo.core.channels.mixing import ChannelMixing, Claim, Rows
+from zoo.core.channels.mixing import SPECTRAL, ChannelMixing, Claim, Rows
 from zoo.core.files.float_bytes import FLOAT_DTYPES, epsilon, half_of_smallest, is_finite, to_float32
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.stored_values import byte_pieces, piece_pairs
@@ -187,7 +187,8 @@ def _filters(
     promise = promised(mixing.method, mixing.from_chans, mixing.in_chans)
     what = f"each filter is what {mixing.method} makes of the source's"
     if promise is None:
-        what = "each filter is what the shares of bands make of the source's"
+        kind = "the least-squares matrix makes" if mixing.method == SPECTRAL else "the shares of bands make"
+        what = f"each filter is what {kind} of the source's"
         counted = all(min(abs(gain), abs(gain - 1)) < _SHARE_ERROR for gain in mixing.gains())
         if not counted:
             return Check(f"{name}: {what}", False, "a source band counts more or less than once")

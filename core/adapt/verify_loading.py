@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from glob import escape
-from typing import Any
 
-from zoo.core.adapt.timm_folder import count_of, layer_paths, num_classes_told
+from zoo.core.adapt.timm_folder import count_of, num_classes_told
 from zoo.core.adapt.verify import Check
-from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import find_known
 from zoo.core.architectures.published import fingerprint_of
 from zoo.core.errors import ZooError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
 from zoo.core.identify.stray_tensors import stray_tensors
-from zoo.core.metadata.stated import METADATA_KEY
+from zoo.core.metadata.stated import METADATA_KEY, changes_tensors
 from zoo.core.model.check import CheckReport, CheckRequest, check_tensors
 
 
@@ -24,8 +21,7 @@ def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str
     """Check what `create` would make of a file, from names and shapes; no data is read.
 
     If the architecture's fingerprint does not settle it, the model is built on the meta device, which imports torch. A
-    file of an architecture that zoo cannot build is compared with the fingerprint; a file of an unknown architecture is
-    not compared, and the check passes and says so.
+    file of an unknown architecture is not compared, and the check passes and says so.
 
     Args:
         tensors, metadata: of the file.
@@ -34,11 +30,11 @@ def loads_in_zoo(tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str
     name = stated["architecture"]
     if not name:
         return Check("create", True, "not built, as the file names no architecture")
-    if find_known(name) is not None:
-        return _has_names_of(name, tensors, stated)
     if not fingerprint_of(name):
         return Check("create", True, f"not built, as zoo does not know {name}")
-    strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
+    strays: Sequence[str] = ()
+    if not changes_tensors(stated.get("model_args", {})):
+        strays = stray_tensors({tensor.name: tensor.shape for tensor in tensors.values()}, name) or ()
     request = CheckRequest(name, allow_unexpected=tuple(map(escape, strays)))
     try:
         report = check_tensors("the file", tensors, metadata, request)
@@ -55,11 +51,3 @@ def _told(name: str, report: CheckReport, strays: Sequence[str]) -> str:
         f"loads into {name} with {count_of(report.in_chans, 'channel')} and {num_classes_told(report.num_classes)}:"
         f" {count_of(len(report.tensors) - len(strays), 'tensor')}{without}"
     )
-
-
-def _has_names_of(name: str, tensors: Mapping[str, StoredTensor], stated: Mapping[str, Any]) -> Check:
-    shapes = {tensor.name: tensor.shape for tensor in tensors.values()}
-    layers, heads = (layer_paths(stated.get(key)) for key in ("first_conv", "classifier"))
-    same = fingerprint(shapes, layers, heads) == fingerprint_of(name)
-    told = "those that it has" if same else "not all those of its published weights"
-    return Check("create", True, f"not built, as zoo cannot build {name}; the names and shapes are {told}")

@@ -1,8 +1,7 @@
-"""Facts about a whole family, whether zoo builds it or only knows its weights. Standard library only.
+"""Facts about a whole family, for whoever has weights and no model. Standard library only.
 
-`families.json` has a line for each family whose tensors depend on the image size. For the families that zoo builds,
-`make index` writes it from the class variables of their specs. For other families it is written by hand, and its facts
-move into the spec when the family gets one.
+`families.json` has a line for each family whose tensors depend on the image size. `make index` writes it from the class
+variables of the specs.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class SizeFacts(NamedTuple):
 
 @cache
 def size_facts(family: str) -> SizeFacts:
-    """The facts of a family that zoo builds or knows; a family without a line depends on no size."""
+    """The facts of a family; one without a line depends on no size."""
     line = _families.get(family)
     return SizeFacts() if line is None else _parsed(line)
 

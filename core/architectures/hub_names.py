@@ -5,6 +5,7 @@ Standard library only; no request goes to the Hub.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,13 +18,28 @@ PUBLISHER = "timm/"
 
 
 def parse_model_name(model_name: str) -> tuple[str | None, str]:
-    """Split a name into its place and the rest: ("hf-hub", "owner/repo"), ("local-dir", folder) or (None, name)."""
-    hub_id = hub_id_of(model_name)
-    if hub_id:
-        return "hf-hub", hub_id
-    if model_name.startswith(FOLDER_PREFIX):
-        return FOLDER_PREFIX[:-1], model_name.removeprefix(FOLDER_PREFIX)
-    return None, model_name.removeprefix(PUBLISHER)
+    """Split a name into its place and the rest: ("hf-hub", "owner/repo"), ("local-dir", folder) or (None, name).
+
+    Raises UsageError (a ValueError) for another place than these, for nothing behind it, and for what looks like a path
+    or a repository without a place.
+    """
+    from zoo.core.errors import UsageError
+
+    place, colon, rest = model_name.partition(":")
+    if not colon or not re.fullmatch(r"[a-zA-Z][\w.+-]+", place, re.ASCII):  # one letter is a drive of Windows
+        if set(model_name) & set("/\\:"):
+            raise UsageError(
+                f"The name of a model was expected, found {model_name!r}, a path or a repository.",
+                hint=f"Write 'hf-hub:{model_name}' or 'local-dir:{model_name}'.",
+            )
+        return None, model_name
+    known = {**dict.fromkeys(HUB_PREFIXES, "hf-hub"), FOLDER_PREFIX: "local-dir"}
+    found = known.get(f"{place.lower()}:")
+    if not found:
+        raise UsageError(f"One of {', '.join(known)} was expected, found '{place}:'.")
+    if not rest:
+        raise UsageError(f"Something was expected behind '{place}:', found nothing.")
+    return found, rest
 
 
 def safe_model_name(model_name: str, remove_source: bool = True) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ _VALUE = r'("(?:[^"\\]|\\.)*"|\[[^][{}]*\]|[^][{},"]+)'  # a string, a list of p
 class LineTable(Mapping[str, Row]):
     """The rows of `{"schema_version": 1, SECTION: {`, one line `"name": {...},` for each, `}}`.
 
-    Looking up one name parses its line. Iterating over the names parses the whole file, which takes half as long as the
-    rest of a command: `names_where` and `columns` search the text instead. A missing file is an empty table. The rows
-    are shared: callers do not change them.
+    Looking up one name parses its line, and the names alone are found without parsing. Iterating over rows parses the
+    whole file, which takes half as long as the rest of a command: `names_where` and `columns` search the text instead.
+    A missing file is an empty table. The rows are shared: callers do not change them.
 
     Args:
         path: the file.
@@ -42,10 +42,20 @@ class LineTable(Mapping[str, Row]):
         return row
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        if "_rows" in self.__dict__:
+            return iter(self._rows)
+        return map(_name_of, self._text.split("\n")[1:-2])  # the first and the last line are not rows
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) if "_rows" in self.__dict__ else max(0, self._text.count("\n") - 2)
+
+    def items(self) -> ItemsView[str, Row]:
+        """The names and their rows, parsed all at once."""
+        return self._rows.items()
+
+    def values(self) -> ValuesView[Row]:
+        """The rows, parsed all at once."""
+        return self._rows.values()
 
     def names_where(self, key: str, value: str) -> list[str]:
         """The names of the rows whose `key` has this string value, in order; only these rows are parsed."""
@@ -89,7 +99,12 @@ class LineTable(Mapping[str, Row]):
         return rows
 
 
-def render_line_table(section: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _name_of(line: str) -> str:
+    name = line[1 : line.index('": ')]
+    return name if "\\" not in name and '"' not in name else json.JSONDecoder().raw_decode(line)[0]
+
+
+def render_line_table(section: str, rows: Mapping[str, Any]) -> str:
     """A file's text from its rows, sorted by name: changing one row changes one line."""
     lines = (f"{json.dumps(name)}: {json.dumps(rows[name], separators=(',', ':'))}" for name in sorted(rows))
     return f'{{"schema_version": 1, "{section}": {{\n' + ",\n".join(lines) + "\n}}\n"

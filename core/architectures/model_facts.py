@@ -16,6 +16,12 @@ MAX_CLASSES = 1 << 24
 IMAGE_SIZE = 224
 """Height and width in pixels, if a row does not state them."""
 
+NUM_CLASSES = 1000
+CROP_PCT = 0.875
+INTERPOLATION = "bicubic"
+LICENSE = "apache-2.0"
+"""Classes, share of the image in the central crop, filter and licence, if a row does not state them."""
+
 
 def module_paths(paths: str | Sequence[str] | None) -> tuple[str, ...]:
     """`first_conv` or `classifier` of a config as a tuple, whether it is one path, several or none."""
@@ -61,7 +67,7 @@ class ModelFacts(NamedTuple):
 
 
 class TaskLayers(NamedTuple):
-    """The layers of an architecture that depend on the task, whether zoo builds it or only knows it.
+    """The layers of an architecture that depend on the task.
 
     Args:
         architecture, family: names of the architecture and its family.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from zoo.core.architectures.family_facts import SizedTensors as SizedTensors
 from zoo.core.architectures.family_facts import SizeFacts as SizeFacts
-from zoo.core.architectures.model_facts import IMAGE_SIZE, Paths
+from zoo.core.architectures.model_facts import CROP_PCT, IMAGE_SIZE, INTERPOLATION, LICENSE, NUM_CLASSES, Paths
 from zoo.core.architectures.model_facts import module_paths as module_paths
 from zoo.core.errors import UsageError
 
@@ -104,17 +104,17 @@ class Weights(NamedTuple):
     test_input_size: int | tuple[int, int, int] | None = None
     min_input_size: int | tuple[int, int, int] | None = None
     fixed_input_size: bool = False
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.875
+    interpolation: str = INTERPOLATION
+    crop_pct: float = CROP_PCT
     test_crop_pct: float | None = None
     crop_mode: str = "center"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    num_classes: int = 1000
+    num_classes: int = NUM_CLASSES
     pool_size: tuple[int, int] | None = None
     first_conv: str | tuple[str, ...] | None = None
     classifier: str | None = None
-    license: str | None = "apache-2.0"
+    license: str | None = LICENSE
     origin_url: str = ""
     paper_ids: str = ""
     paper_name: str = ""
@@ -149,13 +149,13 @@ class PretrainedCfg(Mapping[str, Any]):
     test_input_size: tuple[int, int, int] | None = None
     min_input_size: tuple[int, int, int] | None = None
     fixed_input_size: bool = False
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.875
+    interpolation: str = INTERPOLATION
+    crop_pct: float = CROP_PCT
     test_crop_pct: float | None = None
     crop_mode: str = "center"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    num_classes: int = 1000
+    num_classes: int = NUM_CLASSES
     pool_size: tuple[int, int] | None = None
     first_conv: str | tuple[str, ...] | None = None
     classifier: str | tuple[str, ...] | None = None

@@ -23,7 +23,6 @@ from zoo.core.architectures.names import natural_key, split_model_name_tag
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
-    from zoo.core.architectures.known import KnownArchitecture
     from zoo.core.architectures.records import PretrainedCfg, Spec, Weights
 
 Entrypoint = Callable[..., Any]
@@ -194,7 +193,7 @@ def resolve_name(model_name: str) -> tuple[str, str]:
     Raises UnknownModelError with the nearest names.
     """
     name, tag = split_model_name_tag(model_name)
-    if name in _user_models or _family_of(name):
+    if name in _user_models or name in _index:
         return name, tag
     successor = current_name(model_name)
     name, tag = split_model_name_tag(successor)
@@ -228,33 +227,14 @@ def _level_of_caller() -> int:
     return level
 
 
-def unknown_model(name: str, also: Iterable[str] = ()) -> UnknownModelError:
-    """The error for a name that cannot be built, with the reason or the nearest names.
-
-    Args:
-        also: names to suggest besides those that can be built.
-    """
+def unknown_model(name: str) -> UnknownModelError:
+    """The error for a name that cannot be built, with the nearest names."""
     import difflib
 
-    from zoo.core.architectures.known import find_known
-
     base = split_model_name_tag(name)[0]
-    known = find_known(base)
-    if known is not None:
-        return _cannot_build(known)
-    near = difflib.get_close_matches(base, [*_index, *_user_models, *also], n=3, cutoff=0.6)
+    near = difflib.get_close_matches(base, [*_index, *_user_models], n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`zoo list` prints every name."
     return UnknownModelError(f"No model is called {base!r}.", hint=hint)
-
-
-def _cannot_build(known: KnownArchitecture) -> UnknownModelError:
-    is_trained = known.default_tag != UNTRAINED
-    hint = "`zoo list` prints the names of the models that it builds."
-    if known.first_conv:
-        weights = "" if is_trained else " --weights FILE"
-        hint = f"`zoo adapt-weights {known.name}{weights} --in-chans N -o OUT.safetensors` works on it."
-    what = f"the weights of {known.name}" if is_trained else known.name
-    return UnknownModelError(f"zoo knows {what} but cannot build the model yet.", hint=hint)
 
 
 def _as_patterns(patterns: Patterns) -> list[str]:
@@ -299,6 +279,8 @@ def list_models(
     tagged = pretrained if include_tags is None else include_tags
     wanted, unwanted = _as_patterns(filter), _as_patterns(exclude_filters)
     modules = {module} if isinstance(module, str) and module else set(module or ())
+    if not (wanted or unwanted or modules or tagged or pretrained or _user_models):
+        return sorted(_index, key=natural_key)
     names = []
     for name, family, tags in _all_models():
         if (modules and family not in modules) or (pretrained and not tags):

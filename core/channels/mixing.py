@@ -219,6 +219,9 @@ def _luma(from_chans: int, in_chans: int) -> Rows:
     return (tuple((c, 3 * weight) for c, weight in enumerate(LUMA)),)
 
 
+SPECTRAL = "spectral"
+"""The method that needs the wavelengths of the new channels: `core.channels.spectral`."""
+
 METHODS: dict[str, Callable[[int, int], Rows]] = {
     "repeat": _repeat,
     "balanced": _balanced,

@@ -198,7 +198,7 @@ def _has_no_input_layer(architecture: str) -> bool:
 
 
 def known_layout(architecture: str) -> InputLayout:
-    """The layout of an architecture that zoo builds or knows; a convolution's for any other."""
+    """The layout of a published architecture; a convolution's for any other."""
     from zoo.core.architectures.published import task_layers_of
 
     known = task_layers_of(architecture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,12 @@ from zoo.core.files.float8 import told_of_scales
 from zoo.core.files.float_bytes import cast_dtype, cast_pieces
 from zoo.core.files.stored_tensor import DTYPE_BITS, Computed, StoredTensor, without_prefix
 from zoo.core.files.tensor_names import dropped_by, dropped_reason, first_names
+from zoo.core.identify.identify import architectures_of, architectures_of_other_size
+from zoo.core.identify.similar_architectures import find_similar
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
 from zoo.core.metadata.stated import (
     METADATA_KEY,
+    ORIGIN_KEY,
     configured,
     stated_configuration,
     weight_metadata,
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
     from zoo.core.model.fuse_tensors import Fused
 
 FORMATS = (".safetensors", ".npz")
+
+_LEAST_COVERAGE = 0.8
+"""The share of an architecture's layers that an encoder without the last ones has."""
 
 Status = Literal["planned", "written", "unchanged"]
 Tensors = Mapping[str, StoredTensor]
@@ -128,13 +135,13 @@ def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertR
         CannotWriteError: nothing was written.
     """
     check_target(request.output)
-    with _open(source, request) as opened:
+    with open_as_stored(source, use_ema=request.use_ema, key=request.key) as opened:
         return _convert(opened, request)
 
 
 @contextmanager
-def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[Source]:
-    """Open the source's tensors as stored."""
+def open_as_stored(source: str | os.PathLike[str], *, use_ema: bool = True, key: str = "") -> Iterator[Source]:
+    """Open a source of any kind with the names and shapes that it has. Arguments and errors are those of `convert`."""
     from zoo.core.adapt.sources import open_fetched, source_cfg
     from zoo.core.architectures.registry import require_weights
     from zoo.core.files.safetensors_file import MAX_HEADER
@@ -144,7 +151,7 @@ def _open(source: str | os.PathLike[str], request: ConvertRequest) -> Iterator[S
     # A config.json in a foreign checkpoint's folder is not in timm's format.
     cfg = PretrainedCfg(file=path) if os.path.exists(path) else source_cfg(path)
     require_weights(cfg)
-    with open_fetched(fetch(cfg), cfg, request.use_ema, MAX_HEADER, request.key) as opened:
+    with open_fetched(fetch(cfg), cfg, use_ema, MAX_HEADER, key) as opened:
         yield opened
 
 
@@ -153,8 +160,9 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     source = source._replace(sha256=lambda _: digest())
     tensors, left_out, notes = _unwrapped(source, request)
     to_layout = request.to_layout or TIMM
-    from_layout = request.from_layout or detect_layout(_shapes(tensors)) or TIMM
-    described, kept, steps = Description(), dict(source.metadata), []
+    from_layout = request.from_layout or _found_layout(tensors)
+    described, steps = Description(), []
+    kept = {key: value for key, value in source.metadata.items() if key != ORIGIN_KEY}
     if from_layout not in (TIMM, to_layout):
         steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
         tensors = _by_name(apply_to_timm(steps[0], tensors))
@@ -179,9 +187,12 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         notes += told_of_scales(tensors.values())
     status: Status = "planned"
     if not request.dry_run:
+        origin = _origin(source, from_layout, steps)
         metadata = {**kept, "format": "pt"}
         if to_layout == TIMM and (fused or METADATA_KEY not in kept) and described.cfg.architecture:
-            metadata = _metadata(source, described, from_layout, kept)
+            metadata = _metadata(described, origin, kept, steps, source.label)
+        elif METADATA_KEY not in kept:
+            metadata[ORIGIN_KEY] = json.dumps({"layout": to_layout, **origin}, sort_keys=True)
         status = _write(source, request, written, metadata)
     given = {tensor.name for tensor in source.tensors}
     return ConvertReport(
@@ -200,6 +211,21 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         status=status,
         fused=fused,
     )
+
+
+def _found_layout(tensors: Tensors) -> str:
+    """The layout by the names. Many networks are below `encoder.`: what is there must look like one that zoo knows."""
+    found = detect_layout(_shapes(tensors))
+    if found is None:
+        return TIMM
+    matched = match_layout(found, _shapes(tensors), "theirs")
+    if not matched.table.takes_any_name:
+        return found
+    shapes = _shapes(_by_name(apply_to_timm(matched, tensors, read=False)))
+    if architectures_of(shapes) or architectures_of_other_size(shapes):
+        return found
+    similar = find_similar(shapes)
+    return found if similar and similar[0].coverage >= _LEAST_COVERAGE else TIMM
 
 
 def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:
@@ -221,7 +247,8 @@ def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) ->
         message = f"{source.label} holds {first_names(found.strays)} beside the tensors of {found.architectures[0]}"
         hint = f"Leave {'it' if len(found.strays) == 1 else 'them'} out: --drop {shlex.quote(found.strays[0])}"
     elif found.match == "similar":
-        message += f"; the nearest is {found.architectures[0]}, in names of {found.layout}"
+        names = "by its shapes" if found.layout == "unknown" else f"in names of {found.layout}"
+        message += f"; the nearest is {found.architectures[0]}, {names}"
         hint = f"`zoo identify {source.label}` says how near. Another dtype or file format can be had of any file."
     else:
         message = f"{source.label} holds more than {found.architectures[0]} below {found.prefix}"
@@ -352,20 +379,30 @@ def _how_timm_loads_it(name: str) -> str:
     return f"timm loads it into reparameterize_model(create_model({name!r}).eval())"
 
 
-def _metadata(source: Source, described: Description, from_layout: str, kept: Mapping[str, str]) -> dict[str, str]:
-    origin: dict[str, Any] = {
+def _origin(source: Source, from_layout: str, steps: Sequence[Matched]) -> dict[str, Any]:
+    """Where the tensors came from, and which tables brought them here."""
+    tables_used = [step.table.family for step in steps]
+    return {
         "converted_from": from_layout,
         "source": source.name,
         "source_sha256": source.sha256(lambda: False),
+        **({"tables": tables_used} if tables_used else {}),
     }
-    if stated := stated_configuration(kept, described.cfg.architecture, source.label):
-        origin["previous"] = stated["origin"]
+
+
+def _metadata(
+    described: Description, origin: Mapping[str, Any], kept: Mapping[str, str], steps: Sequence[Matched], label: str
+) -> dict[str, str]:
+    stated = stated_configuration(kept, described.cfg.architecture, label)
+    if stated:
+        origin = {**origin, "previous": stated["origin"]}
+    bands = stated["bands"] if "bands" in stated else steps[0].table.bands if steps else ()
     return weight_metadata(
         described.cfg,
         num_classes=described.num_classes,
         origin=origin,
         kept=kept,
-        bands=stated.get("bands", ()),
+        bands=bands if len(bands) == described.cfg.input_size[0] else (),
         input_layout=stated.get("input_layout", ""),
         model_args=described.model_args,
         reparameterized=described.reparameterized,

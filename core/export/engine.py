@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,20 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.core.export.fold_batch_norm import fold_batch_norm
+from zoo.core.export.image_engine import ImageFeatures
+from zoo.core.model.fold_batch_norm import fold_batch_norm
 
 FeatureModel = Callable[[Tensor], Sequence[Tensor]]
 """Image batch (N, C, H, W) -> maps (N, channels, h, w), or pooled (N, channels)."""
 
 DEVICES = ("cpu", "cuda", "mps")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class ImageFeatures(NamedTuple):
-    """The maps of one image, float32, and the number of NaN and infinite values in them."""
-
-    maps: list[NDArray[np.float32]]
-    nonfinite: int
 
 
 class FeatureEngine:
@@ -142,7 +136,7 @@ def find_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> str:
     """The precision to compute in. Raises UsageError if it is unknown or not supported by the device."""
     if name == "auto":
-        return "bfloat16" if _computes_bfloat16(device) else "float32"
+        return "bfloat16" if computes_bfloat16(device) else "float32"
     if name not in PRECISIONS:
         raise UsageError(f"A precision is one of auto, {', '.join(PRECISIONS)}, not {name!r}.")
     try:
@@ -153,7 +147,7 @@ def choose_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def computes_bfloat16(device: torch.device) -> bool:
     """Whether the hardware computes in bfloat16 rather than through float32."""
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,8 +20,9 @@ from zoo.core.export.batches import compute_in_order
 from zoo.core.export.decode_pool import decode_ahead
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.folder import FeatureFolder
+from zoo.core.export.image_engine import ImageEngine
 from zoo.core.export.kept_memory import kept_memory
-from zoo.core.export.plan import DEFAULT_STORAGE, ExportPlan, FeatureStorage, Level
+from zoo.core.export.plan import DEFAULT_STORAGE, WHOLE_MODEL, ExportPlan, FeatureStorage, Level
 from zoo.core.export.pool import pooled_model
 from zoo.core.export.prepare import Prepare, has_place, raster_size
 from zoo.core.export.run import (
@@ -49,7 +51,10 @@ INPUTS_TRIED = 64
 
 
 class Computing(NamedTuple):
-    """How to compute features; see `FeatureEngine`. `workers` are decoding processes, 0 for threads."""
+    """How to compute features; see `FeatureEngine`. `workers` are decoding processes, 0 for threads.
+
+    `runtime` is "torch", a program that runs graphs (`zoo.core.graphs.runtimes`), or "auto".
+    """
 
     device: str = "cpu"
     precision: str = "float32"
@@ -58,6 +63,7 @@ class Computing(NamedTuple):
     compile_model: bool = False
     batch_size: int = 32
     workers: int = 0
+    runtime: str = "torch"
 
 
 DEFAULT_COMPUTING = Computing()
@@ -139,8 +145,8 @@ def export_job(
     """Define what to compute, and how; nothing is written yet.
 
     Args:
-        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pool
-            "embedding", a whole model.
+        model: image batch (N, C, H, W) -> list of maps (N, channels, h, w), e.g. a `FeatureListNet`; for the pools
+            of WHOLE_MODEL, a whole model.
         preprocess: the model's transform.
         inputs: what to read.
         model_facts: architecture, tag, weights..., kept in `config.json`.
@@ -165,9 +171,10 @@ def export_job(
     # An image that keeps its size has maps of its own size.
     size = preprocess.size if preprocess.resize else _size_of_first(inputs, reading)
     pooled = pooled_model(model, storage.pool)
-    whole = storage.pool == "embedding"
-    levels = (measure_embedding if whole else measure_levels)(pooled if whole else model, (preprocess.in_chans, *size))
-    engine = _engine(pooled, (preprocess.in_chans, *size), computing)
+    whole = storage.pool in WHOLE_MODEL
+    shape = (preprocess.in_chans, *size)
+    levels = measure_vector(pooled, shape, storage.pool) if whole else measure_levels(model, shape)
+    engine = _engine_for(pooled, preprocess, size, levels, computing, storage, len(inputs), model_facts or {})
     plan = ExportPlan(
         inputs=inputs,
         levels=levels,
@@ -184,10 +191,10 @@ def export_job(
     fixed = None if preprocess.resize or storage.pool != "none" else size
 
     @cache
-    def unpooled() -> FeatureEngine:
+    def unpooled() -> ImageEngine:
         if storage.pool == "none":
             return engine
-        maps = FeatureListNet(model) if isinstance(model, ImageModel) and storage.pool == "embedding" else model
+        maps = FeatureListNet(model) if isinstance(model, ImageModel) and whole else model
         return _engine(maps, (preprocess.in_chans, *size), computing)
 
     return ExportJob(
@@ -248,11 +255,55 @@ def measure_levels(model: FeatureModel, input_size: tuple[int, int, int]) -> tup
     )
 
 
-def measure_embedding(model: FeatureModel, input_size: tuple[int, int, int]) -> tuple[Level, ...]:
-    """The vector of an `EmbeddingModel` for one image (channels, height, width), measured by running it on zeros."""
+def measure_vector(model: FeatureModel, input_size: tuple[int, int, int], pool: str) -> tuple[Level, ...]:
+    """The vector of a pool of WHOLE_MODEL for one image (channels, height, width), measured by running it on zeros."""
     with torch.inference_mode():
         (vector,) = model(torch.zeros(1, *input_size))
-    return (Level(None, "embedding", vector.shape[1], 1, 1, None),)
+    return (Level(None, pool, vector.shape[1], 1, 1, None),)
+
+
+def _engine_for(
+    model: FeatureModel,
+    preprocess: Preprocess,
+    size: tuple[int, int],
+    levels: Sequence[Level],
+    computing: Computing,
+    storage: FeatureStorage,
+    num_images: int,
+    model_facts: Mapping[str, Any],
+) -> ImageEngine:
+    """The engine of the runtime that was asked for, or that pays off."""
+    if computing.runtime == "torch":
+        return _engine(model, (preprocess.in_chans, *size), computing)
+    from zoo.core.export.graph_engine import GraphEngine, choose_runtime
+
+    runtime = choose_runtime(computing.runtime, computing.precision, computing.device, num_images)
+    if runtime != "torch" and not isinstance(model, torch.nn.Module):
+        raise UsageError("Only a model of torch can be run as a graph.", hint="Choose the runtime torch.")
+    if runtime == "torch":
+        return _engine(model, (preprocess.in_chans, *size), computing)
+    if computing.compile_model or not computing.fuse:
+        raise UsageError(
+            f"--compile and --exact are about torch, and the runtime is {runtime}.", hint="Choose --runtime torch."
+        )
+    # Without the weights' digest nothing tells one graph from another.
+    known = "weights" in model_facts
+    try:
+        return GraphEngine(
+            model,
+            preprocess,
+            size,
+            [level.key for level in levels],
+            runtime=runtime,
+            precision=computing.precision,
+            facts={**model_facts, "pool": storage.pool} if known else {},
+            any_size=not preprocess.resize and storage.pool != "none",
+        )
+    except InvalidInputError as error:
+        if computing.runtime != "auto":
+            raise
+        warnings.warn(f"Features are computed with torch, not with {runtime}: {error.message}", stacklevel=2)
+        return _engine(model, (preprocess.in_chans, *size), computing)
 
 
 def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Computing) -> FeatureEngine:
@@ -267,7 +318,7 @@ def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Co
     )
 
 
-def _computer(engine: Callable[[], FeatureEngine], batch_size: int) -> Compute:
+def _computer(engine: Callable[[], ImageEngine], batch_size: int) -> Compute:
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
         with kept_memory():
             for result in compute_in_order(images, engine().per_image, batch_size):

@@ -24,8 +24,14 @@ SCHEMA_VERSION = 2
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Name of a stored dtype -> its safetensors name. Features are float32, rounded to nearest even."""
 
-POOLS = ("none", "avg", "max", "cls", "embedding")
-"""Maps; their average, maximum or class token per level; or one vector per image, the classifier's input."""
+POOLS = ("none", "avg", "max", "cls", "embedding", "logits")
+"""Maps; their average, maximum or class token per level; or a vector per image: what the classifier reads, or gives."""
+
+WHOLE_MODEL = ("embedding", "logits")
+"""The pools that take the whole model, not its levels."""
+
+RUNTIMES = ("torch", "onnxruntime", "openvino", "auto")
+"""What runs the model; "auto" decides by what is installed and the number of images."""
 
 SHARD_BYTES = 64 * 2**20
 MAX_IMAGES_PER_SHARD = 1024
@@ -38,7 +44,8 @@ _DIFFERENCES_TOLD = 4
 class Level:
     """One map per image: its module, its size, and its stride relative to the input in pixels.
 
-    If one module gives several levels, each has its own `name`. The embedding has neither index nor stride.
+    If one module gives several levels, each has its own `name`. Vectors of the whole model have neither index nor
+    stride.
     """
 
     index: int | None

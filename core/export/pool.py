@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.errors import UsageError
-from zoo.core.export.plan import POOLS
+from zoo.core.export.plan import POOLS, WHOLE_MODEL
 from zoo.core.model.features import FeatureNet
 from zoo.models.base import ImageModel
 
@@ -25,10 +25,11 @@ def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
     """A model that returns (N, C) per level instead of maps; the given model for "none".
 
     Args:
-        model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`, for "embedding" an
-            `ImageModel` with its pooling.
+        model: image batch -> maps (N, C, H, W) or tokens (N, L, C). For "cls" a `FeatureListNet`, for "embedding" and
+            "logits" an `ImageModel` with its pooling.
         pool: one of POOLS: average or maximum over height and width; each level's class token within the trunk, before
-            any final norm; or the vector that the classifier reads, after final norm, attention pool and hidden layers.
+            any final norm; or the vector that the classifier reads, after final norm, attention pool and hidden layers,
+            or that it gives.
 
     Raises:
         UsageError: an unknown pool, or one that the model does not have.
@@ -41,12 +42,14 @@ def pooled_model(model: Callable[[Tensor], Any], pool: str) -> Any:
         raise UsageError(
             "The pool 'cls' is the class token, and this model has none.", hint="Choose --pool avg or --pool max."
         )
-    if pool == "embedding":
+    if pool in WHOLE_MODEL:
         if not isinstance(model, ImageModel) or isinstance(model, FeatureNet) or not model.global_pool.pool_type:
             raise UsageError(
-                "The embedding needs one of zoo's models with its pooling, not a model of feature maps alone."
+                f"The pool {pool!r} needs one of zoo's models with its pooling, not a model of feature maps alone."
             )
-        return EmbeddingModel(model)
+        if pool == "logits" and not model.num_classes:
+            raise UsageError("The logits are what the classifier gives, and this model has none.")
+        return LogitsModel(model) if pool == "logits" else EmbeddingModel(model)
     return PooledFeatures(model, pool)
 
 
@@ -59,6 +62,17 @@ class EmbeddingModel(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [self.model.pool(self.model.forward_features(x))]
+
+
+class LogitsModel(nn.Module):
+    """A model that returns its logits (N, num_classes) as the only level."""
+
+    def __init__(self, model: ImageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.model(x)]
 
 
 class PooledFeatures(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from zoo.core.errors import UsageError
 from zoo.core.export.job import DEFAULT_COMPUTING, Computing, export_job
-from zoo.core.export.plan import DEFAULT_STORAGE, FeatureStorage
+from zoo.core.export.plan import DEFAULT_STORAGE, WHOLE_MODEL, FeatureStorage
 from zoo.core.export.prepare import raster_size
 from zoo.core.export.run import ExportJob
 from zoo.core.export.watched_weights import WatchedWeights
@@ -82,7 +82,7 @@ class ExportRequest:
     """A request of `zoo export-features`. For the values see `create_model` and `export_job`.
 
     Relative paths refer to the working directory of the process that opens the request. `reading` lacks the values that
-    the model and its transform determine.
+    the model and its transform determine. `num_classes` counts for logits alone.
     """
 
     model: str
@@ -91,6 +91,7 @@ class ExportRequest:
     source_size: tuple[int, int] | None = None
     weights_key: str = ""
     in_chans: int | None = None
+    num_classes: int | None = None
     out_indices: tuple[int, ...] | None = None
     reading: ReadOptions = _IN_FULL
     transform: Transform = _AS_CONFIGURED
@@ -104,10 +105,10 @@ class ExportRequest:
         Args:
             passed_over: counts the files in folders and archives that are not images, by their ending.
         """
-        if self.storage.pool == "embedding" and self.out_indices is not None:
-            raise UsageError(
-                "The embedding is one vector for each image, not a feature level.", hint="Leave out --out-indices."
-            )
+        whole = self.storage.pool in WHOLE_MODEL
+        if whole and self.out_indices is not None:
+            kind = "embedding is one vector" if self.storage.pool == "embedding" else "logits are one vector"
+            raise UsageError(f"The {kind} for each image, not a feature level.", hint="Leave out --out-indices.")
         inputs = self.inputs.find(passed_over)
         given = None if self.weights is None else WatchedWeights(self.weights, self.weights_key)
         levels: dict[str, Any] = {"features_only": True, "out_indices": self.out_indices}
@@ -118,8 +119,8 @@ class ExportRequest:
             source_size=self.source_size,
             checkpoint_key=self.weights_key,
             in_chans=self.in_chans,
-            num_classes=0,
-            **({} if self.storage.pool == "embedding" else levels),
+            num_classes=self.num_classes if self.storage.pool == "logits" else 0,
+            **({} if whole else levels),
         )
         self.transform.check_channels(model.in_chans)
         preprocess = Preprocess.from_cfg(

@@ -12,7 +12,7 @@ HEAD = 512
 class FileKind(NamedTuple):
     """A file's format: `name` completes "<path> is ...", `advice` says what to do if it is not a weight file.
 
-    `reader` is "safetensors", "zip", "pickle", "tar" or "index"; "" if zoo reads no weights from the format.
+    `reader` is "safetensors", "zip", "pickle", "tar", "onnx" or "index"; "" if zoo reads no weights from the format.
     """
 
     name: str
@@ -29,12 +29,9 @@ SAFETENSORS = FileKind("a safetensors file", reader="safetensors")
 UNKNOWN = FileKind("", _NO_WEIGHTS)
 _JSON = FileKind("JSON text", "Of a checkpoint in shards name the index, *.index.json, or the folder.", "index")
 _TEXT = FileKind("text", "Name the weight file itself, or download it again: an error page may be in its place.")
-_ONNX = FileKind("an ONNX model", _EXPORT)
+_ONNX = FileKind("an ONNX model", _EXPORT, "onnx")
 _PROTOBUF = FileKind("a protobuf file of Core ML or TensorFlow", _EXPORT)
-_MSGPACK = FileKind(
-    "a MessagePack file, as Flax writes",
-    "Load it with flax.serialization.msgpack_restore, and save its arrays with numpy.savez.",
-)
+_MSGPACK = FileKind("a MessagePack file, as Flax writes", _NO_WEIGHTS, "msgpack")
 _PICKLE = FileKind("a pickle", _ADVICE_PICKLE, "pickle")
 
 _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
@@ -50,8 +47,7 @@ _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (4, b"TFL3", FileKind("a TensorFlow Lite model", "Take the checkpoint that it was converted from.")),
     (4, b"ORTM", FileKind("a model of ONNX Runtime", _EXPORT)),
     (4, b"ET12", FileKind("an ExecuTorch program", _EXPORT)),
-    (0, b"\x89HDF\r\n\x1a\n", FileKind("an HDF5 file", "Load it with Keras or h5py, and save its weights with"
-                                       " numpy.savez.")),
+    (0, b"\x89HDF\r\n\x1a\n", FileKind("an HDF5 file, as Keras writes", _NO_WEIGHTS, "hdf5")),
     (0, b"\x93NUMPY", FileKind("a NumPy file", "Save the array under its name: numpy.savez(OUT, name=array).")),
     (0, b"\x1f\x8b", FileKind("a gzip file", "Unpack it with gunzip, and name what is inside.")),
     (0, b"BZh", FileKind("a bzip2 file", "Unpack it with bunzip2, and name what is inside.")),

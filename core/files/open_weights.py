@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.file_kind import HEAD, SAFETENSORS, FileKind, file_kind
@@ -41,17 +41,18 @@ class OpenedWeights(NamedTuple):
 
     Args:
         path: the file; for shards, their index.
-        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle" or "npz"; for shards prefixed with
-            "sharded".
+        format: "safetensors", "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx", "pt2", "keras" or
+            "flax msgpack"; for shards prefixed with "sharded".
         tensors: by name, in their order.
-        metadata: metadata of safetensors files.
-        files: the open files: one, or the shards sorted by name.
+        metadata: metadata of safetensors files and graphs.
+        files: the open files: one, or the shards sorted by name; of an ONNX model also those that its tensors lie in.
         wrapper: path of keys to the state dict in a training checkpoint, `state_dict.model`; empty if there is none.
         prefix: prefix that wrappers had put before (most of) the names, `module.`.
         wrappers: segments that wrappers had put into the names, now removed.
         skipped: path and kind of everything that does not belong to the state dict.
         opaque: functions that a pickle asks for and that were not called.
         aliases: the name of a tensor -> the first tensor with the same bytes in the file.
+        graph: of a graph its `inputs` and `outputs`, each with name, dtype and shape, and versions.
     """
 
     path: str
@@ -65,6 +66,7 @@ class OpenedWeights(NamedTuple):
     skipped: tuple[tuple[str, str], ...] = ()
     opaque: tuple[str, ...] = ()
     aliases: Mapping[str, str] = {}
+    graph: Mapping[str, Any] = {}
 
     @property
     def size(self) -> int:
@@ -180,13 +182,19 @@ def _read(file: OpenFile, kind: FileKind, options: _Options, resources: ExitStac
         path=file.path,
         format=found.format,
         tensors=found.tensors,
-        metadata={},
-        files=(file,),
+        metadata=found.metadata,
+        files=(file, *(_described(path, fd) for path, fd in found.files)),
         wrapper=found.wrapper,
         skipped=found.skipped,
         opaque=found.opaque,
         aliases=found.aliases,
+        graph=found.graph,
     )
+
+
+def _described(path: str, fd: int) -> OpenFile:
+    info = os.fstat(fd)
+    return OpenFile(path, fd, info.st_size, stamp_of(info))
 
 
 def _open_shards(path: str, options: _Options, resources: ExitStack, kind: FileKind | None = None) -> OpenedWeights:

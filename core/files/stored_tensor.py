@@ -125,6 +125,20 @@ def _read_exactly(region: Region, offset: int, count: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_into(region: Region, buffer: memoryview) -> memoryview:
+    """Fill a buffer of the region's length with its bytes, and return it. Raises as `StoredTensor.read`."""
+    filled = 0
+    while filled < region.length:
+        try:
+            count = os.preadv(region.fd, [buffer[filled:]], region.offset + filled)
+        except OSError as error:
+            raise could_not_be_read(region, error) from error
+        if not count:
+            raise became_shorter(region)
+        filled += count
+    return buffer
+
+
 def became_shorter(region: Region) -> InvalidInputError:
     """The error for a file that ends before its region does."""
     return InvalidInputError(

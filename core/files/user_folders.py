@@ -8,6 +8,9 @@ from pathlib import Path
 
 from zoo.core.errors import CannotWriteError
 
+GRAPHS = "graphs"
+"""The folder of graphs that were written and verified, in the folder for what zoo remembers."""
+
 
 class NoCacheFolderError(CannotWriteError):
     """A cache has no location: the environment does not set it, and there is no home directory."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.architectures.family_facts import SizeFacts, families_of_sizes, size_facts
 from zoo.core.architectures.fingerprint import fingerprint
-from zoo.core.architectures.known import known_with_fingerprint
 from zoo.core.architectures.model_facts import TaskLayers, module_paths
 from zoo.core.architectures.published import family_of, input_layer_names, task_layers, task_layers_of
 from zoo.core.architectures.registry import (
@@ -35,6 +34,7 @@ _MOST_TENSORS_TO_GUESS = 20_000
 _MOST_WRAPPERS = 4
 _SEPARATOR = re.compile("[./]")
 _TIMM = "timm"
+_FOREIGN = "unknown"
 
 
 class Identity(NamedTuple):
@@ -44,7 +44,8 @@ class Identity(NamedTuple):
         architectures: the architectures with these names and shapes; several if only the mathematics differs.
         match: "exact", "other size" (position embeddings or patches for a different image or patch size), or "similar":
             a guess, where the architecture has layers that the checkpoint lacks, or the reverse.
-        layout: the ecosystem that uses these names: "timm", or one of `zoo.core.layouts`.
+        layout: the ecosystem that uses these names: "timm", one of `zoo.core.layouts`, or "unknown" if the names tell
+            nothing and the guess is by shapes alone: `coverage` then counts weights.
         prefix: prefix of the network's tensor names, e.g. `backbone.`.
         share: share of the checkpoint's tensors that belong to the network.
         coverage: share of the architecture's layers, without classifiers, that are present; 1 unless it is a guess.
@@ -84,7 +85,7 @@ def architectures_of(shapes: Shapes) -> list[str]:
 
     Several if architectures differ only in their mathematics; none for tensors of a foreign layout.
     """
-    return _names_by(shapes, lambda digest: [*names_with_fingerprint(digest), *known_with_fingerprint(digest)])
+    return _names_by(shapes, names_with_fingerprint)
 
 
 def fused_architectures_of(shapes: Shapes) -> list[str]:
@@ -182,7 +183,7 @@ def identify(
     from zoo.core.identify.similar_architectures import find_similar
 
     similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
-    return _with_strays(similar, stated_size) or _guesses(similar)
+    return _with_strays(similar, stated_size) or _guesses(similar) or _guesses_by_shapes(tensors)
 
 
 def _with_strays(
@@ -212,6 +213,30 @@ def _guesses(parts: Iterable[tuple[_Part, Sequence[Similar]]]) -> list[Identity]
     return [
         _described(similar.architectures, "similar", part)._replace(coverage=similar.coverage)
         for similar, part in found[:MOST_GUESSES]
+    ]
+
+
+def _guesses_by_shapes(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
+    """The nearest architectures by shapes alone; what their layers are called in the file is not known."""
+    from zoo.core.files.float_bytes import FLOAT_DTYPES
+    from zoo.core.identify.similar_shapes import find_similar_shapes
+
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
+    return [
+        Identity(
+            architectures=similar.architectures,
+            match="similar",
+            layout=_FOREIGN,
+            prefix="",
+            share=1.0,
+            coverage=similar.coverage,
+            in_chans=None,
+            num_classes=0,
+            image_size=None,
+            patch_size=None,
+            adapted=False,
+        )
+        for similar in find_similar_shapes(shapes)
     ]
 
 

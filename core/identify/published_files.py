@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zoo.core.architectures.published import cfgs_of
 from zoo.core.architectures.records import HALF, IMAGENET_MEAN, IMAGENET_STD, PretrainedCfg
+from zoo.core.architectures.registry import cfgs_of
 from zoo.core.files.file_digest import hash_in_name
 
 _TORCHVISION = """

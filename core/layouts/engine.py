@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.layouts.operations import Derived, Dropped, joined, split
+from zoo.core.layouts.operations import ClassPosition, Derived, Dropped, joined, split
 from zoo.core.layouts.pattern import Bindings
 from zoo.core.layouts.table import Group, Row, Shapes, Side, Table, parse
 
@@ -24,8 +24,25 @@ LAYOUTS = (
     "transformers",
     "transformers_5",
     "open_clip",
+    "eva_clip",
     "dino",
     "mae",
+    "moco",
+    "moco_v3",
+    "simclr",
+    "byol",
+    "swav",
+    "vicreg",
+    "lightly",
+    "prithvi",
+    "mmpretrain",
+    "mmseg",
+    "mmdet",
+    "detectron2",
+    "segmentation_models_pytorch_tu",
+    "segmentation_models_pytorch",
+    "timm_0",
+    "keras",
     "augreg",
     "big_vision",
 )
@@ -90,18 +107,35 @@ def tables(layout: str) -> tuple[Table, ...]:
 
 
 def detect_layout(shapes: Shapes) -> str | None:
-    """The ecosystem that has a place for all these tensors; None if none has, or if the keys equal timm's."""
+    """The ecosystem that has a place for all these tensors; None if none has.
+
+    Also None if the keys equal timm's, or would without a prefix: many programs write `backbone.` before a network, and
+    only what stands beside it tells them apart.
+    """
     names = list(shapes)
     few = [names[len(names) * part // 4] for part in range(4)] if names else []
     for layout in LAYOUTS:
         for table in tables(layout):
             # Four names rule out nearly every table in a fraction of the time.
-            if not all(_may_have_row(table, name) for name in few):
+            if not all(_may_have_row(table, name) for name in few) or not table.fits_theirs(shapes):
                 continue
             found = match(table, shapes, "theirs")
-            if not found.misfits:
-                return None if all(step.timm == step.theirs for step in found.steps) else layout
+            if not found.misfits and not _has_timms_names(found):
+                return layout
     return None
+
+
+def _has_timms_names(matched: Matched) -> bool:
+    """Whether the names equal timm's, apart from one prefix of all, and nothing else is there."""
+    prefixes = set()
+    for step in matched.steps:
+        if len(step.timm) != len(step.theirs):
+            return False
+        for timm, theirs in zip(step.timm, step.theirs, strict=True):
+            if not theirs.endswith(timm):
+                return False
+            prefixes.add(theirs.removesuffix(timm))
+    return len(prefixes) <= 1
 
 
 def convert_hint(layout: str | None) -> str:
@@ -157,7 +191,8 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
         InvalidInputError: no table has; the message names the first tensor that the closest table lacks.
         UsageError: no such layout.
     """
-    found = [match(table, shapes, side) for table in tables(layout) if side == "theirs" or table.fits(shapes)]
+    fitting = [t for t in tables(layout) if (t.fits_theirs(shapes) if side == "theirs" else t.fits(shapes))]
+    found = [match(table, shapes, side) for table in fitting or tables(layout)]
     closest = min(found, key=lambda one: (len(one.unknown), one.misfits))
     if not closest.misfits:
         return closest
@@ -202,7 +237,10 @@ def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor], *, read
         operation = row.operation
         if isinstance(operation, Dropped):
             continue
-        if not isinstance(operation, Derived):
+        if isinstance(operation, ClassPosition):
+            parts = operation.to_timm([tensors[name] for name in theirs])
+            made.update((name, part._replace(name=name)) for name, part in zip(timm, parts, strict=True))
+        elif not isinstance(operation, Derived):
             whole = joined(theirs[0], [operation.to_timm(tensors[name]) for name in theirs], [1] * len(theirs))
             made.update((part.name, part) for part in split(whole, timm, row.shares))
         elif theirs:
@@ -220,7 +258,9 @@ def apply_from_timm(matched: Matched, tensors: Mapping[str, StoredTensor], num_h
         operation = row.operation
         if isinstance(operation, Dropped):
             continue
-        if not isinstance(operation, Derived):
+        if isinstance(operation, ClassPosition):
+            operation.from_timm([tensors[name] for name in timm])
+        elif not isinstance(operation, Derived):
             whole = joined(timm[0], [tensors[name] for name in timm], row.shares)
             parts = split(whole, theirs, [1] * len(theirs))
             made.update((part.name, operation.from_timm(part, num_heads)) for part in parts)

@@ -5,7 +5,7 @@ The projection into the text space becomes timm's classifier.
 
 from __future__ import annotations
 
-from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD
+from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
 from zoo.core.layouts.table import Table, Twins
 
 _TEXT_TOWER = """
@@ -67,10 +67,25 @@ head.fc.bias                   -                              | zeros_per_row he
 {_TEXT_TOWER}
 """
 
+# Towers of timm that pool and project themselves: SigLIP's and EVA's.
+_WHOLE_TRUNK = f"""
+**                             visual.trunk.**
+{_TEXT_TOWER}
+"""
+
 _NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"
 
 TABLES = (
     Table("CLIP ViT", _VIT, (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),), CLIP_MEAN, CLIP_STD, _NOTE),
     Table("CLIP ResNet", _RESNET, (Twins("resnet*_clip"),), CLIP_MEAN, CLIP_STD),
     Table("CLIP ConvNeXt", _TRUNK, (Twins("convnext_*"),), CLIP_MEAN, CLIP_STD),
+    Table(
+        "SigLIP of timm",
+        _WHOLE_TRUNK,
+        (Twins("vit_*_siglip_*"),),
+        HALF,
+        HALF,
+        fits=lambda shapes: "attn_pool.latent" in shapes,
+    ),
+    Table("a tower of timm", _WHOLE_TRUNK, (Twins("eva*_clip_* *"),), CLIP_MEAN, CLIP_STD),
 )

@@ -102,6 +102,23 @@ class Unfolded(NamedTuple):
         return tensor._replace(shape=(tensor.shape[0], prod(tensor.shape[1:])))
 
 
+class MapRows(NamedTuple):
+    """Their matrix (h * w * C, out) reads a map with the channels last; timm's is the convolution (out, C, h, w)."""
+
+    kernel: Shape
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        area = prod(self.kernel)
+        _require(tensor, len(tensor.shape) == 2 and tensor.shape[0] % area == 0, f"a matrix with {area} x C rows")
+        rows, out = tensor.shape
+        return transposed(tensor._replace(shape=(*self.kernel, rows // area, out)), (3, 2, 0, 1))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        _require(tensor, tensor.shape[2:] == self.kernel, f"a kernel of {'x'.join(map(str, self.kernel))}")
+        found = transposed(tensor, (2, 3, 1, 0))
+        return found._replace(shape=(prod(tensor.shape[1:]), tensor.shape[0]))
+
+
 class Parts(NamedTuple):
     """timm splits one of their tensors into consecutive shares along the first axis."""
 
@@ -141,6 +158,136 @@ class HeadsIn(NamedTuple):
         found = transposed(tensor, (1, 0))
         size = _head_size(tensor, found.shape[0], num_heads)
         return found._replace(shape=(num_heads, size, found.shape[1]))
+
+
+class UnfoldOrder(NamedTuple):
+    """The last axis holds 2x2 neighbours: theirs is (C, y, x) as `nn.Unfold` orders them, timm's is (x, y, C).
+
+    For a vector, the only axis. timm's order is that of Swin Transformer's authors
+    (https://github.com/microsoft/Swin-Transformer).
+    """
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        *rows, width = self._checked(tensor)
+        return self._reordered(tensor, (*rows, width // 4, 2, 2), (2, 1, 0))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        *rows, width = self._checked(tensor)
+        return self._reordered(tensor, (*rows, 2, 2, width // 4), (2, 1, 0))
+
+    def _checked(self, tensor: StoredTensor) -> Shape:
+        _require(tensor, bool(tensor.shape) and tensor.shape[-1] % 4 == 0, "a last axis of four neighbours")
+        return tensor.shape
+
+    def _reordered(self, tensor: StoredTensor, parts: Shape, axes: Shape) -> StoredTensor:
+        before = len(parts) - 3
+        found = transposed(tensor._replace(shape=parts), (*range(before), *(before + axis for axis in axes)))
+        return found._replace(shape=tensor.shape)
+
+
+class OuterThirds(NamedTuple):
+    """Their one bias of queries, keys and values, of which that of keys is zero, is timm's two others.
+
+    timm's are split afterwards, as those of `Parts` are.
+    """
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        q, k, v = split(tensor, ("q", "k", "v"), (1, 1, 1))
+        if any(any(piece) for piece in k.chunks()):
+            raise InvalidInputError(f"The middle third of {tensor.name!r}, the bias of keys, should be zero.")
+        return joined(tensor.name, (q, v), (1, 1))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        q, v = split(tensor, ("q", "v"), (1, 1))
+        return joined(tensor.name, (q, q._replace(name="k", data=bytes(q.nbytes)), v), (1, 1, 1))
+
+
+class Squeezed(NamedTuple):
+    """Their axis at this place has the length one, and timm has none there."""
+
+    axis: int
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        found = len(tensor.shape) > self.axis and tensor.shape[self.axis] == 1
+        _require(tensor, found, f"the length one at axis {self.axis}")
+        return tensor._replace(shape=tensor.shape[: self.axis] + tensor.shape[self.axis + 1 :])
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        return tensor._replace(shape=(*tensor.shape[: self.axis], 1, *tensor.shape[self.axis :]))
+
+
+class Gridded(NamedTuple):
+    """Their list of positions (N, C), of a square grid, is timm's (1, side, side, C)."""
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        side = isqrt(tensor.shape[0]) if len(tensor.shape) == 2 else 0
+        _require(tensor, side > 0 and side * side == tensor.shape[0], "a list of positions of a square")
+        return tensor._replace(shape=(1, side, side, tensor.shape[1]))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        _require(tensor, len(tensor.shape) == 4 and tensor.shape[0] == 1, "a grid of positions")
+        return tensor._replace(shape=(tensor.shape[1] * tensor.shape[2], tensor.shape[3]))
+
+
+class FirstFrame(NamedTuple):
+    """Their positions of several frames (1, 1 + T * N, C), N a square, are timm's of the first frame (1, 1 + N, C)."""
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        patches = tensor.shape[1] - 1 if len(tensor.shape) == 3 and tensor.shape[0] == 1 else 0
+        frames = next((n for n in range(1, patches + 1) if patches % n == 0 and _is_square(patches // n)), 0)
+        _require(tensor, frames > 0, "positions of a class token and of square frames")
+        if frames == 1:
+            return tensor
+        rows = 1 + patches // frames
+        width = tensor.nbytes // (1 + patches)
+        return tensor._replace(shape=(1, rows, tensor.shape[2]), data=_part(tensor.data, 0, rows * width))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        raise cannot_come_back(tensor, "the positions of later frames were left out")
+
+
+def _is_square(number: int) -> bool:
+    return isqrt(number) ** 2 == number
+
+
+def cannot_come_back(tensor: StoredTensor, why: str) -> InvalidInputError:
+    """The error for a change that loses something: `why` completes "cannot be brought back: ..."."""
+    return InvalidInputError(
+        f"{tensor.name!r} cannot be brought back: {why}.", hint="Keep the checkpoint in timm's names."
+    )
+
+
+class ClassPosition(NamedTuple):
+    """timm's class token is the sum of theirs and of its position, and timm's positions are those of patches alone.
+
+    timm does so where registers stand between the class token and the patches.
+    """
+
+    def to_timm(self, tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, ...]:
+        token, positions = tensors
+        shape = (1, 1, positions.shape[-1])
+        _require(positions, len(positions.shape) == 3 and positions.shape[:1] == (1,), "positions of tokens")
+        _require(token, token.shape == shape and token.dtype == positions.dtype, f"the size of {positions.name!r}")
+        own, patches = _rows(positions, 0, 1), _rows(positions, 1, positions.shape[1])
+
+        def compute() -> Iterator[bytes]:
+            from zoo.core.files.float_bytes import from_float32, to_float32
+
+            values = [to_float32(tensor.read(), tensor.dtype, shape) for tensor in (token, own)]
+            yield from_float32(values[0] + values[1], token.dtype)
+
+        return token._replace(data=Computed(token.nbytes, compute)), patches
+
+    def from_timm(self, tensors: Sequence[StoredTensor]) -> tuple[StoredTensor, ...]:
+        raise cannot_come_back(tensors[0], "the position of the class token was added to it")
+
+
+def _rows(tensor: StoredTensor, start: int, end: int) -> StoredTensor:
+    """The rows of the second axis, of a tensor whose first has the length one."""
+    row = tensor.nbytes // tensor.shape[1]
+    return tensor._replace(
+        shape=(1, end - start, *tensor.shape[2:]), data=_part(tensor.data, start * row, (end - start) * row)
+    )
 
 
 def _head_size(tensor: StoredTensor, width: int, num_heads: int) -> int:
@@ -193,9 +340,41 @@ def window_index(name: str, source: StoredTensor) -> StoredTensor:
     return StoredTensor(name, "I64", (len(cells) ** 2,), b"".join(row.to_bytes(8, "little") for row in rows))
 
 
+def window_square(name: str, source: StoredTensor) -> StoredTensor:
+    """`window_index` as a matrix, one row per position."""
+    flat = window_index(name, source)
+    return flat._replace(shape=(isqrt(flat.shape[0]),) * 2)
+
+
+def zeros(name: str, source: StoredTensor) -> StoredTensor:
+    """Zeros of the same shape."""
+    return source._replace(name=name, data=bytes(source.nbytes))
+
+
+def unit_variance(name: str, source: StoredTensor) -> StoredTensor:
+    """The variance that batch norm with an epsilon of 1e-5 divides by one, for each channel, as float32."""
+    import struct
+
+    value = struct.pack("<f", 1 - 1e-5)
+    return StoredTensor(name, "F32", source.shape, value * prod(source.shape))
+
+
+def key_mask(name: str, source: StoredTensor) -> StoredTensor:
+    """Ones, with zeros in the middle third, for the bias of queries, keys and values."""
+    third = source.shape[0] // 3
+    one = {"F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}.get(source.dtype)
+    if one is None:
+        raise InvalidInputError(f"{source.name!r} should hold ordinary floats, found {source.dtype}.")
+    return source._replace(name=name, data=one * third + bytes(len(one) * third) + one * third)
+
+
 DERIVED: Mapping[str, Callable[[str, StoredTensor], StoredTensor]] = {
     "zeros_per_row": zeros_per_row,
     "window_index": window_index,
+    "window_square": window_square,
+    "zeros": zeros,
+    "unit_variance": unit_variance,
+    "key_mask": key_mask,
 }
 
 OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
@@ -204,9 +383,15 @@ OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
     "led": lambda numbers: Led(*numbers),
     "trailed": lambda numbers: Trailed(*numbers),
     "unfold": Unfolded,
+    "map_rows": MapRows,
     "parts": Parts,
     "heads_out": lambda _: HeadsOut(),
     "heads_in": lambda _: HeadsIn(),
+    "unfold_order": lambda _: UnfoldOrder(),
+    "outer_thirds": lambda _: OuterThirds(),
+    "squeezed": lambda numbers: Squeezed(*numbers),
+    "gridded": lambda _: Gridded(),
+    "first_frame": lambda _: FirstFrame(),
 }
 """The word in a table -> the operation, made from the numbers after the word."""
 

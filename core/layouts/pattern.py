@@ -9,14 +9,17 @@ from functools import cached_property
 Bindings = Mapping[str, int | str]
 """Placeholder -> its number; `*` -> the text it stands for."""
 
-_PLACEHOLDER = re.compile(r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shift>[+-]\d+)?\}|(?P<rest>\*\*?)")
+_PLACEHOLDER = re.compile(
+    r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shift>[+-]\d+)?(?P<letter>:a)?\}|(?P<rest>\*\*?)"
+)
 
 
 class Pattern:
     """A key or its beginning: `features.{2s+1}.{b}.norm.*`.
 
     `{s}` is a number, and `{2s+1}` a number computed from it. `{s.b}` numbers the blocks b of all stages s
-    consecutively. `*` is the last component of a key, `**` any text. A placeholder may occur twice in the same form.
+    consecutively, and `{b:a}` is a letter, a for 0. `*` is the last component of a key, `**` any text. A placeholder
+    may occur twice in the same form.
     """
 
     def __init__(self, text: str) -> None:
@@ -30,7 +33,8 @@ class Pattern:
             return None
         values: dict[str, int | str] = {}
         for name, (factor, shift) in terms.items():
-            number, remainder = divmod(int(found[_group(name)]) - shift, factor)
+            text = found[_group(name)]
+            number, remainder = divmod((int(text) if text.isdecimal() else ord(text) - ord("a")) - shift, factor)
             if remainder or number < 0:
                 return None
             values[name] = number
@@ -45,7 +49,8 @@ class Pattern:
             if found["rest"]:
                 return str(values["*"])
             factor, shift = _term(found)
-            return str(int(values[found["name"]]) * factor + shift)
+            filled = int(values[found["name"]]) * factor + shift
+            return chr(ord("a") + filled) if found["letter"] else str(filled)
 
         return _PLACEHOLDER.sub(number, self.text)
 
@@ -67,7 +72,8 @@ class Pattern:
                 parts.append(f"(?P={_group(found['name'])})")
             else:
                 terms[found["name"]] = _term(found)
-                parts.append(rf"(?P<{_group(found['name'])}>0|[1-9][0-9]{{0,5}})")
+                kinds = "[a-z]" if found["letter"] else "0|[1-9][0-9]{0,5}"
+                parts.append(rf"(?P<{_group(found['name'])}>{kinds})")
         parts.append(re.escape(self.text[end:]))
         return re.compile("".join(parts)), terms
 

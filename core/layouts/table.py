@@ -12,7 +12,8 @@ Several of their keys are joined along the first axis. Several of timm's keys, s
 tensor. Indented rows belong to the module of the row above them. A module may occur several times, once per kind: each
 instance in a checkpoint is of the first kind that has a row for all its tensors. `-` stands for a tensor that one side
 lacks. For the patterns see `pattern.Pattern`. The word after the bar is one of `operations.OPERATIONS`, one of
-`operations.DERIVED` with the tensor that it is derived from, or `dropped` with the reason.
+`operations.DERIVED` with the tensor of the same side that it is derived from, `class_position`, or `dropped` with the
+reason.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from zoo.core.architectures.records import IMAGENET_MEAN, IMAGENET_STD
-from zoo.core.layouts.operations import DERIVED, OPERATIONS, Derived, Dropped, Operation, Parts, Unchanged
+from zoo.core.layouts.operations import (
+    DERIVED,
+    OPERATIONS,
+    ClassPosition,
+    Derived,
+    Dropped,
+    Operation,
+    OuterThirds,
+    Parts,
+    Unchanged,
+)
 from zoo.core.layouts.pattern import Pattern
 
 Shapes = Mapping[str, Sequence[int]]
@@ -49,8 +60,9 @@ class Table(NamedTuple):
         twins: timm's architectures that compute the same.
         mean, std: normalisation of the image that the family's published weights expect.
         note: what the user should know about the conversion.
+        bands: what the channels of the image are, if the family's weights read these.
         fits: whether the table is for a checkpoint in timm's layout; if two tables share timm's keys, the shapes
-            decide.
+            decide. `fits_theirs`: the same for a checkpoint with their keys.
     """
 
     family: str
@@ -60,6 +72,13 @@ class Table(NamedTuple):
     std: tuple[float, ...] = IMAGENET_STD
     note: str = ""
     fits: Callable[[Shapes], bool] = lambda _: True
+    bands: tuple[str, ...] = ()
+    fits_theirs: Callable[[Shapes], bool] = lambda _: True
+
+    @property
+    def takes_any_name(self) -> bool:
+        """Whether whatever stands below its prefix has a row: then names alone do not tell the ecosystem."""
+        return any(line.split()[:1] == ["**"] for line in self.rows.splitlines())
 
     def twin(self, names: Iterable[str]) -> tuple[str, dict[str, Any]] | None:
         """The first of these architectures that computes the same, and the arguments to build it with."""
@@ -77,11 +96,13 @@ class Row(NamedTuple):
 
     timm: tuple[Pattern, ...]
     theirs: tuple[Pattern, ...]
-    operation: Operation | Derived | Dropped
+    operation: Operation | ClassPosition | Derived | Dropped
 
     @property
     def shares(self) -> tuple[int, ...]:
         """The proportions in which timm's tensors divide the first axis."""
+        if isinstance(self.operation, OuterThirds):
+            return (1, 1)
         return self.operation.shares if isinstance(self.operation, Parts) else (1,)
 
     def side(self, side: Side) -> tuple[Pattern, ...]:
@@ -120,10 +141,26 @@ def _patterns(texts: list[str]) -> tuple[Pattern, ...]:
     return tuple(Pattern(text) for text in texts if text != "-")
 
 
-def _operation(words: list[str]) -> Operation | Derived | Dropped:
+def below(prefix: str, rows: str) -> str:
+    """The rows of a network whose names, on their side, begin with a prefix."""
+    return "\n".join(_below(prefix, line) for line in rows.splitlines())
+
+
+def _below(prefix: str, line: str) -> str:
+    keys, bar, action = line.partition("|")
+    if not keys.strip() or keys.startswith(" "):
+        return line
+    timm, *theirs = keys.split()
+    named = " ".join(name if name == "-" else prefix + name for name in theirs)
+    return f"{timm}  {named}  {bar}{action}"
+
+
+def _operation(words: list[str]) -> Operation | ClassPosition | Derived | Dropped:
     if not words:
         return Unchanged()
     word, *arguments = words
+    if word == "class_position":
+        return ClassPosition()
     if word == "dropped":
         return Dropped(" ".join(arguments))
     if word in DERIVED:

@@ -7,8 +7,8 @@ these. `^` stands for the trunk's prefix, which a file with a head has.
 from __future__ import annotations
 
 from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
-from zoo.core.layouts.dino import has_plain_mlp, with_mlp
-from zoo.core.layouts.table import Table, Twins
+from zoo.core.layouts.dino import has_plain_mlp, has_registers, with_mlp
+from zoo.core.layouts.table import Shapes, Table, Twins
 
 _EMBEDDINGS = """
 cls_token                      ^embeddings.cls_token
@@ -56,6 +56,56 @@ _DINOV2 = f"""
   ls2.gamma                      layer_scale2.lambda1
   mlp.fc1.*                      mlp.FC1.*
   mlp.fc2.*                      mlp.FC2.*
+"""
+
+_REGISTERS = _DINOV2.replace(
+    """
+cls_token                      ^embeddings.cls_token
+pos_embed                      ^embeddings.position_embeddings
+""",
+    """
+cls_token&pos_embed            ^embeddings.cls_token ^embeddings.position_embeddings   | class_position
+reg_token                      ^embeddings.register_tokens
+""",
+)
+
+_DINOV3 = """
+cls_token                      embeddings.cls_token
+reg_token                      embeddings.register_tokens
+patch_embed.proj.*             embeddings.patch_embeddings.*
+-                              embeddings.mask_token        | dropped it only served pretraining
+blocks.{i}.                    layer.{i}.
+  norm{k}.*                      norm{k}.*
+  attn.qkv.weight                attention.q_proj.weight attention.k_proj.weight attention.v_proj.weight
+  attn.q_bias                    attention.q_proj.bias
+  attn.v_bias                    attention.v_proj.bias
+  attn.proj.*                    attention.o_proj.*
+  gamma_1                        layer_scale1.lambda1
+  gamma_2                        layer_scale2.lambda1
+MLP
+norm.*                         norm.*
+"""
+
+_DINOV3_MLP = """
+  mlp.fc1.*                      mlp.up_proj.*
+  mlp.fc2.*                      mlp.down_proj.*
+"""
+
+_DINOV3_GATED = """
+  mlp.fc1_g.*                    mlp.gate_proj.*
+  mlp.fc1_x.*                    mlp.up_proj.*
+  mlp.fc2.*                      mlp.down_proj.*
+"""
+
+_DINOV3_CONVNEXT = """
+stem.{k}.*                     stages.0.downsample_layers.{k}.*
+stages.{s}.downsample.{k}.*    stages.{s}.downsample_layers.{k}.*
+stages.{s}.blocks.{b}.         stages.{s}.layers.{b}.
+  gamma                          gamma
+  conv_dw.*                      depthwise_conv.*
+  norm.*                         layer_norm.*
+  mlp.fc{k}.*                    pointwise_conv{k}.*
+head.norm.*                    layer_norm.*
 """
 
 _DINOV2_HEAD = """
@@ -144,10 +194,41 @@ norm.*                         ^layernorm.*
 -                              ^embeddings.mask_token       | dropped it only served pretraining
 """
 
+_SWIN_V2 = f"""
+patch_embed.proj.*             ^embeddings.patch_embeddings.projection.*
+patch_embed.norm.*             ^embeddings.norm.*
+layers.{{s+1}}.downsample.     ^encoder.layers.{{s}}.downsample.
+  norm.*                         norm.*
+  reduction.*                    reduction.*
+layers.{{s}}.blocks.{{b}}.     ^encoder.layers.{{s}}.blocks.{{b}}.
+  attn.logit_scale               attention.self.logit_scale
+  attn.cpb_mlp.{{k}}.*           attention.self.continuous_position_bias_mlp.{{k}}.*
+  -                              attention.self.relative_coords_table    | dropped it follows from the window
+  -                              attention.self.relative_position_index  | dropped it follows from the window
+  attn.qkv.weight                attention.self.query.weight attention.self.key.weight attention.self.value.weight
+  attn.q_bias                    attention.self.query.bias
+  attn.v_bias                    attention.self.value.bias
+  attn.proj.*                    attention.output.dense.*
+{_MLP}
+norm.*                         ^layernorm.*
+-                              ^embeddings.mask_token       | dropped it only served pretraining
+"""
+
+# SigLIP 2 for images of any size: patches come as rows of numbers.
+_NAFLEX = _SIGLIP.replace(
+    "pos_embed                      ^embeddings.position_embedding.weight   | batched 1",
+    "embeds.pos_embed               ^embeddings.position_embedding.weight   | gridded",
+).replace("patch_embed.proj.*", "embeds.proj.*")
+
 _CONVNEXT_V2 = _CONVNEXT.replace(
     "gamma                          layer_scale_parameter",
     "mlp.grn.*                      grn.*                      | led 3",
 )
+
+
+def _has_patch_kernel(shapes: Shapes) -> bool:
+    """Whether patches are embedded by a convolution, not as rows of numbers."""
+    return all(len(shape) == 4 for name, shape in shapes.items() if name.endswith("patch_embedding.weight"))
 
 
 def _in(trunk: str, rows: str) -> str:
@@ -165,6 +246,9 @@ _DISTILLED_HEADS = _head("head", "cls_classifier") + _head("head_dist", "distill
 _EPSILON = (("norm_eps", 1e-12),)
 _VIT_TWINS = (Twins("vit_* deit_*", _EPSILON),)
 _DEIT_TWINS = (Twins("deit_*_distilled_*", _EPSILON),)
+_REGISTER_TWINS = (Twins("vit_*_reg4_dinov2"),)
+_DINOV3_TWINS = (Twins("vit_*_dinov3_qkvb vit_*_dinov3"),)
+_NAFLEX_TWINS = (Twins("naflexvit_*_siglip"),)
 _DINOV2_TWINS = (Twins("vit_*_dinov2"),)
 _SIGLIP_TWINS = (Twins("vit_*_siglip_*"),)
 _CLIP_TWINS = (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),)
@@ -180,6 +264,27 @@ TABLES = (
     Table("DINOv2", _in("dinov2.", _PLAIN) + _DINOV2_HEAD, _DINOV2_TWINS, fits=has_plain_mlp),
     Table("DINOv2 with SwiGLU", _in("", _GATED), _DINOV2_TWINS),
     Table("DINOv2 with SwiGLU", _in("dinov2.", _GATED) + _DINOV2_HEAD, _DINOV2_TWINS),
+    Table(
+        "DINOv2 with registers",
+        _in("", with_mlp(_REGISTERS, "fc1", "fc2")),
+        _REGISTER_TWINS,
+        fits=lambda shapes: has_registers(shapes) and has_plain_mlp(shapes),
+    ),
+    Table(
+        "DINOv2 with registers",
+        _in("dinov2_with_registers.", with_mlp(_REGISTERS, "fc1", "fc2")) + _DINOV2_HEAD,
+        _REGISTER_TWINS,
+        fits=lambda shapes: has_registers(shapes) and has_plain_mlp(shapes),
+    ),
+    Table(
+        "DINOv2 with registers and SwiGLU",
+        _in("", with_mlp(_REGISTERS, "weights_in", "weights_out")),
+        _REGISTER_TWINS,
+        fits=has_registers,
+    ),
+    Table("DINOv3", _DINOV3.replace("MLP", _DINOV3_MLP), _DINOV3_TWINS),
+    Table("DINOv3 with a gate", _DINOV3.replace("MLP", _DINOV3_GATED), _DINOV3_TWINS),
+    Table("DINOv3 ConvNeXt", _DINOV3_CONVNEXT, (Twins("convnext_*_dinov3 convnext_*"),), fits=lambda _: False),
     Table("CLIP vision", _in("", _CLIP), _CLIP_TWINS, CLIP_MEAN, CLIP_STD, _CLIP_NOTE),
     Table(
         "CLIP",
@@ -189,8 +294,17 @@ TABLES = (
         CLIP_STD,
         _CLIP_NOTE,
     ),
-    Table("SigLIP vision", _in("", _SIGLIP), _SIGLIP_TWINS, HALF, HALF),
-    Table("SigLIP", _in("vision_model.", _SIGLIP) + _TEXT_TOWER, _SIGLIP_TWINS, HALF, HALF),
+    Table("SigLIP vision", _in("", _SIGLIP), _SIGLIP_TWINS, HALF, HALF, fits_theirs=_has_patch_kernel),
+    Table(
+        "SigLIP",
+        _in("vision_model.", _SIGLIP) + _TEXT_TOWER,
+        _SIGLIP_TWINS,
+        HALF,
+        HALF,
+        fits_theirs=_has_patch_kernel,
+    ),
+    Table("SigLIP 2 vision, any size", _in("", _NAFLEX), _NAFLEX_TWINS, HALF, HALF),
+    Table("SigLIP 2, any size", _in("vision_model.", _NAFLEX) + _TEXT_TOWER, _NAFLEX_TWINS, HALF, HALF),
     Table("ConvNeXt", _in("", _CONVNEXT), (Twins("convnext_*"),)),
     Table("ConvNeXt", _in("convnext.", _CONVNEXT) + _head("head.fc"), (Twins("convnext_*"),)),
     Table("ConvNeXt V2", _in("", _CONVNEXT_V2), (Twins("convnextv2_*"),)),
@@ -199,4 +313,6 @@ TABLES = (
     Table("ResNet", _in("resnet.", _RESNET) + _head("fc", "classifier.1"), (Twins("resnet[0-9]*"),)),
     Table("Swin Transformer", _in("", _SWIN), (Twins("swin_*"),)),
     Table("Swin Transformer", _in("swin.", _SWIN) + _head("head.fc"), (Twins("swin_*"),)),
+    Table("Swin Transformer V2", _in("", _SWIN_V2), (Twins("swinv2_*"),)),
+    Table("Swin Transformer V2", _in("swinv2.", _SWIN_V2) + _head("head.fc"), (Twins("swinv2_*"),)),
 )

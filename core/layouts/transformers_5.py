@@ -32,7 +32,19 @@ _WINDOWS = {
     "attention.self.relative_position_index": "attention.relative_position_bias.relative_position_index",
 }
 
+_MODEL = {
+    " layer.{i}.": " model.layer.{i}.",
+    " stages.0.downsample": " model.stages.0.downsample",
+    " stages.{s}.downsample": " model.stages.{s}.downsample",
+    " stages.{s}.layers": " model.stages.{s}.layers",
+}
+
 _RENAMED = {
+    "DINOv2 with registers": _ATTENTION_AND_MLP,
+    "DINOv2 with registers and SwiGLU": _ATTENTION_AND_MLP | _GATED_MLP,
+    "DINOv3": _MODEL,
+    "DINOv3 with a gate": _MODEL,
+    "DINOv3 ConvNeXt": _MODEL,
     "ViT": _LAYERS | _ATTENTION_AND_MLP,
     "DeiT": _LAYERS | _ATTENTION_AND_MLP,
     "DINOv2": _ATTENTION_AND_MLP,

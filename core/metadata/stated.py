@@ -15,10 +15,16 @@ from zoo.core.channels.mixing import channel_mixing
 from zoo.core.errors import InvalidInputError, UsageError
 
 METADATA_KEY = "zoo"
+ORIGIN_KEY = "zoo_origin"
+"""Where a file came from, in JSON, if its tensors are not in timm's layout or its architecture is unknown."""
 SCHEMA_VERSION = 1
 
 _SIZES = ("img_size", "patch_size")
 _EPSILONS = ("bn_eps", "norm_eps")
+_MOST_ARGUMENTS = 64
+"""Arguments, items of a list, and characters of a name or text, far above any model's."""
+_LARGEST, _DEEPEST = 1 << 14, 256
+"""The largest number among the arguments, such as channels, and the most blocks of a stage."""
 _CARRIED = (
     "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct", "crop_mode", "first_conv",
     "classifier", "license",
@@ -60,6 +66,7 @@ def weight_metadata(
     bands: Sequence[str] = (),
     input_layout: str = "",
     model_args: Mapping[str, Any] | None = None,
+    graph: Mapping[str, Any] | None = None,
     reparameterized: bool = False,
 ) -> dict[str, str]:
     """Metadata of a file written by zoo.
@@ -72,6 +79,7 @@ def weight_metadata(
         bands: names of the channels, if known.
         input_layout: as `InputLayout` parses it, if it is not a convolution's.
         model_args: what the model must be built with, e.g. img_size.
+        graph: of a graph, what it takes and gives.
         reparameterized: whether branches and norms are joined for inference.
     """
     values = {
@@ -86,7 +94,7 @@ def weight_metadata(
         "origin": origin,
         **{key: value for key in _CARRIED if (value := getattr(cfg, key)) is not None},
     }
-    optional: dict[str, Any] = {"bands": bands, "input_layout": input_layout, "model_args": model_args}
+    optional: dict[str, Any] = {"bands": bands, "input_layout": input_layout, "model_args": model_args, "graph": graph}
     optional["reparameterized"] = reparameterized
     values |= {key: value for key, value in optional.items() if value}
     return {**(kept or {}), "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
@@ -176,7 +184,7 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and min(*values["std"], *ratios) > 0
         and all(isinstance(values.get(key, ""), str) for key in texts)
         and _is_layout(values.get("input_layout", "conv"))
-        and _are_model_arguments(values.get("model_args", {}))
+        and are_model_arguments(values.get("model_args", {}))
         and type(values.get("reparameterized", False)) is bool
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
@@ -206,22 +214,39 @@ def _is_layout(text: str) -> bool:
     return True
 
 
-def stated_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those arguments of a model that a weight file may state: what its tensors alone do not tell."""
-    return {key: value for key, value in arguments.items() if key in (*_SIZES, *_EPSILONS)}
+def changes_tensors(arguments: Mapping[str, Any]) -> bool:
+    """Whether a model with these arguments may have other tensors than its architecture's, sizes left aside."""
+    return any(key not in (*_SIZES, *_EPSILONS) for key in arguments)
 
 
-def _are_model_arguments(values: Any) -> bool:
-    """Whether these are model arguments that zoo writes: image and patch sizes, the epsilon of norms."""
-    return isinstance(values, dict) and all(_is_model_argument(key, value) for key, value in values.items())
+def are_model_arguments(values: Any) -> bool:
+    """Whether a file may state these as the arguments of its model: plain values, within what time and memory allow."""
+    return (
+        isinstance(values, Mapping)
+        and len(values) <= _MOST_ARGUMENTS
+        and all(_is_model_argument(key, value) for key, value in values.items())
+    )
 
 
-def _is_model_argument(key: str, value: Any) -> bool:
+def _is_model_argument(key: Any, value: Any) -> bool:
+    if not isinstance(key, str) or not key.isidentifier() or len(key) > _MOST_ARGUMENTS:
+        return False
     if key in _EPSILONS:
         return type(value) is float and 0 < value < 1
-    return key in _SIZES and (
-        all(map(_is_size, value)) and len(value) == 2 if isinstance(value, list) else _is_size(value)
-    )
+    if key in _SIZES:
+        return all(map(_is_size, value)) and len(value) == 2 if isinstance(value, list | tuple) else _is_size(value)
+    largest = _DEEPEST if any(word in key for word in ("depth", "layers", "blocks")) else _LARGEST
+    return _is_plain(value, largest, levels=2)
+
+
+def _is_plain(value: Any, largest: int, levels: int) -> bool:
+    if isinstance(value, list | tuple):
+        return levels > 0 and len(value) <= _MOST_ARGUMENTS and all(_is_plain(v, largest, levels - 1) for v in value)
+    if isinstance(value, str):
+        return len(value) <= _MOST_ARGUMENTS and value.isprintable()
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) is bool or (type(value) is int and abs(value) <= largest)
 
 
 def _are_texts(values: Any) -> bool:

@@ -20,7 +20,7 @@ from zoo.core.architectures.published import find_cfg, num_features
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.json_file import read_json_object
-from zoo.core.metadata.stated import adapted_cfg
+from zoo.core.metadata.stated import adapted_cfg, are_model_arguments
 
 CONFIG_FILE = "config.json"
 
@@ -62,8 +62,8 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
     # What the file states about the model takes precedence over what it states about the weights it was made from.
     values = {**stated, **{key: document[key] for key in ("architecture", "num_classes") if key in document}}
     arguments = document.get("model_args", {})
-    if not isinstance(arguments, Mapping) or not all(map(_is_identifier, arguments)):
-        _refuse(origin, "model_args", "an object of arguments", arguments)
+    if not are_model_arguments(arguments):
+        _refuse(origin, "model_args", "an object of plain arguments", arguments)
 
     known = {key: _checked(origin, key, values[key]) for key in _ENTRIES if values.get(key) is not None}
     if "architecture" not in known:
@@ -144,10 +144,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_ratio(value: Any) -> bool:
     return _is_number(value) and value > 0
-
-
-def _is_identifier(value: Any) -> bool:
-    return isinstance(value, str) and value.isidentifier() and len(value) <= _MAX_TEXT
 
 
 def _is_text(value: Any) -> bool:

@@ -17,7 +17,7 @@ from zoo.core.architectures import registry
 from zoo.core.architectures.hub_names import plain_name
 from zoo.core.architectures.new_classifier import initial_values
 from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
-from zoo.core.errors import UsageError
+from zoo.core.errors import InvalidInputError, UnknownArgumentError, UnknownOptionError, UsageError, ZooError
 from zoo.core.files.open_weights import open_weights
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
@@ -66,7 +66,7 @@ def create_model(
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps. `out_indices` chooses the levels, negative ones from the
             end. `feature_cls` "list" runs only what is needed, "dict" gives the maps by name, "getter" takes `norm`,
-            "hook" reads modules with hooks.
+            "hook" reads modules with hooks, "fx" runs a traced graph.
         allow_missing: wildcards for state-dict keys that a checkpoint may lack; they keep their initial values.
         drop: wildcards for tensors of `checkpoint_path` to leave out.
         source_size: height and width in pixels of the images that the weight file is for, if it does not say so itself.
@@ -81,7 +81,8 @@ def create_model(
 
     Raises:
         UnknownModelError: no such model. NotFoundError: no such tag, or the weights are unavailable.
-        TypeError: an unknown keyword; the message names the nearest one.
+        UnknownOptionError: an unknown keyword (a TypeError); the message names the nearest one.
+        UnknownArgumentError: a config or file states one (a TypeError too).
         InvalidInputError: the weights do not fit the model.
         UsageError: `reparameterized` for a model without such a form.
     """
@@ -120,10 +121,12 @@ def create_model(
     # The model, without values.
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
-    arguments = {"in_chans": channels, "num_classes": classes, **model_args, **overrides}
-    if registry.fused_layers(name) is not None:  # timm's name for it, where timm has one
-        reparameterized = bool(arguments.pop("inference_mode", reparameterized))
-    model = _build(name, cfg, arguments)
+    if registry.fused_layers(name) is not None:  # timm's name for the form, where timm has one
+        reparameterized = bool({**model_args, **overrides}.get("inference_mode", reparameterized))
+        model_args.pop("inference_mode", None)
+        overrides.pop("inference_mode", None)
+    given = {"in_chans": channels, "num_classes": classes, **overrides}
+    model = _build(name, cfg, given, {key: value for key, value in model_args.items() if key not in overrides})
     if path and registry.fused_layers(name) is not None:
         with open_weights(path, key=checkpoint_key) as opened:
             model = form_of(model, opened.tensors)
@@ -173,25 +176,47 @@ def _require_use_of_size(name: str, path: str | Path) -> None:
         )
 
 
-def _build(name: str, cfg: PretrainedCfg, arguments: Mapping[str, Any]) -> ImageModel:
-    """A model on the meta device, with a config for its channels and image size."""
+def _build(name: str, cfg: PretrainedCfg, given: Mapping[str, Any], stated: Mapping[str, Any]) -> ImageModel:
+    """A model on the meta device, with a config for its channels and image size.
+
+    Args:
+        given: the caller's arguments.
+        stated: those of a config or a weight file.
+
+    Raises:
+        UnknownOptionError, UnknownArgumentError: the model has no such option.
+        InvalidInputError: what a config or file states makes no model.
+    """
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     options = _options(model_class, spec)
+    arguments = {**stated, **given}
     if cfg.fixed_input_size and "img_size" in options:
         arguments = {"img_size": cfg.input_size[1:], **arguments}
     for key in arguments:
-        if key not in options:
-            raise TypeError(f"{name} has no option {key!r}{_nearest(key, options)}")
+        if key in options:
+            continue
+        told, hint = f"{key!r}{_nearest(key, options)}", f"It takes {', '.join(sorted(options))}."
+        if key in given:
+            raise UnknownOptionError(f"{name} has no option {told}", hint=hint)
+        raise UnknownArgumentError(
+            f"The config or file states an argument that {name} does not have: {told}", hint=hint
+        )
     spec_fields = {f.name for f in fields(spec)}
     changes: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in spec_fields
     }
-    given = {k: v for k, v in arguments.items() if k not in spec_fields}
-    with torch.device("meta"):
-        model: ImageModel = model_class(replace(spec, **changes), **given)
-        if spec.pruned:
-            prune(model, name)
+    keywords = {k: v for k, v in arguments.items() if k not in spec_fields}
+    try:
+        with torch.device("meta"):
+            model: ImageModel = model_class(replace(spec, **changes), **keywords)
+            if spec.pruned:
+                prune(model, name)
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+        if stated and not isinstance(error, ZooError):  # a file may state values of any kind
+            told = ", ".join(f"{key}={value!r}"[:80] for key, value in stated.items())
+            raise InvalidInputError(f"No {name} can be built with what the config or file states: {told}.") from error
+        raise
     model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, arguments.get("img_size")), arguments["in_chans"]).to_dict()
     return model
 
@@ -263,4 +288,4 @@ def _sized_cfg(cfg: PretrainedCfg, img_size: Any) -> PretrainedCfg:
 
 def _nearest(word: str, known: set[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}."
+    return f"; did you mean {near[0]!r}?" if near else "."

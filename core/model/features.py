@@ -6,8 +6,10 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.nn as nn
 from torch import Tensor
+from torch.fx import GraphModule, Tracer
 
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel, resolve_indices
@@ -179,6 +181,42 @@ class FeatureGetterNet(FeatureListNet):
         )
 
 
+class FeatureGraphNet(FeatureListNet):
+    """As `FeatureListNet`, whose forward is a graph of torch.fx that ends at the levels asked for.
+
+    The graph is traced when it is first needed, one for training and one for evaluation, and runs on the net's own
+    modules. `graph_module` gives it for other tools.
+    """
+
+    traced: dict[bool, Callable[..., Any]]
+
+    def set_options(self) -> None:
+        self.traced = {}
+
+    @property
+    def graph_module(self) -> GraphModule:
+        """The graph of the net's present mode, training or evaluation, with the net's own parts and weights."""
+        source = _new_feature_net(FeatureListNet, self._model_class)
+        source.__dict__.update(self.__dict__)
+        graph = Tracer().trace(source)
+        for name in source.__dict__.keys() - self.__dict__.keys():  # a constant that the trace has computed
+            self.register_buffer(name, source.__dict__[name], persistent=False)
+        return GraphModule(source, graph, class_name="FeatureGraph")
+
+    def forward(self, x: Tensor) -> Any:
+        # The compiler traces by itself; what is computed a second time to save memory is no part of a graph.
+        if torch.compiler.is_compiling() or self.grad_checkpointing:
+            return super().forward(x)
+        if self.training not in self.traced:
+            # A graph module has a class of its own, whose forward needs no more than an object with its modules.
+            self.traced[self.training] = type(self.graph_module).forward
+        return self.traced[self.training](self, x)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        make, arguments, state = super().__reduce_ex__(protocol)
+        return make, arguments, {**state, "traced": {}}
+
+
 LIST_HINT = "Read the levels with feature_cls='list'."
 
 
@@ -245,5 +283,6 @@ FEATURE_CLASSES: dict[str, type[FeatureNet]] = {
     "dict": FeatureDictNet,
     "getter": FeatureGetterNet,
     "hook": FeatureHookNet,
+    "fx": FeatureGraphNet,
 }
 """What `feature_cls` of `create_model` may be."""

@@ -20,7 +20,7 @@ from zoo.core.errors import UsageError
 from zoo.core.files.atomic_folder import atomic_folder
 from zoo.core.files.safetensors_writer import write_safetensors
 from zoo.core.metadata.model_card import model_card
-from zoo.core.metadata.stated import adapted_cfg, stated_arguments, weight_metadata
+from zoo.core.metadata.stated import adapted_cfg, weight_metadata
 from zoo.core.metadata.timm_config import write_timm_config
 from zoo.core.model.named_model import CONFIG_NAME
 from zoo.core.model.save import stored_tensors
@@ -71,7 +71,7 @@ def save_for_hf(
     options = {"in_chans": model.in_chans, "num_classes": model.num_classes}
     config = _with_entries(write_timm_config(cfg, model_args=_plain(arguments), **options), model_config or {})
     tensors = stored_tensors(model.state_dict())
-    metadata = weight_metadata(cfg, num_classes=model.num_classes, origin={}, model_args=stated_arguments(arguments))
+    metadata = weight_metadata(cfg, num_classes=model.num_classes, origin={}, model_args=_plain(arguments))
     os.makedirs(os.path.dirname(os.path.abspath(save_directory)), exist_ok=True)
     with atomic_folder(save_directory, force=force) as folder:
         digests = {}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.layers.norm import NormFactory
+from zoo.models.layers.tracing import leaf_function
 
 QkvBias = bool | Literal["qv"]
 
@@ -35,19 +36,33 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout: float = 0.0, scale: float | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+    scale: float | None = None,
+    shared: int = 1,
 ) -> Tensor:
     """`softmax(q k^T / sqrt(D) + bias) v`: heads (N, heads, L, D) each -> (N, L, heads * D).
 
-    A boolean bias masks where it is False. Where keys and values have fewer heads, each serves several of the queries.
-    `scale` stands for `1 / sqrt(D)`.
+    A boolean bias masks where it is False. Where keys and values have fewer heads, each is `shared` by so many of the
+    queries. `scale` stands for `1 / sqrt(D)`.
     """
-    if k.shape[1] != q.shape[1]:
-        shared = q.shape[1] // k.shape[1]
+    if shared > 1:
         k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
-    if bias is not None and bias.ndim == 3:
-        bias = bias.unsqueeze(0)  # with three axes the CPU's kernel takes several times as long
+    if bias is not None:
+        bias = for_all_images(bias)
     return merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale))
+
+
+@leaf_function
+def for_all_images(bias: Tensor) -> Tensor:
+    """A bias with four axes, of which the first stands for the images.
+
+    With three the CPU's kernel takes several times as long.
+    """
+    return bias.unsqueeze(0) if bias.ndim == 3 else bias
 
 
 def rotate(x: Tensor, rotary: Tensor, half: bool = False) -> Tensor:
@@ -97,7 +112,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(channels, num_heads)
-        self.num_heads, self.head_dim = num_heads, channels // num_heads
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_heads, channels // num_heads
         self.attn_drop_rate, self.rotate_half = attn_drop, rotate_half
         self._make_projections(channels, qkv_bias)
         self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
@@ -128,7 +143,8 @@ class Attention(nn.Module):
         q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
             q, k = rotate(q, rotary, self.rotate_half), rotate(k, rotary, self.rotate_half)
-        x = attend(q, k, v, bias, self.attn_drop_rate if self.training else 0.0)
+        dropout, shared = self.attn_drop_rate if self.training else 0.0, self.num_heads // self.num_kv_heads
+        x = attend(q, k, v, bias, dropout, shared=shared)
         return self.proj_drop(self.proj(self.norm(x)))
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

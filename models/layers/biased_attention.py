@@ -18,14 +18,14 @@ def halved(size: Size) -> Size:
 
 
 class Subsample(nn.Module):
-    """Every second row and column of a map, or of tokens that are the cells of one of `size`."""
+    """Every second row and column of a map (`use_conv`), or of tokens that are the cells of one of `size`."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, *, use_conv: bool) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.use_conv = size, use_conv
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 4:
+        if self.use_conv:
             return x[:, :, ::2, ::2]
         return x.unflatten(1, self.size)[:, ::2, ::2].flatten(1, 2)
 

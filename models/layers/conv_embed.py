@@ -19,7 +19,7 @@ class ConvEmbed(nn.Module):
         self, in_channels: int, channels: int, kernel: int, stride: int, padding: int = 0, *, of_map: bool = False
     ) -> None:
         super().__init__()
-        self.of_map = of_map
+        self.of_map, self.patch_size = of_map, (kernel, kernel)
         self.proj = nn.Conv2d(in_channels, channels, kernel, stride, padding)
         self.norm = nn.LayerNorm(channels)
 

@@ -6,12 +6,15 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.tracing import leaf_function
+
 
 def symmetric_padding(kernel: int, stride: int = 1, dilation: int = 1) -> int:
     """Padding of both borders that gives an output of `ceil(size / stride)` for an odd kernel."""
     return (stride - 1 + dilation * (kernel - 1)) // 2
 
 
+@leaf_function
 def pad_same(
     x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], value: float = 0.0
 ) -> Tensor:

@@ -7,6 +7,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.tracing import leaf_function
+
 
 class DropPath(nn.Module):
     """Stochastic depth (arXiv:1603.09382): drop a residual branch per sample, scale the kept ones by 1/keep."""
@@ -18,12 +20,17 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.drop_prob):
             return x
-        keep = 1.0 - self.drop_prob
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * (mask / keep if keep > 0 else mask)
+        return x * kept_samples(x, 1.0 - self.drop_prob)
 
     def extra_repr(self) -> str:
         return f"{self.drop_prob:.3f}"
+
+
+@leaf_function
+def kept_samples(x: Tensor, keep: float) -> Tensor:
+    """0 or 1 / keep for each sample of a batch, at random."""
+    mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+    return mask / keep if keep > 0 else mask
 
 
 def make_drop_path(rate: float) -> nn.Module:
@@ -50,11 +57,17 @@ class PatchDrop(nn.Module):
         """Which tokens of each sample are kept, (N, prefix + kept), patches in random order; None for all."""
         if not (self.training and self.rate):
             return None
-        num_patches = x.shape[1] - self.num_prefix_tokens
-        num_kept = max(1, int(num_patches * (1 - self.rate)))
-        order = torch.rand(x.shape[0], num_patches, device=x.device).argsort(1)[:, :num_kept]
-        prefix = torch.arange(self.num_prefix_tokens, device=x.device).expand(x.shape[0], -1)
-        return torch.cat([prefix, order + self.num_prefix_tokens], 1)
+        return kept_rows(x, 1 - self.rate, self.num_prefix_tokens)
+
+
+@leaf_function
+def kept_rows(x: Tensor, part: float, num_prefix_tokens: int) -> Tensor:
+    """Of tokens (N, prefix + L, C) the numbers of the prefix and of a random part of the others: (N, prefix + kept)."""
+    num_patches = x.shape[1] - num_prefix_tokens
+    num_kept = max(1, int(num_patches * part))
+    order = torch.rand(x.shape[0], num_patches, device=x.device).argsort(1)[:, :num_kept]
+    prefix = torch.arange(num_prefix_tokens, device=x.device).expand(x.shape[0], -1)
+    return torch.cat([prefix, order + num_prefix_tokens], 1)
 
 
 def take_tokens(x: Tensor, rows: Tensor) -> Tensor:
@@ -75,11 +88,17 @@ class DropBlock2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.drop_prob):
             return x
-        height, width = x.shape[-2:]
-        size = min(self.block_size, height, width)
-        valid = (height - size + 1) * (width - size + 1)
-        gamma = self.gamma_scale * self.drop_prob * height * width / size**2 / valid
-        seeds = torch.empty_like(x).bernoulli_(min(gamma, 1.0))
-        dropped = F.max_pool2d(seeds, size, stride=1, padding=size // 2)[..., :height, :width]
-        kept = 1 - dropped
-        return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+        return drop_blocks(x, self.block_size, self.gamma_scale * self.drop_prob)
+
+
+@leaf_function
+def drop_blocks(x: Tensor, side: int, rate: float) -> Tensor:
+    """A map (N, C, H, W) without blocks of this side, of which so many would begin in a cell if they were single."""
+    height, width = x.shape[-2:]
+    size = min(side, height, width)
+    valid = (height - size + 1) * (width - size + 1)
+    gamma = rate * height * width / size**2 / valid
+    seeds = torch.empty_like(x).bernoulli_(min(gamma, 1.0))
+    dropped = F.max_pool2d(seeds, size, stride=1, padding=size // 2)[..., :height, :width]
+    kept = 1 - dropped
+    return x * kept * (kept.numel() / kept.sum().clamp(min=1))

@@ -29,9 +29,9 @@ class NormMlpHead(nn.Module):
         """Channels of the output for `pooled` channels of input."""
         return pooled // self.channels * self.out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, k * channels) -> (N, k * out_channels); (N, channels, H, W) -> (N, out_channels, H, W)."""
-        if x.ndim == 4:
+    def forward(self, x: Tensor, *, is_map: bool = False) -> Tensor:
+        """(N, k * channels) -> (N, k * out_channels); a map (N, channels, H, W) -> (N, out_channels, H, W)."""
+        if is_map:
             return self.pre_logits(self.norm(x).movedim(1, -1)).movedim(-1, 1)
         vectors = self.norm(x.reshape(-1, self.channels, 1, 1)).flatten(1)
         return self.pre_logits(vectors).reshape(x.shape[0], -1)

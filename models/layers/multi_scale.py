@@ -5,19 +5,21 @@ Gao et al., Res2Net (arXiv:1904.01169), section 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-SAME = nn.Identity()
+from zoo.models.layers.tracing import listed, same
 
 
 def multi_scale(
     x: Tensor,
     convs: nn.Module,
     norms: nn.Module | None = None,
-    act: nn.Module = SAME,
-    pool: nn.Module = SAME,
+    act: Callable[[Tensor], Tensor] = same,
+    pool: Callable[[Tensor], Tensor] = same,
     *,
     adds: bool,
 ) -> Tensor:
@@ -30,9 +32,10 @@ def multi_scale(
         pool: what becomes of the last group: a pooling where the convolutions stride.
         adds: whether the output of a convolution is added to the next group; a block that strides goes without.
     """
-    *groups, last = x.chunk(len(list(convs.children())) + 1, 1)
+    num_groups = len(list(convs.children())) + 1
+    *groups, last = listed(x.chunk(num_groups, 1), num_groups)
     scales: list[Tensor] = []
-    behind = norms.children() if norms else [SAME] * len(groups)
+    behind: Iterable[Callable[[Tensor], Tensor]] = norms.children() if norms else [same] * len(groups)
     for group, conv, norm in zip(groups, convs.children(), behind, strict=True):
         scales.append(act(norm(conv(scales[-1] + group if adds and scales else group))))
     return torch.cat([*scales, pool(last)], 1)

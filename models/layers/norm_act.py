@@ -8,13 +8,37 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import LayerNorm2d, RmsNorm2d
+from zoo.models.layers.tracing import leaf_function
 
 NormActFactory = Callable[..., nn.Module]
+
+
+@leaf_function
+def batch_norm_in_training(
+    x: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    count: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float | None,
+    eps: float,
+) -> Tensor:
+    """Batch norm by the statistics of the batch, which the running ones and the count of batches take in.
+
+    `momentum` None gives all batches so far the same share.
+    """
+    if count is not None:
+        count.add_(1)
+    if momentum is None:
+        momentum = 0.0 if count is None else 1.0 / float(count)
+    return F.batch_norm(x, mean, var, weight, bias, True, momentum, eps)
 
 
 class BatchNormAct2d(nn.BatchNorm2d):
@@ -23,7 +47,16 @@ class BatchNormAct2d(nn.BatchNorm2d):
         self.act = make_activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(super().forward(x))
+        """As `nn.BatchNorm2d` without its check of the axes, which no trace gets through."""
+        mean, var = self.running_mean, self.running_var
+        if self.training and self.track_running_stats:
+            count = self.num_batches_tracked
+            x = batch_norm_in_training(x, mean, var, count, self.weight, self.bias, self.momentum, self.eps)
+        else:
+            by_batch = self.training or mean is None
+            mean, var = (None, None) if self.training else (mean, var)
+            x = F.batch_norm(x, mean, var, self.weight, self.bias, by_batch, self.momentum or 0.0, self.eps)
+        return self.act(x)
 
 
 class InPlaceBatchNormAct2d(BatchNormAct2d):

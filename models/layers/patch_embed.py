@@ -17,6 +17,7 @@ from zoo.core.errors import UsageError
 from zoo.core.resize.positions import resize_patch_kernel
 from zoo.core.resize.resample import Filter
 from zoo.models.layers.norm import NormFactory
+from zoo.models.layers.tracing import leaf_procedure
 
 Size = tuple[int, int]
 
@@ -34,6 +35,7 @@ def as_pair(size: int | Size) -> Size:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
+@leaf_procedure
 def check_image_size(images: Tensor, size: Size) -> None:
     """Raises UsageError for images (N, C, H, W) of another (height, width)."""
     height, width = images.shape[2:]
@@ -41,6 +43,17 @@ def check_image_size(images: Tensor, size: Size) -> None:
         raise UsageError(
             f"The model takes images of {size[0]} x {size[1]}, found {height} x {width}.",
             hint="Build it with img_size, or with dynamic_img_size=True where it has that option.",
+        )
+
+
+@leaf_procedure
+def check_image_divides(images: Tensor, patch: Size) -> None:
+    """Raises UsageError for images (N, C, H, W) whose patches of this (height, width) leave a rest."""
+    height, width = images.shape[2:]
+    if height % patch[0] or width % patch[1]:
+        raise UsageError(
+            f"The sides of an image must be multiples of {patch[0]} and {patch[1]}, found {height} x {width}.",
+            hint="dynamic_img_pad=True fills up the last patches.",
         )
 
 
@@ -115,16 +128,10 @@ class PatchEmbed(nn.Module):
 
     def readable(self, x: Tensor) -> Tensor:
         """Image -> what `proj` reads; raises UsageError for an image of a wrong size."""
-        height, width = x.shape[2:]
-        patch_height, patch_width = self.patch_size
         if not self.any_size:
             check_image_size(x, self.img_size)
-        elif not self.pad and (height % patch_height or width % patch_width):
-            raise UsageError(
-                f"The sides of an image must be multiples of {patch_height} and {patch_width}, "
-                f"found {height} x {width}.",
-                hint="dynamic_img_pad=True fills up the last patches.",
-            )
+        elif not self.pad:
+            check_image_divides(x, self.patch_size)
         return pad_to_patches(x, self.patch_size) if self.pad else x
 
 

@@ -14,11 +14,12 @@ from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_norm_act import ConvFactory
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.norm import NormFactory, norm_factory
+from zoo.models.layers.tracing import listed
 
 
 def weighted_sum(paths: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Paths (N, C, H, W) and their weights (N, paths, C) -> (N, C, H, W)."""
-    first, *others = weights[..., None, None].unbind(1)
+    first, *others = listed(weights[..., None, None].unbind(1), len(paths))
     total = paths[0] * first
     for path, weight in zip(paths[1:], others, strict=True):
         total = torch.addcmul(total, path, weight)
@@ -77,7 +78,7 @@ class SplitAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.act0(self.drop(self.bn0(self.conv(x))))
         pooled = x.mean((2, 3), keepdim=True).unflatten(1, (self.radix, -1)).sum(1)
-        return weighted_sum(x.chunk(self.radix, 1), self.weigh(pooled))
+        return weighted_sum(listed(x.chunk(self.radix, 1), self.radix), self.weigh(pooled))
 
 
 class SelectiveKernelAttention(nn.Module):
@@ -136,7 +137,7 @@ class SelectiveKernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         num_paths = len(self.paths)
-        shares = x.chunk(num_paths, 1) if self.split_input else [x] * num_paths
+        shares = listed(x.chunk(num_paths, 1), num_paths) if self.split_input else [x] * num_paths
         maps = [self.drop(path(share)) for path, share in zip(self.paths, shares, strict=True)]
         pooled = torch.stack([m.mean((2, 3), keepdim=True) for m in maps]).sum(0)
         return weighted_sum(maps, self.attn(pooled))

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.tracing import leaf_function
 
+
+@leaf_function
 def resample_positions(
     positions: Tensor,
     old_grid: tuple[int, int],

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.resize.positions import bias_rows
+from zoo.models.layers.tracing import leaf_function
 
 Size = tuple[int, int]
 
@@ -125,6 +126,7 @@ class AxisEmbeddings(nn.Module):
         return (of_rows[..., None] + of_columns[..., None, :]).flatten(4).flatten(2, 3)
 
 
+@leaf_function
 def _axis(embeddings: Tensor, queries: int, keys: int) -> Tensor:
     """(2n - 1, D) -> (queries, keys, D)"""
     length = 2 * max(queries, keys) - 1

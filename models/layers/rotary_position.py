@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import UsageError
+from zoo.models.layers.tracing import leaf_function
 
 Size = tuple[int, int]
 
@@ -84,6 +85,10 @@ class RotaryPosition(nn.Module):
 
     def forward(self, grid: Size, like: Tensor) -> Tensor:
         """(2, prefix + rows * columns, D), or what its second axis says, for tokens of this device and dtype."""
+        return table_for(self, grid, like)
+
+    def table_for(self, grid: Size, like: Tensor) -> Tensor:
+        """What `forward` gives, for sizes that are known."""
         if self.table is not None and grid == self.grid:
             return self.table
         return self.make_table(grid, like.device, torch.promote_types(like.dtype, torch.float32))
@@ -97,6 +102,12 @@ class RotaryPosition(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.head_dim}, temperature={self.temperature:g}"
+
+
+@leaf_function
+def table_for(rotary: RotaryPosition, grid: Size, like: Tensor) -> Tensor:
+    """The table of a grid, as `RotaryPosition.forward` gives it."""
+    return rotary.table_for(grid, like)
 
 
 class AxialRotary(RotaryPosition):
@@ -139,10 +150,10 @@ class CentredRotary(RotaryPosition):
         self.rescale = rescale
         self.keep_table()
 
-    def forward(self, grid: Size, like: Tensor) -> Tensor:
+    def table_for(self, grid: Size, like: Tensor) -> Tensor:
         if self.training and self.rescale > 1:
             return self.make_table(grid, like.device, torch.promote_types(like.dtype, torch.float32))
-        return super().forward(grid, like)
+        return super().table_for(grid, like)
 
     def angles(self, grid: Size, device: torch.device, dtype: torch.dtype) -> Tensor:
         rows, columns = (

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.tracing import leaf_function
+
 Size = tuple[int, int]
 
 MASKED = -100.0
@@ -48,21 +50,29 @@ def padded_size(size: Size, window: Size) -> Size:
     return size[0] + -size[0] % window[0], size[1] + -size[1] % window[1]
 
 
+@leaf_function
+def fill_windows(x: Tensor, window: Size) -> Tensor:
+    """A map (N, H, W, C) whose last windows are filled up with zeros."""
+    size = x.shape[1], x.shape[2]
+    padded = padded_size(size, window)
+    return x if padded == size else F.pad(x, (0, 0, 0, padded[1] - size[1], 0, padded[0] - size[0]))
+
+
 def attend_in_windows(x: Tensor, window: Size, attend: Callable[[Tensor], Tensor], shrink: int = 1) -> Tensor:
     """Map (N, H, W, C) -> (N, H / shrink, W / shrink, D): what `attend` makes of each window.
 
     Zeros fill the last windows, which are cut off again. `attend` takes (N * windows, cells of a window, C) and gives
     (N * windows, cells of a window / shrink^2, D), in the order of rows.
     """
-    size = height, width = x.shape[1], x.shape[2]
-    padded = padded_size(size, window)
-    if padded != size:
-        x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+    height, width = x.shape[1], x.shape[2]
+    padded = padded_size((height, width), window)
+    x = fill_windows(x, window)
     window_out, padded_out = ((rows // shrink, columns // shrink) for rows, columns in (window, padded))
     x = merge_windows(attend(partition_windows(x, window)), window_out, padded_out)
     return x[:, : height // shrink, : width // shrink]
 
 
+@leaf_function
 def shifted_window_mask(size: Size, window: Size, shift: Size, device: torch.device | str = "cpu") -> Tensor:
     """What is added to the scores in each window of a cyclically shifted map: (windows, cells, cells).
 

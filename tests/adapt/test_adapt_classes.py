@@ -23,9 +23,8 @@ from zoo.cli import errors
 from zoo.cli.app import app
 from zoo.core.adapt.plan import AdaptPlan, plan_adaptation
 from zoo.core.adapt.request import AdaptRequest
-from zoo.core.architectures.known import find_known, known_names
 from zoo.core.architectures.new_classifier import initial_values
-from zoo.core.architectures.published import classifier_inputs, find_cfg
+from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import ClassifierInit, module_paths
 from zoo.core.architectures.registry import find_spec
 from zoo.core.errors import InvalidInputError, UsageError
@@ -119,17 +118,6 @@ def test_the_file_has_the_classifier_of_the_model_with_as_many_classes(family: s
         assert plan.num_classes == 17
         without = plan_adaptation(stored(given), find_cfg(name), AdaptRequest(num_classes=0), "file")
         assert (written(without), without.num_classes) == (trunk, 0)
-
-
-def test_every_known_architecture_has_a_classifier_to_make_or_none():
-    """Those that zoo cannot build: as many sizes as classifiers, or none where timm has no place for one."""
-    none = {name for name in known_names() if not classifier_inputs(name)}
-    expected = {name for name in known_names() if not find_known(name).classifier}  # type: ignore[union-attr]
-    assert none == expected
-    for name in set(known_names()) - none:
-        inputs = classifier_inputs(name)
-        assert tuple(inputs) == module_paths(find_known(name).classifier)  # type: ignore[union-attr]
-        assert all(len(sizes) == 1 or sizes[1:] == (1, 1) for sizes in inputs.values())
 
 
 # ---------------------------------------------------------------- values: one rule

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from zoo.cli import errors
+from zoo.cli.app import app
 from zoo.core.adapt.plot import BACKGROUND, GAP, LEFT, MAX_BANDS, MAX_FILTERS, NOT_FINITE, TITLE_HEIGHT, plot_stem
 from zoo.core.errors import CannotWriteError, InvalidInputError, UsageError
 
-WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
+from weight_bytes import weight_bytes
+
+# The middle and the ends of cividis as matplotlib has it.
+ZERO, LIGHT, DARK = (124, 123, 120), (255, 234, 70), (0, 32, 77)
 
 
 def weight(filters: int, bands: int, height: int = 1, width: int = 1) -> np.ndarray:
@@ -48,14 +54,13 @@ def test_colours_are_on_one_scale(tmp_path):
     after[:, 1, 0, 0] = [4, -4, -1]
     image = draw(tmp_path / "stem.png", before, after)
 
-    half = round(255 * 0.5)
-    assert image.getpixel(place(0, 0, side=28)) == (255, half, half)  # 2 of 4
-    assert image.getpixel(place(0, 1, side=28)) == (half, half, 255)
-    assert image.getpixel(place(0, 2, side=28)) == WHITE
+    assert image.getpixel(place(0, 0, side=28)) == (190, 178, 95)  # 2 of 4: half way
+    assert image.getpixel(place(0, 1, side=28)) == (62, 78, 98)
+    assert image.getpixel(place(0, 2, side=28)) == ZERO
     below = block_height(2, 28)
-    assert image.getpixel(place(1, 0, side=28, above=below)) == RED
-    assert image.getpixel(place(1, 1, side=28, above=below)) == BLUE
-    assert image.getpixel(place(0, 0, side=28, above=below)) == WHITE
+    assert image.getpixel(place(1, 0, side=28, above=below)) == LIGHT
+    assert image.getpixel(place(1, 1, side=28, above=below)) == DARK
+    assert image.getpixel(place(0, 0, side=28, above=below)) == ZERO
     assert image.getpixel((LEFT, TITLE_HEIGHT)) == BACKGROUND
 
 
@@ -65,7 +70,7 @@ def test_a_kernel_keeps_its_orientation(tmp_path):
     image = draw(tmp_path / "stem.png", before, before)
     left, top = LEFT + GAP, TITLE_HEIGHT + GAP
     assert [image.getpixel((left + x, top + y)) for y in (0, 13, 14, 27) for x in (0, 27)] == [
-        RED, WHITE, RED, WHITE, BLUE, WHITE, BLUE, WHITE
+        LIGHT, ZERO, LIGHT, ZERO, DARK, ZERO, DARK, ZERO
     ]  # fmt: skip
 
 
@@ -73,12 +78,42 @@ def test_what_is_not_finite_stands_out_and_leaves_the_scale_alone(tmp_path):
     before = weight(4, 1)
     before[:, 0, 0, 0] = [np.nan, np.inf, -np.inf, 1e-30]
     image = draw(tmp_path / "stem.png", before, weight(1, 1))
-    assert [image.getpixel(place(0, index, side=28)) for index in range(4)] == [NOT_FINITE] * 3 + [RED]
+    assert [image.getpixel(place(0, index, side=28)) for index in range(4)] == [NOT_FINITE] * 3 + [LIGHT]
 
 
-def test_zeros_are_white(tmp_path):
+def test_zeros_are_grey(tmp_path):
     image = draw(tmp_path / "stem.png", weight(2, 1), weight(2, 1))
-    assert image.getpixel(place(0, 1, side=28)) == WHITE
+    assert image.getpixel(place(0, 1, side=28)) == ZERO
+
+
+def test_lightness_only_grows_so_that_black_and_white_shows_the_sign(tmp_path):
+    before = weight(21, 1)
+    before[:, 0, 0, 0] = np.linspace(-1, 1, 21)
+    grey = draw(tmp_path / "stem.png", before, weight(1, 1)).convert("L")
+    values = [grey.getpixel(place(0, index, side=28)) for index in range(21)]
+    assert all(low < high for low, high in itertools.pairwise(values))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--in-chans", "4"], ["0 < red", "1 < green", "2 < blue", "3 < red"]),
+        (["--in-chans", "1"], ["0 < all"]),
+        (["--in-chans", "4", "--method", "zero"], ["0 < red", "1 < green", "2 < blue", "3 < zeros"]),
+        (["--bands", "B4,B8,NDVI"], ["B04 < red", "B08 < red", "NDVI < mixed"]),
+        (["--bands", "450nm,650nm", "--method", "spectral"], ["450nm < blue+", "650nm < red+"]),
+    ],
+)
+def test_every_new_channel_is_named_with_where_it_came_from(tmp_path, monkeypatch, options, expected):
+    drawn = []
+    monkeypatch.setattr("zoo.core.adapt.plot.plot_stem", lambda *_, **names: drawn.append(names))
+    values = np.ones((8, 3, 3, 3), "<f4").tobytes()
+    source = tmp_path / "net.safetensors"
+    source.write_bytes(weight_bytes({"conv.weight": ("F32", (8, 3, 3, 3), values)}, {"format": "pt"}))
+    words = ["adapt-weights", str(source), "--input-layer", "conv", *options, "--plot", str(tmp_path / "stem.png")]
+    assert errors.run(app, [*words, "--quiet", "-o", str(tmp_path / "out.safetensors")]) == 0
+    assert drawn[0]["before_bands"] == ["red", "green", "blue"]
+    assert drawn[0]["after_bands"] == expected
 
 
 def test_the_size_follows_from_the_filters_that_are_drawn(tmp_path):

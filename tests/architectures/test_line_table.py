@@ -35,8 +35,10 @@ def test_one_row_is_read_without_the_others(path: Path):
     path.write_text(path.read_text(encoding="utf-8").replace('"b": {', '"b": broken {'), encoding="utf-8")
     table = LineTable(path, "rows")
     assert table["a"] == ROWS["a"]
+    assert list(table) == sorted(ROWS)
+    assert len(table) == len(ROWS)
     with pytest.raises(ValueError):
-        len(table)
+        table.items()
 
 
 def test_no_file_is_no_rows(tmp_path: Path):

@@ -12,6 +12,7 @@ from zoo.core.architectures import registry
 from zoo.core.architectures.aliases import ALIASES
 from zoo.core.architectures.default_cfgs import UNTRAINED
 from zoo.core.architectures.line_table import LineTable
+from zoo.core.architectures.model_columns import COLUMNS_PATH, COLUMNS_SECTION, columns_line
 from zoo.core.architectures.names import split_model_name_tag
 from zoo.core.architectures.published import find_cfg
 from zoo.core.errors import DuplicateModelError, NotFoundError, UnknownModelError, UsageError
@@ -235,3 +236,14 @@ def test_the_warning_of_an_old_name_points_at_whoever_uses_it(ask: Callable[[str
     with pytest.warns(FutureWarning, match=f"{old!r} is an old name") as seen:
         ask(old)
     assert [warning.filename for warning in seen if warning.category is FutureWarning] == [__file__]
+
+
+def test_the_columns_are_those_of_the_index():
+    lines = LineTable(COLUMNS_PATH, COLUMNS_SECTION)
+    assert list(lines) == list(index()), "run `make index`"
+    for name, line in index().items():
+        measured = {tag: values for tag, values in lines[name]["tags"].items() if "macs" in values}
+        needed = {tag for tag, cfg in registry.cfgs_by_tag(name).items() if list(cfg.input_size) != line["input_size"]}
+        assert set(measured) == needed, name
+        facts = {tag: {key: values[key] for key in ("params", "macs")} for tag, values in measured.items()}
+        assert lines[name] == columns_line(line, facts), name

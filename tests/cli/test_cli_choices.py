@@ -12,20 +12,25 @@ from zoo.cli.app import app
 from zoo.core.adapt.job import Format
 from zoo.core.adapt.request import DTYPES
 from zoo.core.channels.band_placement import Missing
-from zoo.core.channels.mixing import METHODS
+from zoo.core.channels.mixing import METHODS, SPECTRAL
 from zoo.core.export.engine import DEVICES, PRECISIONS
 from zoo.core.export.plan import DTYPES as STORED_DTYPES
-from zoo.core.export.plan import POOLS
+from zoo.core.export.plan import POOLS, RUNTIMES
 from zoo.core.export.run import ON_ERROR
 from zoo.core.export.writers import WRITERS
+from zoo.core.graphs.request import DTYPES as GRAPH_DTYPES
+from zoo.core.graphs.request import PREPROCESS
 from zoo.core.images.rasters.options import AXES, NODATA, PAGES
 
 TAKEN: dict[str, tuple[str, ...]] = {
-    "adapt-weights --method": tuple(METHODS),
+    "adapt-weights --method": (*METHODS, SPECTRAL),
     "adapt-weights --missing-bands": get_args(Missing),
     "adapt-weights --dtype": tuple(DTYPES),
     "adapt-weights --format": get_args(Format),
+    "average --dtype": tuple(DTYPES),
     "convert --dtype": tuple(DTYPES),
+    "export --preprocess": PREPROCESS,
+    "export --dtype": GRAPH_DTYPES,
     "export-features --nodata": NODATA,
     "export-features --axes": AXES,
     "export-features --pages": PAGES,
@@ -35,8 +40,15 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "export-features --device": DEVICES,
     "export-features --precision": (*PRECISIONS, "auto"),
     "export-features --on-error": ON_ERROR,
+    "evaluate --nodata": NODATA,
+    "evaluate --axes": AXES,
+    "evaluate --pages": PAGES,
+    "evaluate --device": DEVICES,
+    "evaluate --precision": (*PRECISIONS, "auto"),
+    "evaluate --on-error": ON_ERROR,
+    "export-features --runtime": RUNTIMES,
 }
-OWN = {"list --sort", "export-features --engine"}
+OWN = {"export-features --engine"}
 """Options whose words mean something to the command alone."""
 
 

@@ -39,7 +39,9 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "check": [("check", MODEL, "net.safetensors")],
     "diff": [("diff", "net.safetensors", "net.safetensors")],
     "diff --tolerance": [("diff", "odd.safetensors", "odd.safetensors", "--tolerance", "1e-3")],
+    "export": [("export", MODEL, "--weights", "net.safetensors", "--no-verify", "-o", "model.pt2")],
     "export-features": [("export-features", MODEL, "photos", "--weights", "net.safetensors", "-o", "features")],
+    "evaluate": [("evaluate", MODEL, "labels.csv", "--weights", "net.safetensors")],
     "fetch": [("fetch", MODEL)],
     "lock": [("lock", MODEL, "-o", "zoo.lock")],
     "bundle": [BUNDLE],
@@ -67,6 +69,7 @@ def machine(
     Path("odd.safetensors").write_bytes(weight_bytes({"odd": ("F32", (4,), NOT_FINITE)}))
     Path("photos").mkdir()
     copy(PHOTO, "photos")
+    Path("labels.csv").write_text("path,label\nphotos/coffee.png,7\n")
     return here
 
 

@@ -83,6 +83,15 @@ def test_list_in_a_pipe_is_one_name_a_line_in_natural_order(zoo: Zoo):
         (["--exclude", "*_2", "--exclude", "*_10"], ["toynet_raw"]),
         (["--family", "toynet", "--sort", "params"], ["toynet_raw", "toynet_10", "toynet_2"]),
         (["--sort", "macs"], ["toynet_2", "toynet_10", "toynet_raw"]),
+        (["--sort", "-macs"], ["toynet_10", "toynet_2", "toynet_raw"]),  # what is unknown is last in either order
+        (["--sort", "family,-params", "--limit", "2"], ["toynet_2", "toynet_10"]),
+        (["--limit", "1"], ["toynet_2"]),
+        (["--where", "params>=1M"], ["toynet_2", "toynet_10"]),
+        (["--where", "params>=1M", "--filter", "*_2"], ["toynet_2"]),
+        (["--where", "license=mit", "--pretrained"], ["toynet_2.a_in1k"]),
+        (["--where", "not pretrained"], ["toynet_raw"]),
+        (["--where", "stride=8 and macs=unknown"], ["toynet_raw"]),
+        (["--where", "input<200", "--pretrained"], ["toynet_2.a_in1k"]),
         (["--pretrained"], ["toynet_2.a_in1k", "toynet_2.b_in1k", "toynet_10.a_in1k"]),
         (["--pretrained", "--filter", "*.a_in1k", "--exclude", "toynet_2"], ["toynet_10.a_in1k"]),
     ],
@@ -100,10 +109,73 @@ def test_list_json_is_one_document_with_the_facts(zoo: Zoo):
     assert model["levels"][2] == {"module": "stages.1", "channels": 32, "reduction": 8}
 
 
+def test_columns_in_a_pipe_are_separated_by_tabs(zoo: Zoo):
+    columns = "name,params,macs,input,license,stride,pretrained,top1"
+    assert zoo("list", "--columns", columns).stdout.splitlines() == [
+        "toynet_2\t2000000\t900\t192\tmit\t2,4,8\tyes\t?",
+        "toynet_10\t1000000\t4100000000\t224\t?\t2,4,8\tyes\t?",
+        "toynet_raw\t3000\t?\t224\tapache-2.0\t2,4,8\tno\t?",
+    ]
+
+
+def test_facts_at_another_size_than_the_measured_one_are_unknown(zoo: Zoo):
+    run = zoo("list", "--pretrained", "--filter", "toynet_2", "--columns", "tag,params,macs,input")
+    assert run.stdout.splitlines() == ["a_in1k\t2000000\t900\t192", "b_in1k\t2000000\t?\t224"]
+
+
+def test_columns_as_json_keep_their_types(zoo: Zoo):
+    run = zoo("list", "--columns", "name,macs,stride,fixed", "--filter", "*raw", "--json")
+    assert json.loads(run.stdout)["models"] == [
+        {"name": "toynet_raw", "macs": None, "stride": [2, 4, 8], "fixed": False}
+    ]
+
+
+def test_json_has_what_the_condition_names_besides_the_facts(zoo: Zoo):
+    (model,) = json.loads(zoo("list", "--where", "license=mit and not top1>2", "--json").stdout)["models"]
+    assert (model["license"], model["top1"], model["architecture"], model["tag"]) == ("mit", None, "toynet_2", "")
+
+
+def test_a_table_shows_what_the_condition_and_the_order_name():
+    heading, first, second = zoo_on_terminal(
+        "list", "--where", "license!~apache", "--sort", "-features", NO_COLOR="1"
+    ).splitlines()
+    assert heading.split() == ["name", "params", "MACs", "input", "license", "features", "stage", "channels"]
+    assert first.split()[:6] == ["toynet_2", "2M", "900", "3x192x192", "mit", "32"]
+    assert second.split()[:6] == ["toynet_10", "1M", "4.1G", "3x224x224", "?", "32"]
+
+
+def test_a_mistake_in_a_condition_is_pointed_at(zoo: Zoo):
+    run = zoo("list", "--where", "params<3M and lisence=mit")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines() == [
+        "zoo: error: No column is called 'lisence'.",
+        "zoo:   params<3M and lisence=mit",
+        "zoo:                 ^^^^^^^",
+        "zoo: hint: Did you mean license?",
+    ]
+    run = zoo("list", "--where", "params<3M and lisence=mit", "--json")
+    assert json.loads(run.stderr)["error"]["place"] == {"text": "params<3M and lisence=mit", "start": 14, "stop": 21}
+
+
+def test_the_place_is_right_under_wide_and_invisible_characters(zoo: Zoo):
+    shown, carets = zoo("list", "--where", "name~模型 and \x1bx=1").stderr.splitlines()[1:3]
+    assert shown == "zoo:   name~模型 and \\x1bx=1"
+    assert carets == "zoo:                 ^^^^^"  # two columns for each character, four for the escape
+
+
+def test_of_a_long_condition_the_surroundings_are_shown(zoo: Zoo):
+    text = "params<3M and " * 50 + "x=1" + " and params<3M" * 50
+    shown, carets = zoo("list", "--where", text).stderr.splitlines()[1:3]
+    assert len(shown) < 140
+    at = carets.index("^")
+    assert shown[at - 4 : at + 3] == "and x=1"
+    assert shown.endswith("…")
+
+
 def test_list_on_a_terminal_is_a_table():
     heading, first, second, third = zoo_on_terminal("list", NO_COLOR="1").splitlines()
     assert heading.split() == ["name", "params", "MACs", "input", "stage", "channels"]
-    assert first.split() == ["toynet_2", "2M", "900", "3x224x224", "8", "16", "32"]
+    assert first.split() == ["toynet_2", "2M", "900", "3x192x192", "8", "16", "32"]
     assert second.split()[:3] == ["toynet_10", "1M", "4.1G"]
     assert third.split()[:3] == ["toynet_raw", "3k", "?"]
 
@@ -132,7 +204,13 @@ def test_a_table_is_styled_only_where_wanted(env: dict[str, str], styled: bool):
         (["-f", "*", "-f", "toynet_2.txt"], 5, "'toynet_2.txt', which is a file here", "--filter 'toynet*', in quotes"),
         (["--exclude", "toynet_2.txt"], 5, "'toynet_2.txt', which is a file here", "--exclude 'toynet*', in quotes"),
         (["-f", "42_out"], 5, "'42_out', which is a folder here", "--filter '*', in quotes"),
-        (["--sort", "speed"], 2, "Invalid value for '--sort': 'speed' is not one of", "zoo list --help"),
+        (["--sort", "speed"], 2, "--sort takes names of columns", "The columns are name, family, tag"),
+        (["--sort", ""], 2, "--sort takes names of columns with commas between them, found ''", "The columns are"),
+        (["--columns", "name,,params"], 2, "--columns takes names of columns", "The columns are name, family, tag"),
+        (["--columns", "names"], 2, "found 'names'", "Did you mean name? The columns are name, family, tag"),
+        (["--limit", "0"], 2, "--limit takes a number of models, 1 or more, found 0.", "--limit 10"),
+        (["--where", "params>3M"], 5, "The condition does not hold for any of 3 models.", "--columns name,params`"),
+        (["--where", "top1>80"], 5, "The condition does not hold", "Nothing is known about their top1."),
     ],
 )
 def test_list_refuses_with_a_sentence_and_a_hint(
@@ -204,9 +282,21 @@ def test_info_json_has_the_default_config_size_levels_and_tags(
     assert config["mean"] == [0.485, 0.456, 0.406]  # ImageNet's, the default of the row
     assert document["feature_levels"][1] == {"index": 1, "channels": 16, "reduction": 4, "module": "stages.0"}
     assert document["tags"] == [
-        {"tag": "a_in1k", "license": "mit", "source": "hf-hub:timm/toynet_2.a_in1k", "cached": False},
-        {"tag": "b_in1k", "license": "apache-2.0", "source": "hf-hub:someone/else", "cached": False},
+        {"tag": "a_in1k", "license": "mit", "source": "hf-hub:timm/toynet_2.a_in1k", "cached": False, "accuracies": []},
+        {"tag": "b_in1k", "license": "apache-2.0", "source": "hf-hub:someone/else", "cached": False, "accuracies": []},
     ]
+
+
+def test_info_has_the_published_accuracies_with_their_source(capsys: pytest.CaptureFixture[str]):
+    assert errors.run(app, ["info", "resnet50d", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (tag,) = [tag for tag in document["tags"] if tag["tag"] == "ra2_in1k"]
+    # The rows of results-imagenet.csv.
+    found = [(one["size"], one["top1"], one["top5"]) for one in tag["accuracies"]]
+    assert found == [(224, 80.546, 95.16), (288, 81.354, 95.742)]
+    assert document["accuracy_source"].startswith("https://github.com/huggingface/pytorch-image-models/")
+    assert errors.run(app, ["info", "resnet50d"]) == 0
+    assert "accuracy: ra2_in1k size=224 crop_pct=0.875 interpolation=bicubic top1=80.546" in capsys.readouterr().out
 
 
 def test_info_takes_a_tag(zoo: Zoo):
@@ -257,6 +347,20 @@ def test_info_of_a_model_without_weights(zoo: Zoo):
     assert document["cached"] is None
 
 
+def test_several_models_stand_side_by_side_on_a_terminal():
+    lines = zoo_on_terminal("info", "toynet_2", "toynet_raw", NO_COLOR="1").splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    assert rows["model"] == ["toynet_2.a_in1k", "toynet_raw"]
+    assert rows["params"] == ["2M", "3k"]
+    assert rows["macs"] == ["900", "unknown"]
+    assert rows["input_size"] == ["3x192x192", "3x224x224"]
+    assert [line.split() for line in lines if line.startswith("level")] == [
+        ["level", "0", "8", "at", "1/2", "8", "at", "1/2"],
+        ["level", "1", "16", "at", "1/4", "16", "at", "1/4"],
+        ["level", "2", "32", "at", "1/8", "32", "at", "1/8"],
+    ]
+
+
 def test_info_on_a_terminal_keeps_a_long_value_whole():
     written = zoo_on_terminal("info", "toynet_2", columns=60, NO_COLOR="1")
     assert "https://example.org/two.pth" in written
@@ -296,7 +400,8 @@ def test_info_of_an_unknown_name(zoo: Zoo, name: str, sentence: str, hint: str):
         ("zoo info toynet_1", {"toynet_10"}),
         ("zoo info toynet_2.", {"toynet_2.a_in1k", "toynet_2.b_in1k"}),
         ("zoo list --family t", {"toynet"}),
-        ("zoo list --sort p", {"params"}),
+        ("zoo list --sort p", {"params", "pretrained"}),
+        ("zoo list --columns name,mac", {"name,macs"}),
         ("zoo l", {"list", "lock"}),
     ],
 )
@@ -314,6 +419,7 @@ def test_bash_completion(typed: str, expected: set[str]):
         (["--version"], {}),
         (["list"], {}),
         (["list", "--json"], {}),
+        (["list", "--where", "params<3M", "--sort", "-macs", "--columns", "name,top1"], {}),
         (["info", "toynet_2"], {}),
         ([], {"_ZOO_COMPLETE": "complete_bash", "COMP_WORDS": "zoo info toy", "COMP_CWORD": "2"}),
     ],

@@ -32,6 +32,7 @@ RUNS = [
     ["--version"],
     ["list"],
     ["list", "--json"],
+    ["list", "--where", "top1>80 and params<30M", "--sort", "-top1", "--limit", "3"],
     ["info", MODEL],
     ["inspect", "net.safetensors"],
     ["inspect", "net.safetensors", "--tree", "--json"],
@@ -43,7 +44,7 @@ RUNS = [
     ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "adapted.safetensors"],
     ["cache", "list"],
 ]
-COMPUTES = {"create", "export-features"}
+COMPUTES = {"export", "create", "export-features", "evaluate"}
 FETCHES = {"fetch", "lock", "bundle", "unbundle"}
 
 

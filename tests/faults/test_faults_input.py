@@ -283,7 +283,7 @@ def test_a9_zeros_and_denormals_are_values_like_others(job: Job, tensors: dict[s
         (b"<!DOCTYPE html><title>404</title>", "an HTML page", "download again"),
         (b"\r\n<html>Not found</html>", "an HTML page", "download again"),
         (b"GGUF\3\0\0\0" + bytes(64), "a GGUF file", "safetensors"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(64), "an HDF5 file", "safetensors"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "not a sound HDF5 file", "again"),
     ],
     ids=["git lfs", "html", "html after blanks", "gguf", "hdf5"],
 )

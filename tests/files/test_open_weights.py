@@ -224,11 +224,6 @@ def zip_of(path: Path, *names: str) -> None:
             archive.writestr(name, b"{}")
 
 
-def exported(path: Path, _state: State) -> None:
-    program = torch.export.export(torch.nn.Conv2d(3, 4, 3), (torch.randn(1, 3, 8, 8),))
-    torch.export.save(program, path)
-
-
 def scripted(path: Path, _state: State) -> None:
     torch.jit.script(torch.nn.Conv2d(3, 4, 3)).save(str(path))
 
@@ -254,13 +249,12 @@ def content(data: bytes) -> Callable[[Path, State], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path, State], Any], int, str, str]] = {
-    "m.onnx": (content(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0" + bytes(600)), 4, "an ONNX model", "exported from"),
+    "m.onnx": (content(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0" + bytes(600)), 4, "ONNX model", "again"),
     "m.tflite": (content(b"\x1c\0\0\0TFL3" + bytes(600)), 4, "a TensorFlow Lite model", "converted from"),
-    "m.msgpack": (content(b"\x81\xa6params\x82\xa7Dense_0" + bytes(600)), 4, "MessagePack", "msgpack_restore"),
+    "m.msgpack": (content(b"\x81\xa6params\x82\xa7Dense_0" + bytes(600)), 4, "MessagePack file of Flax", "again"),
     "m.gguf": (content(b"GGUF\3\0\0\0" + bytes(600)), 4, "a GGUF file", "converted from"),
-    "m.weights.h5": (content(b"\x89HDF\r\n\x1a\n" + bytes(600)), 4, "an HDF5 file", "numpy.savez"),
-    "m.keras": (lambda p, _: zip_of(p, "config.json", "model.weights.h5"), 4, "a Keras archive", "Keras"),
-    "m.pt2": (exported, 4, "archive of torch.export", "torch.export.load"),
+    "m.weights.h5": (content(b"\x89HDF\r\n\x1a\n" + bytes(600)), 4, "not a sound HDF5 file of Keras", "again"),
+    "m.keras": (lambda p, _: zip_of(p, "config.json", "model.weights.h5"), 4, "h5py cannot read it", "again"),
     "old.pt2": (lambda p, _: zip_of(p, "serialized_exported_program.json"), 4, "torch.export", "torch.export.load"),
     "script.pt": (scripted, 4, "a TorchScript archive", "torch.jit.load"),
     "m.mlmodel": (content(b"\x08\x04\x12\x50\x0a\x1e\x0a\x05image" + bytes(600)), 4, "Core ML", "exported from"),

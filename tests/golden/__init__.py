@@ -1,5 +1,6 @@
 """What an independent implementation says of each architecture; written by make_golden.py."""
 
+import csv
 import gzip
 import json
 from functools import cache
@@ -21,6 +22,12 @@ def golden(family):
     """Facts of one family: name -> keys, params, features, default configs, outputs."""
     with gzip.open(HERE / f"{family}.json.gz", "rt") as file:
         return json.load(file)
+
+
+def published_results(table):
+    """The rows of one of timm's tables of results, as text: model, img_size, top1, top5, crop_pct, interpolation."""
+    with gzip.open(HERE / "accuracy" / f"{table}.csv.gz", "rt", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def all_names():

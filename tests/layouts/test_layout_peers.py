@@ -20,11 +20,11 @@ OUR_SMALL = {"embed_dim": 64, "depth": 2, "num_heads": 2, "img_size": 32, "patch
 
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     """The model with every parameter and statistic at a random value: no initial zero or one hides a wrong place."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, stored = torch.Generator().manual_seed(seed), model.state_dict().keys()
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if not tensor.is_floating_point():
-                continue
+            if not tensor.is_floating_point() or name not in stored:
+                continue  # constants are not stored
             noise = torch.randn(tensor.shape, generator=generator)
             if name.endswith(("running_var",)):
                 tensor.copy_(1 + 0.2 * noise.tanh())
@@ -32,7 +32,8 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
                 tensor.add_(0.1 * noise)
             else:
                 tensor.copy_(noise / max(tensor[0].numel(), 1) ** 0.5)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def converted(

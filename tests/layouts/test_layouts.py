@@ -216,6 +216,12 @@ def row_shape(row: Row) -> tuple[int, ...]:
             return 5, 2, 4
         case HeadsIn():
             return 2, 4, 5
+        case operations.Squeezed(axis):
+            return (*range(2, 2 + axis), 1, 3)
+        case operations.MapRows(kernel):
+            return 2 * int(np.prod(kernel)), 4
+        case operations.OuterThirds():
+            return (9,)
     return (9, 4)
 
 
@@ -231,6 +237,18 @@ def instances(group: Group, kind: list[Row]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+ONE_WAY = (operations.ClassPosition, operations.FirstFrame)
+
+
+def without_key_bias(tensor: StoredTensor) -> StoredTensor:
+    """A bias of queries, keys and values has zeros for the keys."""
+    if tensor.shape != (9,):
+        return tensor
+    values = array_of(tensor).copy()
+    values[3:6] = 0
+    return of_array(tensor.name, values)
+
+
 @pytest.mark.parametrize("table", all_tables())
 def test_every_row_of_every_table_runs_both_ways(table, monkeypatch):
     """Each kind of each module alone: what the table makes of it is unique, and gives it back bit by bit."""
@@ -238,8 +256,10 @@ def test_every_row_of_every_table_runs_both_ways(table, monkeypatch):
     for group in parse(table.rows):
         for kind in group.kinds:
             derived = {row for row in kind if isinstance(row.operation, operations.Derived)}
-            plain = [row for row in kind if row not in derived and not isinstance(row.operation, Dropped)]
-            theirs = stored(instances(group, plain))
+            plain = [row for row in kind if row not in derived and not isinstance(row.operation, (Dropped, *ONE_WAY))]
+            theirs = [without_key_bias(tensor) for tensor in stored(instances(group, plain))]
+            if not theirs:
+                continue
             timm = to_timm("any", theirs)
             assert timm
             back = content(from_timm("any", timm, num_heads=2))
@@ -337,7 +357,7 @@ def test_a_block_the_layout_does_not_know():
 
 def test_an_unknown_layout():
     with pytest.raises(UsageError, match=r"there are: timm, torchvision, .*, efficientnet_pytorch"):
-        to_timm("keras", [])
+        to_timm("nobodys", [])
 
 
 def test_a_query_without_its_key_is_missed():

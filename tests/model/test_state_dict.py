@@ -89,7 +89,7 @@ class TestFormats:
             (b"<!DOCTYPE html><html><title>404</title>", "an HTML page", "download again"),
             (b"\n <html>", "an HTML page", "download again"),
             (b"GGUF" + bytes(60), "a GGUF file", ""),
-            (b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file", ""),
+            (b"\x89HDF\r\n\x1a\n" + bytes(60), "not a sound HDF5 file", ""),
             (bytes(100), "not the expected JSON", ""),
             (b"neither one nor the other", "is text, not a safetensors file", "again"),
         ],

@@ -50,7 +50,7 @@ def test_a_head_treats_every_pooled_vector_alike():
     both = head(torch.cat([first, second], 1))
     assert torch.allclose(both, torch.cat([head(first), head(second)], 1), atol=1e-6)
     maps = torch.randn(3, 6, 2, 2)
-    assert torch.allclose(head(maps)[..., 1, 0], head(maps[..., 1, 0]), atol=1e-6)
+    assert torch.allclose(head(maps, is_map=True)[..., 1, 0], head(maps[..., 1, 0]), atol=1e-6)
 
 
 # ---------------------------------------------------------------- other layouts

@@ -1,5 +1,6 @@
 """Every architecture against timm's facts: keys, shapes, options, outputs. A new row is tested without an edit here."""
 
+import copy
 from inspect import signature
 
 import pytest
@@ -40,9 +41,9 @@ def test_state_dict(family, name):
     expected = golden(family)[name]
     keys = shapes(name)
     assert keys == expected["keys"]
-    for option, changed in (({"in_chans": 5}, "in_chans_5"), ({"num_classes": 17}, "num_classes_17")):
-        other = shapes(name, **option)
-        assert {key: value[0] for key, value in other.items() if keys.get(key) != value} == expected[changed]
+    changed = expected["in_chans_5"] | expected["num_classes_17"]
+    other = shapes(name, in_chans=5, num_classes=17)
+    assert {key: value[0] for key, value in other.items() if keys.get(key) != value} == changed
 
 
 @pytest.mark.parametrize(("name", "expected"), list(forward_cases()))
@@ -63,19 +64,25 @@ def test_outputs(name, expected):
         assert_equal_summary(summary(found), wanted, f"level {level}")
 
 
-@pytest.fixture(params=registry.families())
+@pytest.fixture(params=registry.families(), scope="module")
 def family(request):
     return request.param
 
 
-@pytest.fixture
-def model(family):
+@pytest.fixture(scope="module")
+def network(family):
+    """The smallest network of a family, built once; a test gets a copy."""
     model = build(smallest(family), seed=0)
     for name, parameter in model.named_parameters():
         # A classifier that starts with zeros would show nothing.
         if name.startswith(model.classifier_paths) and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
     return model
+
+
+@pytest.fixture
+def model(network):
+    return copy.deepcopy(network)
 
 
 def batch(model):
@@ -268,7 +275,6 @@ class TestFeatures:
         assert not any(m._forward_hooks for m in model.modules())
 
     def test_copies_and_pickles(self, model):
-        import copy
         import pickle
 
         net = zoo.FeatureListNet(model.eval(), [1, 2])
@@ -310,6 +316,22 @@ def test_exports_a_graph_for_batches_of_any_size(model):
     program = torch.export.export(model, (x,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
     images = torch.cat([x, x.flip(3), x.flip(2)])[:5]
     assert torch.allclose(program.module()(images), model(images), atol=1e-5)
+
+
+class TestSymbolicTrace:
+    """`torch.fx.symbolic_trace` as torchvision and FX quantisation call it: no leaf modules, no batch is seen."""
+
+    def test_the_graph_computes_what_the_model_does(self, model):
+        model.eval()
+        graph = torch.fx.symbolic_trace(model)
+        for images in (batch(model), batch(model)[:1].flip(3)):
+            with torch.inference_mode():
+                assert torch.equal(graph(images), model(images))
+
+    def test_a_graph_of_training_has_every_parameter(self, family):
+        model = zoo.create_model(smallest(family), device="meta").train()
+        graph = torch.fx.symbolic_trace(model)
+        assert set(map(id, graph.parameters())) == set(map(id, model.parameters()))
 
 
 @pytest.fixture

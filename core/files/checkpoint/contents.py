@@ -13,6 +13,8 @@ class Contents(NamedTuple):
 
     `swapped` says that the elements of the storages are big-endian. `backing` is the number of unpacked bytes in
     addition to the file's own. `opaque` names the functions that the pickle asks for and that were not called.
+    `metadata` and `graph` are what a graph says of itself; `skipped` has the name and kind of what is in it besides
+    weights, and `files` the path and descriptor of other files that it lies in.
     """
 
     format: str
@@ -21,3 +23,7 @@ class Contents(NamedTuple):
     swapped: bool = False
     backing: int = 0
     opaque: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = {}
+    graph: Mapping[str, Any] = {}
+    skipped: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, int], ...] = ()

@@ -1,7 +1,8 @@
-"""The tensors of a file that is not safetensors: a torch checkpoint, a pickle, an archive of numpy arrays."""
+"""The tensors of a file that is not safetensors: a torch checkpoint, a pickle, an archive of arrays, a graph."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from math import prod
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.checkpoint.contents import Contents
 from zoo.core.files.checkpoint.legacy import read_pickles, read_tar
+from zoo.core.files.checkpoint.onnx_model import read_onnx
 from zoo.core.files.checkpoint.pickled_array import NumpyArray
 from zoo.core.files.checkpoint.state_dict import Measure, TensorKind, find_state_dict
 from zoo.core.files.checkpoint.strided import dense, view_of, without_values
@@ -18,6 +20,8 @@ from zoo.core.files.checkpoint.unsound import NothingFoundError, UnsoundError, r
 from zoo.core.files.file_kind import FileKind
 from zoo.core.files.stored_tensor import Region, StoredTensor
 
+MAX_RATIO = 25
+"""The same for what may be compressed, in units of MAX_GROWTH."""
 MAX_GROWTH = 4
 """How many times larger than the file its tensors may be: there can be many views of one storage."""
 _SLACK = 1 << 20
@@ -26,10 +30,10 @@ _SLACK = 1 << 20
 class FoundTensors(NamedTuple):
     """The state dict of a file, with the names in the file.
 
-    `format` is "torch zip", "torch legacy", "torch tar", "pickle" or "npz". `wrapper` is the path of keys to the state
-    dict. `skipped` has the path and kind of everything else in the file. `opaque` names the functions that the pickle
-    asks for and that were not called. `aliases` maps the name of a tensor to the first tensor with the same bytes in
-    the file.
+    `format` is "torch zip", "torch legacy", "torch tar", "pickle", "npz", "onnx", "pt2", "keras" or "flax msgpack".
+    `wrapper` is the path of keys to the state dict. `skipped` has the path and kind of everything else in the file.
+    `opaque` names the functions that the pickle asks for and that were not called. `aliases` maps the name of a tensor
+    to the first tensor with the same bytes in the file. `metadata`, `graph` and `files` are as in `Contents`.
     """
 
     format: str
@@ -38,6 +42,9 @@ class FoundTensors(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
     opaque: tuple[str, ...]
     aliases: dict[str, str]
+    metadata: Mapping[str, str]
+    graph: Mapping[str, Any]
+    files: tuple[tuple[str, int], ...]
 
 
 def find_tensors(
@@ -47,7 +54,7 @@ def find_tensors(
 
     Args:
         whole: the file.
-        kind: the format by its first bytes: a zip archive, a pickle or a tar archive.
+        kind: the format by its first bytes: a zip archive, a pickle, a tar archive, HDF5 or MessagePack.
         resources: closes what must stay open.
         use_ema, key: as in `find_state_dict`.
         max_bytes: the most bytes that all tensors may take; by default MAX_GROWTH times the file.
@@ -66,7 +73,17 @@ def find_tensors(
         tensors, aliases = _stored(found.tensors, contents, limit, whole.path)
     except UnsoundError as error:
         raise _invalid(whole.path, kind, error) from error
-    return FoundTensors(contents.format, tensors, found.wrapper, found.skipped, contents.opaque, aliases)
+    return FoundTensors(
+        contents.format,
+        tensors,
+        found.wrapper,
+        (*found.skipped, *contents.skipped),
+        contents.opaque,
+        aliases,
+        contents.metadata,
+        contents.graph,
+        contents.files,
+    )
 
 
 def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
@@ -77,6 +94,16 @@ def _contents(kind: FileKind, whole: Region, resources: ExitStack) -> Contents:
             return read_pickles(whole)
         case "tar":
             return read_tar(whole)
+        case "onnx":
+            return read_onnx(whole, resources)
+        case "hdf5":
+            from zoo.core.files.checkpoint.keras_file import read_keras
+
+            return Contents("keras", read_keras(whole, resources), {}, backing=MAX_RATIO * whole.length)
+        case "msgpack":
+            from zoo.core.files.checkpoint.flax_msgpack import read_msgpack
+
+            return Contents("flax msgpack", read_msgpack(whole), {})
     raise ValueError(f"no reader of checkpoints is called {kind.reader!r}")
 
 
@@ -121,7 +148,13 @@ def _stored(
 def _invalid(path: str, kind: FileKind, error: UnsoundError) -> InvalidInputError:
     if error.whole:
         return InvalidInputError(f"{path} {error.what}.", hint=error.hint, path=path)
-    kinds = {"pickle": "pickle", "tar": "tar archive of torch"}
+    kinds = {
+        "pickle": "pickle",
+        "tar": "tar archive of torch",
+        "hdf5": "HDF5 file of Keras",
+        "onnx": "ONNX model",
+        "msgpack": "MessagePack file of Flax",
+    }
     return InvalidInputError(
         f"{path} is not a sound {kinds.get(kind.reader, 'archive')}: {error.what}.", hint=error.hint, path=path
     )

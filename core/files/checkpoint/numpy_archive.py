@@ -50,6 +50,16 @@ def read_arrays(entries: Mapping[str, ZipEntry], resources: ExitStack) -> dict[s
     return arrays
 
 
+def unpacked_entry(entry: ZipEntry, resources: ExitStack) -> Region:
+    """An entry as an unnamed temporary file of its own, for readers that need one; closed with `resources`.
+
+    Raises UnsoundError: damaged, or compressed more than MAX_RATIO times.
+    """
+    if entry.size > MAX_RATIO * entry.data.length:
+        raise _too_large(entry)
+    return _unpacked(entry, resources.enter_context(_temporary_file()))
+
+
 def _checked(entry: ZipEntry) -> Region:
     for _ in checked_chunks(entry):
         pass

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from zoo.core.files.checkpoint.contents import Contents
-from zoo.core.files.checkpoint.numpy_archive import is_numpy, read_arrays
+from zoo.core.files.checkpoint.exported_program import read_exported_program, root_of
+from zoo.core.files.checkpoint.numpy_archive import is_numpy, read_arrays, unpacked_entry
 from zoo.core.files.checkpoint.pickle_machine import PickleMachine
 from zoo.core.files.checkpoint.region_stream import open_region
 from zoo.core.files.checkpoint.torch_pickle import Storage, TorchVocabulary, storage_of
@@ -18,6 +19,7 @@ from zoo.core.files.checkpoint.zip_archive import DEFLATED, STORED, ZipEntry, re
 from zoo.core.files.stored_tensor import Region
 
 _PICKLE = "data.pkl"
+_KERAS = "model.weights.h5"
 _EXPORTED = "Save its state dict: torch.save(torch.export.load(FILE).state_dict, OUT)."
 # Entries that identify an archive: (the name or its end, the format, what to do).
 _RELATIVES = (
@@ -29,7 +31,6 @@ _RELATIVES = (
     ("models/model.json", "a .pt2 archive of torch.export", _EXPORTED),
     ("archive_format", "a .pt2 archive of torch.export", _EXPORTED),
     ("serialized_exported_program.json", "a .pt2 archive of torch.export", _EXPORTED),
-    ("model.weights.h5", "a Keras archive", "Load it with Keras, and save its weights with numpy.savez."),
 )
 
 
@@ -40,7 +41,11 @@ def read_zip(whole: Region, resources: ExitStack) -> Contents:
         arrays = read_arrays(entries, resources)
         unpacked = sum(entry.size for entry in entries.values() if entry.method == DEFLATED)
         return Contents("npz", arrays, {}, backing=unpacked)
+    if _KERAS in entries:
+        return _read_keras(entries[_KERAS], resources)
     pickles = [name for name in entries if name.count("/") == 1 and name.endswith(f"/{_PICKLE}")]
+    if (root := root_of(entries)) is not None:
+        return read_exported_program(entries, root)
     _refuse_relatives(entries)
     if len(pickles) != 1:
         raise _no_checkpoint(entries)
@@ -58,6 +63,13 @@ def read_zip(whole: Region, resources: ExitStack) -> Contents:
     value = _unpickled(entries[pickles[0]], opaque)
     swapped = _is_big_endian(entries.get(f"{root}byteorder"))
     return Contents("torch zip", value, storages, swapped=swapped, opaque=tuple(opaque))
+
+
+def _read_keras(entry: ZipEntry, resources: ExitStack) -> Contents:
+    from zoo.core.files.checkpoint.keras_file import read_keras
+
+    weights = unpacked_entry(entry, resources)
+    return Contents("keras", read_keras(weights, resources), {}, backing=weights.length)
 
 
 def _unpickled(entry: ZipEntry, opaque: dict[str, None]) -> Any:

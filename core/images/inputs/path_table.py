@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from zoo.core.errors import InvalidInputError, NotFoundError
@@ -34,27 +34,34 @@ def read_path_column(file: BinaryIO, name: str, column: str) -> Iterator[str]:
         NotFoundError: there is no such column.
         InvalidInputError: the table cannot be read, or pyarrow is not installed.
     """
+    return (text for (text,) in read_table_columns(file, name, (column,)) if text)
+
+
+def read_table_columns(file: BinaryIO, name: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The cells of each row in some columns of a table, empty where there is none; otherwise as `read_path_column`."""
     if file.seekable() and name != STDIN_NAME:
         start = file.read(len(_PARQUET))
         file.seek(0)
         if start == _PARQUET:
-            yield from _parquet(file, name, column)
+            yield from _parquet(file, name, columns)
             return
-    yield from _csv(file, name, column)
+    yield from _csv(file, name, columns)
 
 
-def _csv(file: BinaryIO, name: str, column: str) -> Iterator[str]:
+def _csv(file: BinaryIO, name: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     lines = _lines(decoded_blocks(file, name), name)
     header = next(lines, "")
-    delimiter = next((d for d in _DELIMITERS if column in _cells(header, d)), "")
-    if not delimiter:
-        likely = max(_DELIMITERS, key=lambda delimiter: len(_cells(header, delimiter)))
-        raise _no_column(name, column, _cells(header, likely))
-    position = _cells(header, delimiter).index(column)
+    found = (cells for d in _DELIMITERS if columns[0] in (cells := _cells(header, d)))
+    likely = max((_cells(header, delimiter) for delimiter in _DELIMITERS), key=len)
+    head = next(found, likely)
+    for column in columns:
+        if column not in head:
+            raise _no_column(name, column, head)
+    delimiter = next(d for d in _DELIMITERS if _cells(header, d) == head)
+    positions = [head.index(column) for column in columns]
     try:
         for row in csv.reader(lines, delimiter=delimiter):
-            if len(row) > position and (text := row[position].strip()):
-                yield text
+            yield tuple(row[position].strip() if position < len(row) else "" for position in positions)
     except csv.Error as error:
         raise InvalidInputError(f"{name} is not a table of text: {error}.", path=name) from error
 
@@ -93,24 +100,32 @@ def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield b""
 
 
-def _parquet(file: BinaryIO, name: str, column: str) -> Iterator[str]:
+def _parquet(file: BinaryIO, name: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     parquet = import_extra("pyarrow.parquet", "parquet", "Reading a Parquet table")
     try:
         table = parquet.ParquetFile(file)
-        if column not in table.schema_arrow.names:
-            raise _no_column(name, column, table.schema_arrow.names)
-        for batch in table.iter_batches(_BATCH, columns=[column]):
-            for text in batch.column(0).to_pylist():
-                if text is not None and not isinstance(text, str):
-                    raise InvalidInputError(
-                        f"The column {column!r} of {name} holds {text!r}, which is not a path.", path=name
-                    )
-                if text:
-                    yield text
+        for column in columns:
+            if column not in table.schema_arrow.names:
+                raise _no_column(name, column, table.schema_arrow.names)
+        for batch in table.iter_batches(_BATCH, columns=list(columns)):
+            cells = [batch.column(column).to_pylist() for column in columns]
+            for row in zip(*cells, strict=True):
+                path, *others = zip(row, columns, strict=True)
+                yield _cell(*path, name), *(_cell(*cell, name, number=True) for cell in others)
     except (NotFoundError, InvalidInputError):
         raise
     except Exception as error:  # pyarrow raises many kinds, some of them plain OSError
         raise InvalidInputError(f"{name} could not be read as Parquet: {error}.", path=name) from error
+
+
+def _cell(value: object, column: str, name: str, *, number: bool = False) -> str:
+    """A cell of a Parquet table as text; a path is text, anything else may be a whole number too."""
+    if value is None:
+        return ""
+    if isinstance(value, str) or (number and isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    what = "neither a text nor a whole number" if number else "not a path"
+    raise InvalidInputError(f"The column {column!r} of {name} holds {value!r}, which is {what}.", path=name)
 
 
 def _no_column(name: str, column: str, columns: list[str]) -> NotFoundError:

@@ -10,8 +10,8 @@ from torch import nn
 import zoo
 from zoo.core.architectures import registry
 from zoo.core.export.engine import FeatureEngine
-from zoo.core.export.fold_batch_norm import fold_batch_norm
 from zoo.core.model.features import FeatureHookNet, FeatureListNet
+from zoo.core.model.fold_batch_norm import fold_batch_norm
 
 from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
 from golden import SMALL, build, golden, smallest

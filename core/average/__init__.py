@@ -1,0 +1,1 @@
+"""Average weight files of one architecture."""
