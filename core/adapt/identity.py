@@ -77,7 +77,6 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     Raises InvalidInputError where they belong to a different architecture, or to none and zoo (or timm, from its
     folder) could not load them.
     """
-    from zoo.core.architectures.known import find_known
     from zoo.core.architectures.published import fingerprints_of
     from zoo.core.architectures.registry import fused_fingerprint
 
