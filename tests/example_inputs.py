@@ -182,6 +182,7 @@ INPUTS: dict[str, Maker] = {
     "a.safetensors": _safetensors,
     "b.safetensors": _safetensors,
     "dino.pth": _dino,
+    "mobileone_s0.pth": lambda path, _: _torch(path, "mobileone_s0"),
     "vit_b_16-c867db91.pth": _torchvision_vit,
     "photos": _photographs,
     "a.jpg": _photograph,

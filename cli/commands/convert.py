@@ -89,6 +89,14 @@ def convert(
         ),
     ] = "",
     dtype: CastTo = None,
+    fuse: Annotated[
+        bool,
+        typer.Option(
+            "--fuse",
+            rich_help_panel=OUTPUT,
+            help="Join parallel branches and norms into single layers for inference, and prove that outputs stay.",
+        ),
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -100,13 +108,16 @@ def convert(
     Layouts run both ways and keep every bit; docs/layouts.md lists them with their models. A file in timm's layout
     states its architecture, so create and export-features need no flags for it. A prefix that a wrapper put before all
     names (`model.`) is removed. If a file holds several networks, --key or --strip-prefix takes one. Any file can be
-    given another dtype or file format. The exit code is 4 if only names could change and zoo does not know them.
+    given another dtype or file format. --fuse gives networks like RepVGG, MobileOne and RepViT the form that they are
+    published in for inference: computed in float64, compared with the source, under timm's keys. The exit code is 4 if
+    only names could change and zoo does not know them.
 
     \b
     Examples:
       zoo convert vit_b_16-c867db91.pth -o vit.safetensors
       zoo convert vit.safetensors --to torchvision -o back.safetensors
       zoo convert checkpoint.pth --dtype float16 -o half.npz
+      zoo convert mobileone_s0.pth --fuse -o fused.safetensors
       zoo convert dino.pth --key teacher --strip-prefix backbone. -o dino.npz
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)
@@ -124,6 +135,7 @@ def convert(
         strip_prefix=strip_prefix,
         drop=tuple(drop or ()),
         dtype=dtype or "",
+        fuse=fuse,
         source_size=parse_source_size(source_size),
         use_ema=ema,
         key=key,
@@ -153,6 +165,7 @@ def _as_json(report: "ConvertReport") -> dict[str, object]:
         "cast": report.cast,
         "dropped": dict(report.dropped),
         "bytes": report.nbytes,
+        "fused": report.fused and {"difference": report.fused.difference, "rounding": report.fused.rounding},
     }
 
 
@@ -166,6 +179,11 @@ def _as_lines(report: "ConvertReport") -> list[str]:
         f"{report.output}: {verb[report.status]}, {output.count(report.nbytes)}B",
         f"  {layouts}{held}: {report.tensors} tensors, {report.renamed} renamed",
     ]
+    if report.fused:
+        lines.append(
+            f"  fused: outputs differ by {report.fused.difference:.1e} of the largest in float64,"
+            f" by {report.fused.rounding:.1e} as written"
+        )
     if report.cast:
         lines.append(f"  {report.cast} tensors cast")
     for reason in dict.fromkeys(report.dropped.values()):

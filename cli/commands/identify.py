@@ -28,9 +28,10 @@ def identify(
 
     The command prints one line for each answer, the best first. A line gives the architecture (several names if only
     their mathematics differ), the key layout, input channels, classes, and the image and patch size if the file or its
-    shapes tell them. It gives the number of positions if they form no square and nothing tells the size. It also names
-    strays: tensors that are not part of the network. If no known architecture has exactly these tensors, the command
-    prints the nearest ones (match=similar, with the share of their layers that the file has), and the exit code is 4.
+    shapes tell them. It says form=reparameterized if branches and norms are joined for inference. It gives the number
+    of positions if they form no square and nothing tells the size. It also names strays: tensors that are not part of
+    the network. If no known architecture has exactly these tensors, the command prints the nearest ones (match=similar,
+    with the share of their layers that the file has), and the exit code is 4.
     If the names are of no known ecosystem either (layout=unknown), the nearest are found by the shapes of weights.
 
     \b
@@ -97,6 +98,7 @@ def _as_line(one: "Identity") -> str:
         "match": one.match.replace(" ", "-"),
         "coverage": None if one.match != "similar" else f"{one.coverage:.3f}",
         "layout": one.layout,
+        "form": "reparameterized" if one.reparameterized else None,
         "in_chans": one.in_chans,
         "num_classes": one.num_classes,
         "image_size": one.image_size and "x".join(map(str, one.image_size)),

@@ -24,14 +24,19 @@ def identified(
     Returns:
         The config, the notes to report, and, where several architectures have these tensors, one of them.
     """
-    if cfg.architecture or request.input_layers:
+    if cfg.architecture:
+        return _in_its_form(cfg, tensors, request, source), [], ""
+    if request.input_layers:
         return cfg, [], ""
     from zoo.core.architectures.published import task_layers_of
-    from zoo.core.identify.identify import architectures_of, architectures_of_other_size
+    from zoo.core.architectures.registry import fused_layers
+    from zoo.core.identify.identify import architectures_of, architectures_of_other_size, fused_architectures_of
 
     shapes = {name: tensor.shape for name, tensor in used_tensors(tensors, request, source).stored.items()}
     assumed = [] if cfg.first_conv else ["its mean and std are not known; those of ImageNet were written"]
-    names: Sequence[str] = architectures_of(shapes) or architectures_of_other_size(shapes)
+    names: Sequence[str] = architectures_of(shapes)
+    fused = [] if names else fused_architectures_of(shapes)
+    names = names or fused or architectures_of_other_size(shapes)
     if not names:
         from zoo.core.identify.stray_tensors import architectures_with_strays
 
@@ -40,7 +45,7 @@ def identified(
             return cfg, assumed, ""
         names = found.architectures
         assumed += _told_of_strays(found.strays, names) if len(names) > 1 else []
-    like = task_layers_of(names[0])
+    like = fused_layers(names[0]) if fused else task_layers_of(names[0])
     assert like is not None  # the tables that name an architecture have its line
     cfg = replace(cfg, first_conv=like.first_conv, classifier=like.classifier)
     if len(names) > 1:
@@ -49,21 +54,46 @@ def identified(
     return replace(cfg, architecture=names[0]), [f"the names and shapes are those of {names[0]}", *assumed], ""
 
 
+def _in_its_form(
+    cfg: PretrainedCfg, tensors: Sequence[StoredTensor], request: AdaptRequest, source: str
+) -> PretrainedCfg:
+    """The config with the layers of the form for inference, if a file is of that and does not say so."""
+    from zoo.core.architectures.registry import fused_layers
+
+    joined = fused_layers(cfg.architecture)
+    if joined is None or request.input_layers:
+        return cfg
+    names = used_tensors(tensors, request, source).stored
+    if any(f"{path}.weight" not in names for path in module_paths(joined.first_conv)):
+        return cfg
+    if all(f"{path}.weight" in names for path in module_paths(cfg.first_conv)):
+        return cfg
+    return replace(cfg, first_conv=joined.first_conv, classifier=joined.classifier)
+
+
 def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> list[str]:
     """Compare the tensors with those of the architecture that the config names; return the notes to report.
 
     Raises InvalidInputError where they belong to a different architecture, or to none and zoo (or timm, from its
     folder) could not load them.
     """
-    from zoo.core.architectures.published import fingerprint_of
+    from zoo.core.architectures.published import fingerprints_of
+    from zoo.core.architectures.registry import fused_fingerprint
 
     name = plan.cfg.architecture
-    expected = fingerprint_of(name)
+    expected = fingerprints_of(name)
     if not expected:
         return []
     shapes, heads = plan.original_shapes(), module_paths(plan.cfg.classifier)
     strays: tuple[str, ...] | None = ()
-    if fingerprint(shapes, plan.stem.layers, heads) != expected:
+    digest = fingerprint(shapes, plan.stem.layers, heads)
+    if for_timm and digest == fused_fingerprint(name):
+        raise InvalidInputError(
+            f"{source} holds {name} with its branches and norms joined, which timm builds from no folder.",
+            hint="Leave out --format timm, or adapt the file that was not fused.",
+            path=source,
+        )
+    if digest not in expected:
         from zoo.core.identify.stray_tensors import stray_tensors
 
         strays = stray_tensors(shapes, name) or None

@@ -253,6 +253,7 @@ class _Job:
             bands=[f"{band.sensor}:{band.name}" if band.sensor else band.name for band in plan.request.bands],
             input_layout="" if plan.stem.layout.kind == "conv" else str(plan.written_layout),
             model_args=self.model_args,
+            reparameterized=self.stated.get("reparameterized", False),
         )
 
     def planned_bytes(self) -> int:

@@ -81,6 +81,11 @@ class LineTable(Mapping[str, Row]):
         values = {text: json.loads(text) for texts in found for text in texts}
         return [tuple(values[text] for text in texts) for texts in found]
 
+    def columns_of_some(self, *keys: str) -> list[tuple[Any, ...]]:
+        """As `columns`, of the rows that have these keys; they are adjacent there."""
+        expression = ",".join(f"{json.dumps(key)}:{_VALUE}" for key in keys)
+        return [tuple(map(json.loads, match.groups())) for match in re.finditer(expression, self._text)]
+
     @cached_property
     def _text(self) -> str:
         try:

@@ -60,6 +60,11 @@ def fingerprint_of(name: str) -> str:
         return ""
 
 
+def fingerprints_of(name: str) -> tuple[str, ...]:
+    """The fingerprints of an architecture as it is trained and of its form for inference; empty for an unknown name."""
+    return tuple(filter(None, (fingerprint_of(name), registry.fused_fingerprint(name))))
+
+
 def family_of(name: str) -> str | None:
     """The family of an architecture; None for a name that zoo does not have."""
     layers = task_layers_of(name)
@@ -113,6 +118,6 @@ def task_layers() -> frozenset[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 @cache
 def _layers() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    """`first_conv` and `classifier` of every architecture."""
-    stated = registry.layers_of_every_architecture()
+    """`first_conv` and `classifier` of every architecture, and of every form for inference."""
+    stated = [*registry.layers_of_every_architecture(), *registry.layers_of_every_fused_form()]
     return tuple((module_paths(first_conv), module_paths(classifier)) for first_conv, classifier in stated)

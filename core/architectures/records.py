@@ -56,6 +56,8 @@ class Spec:
     is_padded: ClassVar[bool] = True
     """Whether a map has a cell for every `reduction` pixels; without padding it has fewer."""
 
+    has_inference_mode: ClassVar[bool] = False
+    """Whether timm has an argument of this name for the form for inference; else it makes that of the other form."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Field -> the strings it may hold."""
 

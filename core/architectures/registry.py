@@ -123,6 +123,15 @@ def task_layers(name: str) -> TaskLayers | None:
     )
 
 
+def fused_layers(name: str) -> TaskLayers | None:
+    """As `task_layers`, in the architecture's form for inference (`zoo.reparameterize`); None if it has none."""
+    entry, layers = _index.get(name), task_layers(name)
+    if entry is None or layers is None or "fused_fingerprint" not in entry:
+        return None
+    first_conv, classifier = (as_paths(entry[key]) for key in ("fused_first_conv", "fused_classifier"))
+    return layers._replace(first_conv=first_conv, classifier=classifier)
+
+
 def embeds_prefix(name: str) -> bool | None:
     """Whether the prefix tokens of an architecture have positions; None if it has none, or the name is not known."""
     entry = _index.get(name)
@@ -135,6 +144,11 @@ def embeds_prefix(name: str) -> bool | None:
 def layers_of_every_architecture() -> list[tuple[str | list[str] | None, ...]]:
     """`first_conv` and `classifier` of every built-in architecture, as in the index."""
     return _index.columns("first_conv", "classifier")
+
+
+def layers_of_every_fused_form() -> list[tuple[str | list[str] | None, ...]]:
+    """The same of every form for inference."""
+    return _index.columns_of_some("fused_first_conv", "fused_classifier")
 
 
 def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
@@ -153,6 +167,16 @@ def classifier_inputs(name: str) -> dict[str, tuple[int, ...]]:
 def names_with_fingerprint(fingerprint: str) -> list[str]:
     """The architectures whose tensors have these names and shapes (several, if only the mathematics differs)."""
     return _index.names_where("fingerprint", fingerprint)
+
+
+def names_with_fused_fingerprint(fingerprint: str) -> list[str]:
+    """The architectures whose form for inference has tensors of these names and shapes."""
+    return _index.names_where("fused_fingerprint", fingerprint)
+
+
+def fused_fingerprint(name: str) -> str:
+    """The fingerprint of an architecture's form for inference; '' if it has none."""
+    return str(_index.get(name, {}).get("fused_fingerprint", ""))
 
 
 def names_with_size_free_fingerprint(family: str, fingerprint: str) -> list[str]:

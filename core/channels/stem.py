@@ -173,10 +173,10 @@ def _is_whole(tensors: Mapping[str, StoredTensor], layers: Sequence[str], cfg: P
     if not cfg.architecture:
         return False
     from zoo.core.architectures.fingerprint import fingerprint
-    from zoo.core.architectures.published import fingerprint_of
+    from zoo.core.architectures.published import fingerprints_of
 
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return fingerprint(shapes, layers, module_paths(cfg.classifier)) == fingerprint_of(cfg.architecture)
+    return fingerprint(shapes, layers, module_paths(cfg.classifier)) in fingerprints_of(cfg.architecture)
 
 
 def _others(tensors: Mapping[str, StoredTensor], weights: Sequence[str]) -> list[Layer]:

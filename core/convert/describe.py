@@ -8,11 +8,18 @@ from typing import Any, NamedTuple
 
 from zoo.core.architectures.published import find_cfg
 from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.architectures.registry import fused_layers
 from zoo.core.channels.stem import MissingInputLayerError, find_stem
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.files.tensor_names import first_names
-from zoo.core.identify.identify import architectures_of, architectures_of_other_size, num_classes_of, sizes_of
+from zoo.core.identify.identify import (
+    architectures_of,
+    architectures_of_other_size,
+    fused_architectures_of,
+    num_classes_of,
+    sizes_of,
+)
 from zoo.core.identify.name_hint import missing_layer_hint
 from zoo.core.identify.published_files import published_file
 from zoo.core.identify.stray_tensors import WithStrays, architectures_with_strays, stray_tensors
@@ -29,6 +36,7 @@ class Description(NamedTuple):
         model_args: what the model must be built with.
         notes: how this was found, and what is unknown.
         candidates: the architectures that these tensors may belong to.
+        reparameterized: whether their branches and norms are joined for inference.
     """
 
     cfg: PretrainedCfg = PretrainedCfg()
@@ -36,6 +44,7 @@ class Description(NamedTuple):
     model_args: Mapping[str, Any] = {}
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    reparameterized: bool = False
 
 
 def describe(
@@ -61,6 +70,8 @@ def describe(
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     exact = architectures_of(shapes)
+    fused = [] if exact else fused_architectures_of(shapes)
+    exact = exact or fused
     names = exact or architectures_of_other_size(shapes)
     strays: tuple[str, ...] = ()
     if not names and (found := _with_strays(shapes, cfg.architecture)):
@@ -84,6 +95,9 @@ def describe(
             path=source,
         )
     known = find_cfg(architecture)
+    if joined := fused_layers(architecture) if fused else None:
+        known = replace(known, first_conv=joined.first_conv, classifier=joined.classifier)
+        notes.append("its branches and norms are joined for inference")
     if source_size:
         sizes = _said_sizes(known, tensors, source_size)
     else:
@@ -116,6 +130,7 @@ def describe(
         {**model_args, **sizes},
         tuple(notes),
         (architecture,),
+        bool(fused),
     )
 
 

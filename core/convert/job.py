@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zoo.core.adapt.job import Source
 from zoo.core.adapt.request import DTYPES
@@ -24,7 +24,17 @@ from zoo.core.files.tensor_names import dropped_by, dropped_reason, first_names
 from zoo.core.identify.identify import architectures_of, architectures_of_other_size
 from zoo.core.identify.similar_architectures import find_similar
 from zoo.core.layouts.engine import TIMM, Matched, apply_from_timm, apply_to_timm, detect_layout, match_layout, tables
-from zoo.core.metadata.stated import METADATA_KEY, ORIGIN_KEY, stated_configuration, weight_metadata, with_image_size
+from zoo.core.metadata.stated import (
+    METADATA_KEY,
+    ORIGIN_KEY,
+    configured,
+    stated_configuration,
+    weight_metadata,
+    with_image_size,
+)
+
+if TYPE_CHECKING:
+    from zoo.core.model.fuse_tensors import Fused
 
 FORMATS = (".safetensors", ".npz")
 
@@ -52,6 +62,7 @@ class ConvertRequest:
         source_size: height and width of the images that the source is for, if it does not say so itself.
         use_ema: prefer the averaged weights if a training checkpoint holds both.
         key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
+        fuse: join branches and norms into single layers, for inference (`zoo.reparameterize`); this needs torch.
         force: replace an existing file that differs.
         dry_run: only report what would be done.
     """
@@ -66,10 +77,16 @@ class ConvertRequest:
     source_size: tuple[int, int] | None = None
     use_ema: bool = True
     key: str = ""
+    fuse: bool = False
     force: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if self.fuse and self.to_layout not in ("", TIMM):
+            raise UsageError(
+                f"Only timm's layout has names for layers that are joined, not {self.to_layout}.",
+                hint="Leave out --to, or leave out --fuse.",
+            )
         for layout in {self.from_layout, self.to_layout} - {"", TIMM}:
             tables(layout)  # raises if there is no such layout
         if self.dtype and self.dtype not in DTYPES:
@@ -85,7 +102,7 @@ class ConvertReport(NamedTuple):
     """What was done, or what a dry run would do.
 
     `architecture` is empty if unknown. `dropped` maps each tensor that was left out to the reason. `renamed` and `cast`
-    count tensors of the output.
+    count tensors of the output. `fused` is the proof that joined layers compute the same.
     """
 
     source: str
@@ -101,6 +118,7 @@ class ConvertReport(NamedTuple):
     notes: tuple[str, ...]
     nbytes: int
     status: Status
+    fused: Fused | None = None
 
 
 def convert(source: str | os.PathLike[str], request: ConvertRequest) -> ConvertReport:
@@ -159,6 +177,11 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         steps.append(match_layout(to_layout, _shapes(tensors), "timm"))
         tensors = _by_name(apply_from_timm(steps[-1], tensors, _num_heads(described.cfg.architecture)))
         kept, described = {}, described._replace(notes=_differences(to_layout, steps[-1], described))
+    fused = None
+    if request.fuse:
+        fused, described = _fused(source, tensors, request, described, kept)
+        tensors = _by_name(fused.tensors)
+        left_out |= dict.fromkeys(fused.dropped, "the model has no place for it")
     written = [_cast(tensor, request.dtype) for tensor in tensors.values()]
     if request.dtype:
         notes += told_of_scales(tensors.values())
@@ -166,8 +189,8 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     if not request.dry_run:
         origin = _origin(source, from_layout, steps)
         metadata = {**kept, "format": "pt"}
-        if to_layout == TIMM and METADATA_KEY not in kept and described.cfg.architecture:
-            metadata = _metadata(described, origin, kept, steps)
+        if to_layout == TIMM and (fused or METADATA_KEY not in kept) and described.cfg.architecture:
+            metadata = _metadata(described, origin, kept, steps, source.label)
         elif METADATA_KEY not in kept:
             metadata[ORIGIN_KEY] = json.dumps({"layout": to_layout, **origin}, sort_keys=True)
         status = _write(source, request, written, metadata)
@@ -186,6 +209,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         notes=(*source.notes, *notes, *described.notes, *(step.table.note for step in steps if step.table.note)),
         nbytes=sum(tensor.nbytes for tensor in written),
         status=status,
+        fused=fused,
     )
 
 
@@ -306,6 +330,55 @@ def _differences(layout: str, matched: Matched, described: Description) -> tuple
     return (f"{layout} computes with {', '.join(others)}, {name} does not: outputs will differ",) if others else ()
 
 
+def _fused(
+    source: Source, tensors: Tensors, request: ConvertRequest, described: Description, kept: Mapping[str, str]
+) -> tuple[Fused, Description]:
+    """The tensors of the form for inference, and what they are."""
+    from zoo.core.architectures.published import find_cfg
+    from zoo.core.architectures.registry import fused_layers
+
+    name, label = described.cfg.architecture, source.label
+    if not name:
+        choices = " or ".join(described.candidates[:3])
+        raise InvalidInputError(
+            f"Which layers of {label} can be joined depends on its architecture, which is not known.",
+            hint=f"Name it with --arch: {choices}." if choices else "Name it with --arch.",
+            path=label,
+        )
+    if fused_layers(name) is None:
+        raise UsageError(
+            f"{name} is published in one form, so there is nothing to fuse.",
+            hint="`zoo export-features` joins norms to the layers before them when it computes, in any model.",
+        )
+    if stated := stated_configuration(kept, name, label):
+        cfg = configured(find_cfg(name), stated)
+        described = described._replace(
+            cfg=cfg, num_classes=stated["num_classes"], reparameterized=stated.get("reparameterized", False)
+        )
+    if described.reparameterized:
+        raise UsageError(f"{label} is fused already.", hint="Leave out --fuse.")
+    from zoo.core.model.fuse_tensors import fuse_tensors
+
+    found = fuse_tensors(
+        tensors,
+        described.cfg,
+        label,
+        num_classes=described.num_classes,
+        model_args=described.model_args,
+        dtype=DTYPES[request.dtype] if request.dtype else "",
+    )
+    notes = (*described.notes, _how_timm_loads_it(name))
+    return found, described._replace(cfg=found.cfg, notes=notes, reparameterized=True)
+
+
+def _how_timm_loads_it(name: str) -> str:
+    from zoo.core.architectures.registry import find_spec
+
+    if find_spec(name)[1].has_inference_mode:
+        return f"timm loads it with create_model({name!r}, inference_mode=True, checkpoint_path=FILE)"
+    return f"timm loads it into reparameterize_model(create_model({name!r}).eval())"
+
+
 def _origin(source: Source, from_layout: str, steps: Sequence[Matched]) -> dict[str, Any]:
     """Where the tensors came from, and which tables brought them here."""
     tables_used = [step.table.family for step in steps]
@@ -318,16 +391,21 @@ def _origin(source: Source, from_layout: str, steps: Sequence[Matched]) -> dict[
 
 
 def _metadata(
-    described: Description, origin: Mapping[str, Any], kept: Mapping[str, str], steps: Sequence[Matched]
+    described: Description, origin: Mapping[str, Any], kept: Mapping[str, str], steps: Sequence[Matched], label: str
 ) -> dict[str, str]:
-    bands = steps[0].table.bands if steps else ()
+    stated = stated_configuration(kept, described.cfg.architecture, label)
+    if stated:
+        origin = {**origin, "previous": stated["origin"]}
+    bands = stated["bands"] if "bands" in stated else steps[0].table.bands if steps else ()
     return weight_metadata(
         described.cfg,
         num_classes=described.num_classes,
         origin=origin,
         kept=kept,
         bands=bands if len(bands) == described.cfg.input_size[0] else (),
+        input_layout=stated.get("input_layout", ""),
         model_args=described.model_args,
+        reparameterized=described.reparameterized,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +13,12 @@ from zoo.core.architectures.family_facts import SizeFacts, families_of_sizes, si
 from zoo.core.architectures.fingerprint import fingerprint
 from zoo.core.architectures.model_facts import TaskLayers, module_paths
 from zoo.core.architectures.published import family_of, input_layer_names, task_layers, task_layers_of
-from zoo.core.architectures.registry import names_with_fingerprint, names_with_size_free_fingerprint
+from zoo.core.architectures.registry import (
+    fused_layers,
+    names_with_fingerprint,
+    names_with_fused_fingerprint,
+    names_with_size_free_fingerprint,
+)
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.stored_tensor import StoredTensor
 
@@ -52,6 +57,7 @@ class Identity(NamedTuple):
             states; otherwise None.
         adapted: whether the checkpoint reads a different number of channels than the published weights.
         strays: names of tensors that do not belong to the network but share its prefix; the network itself is complete.
+        reparameterized: whether branches and norms are joined, as `zoo.reparameterize` does.
     """
 
     architectures: tuple[str, ...]
@@ -67,6 +73,7 @@ class Identity(NamedTuple):
     adapted: bool
     strays: tuple[str, ...] = ()
     positions: int | None = None
+    reparameterized: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The identity as plain values, for `--json`."""
@@ -78,10 +85,19 @@ def architectures_of(shapes: Shapes) -> list[str]:
 
     Several if architectures differ only in their mathematics; none for tensors of a foreign layout.
     """
+    return _names_by(shapes, names_with_fingerprint)
+
+
+def fused_architectures_of(shapes: Shapes) -> list[str]:
+    """As `architectures_of`, for tensors of the form for inference (`zoo.reparameterize`)."""
+    return _names_by(shapes, names_with_fused_fingerprint)
+
+
+def _names_by(shapes: Shapes, find: Callable[[str], list[str]]) -> list[str]:
+    """The architectures that the fingerprints of these tensors stand for."""
     found: dict[int, list[str]] = {}
     for input_layers, classifier in _possible_layers(shapes):
-        digest = fingerprint(shapes, input_layers, classifier)
-        names = names_with_fingerprint(digest)
+        names = find(fingerprint(shapes, input_layers, classifier))
         found.setdefault(_num_inside(shapes, classifier), []).extend(names)
     # If a head with layers of its own counts as a classifier, it is ignored: the reading that ignores least fits best.
     best = next((names for _, names in sorted(found.items()) if names), [])
@@ -227,7 +243,7 @@ def _guesses_by_shapes(tensors: Mapping[str, StoredTensor]) -> list[Identity]:
 class _Part(NamedTuple):
     """The tensors with a common prefix, in timm's layout, converted to it if necessary.
 
-    `architectures` are those with exactly these tensors.
+    `architectures` are those with exactly these tensors, in their form for inference if `is_fused`.
     """
 
     prefix: str
@@ -235,6 +251,7 @@ class _Part(NamedTuple):
     share: float
     tensors: Mapping[str, StoredTensor]
     architectures: tuple[str, ...]
+    is_fused: bool = False
 
     @property
     def shapes(self) -> Shapes:
@@ -254,6 +271,8 @@ def _part(tensors: Mapping[str, StoredTensor], prefix: str) -> _Part:
     part = _Part(prefix, _TIMM, share, inside, architectures)
     if architectures:  # they have timm's names: the tables of other layouts, which take long to read, add nothing
         return part
+    if fused := fused_architectures_of(shapes):
+        return part._replace(architectures=tuple(fused), is_fused=True)
     from zoo.core.layouts.engine import detect_layout, to_timm
 
     layout = detect_layout(shapes)
@@ -300,7 +319,7 @@ def _before_input_layers(names: Iterable[str]) -> list[str]:
 def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tuple[int, int] | None = None) -> Identity:
     from zoo.core.channels.stem import find_stem
 
-    layers = task_layers_of(names[0])
+    layers = fused_layers(names[0]) if part.is_fused else task_layers_of(names[0])
     assert layers is not None  # the tables that name an architecture have its line
     has_stem = all(f"{layer}.weight" in part.tensors for layer in module_paths(layers.first_conv))
     try:
@@ -322,6 +341,7 @@ def _described(names: tuple[str, ...], match: str, part: _Part, stated_size: tup
         patch_size=sizes.patch,
         adapted=in_chans not in (None, layers.input_size[0]),
         positions=sizes.positions,
+        reparameterized=part.is_fused,
     )
 
 

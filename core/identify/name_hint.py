@@ -35,6 +35,8 @@ def name_hint(
     found = next(iter(identify(tensors)), None)
     if found and found.match != "similar" and (hint := convert_hint(found.layout)):
         return hint
+    if found and found.reparameterized and architecture in found.architectures:
+        return "It is this model's form for inference, which `zoo create` builds for it and zoo.reparameterize gives."
     if found and found.match != "similar" and (found.prefix or architecture not in found.architectures):
         said = f" with {found.prefix} before them" if found.prefix else ""
         mend = f": {_stripping(found.prefix, strips)}" if found.prefix else ""

@@ -67,6 +67,7 @@ def weight_metadata(
     input_layout: str = "",
     model_args: Mapping[str, Any] | None = None,
     graph: Mapping[str, Any] | None = None,
+    reparameterized: bool = False,
 ) -> dict[str, str]:
     """Metadata of a file written by zoo.
 
@@ -79,6 +80,7 @@ def weight_metadata(
         input_layout: as `InputLayout` parses it, if it is not a convolution's.
         model_args: what the model must be built with, e.g. img_size.
         graph: of a graph, what it takes and gives.
+        reparameterized: whether branches and norms are joined for inference.
     """
     values = {
         "schema_version": SCHEMA_VERSION,
@@ -92,7 +94,8 @@ def weight_metadata(
         "origin": origin,
         **{key: value for key in _CARRIED if (value := getattr(cfg, key)) is not None},
     }
-    optional = {"bands": bands, "input_layout": input_layout, "model_args": model_args, "graph": graph}
+    optional: dict[str, Any] = {"bands": bands, "input_layout": input_layout, "model_args": model_args, "graph": graph}
+    optional["reparameterized"] = reparameterized
     values |= {key: value for key, value in optional.items() if value}
     return {**(kept or {}), "format": "pt", METADATA_KEY: json.dumps(values, sort_keys=True)}
 
@@ -182,6 +185,7 @@ def _is_sound(values: Mapping[str, Any]) -> bool:
         and all(isinstance(values.get(key, ""), str) for key in texts)
         and _is_layout(values.get("input_layout", "conv"))
         and are_model_arguments(values.get("model_args", {}))
+        and type(values.get("reparameterized", False)) is bool
         and all(_are_texts([layer] if isinstance(layer, str) else layer) for layer in layers)
     )
 

@@ -18,12 +18,14 @@ from zoo.core.architectures.hub_names import plain_name
 from zoo.core.architectures.new_classifier import initial_values
 from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
 from zoo.core.errors import InvalidInputError, UnknownArgumentError, UnknownOptionError, UsageError, ZooError
+from zoo.core.files.open_weights import open_weights
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
 from zoo.core.model.prune import prune
+from zoo.core.model.reparameterize import form_of, reparameterize
 from zoo.core.resize.rules import require_size_dependent
 from zoo.models.base import ImageModel
 
@@ -47,6 +49,7 @@ def create_model(
     seed: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    reparameterized: bool = False,
     **overrides: Any,
 ) -> Any:
     """Build a model by name, with random or pretrained weights.
@@ -71,6 +74,8 @@ def create_model(
         checkpoint_key: path of the state dict in `checkpoint_path`, keys joined by dots; "" finds it.
         seed: seed for the random initial weights; None leaves torch's generator alone. A classifier that the weights
             lack gets the values that `new_classifier` gives for this seed, as in an adapted file.
+        reparameterized: return the form for inference, in evaluation mode (`zoo.reparameterize`). A weight file may be
+            of either form; one of this form makes it such a model anyway.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields of
             the family's spec; None means the default.
 
@@ -79,6 +84,7 @@ def create_model(
         UnknownOptionError: an unknown keyword (a TypeError); the message names the nearest one.
         UnknownArgumentError: a config or file states one (a TypeError too).
         InvalidInputError: the weights do not fit the model.
+        UsageError: `reparameterized` for a model without such a form.
     """
     overrides = {key: value for key, value in overrides.items() if value is not None}
     load_own = partial(load_checkpoint, allow_missing=allow_missing, drop=drop, key=checkpoint_key)
@@ -115,8 +121,15 @@ def create_model(
     # The model, without values.
     channels = cfg.input_size[0] if in_chans is None else in_chans
     classes = cfg.num_classes if num_classes is None else num_classes
+    if registry.fused_layers(name) is not None:  # timm's name for the form, where timm has one
+        reparameterized = bool({**model_args, **overrides}.get("inference_mode", reparameterized))
+        model_args.pop("inference_mode", None)
+        overrides.pop("inference_mode", None)
     given = {"in_chans": channels, "num_classes": classes, **overrides}
     model = _build(name, cfg, given, {key: value for key, value in model_args.items() if key not in overrides})
+    if path and registry.fused_layers(name) is not None:
+        with open_weights(path, key=checkpoint_key) as opened:
+            model = form_of(model, opened.tensors)
     if dtype is not None:
         model.to(dtype)
     to_features = partial(_feature_class(feature_cls), out_indices=out_indices) if features_only else None
@@ -127,6 +140,7 @@ def create_model(
     if not (pretrained or checkpoint_path):
         if torch.device(device or "cpu").type != "meta":
             materialize(model)
+        model = reparameterize(model, inplace=True) if reparameterized else model
         model.to(device)
         return to_features(model) if to_features else model
     not_needed: set[str] = set()
@@ -148,6 +162,7 @@ def create_model(
         load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed, source_size=source_size)
     if seed is not None:
         initialise_classifier(model, model.load_report.initialised, seed)
+    model = reparameterize(model, inplace=True) if reparameterized else model
     model.to(device)
     return model
 
@@ -229,7 +244,7 @@ def initialise_classifier(model: ImageModel, names: Collection[str], seed: int) 
         seed: seed for the values, 0 to 2^64 - 1.
     """
     found = model.state_dict()
-    for path in module_paths(model.spec.classifier):
+    for path in model.classifier_paths if model.is_reparameterized else module_paths(model.spec.classifier):
         weight = found.get(f"{path}.weight")
         for name in {f"{path}.weight", f"{path}.bias"}.intersection(names, found):
             assert weight is not None  # a classifier has a weight, which its bias depends on

@@ -28,6 +28,8 @@ from zoo.core.identify.identify import size_free
 from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
 from zoo.core.identify.similar_shapes import SHAPES_PATH, SHAPES_SECTION, shape_digests
 from zoo.core.model.build import create_model
+from zoo.core.model.reparameterize import has_fused_form, reparameterize
+from zoo.models.base import ImageModel
 
 
 def measure(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -55,6 +57,7 @@ def measure(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     free = size_free(spec.sizes, shapes)
     if free != shapes:
         measured["size_free"] = fingerprint(free, *layers)
+    measured |= fused_form(model)
     return measured, {"layers": layer_digests(shapes, *layers)}, shape_digests(shapes, *layers)
 
 
@@ -84,6 +87,21 @@ def measure_other_sizes(name: str) -> dict[str, dict[str, int]]:
                 by_size[cfg.input_size] = {"params": sum(p.numel() for p in model.parameters()), "macs": macs}
             found[cfg.tag] = by_size[cfg.input_size]
     return found
+
+
+def fused_form(model: ImageModel) -> dict[str, Any]:
+    """The facts of the form for inference, if there is one: its first layers, its classifiers, its tensors."""
+    if not has_fused_form(model):
+        return {}
+    fused = reparameterize(model)
+    assert isinstance(fused, ImageModel)
+    assert fused.fused_layers is not None
+    shapes = {key: tensor.shape for key, tensor in fused.state_dict().items()}
+    return {
+        "fused_first_conv": fused.pretrained_cfg["first_conv"],
+        "fused_classifier": fused.pretrained_cfg["classifier"],
+        "fused_fingerprint": fingerprint(shapes, *fused.fused_layers),
+    }
 
 
 def stated(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,7 +155,7 @@ def check_tensors(
         checks, problem = tuple(map(_loaded, tensors.values())), ""
     else:
         arguments = dict(cfg.model_args) if stated or in_place else {}
-        model = meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments)
+        model = _of_this_form(meta_model(cfg, in_chans=in_chans, num_classes=num_classes, **arguments), tensors)
         checks, problem = _matched(model, given, tensors, cfg, request)
     coverage = _coverage(checks)
     if not problem and request.min_coverage is not None and coverage < request.min_coverage:
@@ -273,6 +273,14 @@ def meta_model(cfg: PretrainedCfg, **arguments: Any) -> nn.Module:
 
     model: nn.Module = create_model(cfg.architecture, pretrained_cfg=cfg, device="meta", **arguments)
     return model
+
+
+def _of_this_form(model: nn.Module, names: Collection[str]) -> nn.Module:
+    """The model, or its form for inference if the tensors are of that."""
+    from zoo.core.model.reparameterize import form_of
+    from zoo.models.base import ImageModel
+
+    return form_of(model, names) if isinstance(model, ImageModel) else model
 
 
 def _matched(

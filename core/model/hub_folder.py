@@ -52,7 +52,8 @@ def save_for_hf(
         force: replace an existing folder with other contents.
 
     Raises:
-        UsageError: the model has no architecture by which it could be built again, or an argument is no JSON.
+        UsageError: the model has no architecture by which it could be built again, is reparameterized, or an argument
+            is no JSON.
         CannotWriteError: the folder could not be written; an existing one is then intact.
     """
     cfg = PretrainedCfg.from_mapping(model.pretrained_cfg)
@@ -60,6 +61,11 @@ def save_for_hf(
         raise UsageError("The model does not say which architecture it is.", hint="Build it with create_model.")
     if safe_serialization not in (True, False, "both"):
         raise UsageError(f"safe_serialization must be True, False or 'both', found {safe_serialization!r}.")
+    if model.is_reparameterized:
+        raise UsageError(
+            "A folder for the Hub cannot say that branches and norms of its model are joined.",
+            hint="Save the model before it is reparameterized; who loads it can reparameterize it then.",
+        )
     arguments = {**built_with(model), **(model_args or {})}
     cfg = adapted_cfg(cfg, model.in_chans)
     options = {"in_chans": model.in_chans, "num_classes": model.num_classes}

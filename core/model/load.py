@@ -151,6 +151,17 @@ def load_checkpoint(
     return _load(model, read.tensors, source, cfg, options, read.dropped, read.notes)
 
 
+def load_tensors(model: ImageModel, tensors: StateDict, source: str) -> LoadReport:
+    """Load tensors that must be exactly the model's, apart from names that its family repairs.
+
+    Args:
+        source: where they come from, for messages.
+
+    Raises InvalidInputError where one is missing, unknown or of another shape.
+    """
+    return _load(model, tensors, source, checkpoint_cfg(model), LoadOptions())
+
+
 def checkpoint_cfg(model: nn.Module, img_size: tuple[int, int] | None = None) -> PretrainedCfg:
     """The config for loading the caller's own file: the model's, with a different image size if given."""
     cfg = PretrainedCfg.from_mapping(getattr(model, "pretrained_cfg", None) or {})

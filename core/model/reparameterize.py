@@ -64,7 +64,8 @@ def fuse_modules(model: nn.Module) -> None:
     if isinstance(model, ImageModel):
         paths = (model.spec.first_conv, model.spec.classifier)
         model.fused_layers = FusedLayers(*(tuple(_present(model, module_paths(path))) for path in paths))
-        model.pretrained_cfg |= {key: _as_stated(value) for key, value in model.fused_layers._asdict().items()}
+        stated = {key: _as_stated(value) for key, value in model.fused_layers._asdict().items()}
+        model.pretrained_cfg = {**model.pretrained_cfg, **stated}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,11 @@ def save_model(
     has_classifier = any(tensor.name.startswith(f"{path}.") for tensor in tensors for path in paths)
     num_classes = model.num_classes if has_classifier else 0
     metadata = weight_metadata(
-        adapted_cfg(cfg, model.in_chans), num_classes=num_classes, origin=origin, model_args=_sizes(model, cfg)
+        adapted_cfg(cfg, model.in_chans),
+        num_classes=num_classes,
+        origin=origin,
+        model_args=_sizes(model, cfg),
+        reparameterized=getattr(model, "is_reparameterized", False),
     )
     with atomic_output(output, force=force) as file:
         write_safetensors(file, tensors, metadata)

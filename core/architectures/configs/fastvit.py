@@ -21,6 +21,7 @@ class FastVitSpec(Spec):
     model_class: ClassVar[str] = "FastVit"
     classifier: ClassVar[str] = "head.fc"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
+    has_inference_mode: ClassVar[bool] = True
 
     layers: tuple[int, ...]
     embed_dims: tuple[int, ...]

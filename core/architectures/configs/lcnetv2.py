@@ -40,6 +40,7 @@ class LCNetV2Spec(Spec):
     model_class: ClassVar[str] = "LCNetV2"
     classifier: ClassVar[str] = "classifier"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit()
+    has_inference_mode: ClassVar[bool] = True
 
     scale: float = 1.0
     depths: tuple[int, ...] = (2, 2, 6, 2)
