@@ -226,5 +226,5 @@ def test_an_embedding_needs_a_whole_model(net):
 def test_pools_that_a_model_has_not(net):
     with pytest.raises(UsageError, match="class token, and this model has none"):
         pooled_model(net, "cls")
-    with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, embedding, not 'median'"):
+    with pytest.raises(UsageError, match="A pool is one of none, avg, max, cls, embedding, logits, not 'median'"):
         pooled_model(net, "median")
