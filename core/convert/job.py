@@ -215,7 +215,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
 
 def _found_layout(tensors: Tensors) -> str:
     """The layout by the names. Many networks are below `encoder.`: what is there must look like one that zoo knows."""
-    found = detect_layout(_shapes(tensors))
+    found = None if architectures_of(_shapes(tensors)) else detect_layout(_shapes(tensors))
     if found is None:
         return TIMM
     matched = match_layout(found, _shapes(tensors), "theirs")

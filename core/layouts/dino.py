@@ -102,6 +102,11 @@ def has_registers(shapes: Shapes) -> bool:
     return "reg_token" in shapes
 
 
+def _has_storage(shapes: Shapes) -> bool:
+    return "storage_tokens" in shapes
+
+
+_DINOV3_TWINS = (Twins("vit_*_dinov3_qkvb vit_*_dinov3"),)
 _REGISTER_TWINS = (Twins("vit_*_reg4_dinov2"),)
 
 TABLES = (
@@ -110,7 +115,7 @@ TABLES = (
     Table("DINOv2 with SwiGLU", with_mlp(_DINOV2, "w12", "w3"), (Twins("vit_*_dinov2"),)),
     Table("DINOv2 with registers", with_mlp(_REGISTERS, "fc1", "fc2"), _REGISTER_TWINS, fits=has_registers),
     Table("DINOv2 with registers and SwiGLU", with_mlp(_REGISTERS, "w12", "w3"), _REGISTER_TWINS, fits=has_registers),
-    Table("DINOv3", _DINOV3.replace("MLP", _DINOV3_MLP), (Twins("vit_*_dinov3_qkvb vit_*_dinov3"),)),
-    Table("DINOv3 with SwiGLU", _DINOV3.replace("MLP", _DINOV3_SWIGLU), (Twins("vit_*_dinov3_qkvb vit_*_dinov3"),)),
+    Table("DINOv3", _DINOV3.replace("MLP", _DINOV3_MLP), _DINOV3_TWINS, fits_theirs=_has_storage),
+    Table("DINOv3 with SwiGLU", _DINOV3.replace("MLP", _DINOV3_SWIGLU), _DINOV3_TWINS, fits_theirs=_has_storage),
     Table("DINOv3 ConvNeXt", _CONVNEXT, (Twins("convnext_*"),)),
 )

@@ -120,22 +120,27 @@ def detect_layout(shapes: Shapes) -> str | None:
             if not all(_may_have_row(table, name) for name in few) or not table.fits_theirs(shapes):
                 continue
             found = match(table, shapes, "theirs")
-            if not found.misfits and not _has_timms_names(found):
+            if found.misfits or not any(step.timm and step.theirs for step in found.steps):
+                continue  # a table that would leave everything out says nothing
+            prefixes = _before_timms_names(found)
+            if prefixes is None or len(prefixes) > 1:
                 return layout
+            if "" in prefixes:
+                return None
     return None
 
 
-def _has_timms_names(matched: Matched) -> bool:
-    """Whether the names equal timm's, apart from one prefix of all, and nothing else is there."""
+def _before_timms_names(matched: Matched) -> set[str] | None:
+    """What stands before names that else equal timm's; None if other names are there too."""
     prefixes = set()
     for step in matched.steps:
         if len(step.timm) != len(step.theirs):
-            return False
+            return None
         for timm, theirs in zip(step.timm, step.theirs, strict=True):
             if not theirs.endswith(timm):
-                return False
+                return None
             prefixes.add(theirs.removesuffix(timm))
-    return len(prefixes) <= 1
+    return prefixes
 
 
 def convert_hint(layout: str | None) -> str:
@@ -155,7 +160,8 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
     found: list[tuple[str, Matched]] = []
     for layout in LAYOUTS:
         for table in tables(layout):
-            if sum(_may_have_row(table, name) for name in sample) <= _SAMPLE // 2:
+            likely = sum(_may_have_row(table, name) for name in sample) > _SAMPLE // 2
+            if not likely or table.takes_any_name or not table.fits_theirs(_shapes(tensors)):
                 continue
             matched = match(table, _shapes(tensors), "theirs")
             renames = any(step.timm != step.theirs for step in matched.steps if step.timm)

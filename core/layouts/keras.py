@@ -16,7 +16,8 @@ _DEPTHWISE = "transpose 2 3 0 1"
 
 def _norm(timm: str, theirs: str, indent: str = "  ") -> str:
     pairs = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-    return "\n".join(f"{indent}{timm}.{ours}   {theirs}/{name}" for ours, name in pairs.items())
+    rows = [f"{indent}{timm}.{ours}   {theirs}/{name}" for ours, name in pairs.items()]
+    return "\n".join((*rows, f"{indent}{timm}.num_batches_tracked   -   | dropped Keras counts no batches"))
 
 
 def _layer(timm: str, theirs: str, change: str, indent: str = "  ") -> str:

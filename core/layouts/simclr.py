@@ -6,7 +6,7 @@ from zoo.core.layouts.moco import NO_CLASSIFIER
 from zoo.core.layouts.table import Table, Twins
 
 _BACKBONE = f"""
--                              backbone.fc.**               | dropped the projection of pretraining
+-                              backbone.fc.{{k}}.*          | dropped the projection of pretraining
 {NO_CLASSIFIER}
 **                             backbone.**
 """

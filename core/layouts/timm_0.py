@@ -85,9 +85,31 @@ def _is_second_version(shapes: Shapes) -> bool:
     return "layers.0.blocks.0.attn.logit_scale" in shapes
 
 
+def _merges_in_its_first_stage(shapes: Shapes) -> bool:
+    return "layers.0.downsample.reduction.weight" in shapes
+
+
 TABLES = (
-    Table("Swin Transformer", _SWIN, (Twins("swin_*"),), fits=lambda shapes: not _is_second_version(shapes)),
-    Table("Swin Transformer V2", _SWIN_V2, (Twins("swinv2_*"),), fits=_is_second_version),
+    Table(
+        "Swin Transformer",
+        _SWIN,
+        (Twins("swin_*"),),
+        fits=lambda shapes: not _is_second_version(shapes),
+        fits_theirs=_merges_in_its_first_stage,
+    ),
+    Table(
+        "Swin Transformer V2",
+        _SWIN_V2,
+        (Twins("swinv2_*"),),
+        fits=_is_second_version,
+        fits_theirs=_merges_in_its_first_stage,
+    ),
     Table("DeiT III", _DEIT_3, (Twins("deit3_*"),), fits=lambda shapes: "blocks.0.ls1.gamma" in shapes),
-    Table("Vision Transformer with a layer before its head", _VIT, (Twins("vit_*"),), fits=lambda _: False),
+    Table(
+        "Vision Transformer with a layer before its head",
+        _VIT,
+        (Twins("vit_*"),),
+        fits=lambda _: False,
+        fits_theirs=lambda shapes: "pre_logits.fc.weight" in shapes,
+    ),
 )

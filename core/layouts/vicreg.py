@@ -6,7 +6,6 @@ from zoo.core.layouts.moco import NO_CLASSIFIER
 from zoo.core.layouts.table import Table, Twins
 
 _VICREG = f"""
--                              backbone.fc.**               | dropped a projection takes its place
 -                              projector.**                 | dropped the projection of pretraining
 -                              bn.*                         | dropped it normalises the projection
 {NO_CLASSIFIER}

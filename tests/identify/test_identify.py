@@ -21,6 +21,7 @@ from zoo.core.errors import ExitCode
 from zoo.core.files.stored_tensor import Computed, StoredTensor
 from zoo.core.identify.identify import identify
 from zoo.core.identify.similar_architectures import DIGESTS_PATH, DIGESTS_SECTION, layer_digests
+from zoo.core.layouts import keras
 from zoo.core.layouts.engine import LAYOUTS, Matched, apply_from_timm, match, tables
 from zoo.core.layouts.table import Table
 
@@ -207,17 +208,42 @@ def test_no_torch_is_needed(tmp_path):
 # ---------------------------------------------------------------- other ecosystems
 
 # Where their names are timm's, what else their files hold tells them apart.
-BESIDE = {("mae", "MAE"): "decoder_embed.weight", ("dino", "DINOv2"): "mask_token"}
+BESIDE = {
+    ("mae", "MAE"): "decoder_embed.weight",
+    ("dino", "DINOv2"): "mask_token",
+    ("dino", "DINO"): "head.last_layer.weight",
+}
 # Neighbouring stages of equal width, which names that count the blocks straight through do not tell apart.
 EQUAL_STAGES = ("mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv3_small_050")
 
 
-def all_tables():
-    return [
-        pytest.param(layout, table, id=f"{layout}-{number}")
-        for layout in LAYOUTS
-        for number, table in enumerate(tables(layout))
-    ]
+# Their files in wrappers, and changed, are tried; of the other layouts the plain file is.
+WRAPPED = (
+    "torchvision", "torchvision_dotted", "efficientnet_pytorch", "transformers", "transformers_5", "open_clip", "dino",
+    "mae", "augreg", "big_vision",
+)  # fmt: skip
+LATER_FAMILIES = ("registers", "DINOv3", "any size", "V2")
+# Their names are another table's as well, or a part of the network is left out.
+SHARED = {
+    ("mmseg", "ResNet with a deep stem"), ("mmseg", "Swin Transformer"), ("mmseg", "ConvNeXt"),
+    ("mmdet", "Swin Transformer"), ("mmdet", "ConvNeXt"), ("timm_0", "DeiT III"), ("swav", "SwAV"),
+    ("timm_0", "Vision Transformer with a layer before its head"), *(("keras", table.family) for table in keras.TABLES),
+    ("segmentation_models_pytorch", "EfficientNet"), ("segmentation_models_pytorch", "MobileNetV2"),
+}  # fmt: skip
+
+
+def all_tables(wrapped: bool = True):
+    """The tables that go both ways and take only names of their own."""
+    found = []
+    for layout in LAYOUTS:
+        for number, table in enumerate(tables(layout)):
+            loses = "class_position" in table.rows or "first_frame" in table.rows
+            later = layout in WRAPPED and any(word in table.family for word in LATER_FAMILIES)
+            if loses or not table.twins or table.takes_any_name or (layout, table.family) in SHARED:
+                continue
+            if (layout in WRAPPED and not later) == wrapped:
+                found.append(pytest.param(layout, table, id=f"{layout}-{number}"))
+    return found
 
 
 def in_their_names(layout: str, table: Table) -> tuple[str, str, Matched]:
@@ -286,6 +312,21 @@ def test_a_changed_network_of_another_ecosystem_gets_guesses(layout: str, table:
     renames = any(step.timm != step.theirs for step in matched.steps if step.timm)
     is_timms = not renames or guesses[0].prefix in ("net.visual.trunk.", "net.backbone.")
     assert guesses[0].layout == ("timm" if is_timms else layout)
+
+
+# Names that differ from timm's by a prefix alone are those of many programs.
+ONLY_A_PREFIX = ("ResNet", "ResNet in a segmenter")
+
+
+@pytest.mark.parametrize(("layout", "table"), all_tables(wrapped=False))
+def test_the_architecture_in_a_file_of_another_ecosystem(layout: str, table: Table):
+    family, name, matched = in_their_names(layout, table)
+    stored = theirs(family, name, matched, 3, 1000, "F32")
+    best = identify({tensor.name: tensor for tensor in stored})[0]
+    assert name in best.architectures
+    assert best.match == "exact"
+    if table.family not in ONLY_A_PREFIX:
+        assert (best.layout, best.prefix) == (layout, "")
 
 
 def test_a_part_with_a_name_of_another_ecosystem_is_no_network():
