@@ -145,7 +145,7 @@ def export(
     \b
     Examples:
       zoo export resnet18 -o resnet18.onnx
-      zoo export r34_25ch.safetensors --features --out-indices 2,3,4 -o r34_openvino
+      zoo export r34_25ch.safetensors --features --out-indices 2,3 -o r34_openvino
       zoo export resnet18 --preprocess full -o resnet18.pt2
     """
     output.configure(json=json, quiet=quiet, verbose=verbose)

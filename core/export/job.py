@@ -174,7 +174,10 @@ def export_job(
     whole = storage.pool in WHOLE_MODEL
     shape = (preprocess.in_chans, *size)
     levels = measure_vector(pooled, shape, storage.pool) if whole else measure_levels(model, shape)
-    engine = _engine_for(pooled, preprocess, size, levels, computing, storage, len(inputs), model_facts or {})
+    # A network that is made for one size refuses others itself.
+    any_size = not preprocess.resize and storage.pool != "none" and getattr(model, "img_size", None) is None
+    facts = {**model_facts, "pool": storage.pool} if model_facts and "weights" in model_facts else {}
+    engine = _engine_for(pooled, preprocess, size, levels, computing, len(inputs), facts, any_size=any_size)
     plan = ExportPlan(
         inputs=inputs,
         levels=levels,
@@ -268,11 +271,15 @@ def _engine_for(
     size: tuple[int, int],
     levels: Sequence[Level],
     computing: Computing,
-    storage: FeatureStorage,
     num_images: int,
-    model_facts: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    any_size: bool,
 ) -> ImageEngine:
-    """The engine of the runtime that was asked for, or that pays off."""
+    """The engine of the runtime that was asked for, or that pays off.
+
+    `facts` are those that the numbers follow from, empty if the weights have no digest to tell one graph from another.
+    """
     if computing.runtime == "torch":
         return _engine(model, (preprocess.in_chans, *size), computing)
     from zoo.core.export.graph_engine import GraphEngine, choose_runtime
@@ -286,8 +293,6 @@ def _engine_for(
         raise UsageError(
             f"--compile and --exact are about torch, and the runtime is {runtime}.", hint="Choose --runtime torch."
         )
-    # Without the weights' digest nothing tells one graph from another.
-    known = "weights" in model_facts
     try:
         return GraphEngine(
             model,
@@ -296,8 +301,8 @@ def _engine_for(
             [level.key for level in levels],
             runtime=runtime,
             precision=computing.precision,
-            facts={**model_facts, "pool": storage.pool} if known else {},
-            any_size=not preprocess.resize and storage.pool != "none",
+            facts=facts,
+            any_size=any_size,
         )
     except InvalidInputError as error:
         if computing.runtime != "auto":

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from zoo.core.errors import ZooError
+from zoo.core.errors import InvalidInputError, ZooError
 from zoo.core.extras import import_extra
 from zoo.core.files.atomic_output import atomic_output
 from zoo.core.files.user_folders import GRAPHS, existing, state_folder
 from zoo.core.graphs.network import GraphNetwork, example_images
-from zoo.core.graphs.onnx_file import onnx_bytes
+from zoo.core.graphs.onnx_file import onnx_bytes, require_onnx
 from zoo.core.graphs.request import DEFAULT_OPSET, TOLERANCES
 from zoo.core.graphs.runtimes import RUNTIMES
 from zoo.core.graphs.trace import TRACED_BATCH, trace
@@ -30,6 +30,7 @@ from zoo.core.images.preprocess import Preprocess
 
 MAX_BYTES = 4 << 30
 """The most that all stored graphs take; the one that is written last stays in any case."""
+TORCH_HINT = "Choose --runtime torch, which runs any model."
 _FORMAT = 1
 """Version of how graphs are written here, increased when their bytes or their meaning change."""
 
@@ -63,6 +64,7 @@ def verified_graph(
     """
     program = RUNTIMES[runtime]
     import_extra(program.package, program.extra, f"--runtime {runtime}")
+    require_onnx(program.extra)
     path = _path(_key(network, facts, dynamic)) if facts else None
     stored = None if path is None else _read(path)
     if stored is not None and runtime in stored.verified:
@@ -85,8 +87,11 @@ def verified_graph(
 
 def _made(network: GraphNetwork, preprocess: Preprocess, dynamic: frozenset[str], extra: str) -> bytes:
     images = example_images(network, preprocess, TRACED_BATCH, sizes_to_try(network, dynamic)[0])
-    program = trace(network, images, dynamic)
-    return onnx_bytes(program, images, network, opset=DEFAULT_OPSET, metadata={}, dynamic=dynamic, extra=extra)
+    try:
+        program = trace(network, images, dynamic)
+        return onnx_bytes(program, images, network, opset=DEFAULT_OPSET, metadata={}, dynamic=dynamic, extra=extra)
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, hint=error.hint if "pip" in error.hint else TORCH_HINT) from error
 
 
 def _key(network: GraphNetwork, facts: Mapping[str, Any], dynamic: frozenset[str]) -> str:

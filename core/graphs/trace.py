@@ -44,7 +44,7 @@ def trace(network: GraphNetwork, images: Tensor, dynamic: frozenset[str]) -> Any
 
 def cannot_export(error: Exception, dynamic: frozenset[str]) -> InvalidInputError:
     """The error for a network that torch cannot turn into a graph, with the reason that it gives."""
-    hint = "Run it with zoo itself: `zoo export-features` needs no graph."
+    hint = "Compute features with zoo itself: `zoo export-features` needs no graph."
     if "size" in dynamic:
         hint = "Leave size out of --dynamic: many networks are made for images of one size."
     return InvalidInputError(f"The model cannot be exported: {reason_of(error)}.", hint=hint)

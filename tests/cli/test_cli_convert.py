@@ -305,8 +305,8 @@ def test_an_existing_file_needs_force(theirs, tmp_path):
 def test_what_makes_no_sense_is_refused(theirs, tmp_path):
     output = tmp_path / "x.safetensors"
     assert "its format" in refused(2, theirs, "-o", tmp_path / "x.pth")
-    assert "there are: timm, torchvision" in refused(2, theirs, "--to", "keras", "-o", output)
-    assert "no key layout is called" in refused(2, theirs, "--from", "keras", "--to", "keras", "-o", output).lower()
+    assert "there are: timm, torchvision" in refused(2, theirs, "--to", "caffe", "-o", output)
+    assert "no key layout is called" in refused(2, theirs, "--from", "caffe", "--to", "caffe", "-o", output).lower()
     told = refused(4, theirs, "--from", "mae", "-o", output)
     assert "244 tensors do not belong to the layout mae; the first is 'features.0." in told
     assert "It fits mobilenetv3_small_100" in refused(4, theirs, "--arch", "resnet18", "-o", output)

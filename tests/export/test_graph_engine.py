@@ -242,9 +242,13 @@ def test_auto_falls_back_to_torch_where_a_model_cannot_be_exported(export, monke
 
     monkeypatch.setattr(cache, "trace", trace)
     monkeypatch.setattr(graph_engine, "WORTHWHILE", 1)
-    assert export("--runtime", "onnxruntime", "-o", "graph") == (
+    code, told = export("--runtime", "onnxruntime", "-o", "graph")
+    assert (code, told.splitlines()) == (
         4,
-        "zoo: error: The model cannot be exported: it decides by values.\n",
+        [
+            "zoo: error: The model cannot be exported: it decides by values.",
+            "zoo: hint: Choose --runtime torch, which runs any model.",
+        ],
     )
     assert not (tmp_path / "graph").exists()
     code, told = export("--runtime", "auto", "-o", "graph")
