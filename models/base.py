@@ -153,8 +153,9 @@ class ImageModel(nn.Module):
     @property
     def family(self) -> str:
         """The name of the family's module in `zoo.models`."""
-        modules = (model_class.__module__ for model_class in type(self).__mro__)
-        return next(module.rpartition(".")[2] for module in modules if module.startswith("zoo.models."))
+        return next(c.__module__ for c in type(self).__mro__ if c.__module__.startswith("zoo.models.")).rpartition(".")[
+            2
+        ]
 
     # ------------------------------------------------------------ what a family gives
 

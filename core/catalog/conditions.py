@@ -328,7 +328,7 @@ def _numbers(value: Value) -> tuple[float, ...]:
 
 def _example(column: Column) -> str:
     if column.kind == "text":
-        return f"{column.name}~resnet" if column.name in ("name", "family") else f"{column.name}~apache"
+        return f"{column.name}~net" if column.name in ("name", "family") else f"{column.name}~apache"
     if column.kind == "flag":
         return f"{column.name}=yes"
     return f"{column.name}>80" if column.is_percent else f"{column.name}<{'30M' if column.is_large else '256'}"

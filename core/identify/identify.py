@@ -183,6 +183,8 @@ def identify(
     from zoo.core.identify.similar_architectures import find_similar
 
     similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
+    # A foreign layout may share names with timm's networks that have a prefix of their own: both readings are tried.
+    similar += [(part, find_similar(part.shapes)) for part in map(parts, prefixes) if _nearest_layout(part) is not part]
     return _with_strays(similar, stated_size) or _guesses(similar) or _guesses_by_shapes(tensors)
 
 
@@ -294,7 +296,7 @@ def _nearest_layout(part: _Part) -> _Part:
     from zoo.core.layouts.engine import nearest_to_timm
 
     layout, tensors = nearest_to_timm(part.tensors)
-    return part._replace(layout=layout, tensors=tensors)
+    return part if layout == _TIMM else part._replace(layout=layout, tensors=tensors)
 
 
 def _wrappers(names: Iterable[str]) -> list[str]:

@@ -150,7 +150,8 @@ def test_what_a_file_states_of_its_input_is_carried_on(adapt: Zoo, source: Path,
 @pytest.mark.parametrize(
     "change",
     [
-        {"model_args": {"depth": 3}},
+        {"model_args": {"depth": 100_000}},
+        {"model_args": {"layers": {"a": 1}}},
         {"model_args": {"img_size": "large"}},
         {"model_args": {"img_size": [224]}},
         {"model_args": []},

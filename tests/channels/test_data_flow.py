@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 from torch import nn
 
+from zoo.core.architectures import registry
 from zoo.core.channels.data_flow import image_readers, readers_beside
 
 Shapes = dict[str, tuple[int, ...]]

@@ -36,6 +36,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "--verify", "-o", "5.safetensors")
     ],
     "convert": [("convert", "net.safetensors", "-o", "net.npz")],
+    "average": [("average", "net.safetensors", "net.safetensors", "-o", "average.safetensors")],
     "check": [("check", MODEL, "net.safetensors")],
     "diff": [("diff", "net.safetensors", "net.safetensors")],
     "diff --tolerance": [("diff", "odd.safetensors", "odd.safetensors", "--tolerance", "1e-3")],

@@ -41,6 +41,7 @@ RUNS = [
     ["diff", "net.safetensors", "net.safetensors"],
     ["diff", "net.safetensors", "half.safetensors", "--tolerance", "1"],
     ["convert", "net.safetensors", "--dtype", "float16", "--quiet", "-o", "converted.safetensors"],
+    ["average", "net.safetensors", "net.safetensors", "--quiet", "-o", "average.safetensors"],
     ["adapt-weights", MODEL, "--weights", "net.safetensors", "--in-chans", "5", "-o", "adapted.safetensors"],
     ["cache", "list"],
 ]

@@ -27,6 +27,7 @@ UNFOLDABLE = {
     "pnasnet": 4,
     "repghost": 1,
     "resnetv2": 8,
+    "swiftformer": 4,
     "visformer": 23,
     "xception_aligned": 16,
     "xcit": 12,
