@@ -48,6 +48,14 @@ def to_units(x: Tensor) -> Tensor:
 
 
 @leaf_function
+def stretched(positions: Tensor, size: Size) -> Tensor:
+    """(1, C, H, W) in another height and width."""
+    # torch antialiases no half precision on the CPU.
+    precise = positions.float() if positions.dtype.itemsize < 4 else positions
+    return F.interpolate(precise, size=size, mode="bicubic", antialias=True).to(positions.dtype)
+
+
+@leaf_function
 def to_map(x: Tensor, grid: Size) -> Tensor:
     """The inverse for units that lie in this (rows, columns), after any number of poolings: -> (N, C, H, W)."""
     pairs = (x.shape[2].bit_length() - 1) // 2
@@ -180,11 +188,7 @@ class Hiera(ImageModel):
         """(1, H, W, C) for the cells of the image."""
         if not self.spec.abs_win_pos_embed:
             return self.pos_embed.unflatten(1, self.cells)
-        positions: Tensor = self.pos_embed
-        if positions.dtype.itemsize < 4:  # torch antialiases no half precision on the CPU
-            positions = positions.float()
-        positions = F.interpolate(positions, size=self.cells, mode="bicubic", antialias=True).to(self.pos_embed.dtype)
-        return (positions + self.pos_embed_win.tile(self.units)).permute(0, 2, 3, 1)
+        return (stretched(self.pos_embed, self.cells) + self.pos_embed_win.tile(self.units)).permute(0, 2, 3, 1)
 
     def finish(self, x: Tensor) -> Tensor:
         """Tokens (N, units, C): a cell is a unit in the end."""
