@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.core.architectures.model_facts import check_num_classes, module_paths
 from zoo.core.channels.mixing import check_in_chans
 from zoo.core.errors import UsageError
-from zoo.models.layer_groups import Pattern, layer_patterns, patterns_by_step, trunk_prefix
+from zoo.models.layer_groups import Pattern, layer_patterns
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -153,9 +153,8 @@ class ImageModel(nn.Module):
     @property
     def family(self) -> str:
         """The name of the family's module in `zoo.models`."""
-        return next(c.__module__ for c in type(self).__mro__ if c.__module__.startswith("zoo.models.")).rpartition(".")[
-            2
-        ]
+        modules = (base.__module__ for base in type(self).__mro__)
+        return next(found.rpartition(".")[2] for found in modules if found.startswith("zoo.models."))
 
     # ------------------------------------------------------------ what a family gives
 
@@ -427,10 +426,7 @@ class ImageModel(nn.Module):
         """
         containers = (path.partition(".")[0] for path in self.classifier_paths if "." in path)
         head = [*self.head_parts, *self.classifier_paths, *containers]
-        steps = [path for path, _ in self.steps()]
-        steps = [path for path in steps if any(True for _ in self.get_submodule(path).parameters())] or steps
-        prefix = self.layer_prefix or trunk_prefix(steps)
-        return layer_patterns(self, prefix, head, coarse) if prefix else patterns_by_step(steps)
+        return layer_patterns(self, [path for path, _ in self.steps()], self.layer_prefix, head, coarse)
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that are trained without weight decay: tokens, positions, scales of attention."""

@@ -31,21 +31,28 @@ def trunk_prefix(steps: Iterable[str]) -> str:
     return max(reversed(counts), key=counts.__getitem__, default="")  # of equally many the later: stems come first
 
 
-def layer_patterns(model: nn.Module, prefix: str, head: Sequence[str], coarse: bool) -> dict[str, Pattern]:
+def layer_patterns(
+    model: nn.Module, steps: Sequence[str], prefix: str, head: Sequence[str], coarse: bool
+) -> dict[str, Pattern]:
     """Regular expressions for the names of a model's parameters: group -> expression, or (expression, number) pairs.
 
     The numbers in a name order the groups; those given are put behind them. Parameters that nothing matches are the
     last group, the head.
 
     Args:
-        prefix: what the paths of the trunk's parts have before their number.
+        steps: paths of the trunk's steps, in their order.
+        prefix: what the paths of the trunk's parts have before their number; by default that of most steps.
         head: paths of the modules behind the trunk that belong to the head.
         coarse: one group for each part of the trunk, not one for each block in it.
     """
+    steps = [path for path in steps if any(True for _ in model.get_submodule(path).parameters())] or steps
+    prefix = prefix or trunk_prefix(steps)
+    if not prefix:
+        return patterns_by_step(steps)
     names = [name for name, _ in model.named_parameters()]
     part = re.compile(rf"{re.escape(prefix)}(\d+)(?:\.|$)")
     first = next((i for i, name in enumerate(names) if part.match(name)), None)
-    if not prefix or first is None:
+    if first is None:
         return {"stem": NOTHING, "blocks": NOTHING}
     before, behind = names[:first], names[first:]
     of_head = tuple(f"{path}." for path in head)
