@@ -233,6 +233,10 @@ def test_what_is_not_run_says_why():
         "python bench/methods.py tests/data --crops 24 --out study": "takes minutes",
         "uv venv": "installs from the network",
         "docker build -t zoo .": "needs a Docker daemon",
+        "import segmentation_models_pytorch as smp": "needs segmentation_models_pytorch and timm",
+        "from safetensors.torch import load_file": "needs torchgeo",
+        "import zoo": "needs detectron2",
+        "import lightning": "needs lightning",
     }
 
 
