@@ -260,6 +260,9 @@ class ImageModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
+    # A traced graph keeps the annotations, and as texts they could not be pickled.
+    forward.__annotations__.update({"x": Tensor, "return": Tensor})
+
     def forward_intermediates(
         self,
         x: Tensor,
