@@ -276,6 +276,8 @@ class ImageModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
+    forward.__annotations__.update({"x": Tensor, "return": Tensor})  # a traced graph is pickled with these, not texts
+
     def forward_intermediates(
         self,
         x: Tensor,

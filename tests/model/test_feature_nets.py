@@ -94,6 +94,13 @@ class TestGraph:
         assert torch.allclose(compiled(x)[0], expected, atol=1e-6)
 
 
+def test_a_traced_network_can_be_pickled():
+    model = zoo.create_model("test_efficientnet", seed=0).eval()
+    graph = pickle.loads(pickle.dumps(torch.fx.symbolic_trace(model)))
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(graph(x), model(x))
+
+
 def test_an_unknown_kind_names_those_that_there_are():
     with pytest.raises(zoo.ZooError, match="'list', 'dict', 'getter', 'hook', 'fx'"):
         zoo.create_model("test_resnet", features_only=True, feature_cls="tree")
