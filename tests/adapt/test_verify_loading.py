@@ -193,13 +193,13 @@ def test_a_method_that_is_off_by_one_percent_fails(
 def test_bands_that_count_one_percent_more_fail(dtype: str, monkeypatch: pytest.MonkeyPatch):
     request = AdaptRequest(bands=parse_bands("B4,B3,B2,B8", "sentinel2"), dtype=dtype)
     assert passed(*planned(request, 7))
-    from zoo.core.adapt import plan as adapt_plan
+    from zoo.core.adapt import mixings
 
     def off(shares: Any, from_chans: int) -> adapt.ChannelMixing:
         sound = adapt.band_mixing(shares, from_chans)
         return sound._replace(rows=tuple(tuple((source, 1.01 * share) for source, share in row) for row in sound.rows))
 
-    monkeypatch.setattr(adapt_plan, "band_mixing", off)
+    monkeypatch.setattr(mixings, "band_mixing", off)
     assert not passed(*planned(request, 7))
 
 
