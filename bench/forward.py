@@ -3,7 +3,7 @@
     python bench/forward.py [NAME ...] [--runs 9] [--batch 8] [--threads 2]
 
 Both models have the same weights, run in one process in turn (float32, eval, inference mode), on the same input; the
-ratio is that of the medians. Names that zoo does not build are passed over.
+ratio is that of the medians. The last line is the geometric mean of the ratios. Names that zoo does not build are passed over.
 """
 
 import argparse
@@ -33,6 +33,16 @@ NAMES = (
     "hiera_tiny_224",
     "mvitv2_tiny",
     "dla60",
+    "maxvit_tiny_tf_224",
+    "coatnet_0_rw_224",
+    "swinv2_tiny_window8_256",
+    "fastvit_t8",
+    "caformer_s18",
+    "focalnet_tiny_srf",
+    "davit_tiny",
+    "efficientvit_b1",
+    "repvit_m1",
+    "gcvit_tiny",
 )
 
 
@@ -73,12 +83,16 @@ def main():
         print(f"timm does not import, so there is nothing to compare with: {error}")
         return
     torch.set_num_threads(arguments.threads)
+    ratios = []
     for name in arguments.names:
         if not zoo.is_model(name):
             print(f"{name:<32} not yet in zoo")
             continue
         ours, theirs, difference = compare(timm, name, arguments.batch, arguments.runs)
-        print(f"{name:<32} {ours:6.3f} s, timm {theirs:6.3f} s, ratio {ours / theirs:5.2f}, outputs {difference:.0e}")
+        ratios.append(ours / theirs)
+        print(f"{name:<32} {ours:6.3f} s, timm {theirs:6.3f} s, ratio {ratios[-1]:5.2f}, outputs {difference:.0e}")
+    if ratios:
+        print(f"{'geometric mean of ' + str(len(ratios)):<32} {statistics.geometric_mean(ratios):43.2f}")
 
 
 if __name__ == "__main__":

@@ -182,9 +182,11 @@ def identify(
         return []
     from zoo.core.identify.similar_architectures import find_similar
 
-    similar = [(part, find_similar(part.shapes)) for part in map(_nearest_layout, map(parts, prefixes))]
+    own = [parts(prefix) for prefix in prefixes]
+    nearest = [_nearest_layout(part) for part in own]
     # A foreign layout may share names with timm's networks that have a prefix of their own: both readings are tried.
-    similar += [(part, find_similar(part.shapes)) for part in map(parts, prefixes) if _nearest_layout(part) is not part]
+    readings = nearest + [part for part, other in zip(own, nearest, strict=True) if other is not part]
+    similar = [(part, find_similar(part.shapes)) for part in readings]
     return _with_strays(similar, stated_size) or _guesses(similar) or _guesses_by_shapes(tensors)
 
 

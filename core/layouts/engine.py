@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import islice
 from typing import NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
@@ -156,12 +157,13 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
         tensors if no layout knows most of them, or if it knows them by timm's names.
     """
     names = list(tensors)
-    sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)] if names else []
+    if not names:
+        return TIMM, tensors
+    sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)]
     found: list[tuple[str, Matched]] = []
     for layout in LAYOUTS:
         for table in tables(layout):
-            likely = sum(_may_have_row(table, name) for name in sample) > _SAMPLE // 2
-            if not likely or table.takes_any_name or not table.fits_theirs(_shapes(tensors)):
+            if table.takes_any_name or not _knows_most(table, sample) or not table.fits_theirs(_shapes(tensors)):
                 continue
             matched = match(table, _shapes(tensors), "theirs")
             renames = any(step.timm != step.theirs for step in matched.steps if step.timm)
@@ -176,6 +178,12 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
             with suppress(InvalidInputError):  # its shape may not match its name
                 made.update((one.name, one) for one in apply_to_timm(matched._replace(steps=[step]), tensors))
     return layout, made
+
+
+def _knows_most(table: Table, names: Sequence[str]) -> bool:
+    """Whether a table may have a row for more than half of a few names; most tables are ruled out by the first half."""
+    unknown = (name for name in names if not _may_have_row(table, name))
+    return next(islice(unknown, (len(names) - 1) // 2, None), None) is None
 
 
 def _may_have_row(table: Table, name: str) -> bool:
