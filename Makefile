@@ -42,14 +42,14 @@ demo: $(VENV)/.ready
 	@echo "The adapted weights and the features of two photographs are in $(DEMO)/"
 
 test: check $(VENV)/.published
-	$(BIN)/python -P -m pytest -n $(JOBS) -m "not full and not ray"
+	$(BIN)/python -P -m pytest -n $(JOBS) --dist worksteal -m "not full and not ray"
 
 $(VENV)/.ray: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable ".[ray]"
 	@touch $@
 
 test-all: check $(VENV)/.published $(VENV)/.ray
-	$(BIN)/python -P -m pytest -n $(JOBS)
+	$(BIN)/python -P -m pytest -n $(JOBS) --dist worksteal
 
 # mypy cannot follow setuptools' editable finder, so it reads the folders through a tree of links.
 build/typing/zoo:

@@ -3,7 +3,8 @@
     python bench/forward.py [NAME ...] [--runs 9] [--batch 8] [--threads 2]
 
 Both models have the same weights, run in one process in turn (float32, eval, inference mode), on the same input; the
-ratio is that of the medians. The last line is the geometric mean of the ratios. Names that zoo does not build are passed over.
+ratio is that of the medians. The last line is the geometric mean of the ratios. Names that zoo does not build are
+passed over.
 """
 
 import argparse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.core.architectures import registry
 from zoo.core.architectures.hub_names import plain_name
@@ -138,10 +140,12 @@ def create_model(
     if seed is not None:
         torch.manual_seed(seed)
     if not (pretrained or checkpoint_path):
-        if torch.device(device or "cpu").type != "meta":
+        place = torch.device(device or "cpu")
+        if place.type != "meta":
             materialize(model)
         model = reparameterize(model, inplace=True) if reparameterized else model
-        model.to(device)
+        if place.type != "cpu":
+            model.to(place)
         return to_features(model) if to_features else model
     not_needed: set[str] = set()
     if to_features:  # before loading: a file of the trunk alone suffices
@@ -163,8 +167,7 @@ def create_model(
     if seed is not None:
         initialise_classifier(model, model.load_report.initialised, seed)
     model = reparameterize(model, inplace=True) if reparameterized else model
-    model.to(device)
-    return model
+    return model.to(device) if device is not None else model
 
 
 def _require_use_of_size(name: str, path: str | Path) -> None:
@@ -208,7 +211,7 @@ def _build(name: str, cfg: PretrainedCfg, given: Mapping[str, Any], stated: Mapp
     }
     keywords = {k: v for k, v in arguments.items() if k not in spec_fields}
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutInitialValues():
             model: ImageModel = model_class(replace(spec, **changes), **keywords)
             if spec.pruned:
                 prune(model, name)
@@ -219,6 +222,25 @@ def _build(name: str, cfg: PretrainedCfg, given: Mapping[str, Any], stated: Mapp
         raise
     model.pretrained_cfg = adapted_cfg(_sized_cfg(cfg, arguments.get("img_size")), arguments["in_chans"]).to_dict()
     return model
+
+
+class _WithoutInitialValues(TorchFunctionMode):
+    """Passes over what fills a tensor on the meta device, which holds no values: half the time of a construction."""
+
+    _FILLS = frozenset(
+        {
+            *(nn.init.constant_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_),
+            *(Tensor.clamp_, Tensor.erfinv_, Tensor.fill_, Tensor.normal_, Tensor.uniform_, Tensor.zero_),
+        }
+    )
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in self._FILLS and (filled := args[0] if args else named["tensor"]).is_meta:
+            return filled
+        return func(*args, **named)
 
 
 def _options(model_class: type, spec: Spec) -> set[str]:

@@ -14,7 +14,7 @@ from golden import SMALL, all_names, build, build_small, golden, recorded_output
 from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-6
-"""Of a float64 output, relative to its largest number: EvoNorm magnifies what another processor adds in another order."""
+"""Relative to the largest number of a float64 output: EvoNorm magnifies what another processor rounds otherwise."""
 
 LARGE_GRAPHS = {
     "byoanet", "coat", "crossvit", "csatv2", "davit", "dpn", "edgenext", "efficientformer_v2", "efficientvim",
