@@ -1,6 +1,7 @@
 """Every architecture against timm's facts: keys, shapes, options, outputs. A new row is tested without an edit here."""
 
 import copy
+import shutil
 from inspect import signature
 
 import pytest
@@ -333,6 +334,20 @@ def test_exports_a_graph_for_batches_of_any_size(model):
     program = torch.export.export(model, (x,), dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
     images = torch.cat([x, x.flip(3), x.flip(2)])[:5]
     assert torch.allclose(program.module()(images), model(images), atol=1e-5)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not shutil.which("c++"), reason="inductor needs a C++ compiler")
+def test_compiles_with_frozen_weights(model):
+    """As for inference: weights become constants, which inductor folds and lays out anew."""
+    model.eval()
+    x = batch(model)
+    with torch.inference_mode():
+        expected = model(x)
+        compiled = torch.compile(model, fullgraph=True, options={"freezing": True})
+        found = compiled(x)
+    torch._dynamo.reset()
+    assert torch.allclose(found, expected, atol=1e-4 * max(1.0, expected.abs().max().item()))
 
 
 class TestSymbolicTrace:
