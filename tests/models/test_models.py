@@ -336,6 +336,23 @@ def test_exports_a_graph_for_batches_of_any_size(model):
     assert torch.allclose(program.module()(images), model(images), atol=1e-5)
 
 
+def test_a_replica_for_data_parallel_has_its_own_tensors(model, monkeypatch):
+    """As nn.DataParallel makes one for each GPU; here the broadcast copies on the CPU."""
+
+    def copies(tensors, devices):
+        return [[tensor.clone() for tensor in tensors] for _ in devices]
+
+    monkeypatch.setattr("torch.nn.parallel.comm.broadcast_coalesced", copies)
+    x = batch(model)
+    with torch.inference_mode():
+        expected = model.eval()(x)
+        (replica,) = torch.nn.parallel.replicate(model, [0], detach=True)
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(0)
+        found = replica(x)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.full
 @pytest.mark.skipif(not shutil.which("c++"), reason="inductor needs a C++ compiler")
 def test_compiles_with_frozen_weights(model):
