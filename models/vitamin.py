@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from typing import Any
 
 import torch.nn as nn
 from torch import Tensor
@@ -15,7 +16,7 @@ from zoo.core.architectures.configs.vitamin import ViTaminSpec
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
-from zoo.models.layers.hybrid_embed import Backbone
+from zoo.models.layers.hybrid_embed import Backbone, HybridEmbed
 from zoo.models.layers.init import GROUPED_FAN_OUT, InitialValues
 from zoo.models.layers.norm import LayerNorm2d
 from zoo.models.layers.norm_act import norm_act_factory
@@ -84,6 +85,10 @@ class ViTamin(VisionTransformerHybrid):
         pool = nn.Sequential(OrderedDict(norm=LayerNorm2d(last), proj=conv(last, spec.embed_dim, 3, 2)))
         network = nn.Sequential(OrderedDict(stem=stem, stages=nn.Sequential(*stages), pool=pool))
         return Backbone(network, spec.embed_dim, 16, embeds=True)
+
+    def make_patch_embed(self, **options: Any) -> HybridEmbed:
+        options["any_size"] |= not self.spec.embed_positions  # then nothing depends on the size
+        return super().make_patch_embed(**options)
 
     def make_block(self, style: BlockStyle, drop_path: float, depth: int) -> nn.Module:
         block = super().make_block(style, drop_path, depth)

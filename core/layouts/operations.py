@@ -246,6 +246,24 @@ class FirstFrame(NamedTuple):
         raise cannot_come_back(tensor, "the positions of later frames were left out")
 
 
+class Magnitude(NamedTuple):
+    """timm's scale of a batch norm is the magnitude of theirs and 1e-5, as activation in place requires.
+
+    Source: In-Place Activated BatchNorm (https://arxiv.org/abs/1712.02616), whose inverse divides by the scale.
+    """
+
+    def to_timm(self, tensor: StoredTensor) -> StoredTensor:
+        def compute() -> Iterator[bytes]:
+            from zoo.core.files.float_bytes import from_float32, to_float32
+
+            yield from_float32(abs(to_float32(tensor.read(), tensor.dtype, tensor.shape)) + 1e-5, tensor.dtype)
+
+        return tensor._replace(data=Computed(tensor.nbytes, compute))
+
+    def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
+        raise cannot_come_back(tensor, "the signs of the scales were left out")
+
+
 def _is_square(number: int) -> bool:
     return isqrt(number) ** 2 == number
 
@@ -392,6 +410,7 @@ OPERATIONS: Mapping[str, Callable[[Shape], Operation]] = {
     "squeezed": lambda numbers: Squeezed(*numbers),
     "gridded": lambda _: Gridded(),
     "first_frame": lambda _: FirstFrame(),
+    "magnitude": lambda _: Magnitude(),
 }
 """The word in a table -> the operation, made from the numbers after the word."""
 

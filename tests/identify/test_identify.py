@@ -227,6 +227,7 @@ LATER_FAMILIES = ("registers", "DINOv3", "any size", "V2")
 SHARED = {
     ("mmseg", "ResNet with a deep stem"), ("mmseg", "Swin Transformer"), ("mmseg", "ConvNeXt"),
     ("mmdet", "Swin Transformer"), ("mmdet", "ConvNeXt"), ("timm_0", "DeiT III"), ("swav", "SwAV"),
+    ("timm_0", "BEiT"),
     ("timm_0", "Vision Transformer with a layer before its head"), *(("keras", table.family) for table in keras.TABLES),
     ("segmentation_models_pytorch", "EfficientNet"), ("segmentation_models_pytorch", "MobileNetV2"),
 }  # fmt: skip
@@ -237,7 +238,7 @@ def all_tables(wrapped: bool = True):
     found = []
     for layout in LAYOUTS:
         for number, table in enumerate(tables(layout)):
-            loses = "class_position" in table.rows or "first_frame" in table.rows
+            loses = any(word in table.rows for word in ("class_position", "first_frame", "magnitude"))
             later = layout in WRAPPED and any(word in table.family for word in LATER_FAMILIES)
             if loses or not table.twins or table.takes_any_name or (layout, table.family) in SHARED:
                 continue

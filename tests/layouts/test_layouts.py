@@ -14,7 +14,7 @@ from zoo.core.files.stored_tensor import Computed, StoredTensor
 from zoo.core.identify.identify import identify
 from zoo.core.layouts import operations
 from zoo.core.layouts.engine import LAYOUTS, detect_layout, from_timm, match_layout, tables, to_timm
-from zoo.core.layouts.operations import Dropped, HeadsIn, HeadsOut, Transposed, joined, split, window_index
+from zoo.core.layouts.operations import Dropped, HeadsIn, HeadsOut, Magnitude, Transposed, joined, split, window_index
 from zoo.core.layouts.pattern import Pattern
 from zoo.core.layouts.table import Group, Row, parse
 from zoo.core.model.save import stored_tensors
@@ -138,6 +138,12 @@ def test_transposed_is_numpys_transpose_and_back():
     assert content([operation.from_timm(found, 0)]) == content([of_array("x", array)])
 
 
+def test_a_scale_of_an_in_place_batch_norm_becomes_its_magnitude():
+    scales = np.array([-2.0, -1e-3, 0.0, 0.5], np.float32)
+    found = array_of(Magnitude().to_timm(of_array("bn.weight", scales)))
+    np.testing.assert_array_equal(found, np.abs(scales) + np.float32(1e-5))
+
+
 def test_an_empty_tensor_stays_empty():
     found = Transposed((1, 0)).to_timm(of_array("x", np.zeros((0, 3), np.float32)))
     assert (found.shape, found.read()) == ((3, 0), b"")
@@ -237,7 +243,7 @@ def instances(group: Group, kind: list[Row]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-ONE_WAY = (operations.ClassPosition, operations.FirstFrame)
+ONE_WAY = (operations.ClassPosition, operations.FirstFrame, operations.Magnitude)
 
 
 def without_key_bias(tensor: StoredTensor) -> StoredTensor:

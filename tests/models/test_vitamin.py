@@ -1,8 +1,10 @@
 """ViTamin: what of its initial values and positions is its own."""
 
 import pytest
+import torch
 
 import zoo
+from zoo.core.errors import UsageError
 
 
 def test_initial_values_of_the_convolutions():
@@ -17,7 +19,12 @@ def test_initial_values_of_the_convolutions():
     assert state[backbone + "pool.proj.bias"].any()
 
 
-def test_the_largest_has_no_positions_and_takes_any_size_that_it_is_built_for():
-    for size in (64, (96, 80)):
-        model = zoo.create_model("vitamin_xlarge_256", img_size=size, depth=1, device="meta")
-        assert "pos_embed" not in model.state_dict()
+def test_the_largest_has_no_positions_and_takes_images_of_any_size():
+    model = zoo.create_model("vitamin_xlarge_256", depth=1, device="meta")
+    assert "pos_embed" not in model.state_dict()
+    for size in ((64, 64), (96, 80), (336, 336)):
+        assert model(torch.empty(1, 3, *size, device="meta")).shape == (1, model.num_classes or model.num_features)
+    with pytest.raises(UsageError, match="256 x 256"):
+        zoo.create_model("vitamin_small_224", img_size=256, depth=1, device="meta")(
+            torch.empty(1, 3, 64, 64, device="meta")
+        )
