@@ -361,7 +361,9 @@ def test_compiles_with_frozen_weights(model):
     x = batch(model)
     with torch.inference_mode():
         expected = model(x)
-        compiled = torch.compile(model, fullgraph=True, options={"freezing": True})
+        # torch traces into no LSTM, so the graph of such a network breaks there.
+        whole = not any(isinstance(module, torch.nn.LSTM) for module in model.modules())
+        compiled = torch.compile(model, fullgraph=whole, options={"freezing": True})
         found = compiled(x)
     torch._dynamo.reset()
     assert torch.allclose(found, expected, atol=1e-4 * max(1.0, expected.abs().max().item()))
