@@ -258,7 +258,12 @@ TABLES = (
         fits=lambda shapes: "blocks.0.gamma_1" in shapes and "blocks.0.attn.qkv.bias" not in shapes,
         fits_theirs=lambda shapes: any(name.endswith("attn.relative_position_index") for name in shapes),
     ),
-    Table("PoolFormer", _POOLFORMER, (Twins("poolformer_*"),)),
+    Table(
+        "PoolFormer",
+        _POOLFORMER,
+        (Twins("poolformer_*"),),
+        note="timm's model norms behind the pooling, the authors' before it: their features are equal, logits differ.",
+    ),
     *(
         Table(
             f"Sequencer2D with {depths[0]} and {depths[2]} blocks in its first and third stage",
