@@ -1,8 +1,13 @@
 """What every test module needs before it imports anything."""
 
+import gc
 import os
 import signal
 import tempfile
+
+import pytest
+
+from zoo.core.export.kept_memory import kept_memory
 
 # What starts the tests may ignore signals (nohup, a background job), which every program that they start inherits.
 for _number in (signal.SIGHUP, signal.SIGINT):
@@ -19,3 +24,16 @@ os.environ["XDG_STATE_HOME"] = _STATE.name
 # The Hub's client reads these when it is imported. Without the first it calls home, and no test may.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
+
+
+def pytest_collection_finish():
+    """The recorded facts of all architectures stay to the end, so no collection of garbage need look through them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_memory():
+    """Models come and go by the hundred; to clear their pages anew took half of the time."""
+    with kept_memory():
+        yield

@@ -123,10 +123,10 @@ def architectures_of_other_size(shapes: Shapes) -> list[str]:
 
 def size_free(facts: SizeFacts, shapes: Shapes) -> dict[str, Sequence[int]]:
     """The shapes with everything removed that depends on the image or patch size, by a family's facts."""
-    patterns = [re.compile(one.names) for one in facts.tensors]
+    is_sized = re.compile("|".join(f"(?:{one.names})" for one in facts.tensors) or "(?!)").fullmatch
     free: dict[str, Sequence[int]] = {}
     for name, shape in shapes.items():
-        if any(pattern.fullmatch(name) for pattern in patterns):
+        if is_sized(name):
             free[name] = ()
         elif name == facts.patch_kernel:
             free[name] = shape[:-2] if len(shape) == 4 else shape[:1]

@@ -67,6 +67,8 @@ def find_similar(shapes: Shapes) -> list[Similar]:
         digests.add(digest(path, layers[path], any_chans=True))
     found: dict[tuple[float, float], list[str]] = {}
     for name, theirs in _architectures().items():
+        if 2 * min(len(layers), len(theirs)) < _LEAST_OVERLAP * (len(layers) + len(theirs)):
+            continue  # even if all layers of the smaller one were shared
         shared = len(digests.intersection(theirs))
         overlap, coverage = 2 * shared / (len(layers) + len(theirs)), shared / len(theirs)
         if overlap >= _LEAST_OVERLAP:

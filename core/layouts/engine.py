@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from itertools import islice
 from typing import NamedTuple
@@ -163,7 +164,7 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
     found: list[tuple[str, Matched]] = []
     for layout in LAYOUTS:
         for table in tables(layout):
-            if table.takes_any_name or not _knows_most(table, sample) or not table.fits_theirs(_shapes(tensors)):
+            if not _knows_most(table, sample) or table.takes_any_name or not table.fits_theirs(_shapes(tensors)):
                 continue
             matched = match(table, _shapes(tensors), "theirs")
             renames = any(step.timm != step.theirs for step in matched.steps if step.timm)
@@ -187,10 +188,24 @@ def _knows_most(table: Table, names: Sequence[str]) -> bool:
 
 
 def _may_have_row(table: Table, name: str) -> bool:
-    return any(
+    return name.startswith(_beginnings(table.rows)) and any(
         (module := group.theirs.match(name)) and any(_row(kind, module[1], "theirs") for kind in group.kinds)
         for group in parse(table.rows)
     )
+
+
+@cache
+def _beginnings(rows: str) -> tuple[str, ...]:
+    """What their names begin with: comparing these rules out most names in a fraction of the time."""
+    found = set()
+    for group in parse(rows):
+        module = group.theirs
+        if module.beginning == module.text:
+            inside = (pattern for kind in group.kinds for row in kind for pattern in row.theirs)
+            found |= {module.text + pattern.beginning for pattern in inside}
+        else:
+            found.add(module.beginning)
+    return tuple(found)
 
 
 def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:

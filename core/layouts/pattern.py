@@ -55,6 +55,11 @@ class Pattern:
         return _PLACEHOLDER.sub(number, self.text)
 
     @cached_property
+    def beginning(self) -> str:
+        """The text before the first placeholder."""
+        return re.split(r"[{*]", self.text, maxsplit=1)[0]
+
+    @cached_property
     def names(self) -> frozenset[str]:
         """The placeholders of the pattern."""
         return frozenset(self._compiled[1])

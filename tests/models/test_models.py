@@ -11,7 +11,7 @@ import zoo
 from zoo.core.architectures import registry
 from zoo.core.errors import UsageError
 
-from golden import SMALL, all_names, build, build_small, golden, recorded_outputs, smallest, takes
+from golden import SMALL, all_names, build, build_small, golden, image_size, recorded_outputs, smallest, takes
 from golden.fill import fill_, image, summary
 
 TOLERANCE = 1e-9
@@ -20,12 +20,12 @@ TOLERANCE_OF_EVONORM = 1e-6
 """The same where EvoNorm magnifies what another processor rounds otherwise."""
 
 LARGE_GRAPHS = {
-    "byoanet", "coat", "crossvit", "csatv2", "davit", "dpn", "edgenext", "efficientformer_v2", "efficientvim",
-    "efficientvit_mit", "efficientvit_msra", "gcvit", "ghostnet", "hieradet_sam2", "hrnet", "iformer",
-    "inception_resnet_v2", "inception_v3", "inception_v4", "levit", "lowformer", "maxxvit", "mlp_mixer",
-    "mobilenetv5", "mobilevit", "mvitv2", "nasnet", "pnasnet", "rdnet", "repghost", "rexnet", "sequencer",
-    "shvit", "swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr", "tiny_vit", "twins",
-    "vision_transformer_sam",
+    "byoanet", "coat", "crossvit", "csatv2", "davit", "dpn", "edgenext", "efficientformer", "efficientformer_v2",
+    "efficientvim", "efficientvit_mit", "efficientvit_msra", "gcvit", "ghostnet", "hardcorenas", "hgnet", "hiera",
+    "hieradet_sam2", "hrnet", "iformer", "inception_resnet_v2", "inception_v3", "inception_v4", "levit",
+    "lowformer", "maxxvit", "mlp_mixer", "mobilenetv5", "mobilevit", "mvitv2", "nasnet", "nextvit", "pnasnet",
+    "pvt_v2", "rdnet", "repghost", "rexnet", "sequencer", "shvit", "sknet", "swiftformer", "swin_transformer",
+    "swin_transformer_v2", "swin_transformer_v2_cr", "tiny_vit", "twins", "vision_transformer_sam", "volo",
 }  # fmt: skip
 """Families whose graphs take seconds to export; `make test-all` does."""
 
@@ -100,10 +100,9 @@ def model(network):
     return copy.deepcopy(network)
 
 
-def batch(model):
-    """Two images of the size that the outputs were recorded for."""
-    _, height, width = recorded_outputs(model)["input_size"]
-    return torch.randn(2, model.in_chans, height, width, generator=torch.Generator().manual_seed(0))
+def batch(model, size=None):
+    """Two images: of the size that the outputs were recorded for, or smaller ones if a form for tests takes them."""
+    return torch.randn(2, model.in_chans, *(size or image_size(model)), generator=torch.Generator().manual_seed(0))
 
 
 def record_run(model):
@@ -251,7 +250,8 @@ class TestOrderOfExecution:
 class TestFeatures:
     def test_maps_are_those_of_the_whole_model(self, family, model):
         model.eval()
-        x = batch(model)
+        recorded = recorded_outputs(model)
+        x = batch(model, recorded["input_size"][1:])
         with torch.inference_mode():
             _, maps = model.forward_intermediates(x)
             for indices in ([0], [1, 2], [-1], [-2, -1]):
@@ -260,7 +260,7 @@ class TestFeatures:
                 assert all(torch.equal(f, maps[i]) for f, i in zip(found, indices, strict=True))
                 assert [m.shape[1] for m in found] == net.feature_info.channels()
                 if not model.spec.is_padded:
-                    expected = [recorded_outputs(model)["maps"][i]["shape"][2:] for i in indices]
+                    expected = [recorded["maps"][i]["shape"][2:] for i in indices]
                     assert [list(m.shape[2:]) for m in found] == expected
                 else:
                     assert [x.shape[2] // m.shape[2] for m in found] == net.feature_info.reduction()
@@ -314,7 +314,7 @@ def test_output_stride(family, stride):
         pytest.skip("the reference has one stride too")
     name = smallest(family)
     model = zoo.create_model(name, output_stride=stride, features_only=True).eval()
-    x = batch(model)
+    x = batch(model, recorded_outputs(model)["input_size"][1:])
     maps = model(x)
     assert model.feature_info.reduction()[-1] == stride
     assert [x.shape[2] // m.shape[2] for m in maps] == model.feature_info.reduction()
