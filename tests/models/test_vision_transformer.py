@@ -269,6 +269,7 @@ def test_parts_of_attention_that_are_passed_in():
     torch.nn.init.normal_(layer.q_bias)
     torch.nn.init.normal_(layer.v_bias)
     positions = RelativePositionBias((2, 3), 3)
+    positions.reset_parameters()
     q, k, v = layer.qkv(x).chunk(3, 2)
     q, k, v = (part.reshape(2, 6, 3, 4).transpose(1, 2) for part in (q + layer.q_bias, k, v + layer.v_bias))
     angles = torch.rand(6, 2)
