@@ -157,7 +157,7 @@ class ParallelBlocks(nn.ModuleList):
         return list(scales)
 
 
-class Coat(TokenModel):
+class CoaT(TokenModel):
     """Four scales of embedding and serial blocks, parallel blocks where the spec has any, norms, classifier `head`.
 
     `forward_features` gives the tokens (N, 1 + cells, C) of the last scale, or with parallel blocks a list of those of
@@ -288,13 +288,13 @@ class Coat(TokenModel):
         return size[0] // stride, size[1] // stride
 
 
-def unused_keys(keys: Collection[str], model: Coat) -> set[str]:
+def unused_keys(keys: Collection[str], model: CoaT) -> set[str]:
     """The authors' files have norms, and weights of the scales' vectors, that their networks do not use."""
     known = model.state_dict().keys()
     return {key for key in keys if re.match(r"(norm[1-4]|aggregate)\.", key) and key not in known}
 
 
-def repair_keys(state_dict: Mapping[str, Tensor], model: Coat) -> dict[str, Tensor]:
+def repair_keys(state_dict: Mapping[str, Tensor], model: CoaT) -> dict[str, Tensor]:
     """Blocks of a scale share their convolutions: a file may hold such a tensor at one of its places alone."""
     places: dict[int, list[str]] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():

@@ -194,6 +194,10 @@ class NaFlexVit(PatchModel):
             valid = None if valid is None else valid.gather(1, rows)
         return tokens if valid is None else (tokens, valid)
 
+    @property
+    def patch_drop_rate(self) -> float:
+        return self.patch_drop.rate
+
     def finish_tokens(self, x: Tensor) -> Tensor:
         return self.norm(x)
 

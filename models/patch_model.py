@@ -5,7 +5,7 @@ Dehghani et al., NaViT (arXiv:2307.06304), section 2.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +69,11 @@ class PatchModel(TokenModel):
 
     patch_size: int
 
+    @property
+    def patch_drop_rate(self) -> float:
+        """The part of the patches that training leaves out."""
+        return 0.0
+
     def feature_size(self, height: int, width: int) -> Size:
         return height // self.patch_size, width // self.patch_size
 
@@ -95,16 +100,40 @@ class PatchModel(TokenModel):
         tokens, valid = x
         return {"patches": self.finish_tokens(tokens), "patch_valid": valid[:, self.num_prefix_tokens :]}
 
-    def forward_features(self, x: Any) -> Any:
-        """Images or patches -> the tokens that the head reads."""
+    def forward_features(self, x: Any, patch_coord: Tensor | None = None, patch_valid: Tensor | None = None) -> Any:
+        """Images, a batch of patches, or patches with their coordinates -> the tokens that the head reads."""
+        if patch_coord is not None:
+            x = {"patches": x, "patch_coord": patch_coord, "patch_valid": patch_valid}
         carried: Any = PatchBatch.of(x) if isinstance(x, Mapping) else x
         return super().forward_features(carried)
 
-    def forward_intermediates(self, x: Any, *args: Any, **options: Any) -> Any:
-        """As `TokenModel`'s, of images. Raises UsageError for patches, which are no map."""
-        if isinstance(x, Mapping):
-            raise UsageError("Patches of several images make no feature maps.", hint="Use forward_features.")
-        return super().forward_intermediates(x, *args, **options)
+    def forward_intermediates(
+        self,
+        x: Any,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        return_prefix_tokens: bool = False,
+        output_dict: bool = False,
+    ) -> Any:
+        """As `TokenModel`'s. Patches make no map: `output_fmt` must be NLC, and a dict has `patch_valid` too."""
+        of_patches = isinstance(x, Mapping)
+        if of_patches and output_fmt != "NLC":
+            raise UsageError(f"Patches of several images make no maps: output_fmt must be NLC, found {output_fmt}.")
+        if of_patches and not output_dict and self.training and self.patch_drop_rate:
+            raise UsageError("In training patch dropout leaves out patches: output_dict=True says which are left.")
+        carried: Any = PatchBatch.of(x) if of_patches else x
+        options = (norm, stop_early, output_fmt, intermediates_only, return_prefix_tokens, output_dict)
+        found = super().forward_intermediates(carried, indices, *options)
+        if not of_patches or intermediates_only:
+            return found
+        final = found["image_features"] if output_dict else found[0]
+        tokens, valid = (
+            (final["patches"], final["patch_valid"]) if isinstance(final, Mapping) else (final, carried.valid)
+        )
+        return found | {"image_features": tokens, "patch_valid": valid} if output_dict else (tokens, found[1])
 
     def classifier_input(self, x: Any) -> Any:
         if not isinstance(x, Mapping):

@@ -65,6 +65,7 @@ class TokenModel(ImageModel):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
         return_prefix_tokens: bool = False,
+        output_dict: bool = False,
     ) -> Any:
         """The feature maps at `indices` (None: all; n: the last n; a list, negative ones from the end).
 
@@ -74,21 +75,30 @@ class TokenModel(ImageModel):
             output_fmt: NCHW for maps, NLC for tokens without their prefix.
             intermediates_only: return the maps alone, not `(output of the trunk, maps)`.
             return_prefix_tokens: give `(map, prefix tokens)` for each.
+            output_dict: return a dict with the maps as `image_intermediates`, their prefix tokens as
+                `image_intermediates_prefix` and the output of the trunk as `image_features`.
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
         if norm and self.last_norm and self.last_norm not in dict(self.named_modules()):
             raise UsageError("The final norm was cut off with the layers that these features do not need.")
-        size = (x.shape[2], x.shape[3])
+        size = (x.shape[2], x.shape[3]) if output_fmt == "NCHW" else (0, 0)
         x, states = self._intermediates(x, indices, stop_early)
-        start, maps = self.num_level_prefix_tokens, []
+        start, maps, prefixes = self.num_level_prefix_tokens, [], []
         for level, tokens in states.items():
             tokens = self.level_norm(level)(tokens) if norm else tokens
-            found = self.feature_map(tokens, size, level) if output_fmt == "NCHW" else tokens[:, start:]
-            maps.append((found, tokens[:, :start]) if return_prefix_tokens and start else found)
-        if intermediates_only:
-            return maps
-        return x if self._last_step else self.finish(x), maps
+            maps.append(self.feature_map(tokens, size, level) if output_fmt == "NCHW" else tokens[:, start:])
+            prefixes.append(tokens[:, :start])
+        with_prefix = bool(return_prefix_tokens and start)
+        if intermediates_only and not output_dict:
+            return list(zip(maps, prefixes, strict=True)) if with_prefix else maps
+        final = None if intermediates_only else x if self._last_step else self.finish(x)
+        if not output_dict:
+            return final, list(zip(maps, prefixes, strict=True)) if with_prefix else maps
+        result = {"image_intermediates": maps}
+        if with_prefix:
+            result["image_intermediates_prefix"] = prefixes
+        return result if intermediates_only else result | {"image_features": final}
 
     def get_intermediate_layers(
         self,

@@ -126,7 +126,7 @@ class PatchEmbedding(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-class Volo(ClassTokenModel):
+class VOLO(ClassTokenModel):
     """Patch embedding, the stages of `network`, class attention `post_network`, norm, classifiers.
 
     `head` reads what is pooled, `aux_head` every patch: the logits are those of `head` and half of the largest among

@@ -54,6 +54,23 @@ def test_modules_are_attributes_of_the_package():
     assert found.stdout.strip() == "0.875 zoo.models.helpers True"
 
 
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("VisionTransformer", "vision_transformer"), ("SwinTransformer", "swin_transformer"), ("ResNet", "resnet"),
+     ("CoaT", "coat"), ("VOLO", "volo"), ("MobileNetV3", "mobilenetv3")],
+)  # fmt: skip
+def test_a_class_of_models_and_its_module_are_attributes(name, family):
+    program = f"import zoo; print(zoo.models.{name} is zoo.models.{family}.{name})"
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "True"
+
+
+def test_switches_for_exporters_change_nothing():
+    plain = zoo.create_model("resnet18", device="meta")
+    switched = zoo.create_model("resnet18", device="meta", exportable=True, scriptable=True, no_jit=True)
+    assert list(switched.state_dict()) == list(plain.state_dict())
+
+
 def test_blocks_have_their_class():
     from zoo.models.resnet import BasicBlock, Bottleneck
 

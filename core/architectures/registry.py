@@ -207,6 +207,11 @@ def is_current(name: str) -> bool:
     return name in _user_models or _family_of(name) is not None
 
 
+def family_of_class(model_class: str) -> str | None:
+    """The family of a class of models, which is looked for in all rows; None if there is no such class."""
+    return next((one for one in families() if any(s.model_class == model_class for s in variants(one).values())), None)
+
+
 def current_name(model_name: str) -> str:
     """The current name (with or without tag) for an old name, with a warning; any other name unchanged."""
     # Import the small table only if the name is not a current one.

@@ -31,6 +31,8 @@ from zoo.core.model.reparameterize import form_of, reparameterize
 from zoo.core.resize.rules import require_size_dependent
 from zoo.models.base import ImageModel
 
+_EXPORT_SWITCHES = ("exportable", "scriptable", "no_jit")
+
 
 def create_model(
     model_name: str,
@@ -79,7 +81,8 @@ def create_model(
         reparameterized: return the form for inference, in evaluation mode (`zoo.reparameterize`). A weight file may be
             of either form; one of this form makes it such a model anyway.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields of
-            the family's spec; None means the default.
+            the family's spec; None means the default. timm's switches `exportable`, `scriptable` and `no_jit` change
+            nothing: every network can be traced and exported as it is.
 
     Raises:
         UnknownModelError: no such model. NotFoundError: no such tag, or the weights are unavailable.
@@ -88,7 +91,7 @@ def create_model(
         InvalidInputError: the weights do not fit the model.
         UsageError: `reparameterized` for a model without such a form.
     """
-    overrides = {key: value for key, value in overrides.items() if value is not None}
+    overrides = {k: v for k, v in overrides.items() if v is not None and k not in _EXPORT_SWITCHES}
     load_own = partial(load_checkpoint, allow_missing=allow_missing, drop=drop, key=checkpoint_key)
 
     # The name.

@@ -37,6 +37,19 @@ def test_timm_loads_what_adapt_weights_writes(name, in_chans, tmp_path):
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.parametrize("name", ["test_vit", "naflexvit_base_patch16_gap"])
+@pytest.mark.parametrize("options", [{}, {"return_prefix_tokens": True, "norm": True}, {"intermediates_only": True}])
+def test_dicts_of_intermediates_are_timms(name, options):
+    small = {"embed_dim": 48, "depth": 3, "num_heads": 3} if "naflex" in name else {}
+    theirs, ours = timm.create_model(name, **small).eval(), zoo.create_model(name, **small).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, *ours.pretrained_cfg["input_size"][1:])
+    with torch.inference_mode():
+        found, expected = (m.forward_intermediates(x, output_dict=True, **options) for m in (ours, theirs))
+    assert found.keys() == expected.keys()
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("stride", [8, 16])
 def test_dilated_networks_give_timms_maps(name, stride):

@@ -57,6 +57,37 @@ def test_patches_may_be_left_out_in_training(images):
     model(batch_of(images)).sum().backward()
 
 
+@pytest.mark.parametrize("name", ["naflexvit_base_patch16_gap", "gemma4_vit_167m_enc"])
+def test_intermediate_tokens_of_patches_are_those_of_each_image(images, name):
+    options = {key: value for key, value in SMALL.items() if key != "num_classes"}
+    model, batch = zoo.create_model(name, **options | {"embed_dim": 48}).eval(), batch_of(images)
+    features = model.forward_features(batch["patches"], batch["patch_coord"], batch["patch_valid"])
+    features = features["patches"] if isinstance(features, dict) else features  # one gives tokens for a language model
+    out = model.forward_intermediates(batch, output_fmt="NLC", return_prefix_tokens=True, output_dict=True)
+    assert torch.equal(out["image_features"], features)
+    assert torch.equal(out["patch_valid"], batch["patch_valid"])
+    final, levels = model.forward_intermediates(batch, output_fmt="NLC", return_prefix_tokens=True)
+    assert torch.equal(final, features)
+    for number, image in enumerate(images):
+        alone = model.forward_intermediates(image[None], output_fmt="NLC", intermediates_only=True)
+        for level, expected in enumerate(alone):
+            found = out["image_intermediates"][level][number, : expected.shape[1]]
+            assert torch.allclose(found, expected[0], atol=1e-5)
+    if model.num_prefix_tokens:
+        pairs = zip(out["image_intermediates"], out["image_intermediates_prefix"], strict=True)
+        assert all(
+            torch.equal(a, b) for one, other in zip(levels, pairs, strict=True) for a, b in zip(one, other, strict=True)
+        )
+
+
+def test_patches_that_are_left_out_must_be_told(images):
+    model = zoo.create_model("naflexvit_base_patch16_gap", patch_drop_rate=0.5, **SMALL).train()
+    with pytest.raises(UsageError, match="patch dropout"):
+        model.forward_intermediates(batch_of(images), output_fmt="NLC")
+    out = model.forward_intermediates(batch_of(images), output_fmt="NLC", output_dict=True)
+    assert out["patch_valid"].shape == out["image_intermediates"][-1].shape[:2] == (3, 8)
+
+
 def test_all_patches_are_valid_where_nothing_says_so():
     model = zoo.create_model("naflexvit_base_patch16_gap", **SMALL).eval()
     batch = batch_of([torch.randn(3, 32, 32)] * 2)
@@ -68,7 +99,7 @@ def test_what_is_no_batch_is_refused(images):
     model = zoo.create_model("naflexvit_base_patch16_gap", **SMALL).eval()
     with pytest.raises(UsageError, match="'patch_coord'"):
         model({"patches": torch.zeros(1, 4, 768)})
-    with pytest.raises(UsageError, match="no feature maps"):
+    with pytest.raises(UsageError, match="must be NLC, found NCHW"):
         model.forward_intermediates(batch_of(images))
     with pytest.raises(UsageError, match="multiples of 16"):
         model(torch.zeros(1, 3, 40, 32))

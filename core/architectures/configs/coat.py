@@ -17,7 +17,7 @@ class CoatSpec(Spec):
     `mlp_ratios` is hidden by embedding channels at each scale.
     """
 
-    model_class: ClassVar[str] = "Coat"
+    model_class: ClassVar[str] = "CoaT"
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
 

@@ -18,7 +18,7 @@ class VoloSpec(Spec):
     their (height, width).
     """
 
-    model_class: ClassVar[str] = "Volo"
+    model_class: ClassVar[str] = "VOLO"
     classifier: ClassVar[str | tuple[str, ...]] = ("head", "aux_head")
     classifier_init: ClassVar[ClassifierInit] = ClassifierInit("normal", 0.02)
     total_stride: ClassVar[int | None] = None
