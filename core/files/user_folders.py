@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from zoo.core.errors import CannotWriteError
@@ -12,12 +14,30 @@ GRAPHS = "graphs"
 """The folder of graphs that were written and verified, in the folder for what zoo remembers."""
 
 
+_downloads: ContextVar[Path | None] = ContextVar("downloads", default=None)
+
+
 class NoCacheFolderError(CannotWriteError):
     """A cache has no location: the environment does not set it, and there is no home directory."""
 
 
+@contextmanager
+def downloads_in(folder: str | Path | None) -> Iterator[None]:
+    """Keep what is downloaded in this block in one folder, of the Hub in its usual tree; None changes nothing."""
+    if folder is None:
+        yield
+        return
+    token = _downloads.set(Path(folder).expanduser())
+    try:
+        yield
+    finally:
+        _downloads.reset(token)
+
+
 def hub_cache() -> Path:
     """The cache folder of huggingface_hub, from the same variables in the same order. Raises NoCacheFolderError."""
+    if chosen := _downloads.get():
+        return chosen
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if root := _environment(name):
             return root
@@ -27,6 +47,8 @@ def hub_cache() -> Path:
 
 def torch_hub_checkpoints() -> Path:
     """The download folder of torch.hub. Raises NoCacheFolderError."""
+    if chosen := _downloads.get():
+        return chosen
     home = _environment("TORCH_HOME")
     return (home or _below_home("XDG_CACHE_HOME", ".cache", "TORCH_HOME") / "torch") / "hub" / "checkpoints"
 

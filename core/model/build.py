@@ -21,6 +21,7 @@ from zoo.core.architectures.new_classifier import initial_values
 from zoo.core.architectures.records import PretrainedCfg, Spec, module_paths
 from zoo.core.errors import InvalidInputError, UnknownArgumentError, UnknownOptionError, UsageError, ZooError
 from zoo.core.files.open_weights import open_weights
+from zoo.core.files.user_folders import downloads_in
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
@@ -40,6 +41,7 @@ def create_model(
     pretrained_cfg: str | Mapping[str, Any] | None = None,
     pretrained_cfg_overlay: Mapping[str, Any] | None = None,
     checkpoint_path: str | Path | None = None,
+    cache_dir: str | Path | None = None,
     *,
     in_chans: int | None = None,
     num_classes: int | None = None,
@@ -66,6 +68,7 @@ def create_model(
         pretrained_cfg: a different tag, or the caller's own config.
         pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
         checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too.
+        cache_dir: the folder for what must be downloaded, instead of huggingface_hub's and torch.hub's caches.
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
         features_only: return a net that gives feature maps. `out_indices` chooses the levels, negative ones from the
@@ -97,7 +100,8 @@ def create_model(
     # The name.
     model_name, model_args = plain_name(model_name), {}
     if names_a_place(model_name) and pretrained_cfg is None:
-        pretrained_cfg = named_cfg(model_name)
+        with downloads_in(cache_dir):
+            pretrained_cfg = named_cfg(model_name)
         model_name, model_args = pretrained_cfg.architecture, dict(pretrained_cfg.model_args)
     name, tag = registry.resolve_name(model_name)
     user_model = registry.user_model(name)
@@ -166,7 +170,8 @@ def create_model(
         )
     else:
         registry.require_weights(cfg)
-        load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed, source_size=source_size)
+        with downloads_in(cache_dir):
+            load_pretrained(model, cfg, allow_missing=allow_missing, not_needed=not_needed, source_size=source_size)
     if seed is not None:
         initialise_classifier(model, model.load_report.initialised, seed)
     model = reparameterize(model, inplace=True) if reparameterized else model

@@ -183,3 +183,18 @@ def test_a_lock_whose_name_leads_out_of_the_cache_is_refused():
 def test_a_folder_without_a_config(tmp_path: Path):
     with pytest.raises(NotFoundError, match=r"has no config\.json"):
         zoo.create_model(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", [f"timm/{MODEL}", "hf-hub:owner/net"])
+def test_downloads_may_be_kept_in_a_folder_of_the_callers(
+    machine: MachineHere, hub: FakeHub, tmp_path: Path, name: str
+):
+    first = zoo.create_model(name, pretrained=True, cache_dir=tmp_path / "here").state_dict()
+    assert [one.name for one in (tmp_path / "here").glob("models--*")]
+    assert not list(machine.hub_cache.glob("models--*"))
+    asked = hub.downloads
+    again = zoo.create_model(name, pretrained=True, cache_dir=str(tmp_path / "here")).state_dict()
+    assert hub.downloads == asked
+    assert all(tensor.equal(again[key]) for key, tensor in first.items())
+    zoo.create_model(name, pretrained=True)
+    assert list(machine.hub_cache.glob("models--*"))
