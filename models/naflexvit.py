@@ -194,9 +194,10 @@ class NaFlexVit(PatchModel):
             valid = None if valid is None else valid.gather(1, rows)
         return tokens if valid is None else (tokens, valid)
 
-    @property
-    def patch_drop_rate(self) -> float:
-        return self.patch_drop.rate
+    def intermediates_input(self, x: Any, output_fmt: str, output_dict: bool) -> Any:
+        if isinstance(x, Mapping) and self.training and self.patch_drop.rate and not output_dict:
+            raise UsageError("In training patch dropout leaves out patches: output_dict=True says which are left.")
+        return super().intermediates_input(x, output_fmt, output_dict)
 
     def finish_tokens(self, x: Tensor) -> Tensor:
         return self.norm(x)

@@ -5,7 +5,7 @@ Dehghani et al., NaViT (arXiv:2307.06304), section 2.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -69,11 +69,6 @@ class PatchModel(TokenModel):
 
     patch_size: int
 
-    @property
-    def patch_drop_rate(self) -> float:
-        """The part of the patches that training leaves out."""
-        return 0.0
-
     def feature_size(self, height: int, width: int) -> Size:
         return height // self.patch_size, width // self.patch_size
 
@@ -107,33 +102,20 @@ class PatchModel(TokenModel):
         carried: Any = PatchBatch.of(x) if isinstance(x, Mapping) else x
         return super().forward_features(carried)
 
-    def forward_intermediates(
-        self,
-        x: Any,
-        indices: int | Sequence[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-        return_prefix_tokens: bool = False,
-        output_dict: bool = False,
-    ) -> Any:
-        """As `TokenModel`'s. Patches make no map: `output_fmt` must be NLC, and a dict has `patch_valid` too."""
-        of_patches = isinstance(x, Mapping)
-        if of_patches and output_fmt != "NLC":
+    def intermediates_input(self, x: Any, output_fmt: str, output_dict: bool) -> Any:  # noqa: ARG002
+        """Raises UsageError for maps of patches: `output_fmt` must be NLC."""
+        if not isinstance(x, Mapping):
+            return x
+        if output_fmt != "NLC":
             raise UsageError(f"Patches of several images make no maps: output_fmt must be NLC, found {output_fmt}.")
-        if of_patches and not output_dict and self.training and self.patch_drop_rate:
-            raise UsageError("In training patch dropout leaves out patches: output_dict=True says which are left.")
-        carried: Any = PatchBatch.of(x) if of_patches else x
-        options = (norm, stop_early, output_fmt, intermediates_only, return_prefix_tokens, output_dict)
-        found = super().forward_intermediates(carried, indices, *options)
-        if not of_patches or intermediates_only:
-            return found
-        final = found["image_features"] if output_dict else found[0]
-        tokens, valid = (
-            (final["patches"], final["patch_valid"]) if isinstance(final, Mapping) else (final, carried.valid)
-        )
-        return found | {"image_features": tokens, "patch_valid": valid} if output_dict else (tokens, found[1])
+        return PatchBatch.of(x)
+
+    def trunk_output(self, x: Any, given: Any) -> dict[str, Any]:
+        """Of patches also which are there, `patch_valid`."""
+        if not isinstance(given, PatchBatch):
+            return super().trunk_output(x, given)
+        tokens, valid = (x["patches"], x["patch_valid"]) if isinstance(x, Mapping) else (x, given.valid)
+        return {"image_features": tokens, "patch_valid": valid}
 
     def classifier_input(self, x: Any) -> Any:
         if not isinstance(x, Mapping):

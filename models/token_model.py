@@ -82,6 +82,7 @@ class TokenModel(ImageModel):
             raise UsageError(f"Feature maps of tokens are NCHW or NLC, {output_fmt!r} was asked for.")
         if norm and self.last_norm and self.last_norm not in dict(self.named_modules()):
             raise UsageError("The final norm was cut off with the layers that these features do not need.")
+        given = x = self.intermediates_input(x, output_fmt, output_dict)
         size = (x.shape[2], x.shape[3]) if output_fmt == "NCHW" else (0, 0)
         x, states = self._intermediates(x, indices, stop_early)
         start, maps, prefixes = self.num_level_prefix_tokens, [], []
@@ -89,16 +90,21 @@ class TokenModel(ImageModel):
             tokens = self.level_norm(level)(tokens) if norm else tokens
             maps.append(self.feature_map(tokens, size, level) if output_fmt == "NCHW" else tokens[:, start:])
             prefixes.append(tokens[:, :start])
-        with_prefix = bool(return_prefix_tokens and start)
-        if intermediates_only and not output_dict:
-            return list(zip(maps, prefixes, strict=True)) if with_prefix else maps
-        final = None if intermediates_only else x if self._last_step else self.finish(x)
-        if not output_dict:
-            return final, list(zip(maps, prefixes, strict=True)) if with_prefix else maps
-        result = {"image_intermediates": maps}
-        if with_prefix:
-            result["image_intermediates_prefix"] = prefixes
-        return result if intermediates_only else result | {"image_features": final}
+        if not (return_prefix_tokens and start):
+            prefixes = []
+        ends = {} if intermediates_only else self.trunk_output(x if self._last_step else self.finish(x), given)
+        if output_dict:
+            return {"image_intermediates": maps} | ({"image_intermediates_prefix": prefixes} if prefixes else {}) | ends
+        found = list(zip(maps, prefixes, strict=True)) if prefixes else maps
+        return found if intermediates_only else (ends["image_features"], found)
+
+    def intermediates_input(self, x: Any, output_fmt: str, output_dict: bool) -> Any:  # noqa: ARG002 - of other inputs
+        """What the trunk takes of the input of `forward_intermediates`."""
+        return x
+
+    def trunk_output(self, x: Any, given: Any) -> dict[str, Any]:  # noqa: ARG002 - for other inputs
+        """What `forward_intermediates` says of the trunk's output, by the names of its dict."""
+        return {"image_features": x}
 
     def get_intermediate_layers(
         self,

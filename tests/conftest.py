@@ -7,8 +7,6 @@ import tempfile
 
 import pytest
 
-from zoo.core.export.kept_memory import kept_memory
-
 # What starts the tests may ignore signals (nohup, a background job), which every program that they start inherits.
 for _number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(_number) is signal.SIG_IGN:
@@ -35,5 +33,7 @@ def pytest_collection_finish():
 @pytest.fixture(scope="session", autouse=True)
 def _kept_memory():
     """Models come and go by the hundred; to clear their pages anew took half of the time."""
+    from zoo.core.export.kept_memory import kept_memory  # after the environment is set
+
     with kept_memory():
         yield

@@ -262,7 +262,7 @@ TABLES = (
         "PoolFormer",
         _POOLFORMER,
         (Twins("poolformer_*"),),
-        note="timm's model norms behind the pooling, the authors' before it: their features are equal, logits differ.",
+        note="timm's model norms behind the pooling, the authors' before it: their features are equal, logits differ",
     ),
     *(
         Table(

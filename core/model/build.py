@@ -108,7 +108,8 @@ def create_model(
     if user_model is not None:
         given = {"in_chans": in_chans, "num_classes": num_classes, "out_indices": out_indices, **overrides}
         given["features_only"] = features_only or None
-        model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
+        with downloads_in(cache_dir):
+            model = user_model(pretrained=pretrained, **{k: v for k, v in given.items() if v is not None})
         if checkpoint_path is not None:
             load_own(model, checkpoint_path, source_size=source_size)
         return model

@@ -198,3 +198,11 @@ def test_downloads_may_be_kept_in_a_folder_of_the_callers(
     assert all(tensor.equal(again[key]) for key, tensor in first.items())
     zoo.create_model(name, pretrained=True)
     assert list(machine.hub_cache.glob("models--*"))
+
+
+def test_a_download_from_elsewhere_is_kept_there_too(machine: MachineHere, hub: FakeHub, tmp_path: Path):
+    hub.plain["/net.safetensors"] = BODY
+    overlay = {"url": f"{hub.url}/net.safetensors", "hf_hub_id": "", "sha256": DIGEST}
+    zoo.create_model("test_resnet", pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=tmp_path / "here")
+    assert [one.suffix for one in (tmp_path / "here").iterdir() if one.stat().st_size == len(BODY)] == [".safetensors"]
+    assert not machine.checkpoints.exists()
