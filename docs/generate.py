@@ -117,6 +117,10 @@ takes one of them. zoo finds the source's layout by its keys, and the architectu
 `--arch` state them if a file does not tell. A vision transformer for another image or patch size is recognised too, and
 the converted file states the size.
 
+`--canonical` sorts the tensors and leaves out of the metadata which file they came from. The same weights then make the
+same bytes, whether they came in one file, in shards, `.pth`, `.npz` or `.h5`. What a layout tells of its models, such
+as their mean and std, is still said.
+
 Values keep their bits unless `--dtype` asks for another type. A key that a layout has no place for is an error that
 names it. A tensor that is left out on purpose is listed with the reason. `--drop PATTERN` leaves out tensors whose
 names match.

@@ -97,6 +97,14 @@ def convert(
             help="Join parallel branches and norms into single layers for inference, and prove that outputs stay.",
         ),
     ] = False,
+    canonical: Annotated[
+        bool,
+        typer.Option(
+            "--canonical",
+            rich_help_panel=OUTPUT,
+            help="Write the same bytes for the same weights, whether they came in one file, in shards, .npz or .h5.",
+        ),
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -136,6 +144,7 @@ def convert(
         drop=tuple(drop or ()),
         dtype=dtype or "",
         fuse=fuse,
+        canonical=canonical,
         source_size=parse_source_size(source_size),
         use_ema=ema,
         key=key,

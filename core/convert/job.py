@@ -63,6 +63,8 @@ class ConvertRequest:
         use_ema: prefer the averaged weights if a training checkpoint holds both.
         key: path of the state dict in a training checkpoint, keys joined by dots; "" finds it.
         fuse: join branches and norms into single layers, for inference (`zoo.reparameterize`); this needs torch.
+        canonical: write what depends on the tensors and the model alone, whatever file they came from: sorted by name,
+            with metadata that say how the model computes but not where its weights are from.
         force: replace an existing file that differs.
         dry_run: only report what would be done.
     """
@@ -78,6 +80,7 @@ class ConvertRequest:
     use_ema: bool = True
     key: str = ""
     fuse: bool = False
+    canonical: bool = False
     force: bool = False
     dry_run: bool = False
 
@@ -162,7 +165,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
     to_layout = request.to_layout or TIMM
     from_layout = request.from_layout or _found_layout(tensors)
     described, steps = Description(), []
-    kept = {key: value for key, value in source.metadata.items() if key != ORIGIN_KEY}
+    kept = _kept(source, request.canonical)
     if from_layout not in (TIMM, to_layout):
         steps.append(match_layout(from_layout, _shapes(tensors), "theirs"))
         tensors = _by_name(apply_to_timm(steps[0], tensors))
@@ -187,7 +190,7 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         notes += told_of_scales(tensors.values())
     status: Status = "planned"
     if not request.dry_run:
-        origin = _origin(source, from_layout, steps)
+        origin = {} if request.canonical else _origin(source, from_layout, steps)
         metadata = {**kept, "format": "pt"}
         if to_layout == TIMM and (fused or METADATA_KEY not in kept) and described.cfg.architecture:
             metadata = _metadata(described, origin, kept, steps, source.label)
@@ -314,7 +317,7 @@ def _described(
         source.label,
         table=table,
         source_size=request.source_size,
-        sha256=partial(source.sha256, lambda: False),
+        sha256=None if request.canonical else partial(source.sha256, lambda: False),
     )
 
 
@@ -379,6 +382,14 @@ def _how_timm_loads_it(name: str) -> str:
     return f"timm loads it into reparameterize_model(create_model({name!r}).eval())"
 
 
+def _kept(source: Source, canonical: bool) -> dict[str, str]:
+    """What of the source's metadata goes on: all but its origin, or only how the model computes."""
+    if not canonical:
+        return {key: text for key, text in source.metadata.items() if key != ORIGIN_KEY}
+    stated = stated_configuration(source.metadata, "", source.label)
+    return {METADATA_KEY: json.dumps({**stated, "origin": {}}, sort_keys=True)} if stated else {}
+
+
 def _origin(source: Source, from_layout: str, steps: Sequence[Matched]) -> dict[str, Any]:
     """Where the tensors came from, and which tables brought them here."""
     tables_used = [step.table.family for step in steps]
@@ -428,9 +439,9 @@ def _write(
 
     with atomic_output(request.output, force=request.force) as output:
         if os.fspath(request.output).endswith(".npz"):
-            write_npz(output, tensors)
+            write_npz(output, sorted(tensors, key=lambda t: t.name) if request.canonical else tensors)
         else:
-            write_safetensors(output, tensors, metadata)
+            write_safetensors(output, tensors, metadata, canonical=request.canonical)
         source.require_unchanged()
     return "unchanged" if output.unchanged else "written"
 

@@ -37,8 +37,13 @@ _LEAST_SHARED = 1 << 20
 """Sharing fewer bytes takes longer than copying them, and fragments the file."""
 
 
-def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tuple[bytes, list[StoredTensor]]:
+def layout(
+    tensors: Iterable[StoredTensor], metadata: Mapping[str, str], *, canonical: bool = False
+) -> tuple[bytes, list[StoredTensor]]:
     """Header bytes and the order of the tensors: wider dtypes first, so that all are aligned, otherwise as given.
+
+    If `canonical`, by name within a dtype, and the header is as long as its text: both then depend on the tensors and
+    the metadata alone.
 
     Raises InvalidInputError for what no reader accepts: a reserved name or one that is not text, a dtype outside the
     format, a header over the limit.
@@ -46,6 +51,8 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
     given = list(tensors)
     for tensor in given:
         require_storable(tensor)
+    if canonical:
+        given.sort(key=lambda t: t.name)
     ordered = sorted(given, key=lambda t: -DTYPE_BITS[t.dtype])
     for tensor in ordered:
         if tensor.name == "__metadata__" or not is_text(tensor.name):
@@ -58,7 +65,8 @@ def layout(tensors: Iterable[StoredTensor], metadata: Mapping[str, str]) -> tupl
         offset = end
     text = _compact(header)
     text += b" " * (-len(text) % 8)
-    text += b" " * _page_shift(ordered, 8 + len(text))
+    if not canonical:
+        text += b" " * _page_shift(ordered, 8 + len(text))
     if len(text) > MAX_HEADER:
         raise InvalidInputError(f"The file's header would take {len(text)} bytes, over the limit of {MAX_HEADER}.")
     return len(text).to_bytes(8, "little") + text, ordered
@@ -91,6 +99,8 @@ def write_safetensors(
     tensors: Iterable[StoredTensor],
     metadata: Mapping[str, str],
     late_metadata: Callable[[], Mapping[str, str]] | None = None,
+    *,
+    canonical: bool = False,
 ) -> None:
     """Write a whole file: bytes from other files are shared or copied while others are computed.
 
@@ -101,10 +111,11 @@ def write_safetensors(
         tensors, metadata: what to write.
         late_metadata: returns the metadata again, with the same length, after the tensors are written: for a value (a
             checksum) that is known only then.
+        canonical: as for `layout`.
 
     Raises InvalidInputError if a source file became shorter; errors of the output are OSErrors.
     """
-    header, ordered = layout(tensors, metadata)
+    header, ordered = layout(tensors, metadata, canonical=canonical)
     pieces = list(_placed(ordered, len(header)))
     unshared = _share([(at, data) for at, data in pieces if isinstance(data, Region)], output)
     output.reserve(len(header) + sum(tensor.nbytes for tensor in ordered))  # shared bytes take no space

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
+from messagepack import of_paths
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -107,6 +109,37 @@ def test_an_npz_is_read_by_numpy_in_the_order_and_the_same_twice(theirs, mobilen
         assert arrays["features.0.1.num_batches_tracked"].shape == ()
     report = done(tmp_path / "a.npz", "-o", tmp_path / "from_npz.safetensors")
     assert report["architecture"] == "mobilenetv3_small_100"
+
+
+def test_equal_weights_make_equal_files(tmp_path):
+    name = "vit_tiny_patch16_224"
+    state = create_model(name, num_classes=3, seed=0).state_dict()
+    turned = dict(reversed(state.items()))
+    save_file(turned, tmp_path / "single.safetensors", metadata={"note": "of the training run"})
+    torch.save(state, tmp_path / "zip.pth")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in turned.items()}}, tmp_path / "wrapped.ckpt")
+    torch.save(state, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "shards").mkdir()
+    save_torch_state_dict(state, tmp_path / "shards", max_shard_size="5MB")
+    np.savez(tmp_path / "arrays.npz", **{key: value.numpy() for key, value in turned.items()})
+    theirs = from_timm("big_vision", stored_tensors(state), 3)
+    arrays = {tensor.name: np.frombuffer(tensor.read(), np.float32).reshape(tensor.shape) for tensor in theirs}
+    (tmp_path / "flax.msgpack").write_bytes(of_paths(arrays))
+    sources = sorted(tmp_path.iterdir())
+    save_file(state, tmp_path / "peer.safetensors")  # the library's own order
+    length = sum(value.nbytes for value in state.values())
+    files, arrays, data = set(), set(), {(tmp_path / "peer.safetensors").read_bytes()[-length:]}
+    for source in sources:
+        done(source, "--arch", name, "--canonical", "--force", "-o", tmp_path / "out.safetensors")
+        done(source, "--arch", name, "--canonical", "--force", "-o", tmp_path / "out.npz")
+        data.add((tmp_path / "out.safetensors").read_bytes()[-length:])
+        arrays.add((tmp_path / "out.npz").read_bytes())
+        if source.suffix != ".msgpack":  # of which the layout is known, and so what its images are scaled by
+            files.add((tmp_path / "out.safetensors").read_bytes())
+    assert (len(sources), len(files), len(arrays), len(data)) == (7, 1, 1, 1)
+    (tmp_path / "once.safetensors").write_bytes(files.pop())
+    done(tmp_path / "once.safetensors", "--canonical", "-o", tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "once.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

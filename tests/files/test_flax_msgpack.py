@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 import time
 
 import numpy as np
 import pytest
+from messagepack import array, mapping, number, of_paths, text
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.open_weights import open_weights
 from zoo.core.layouts.engine import detect_layout, from_timm, to_timm
 from zoo.core.model.save import stored_tensors, tensors_of
-
-
-def text(value: str) -> bytes:
-    data = value.encode()
-    return bytes([0xA0 | len(data)]) + data if len(data) < 32 else b"\xd9" + bytes([len(data)]) + data
-
-
-def mapping(values: dict[str, bytes]) -> bytes:
-    return b"\xde" + struct.pack(">H", len(values)) + b"".join(text(key) + value for key, value in values.items())
-
-
-def number(value: int) -> bytes:
-    return b"\xce" + struct.pack(">I", value)
-
-
-def array(values: np.ndarray, dtype: str = "", code: int = 1, shape: tuple[int, ...] | None = None) -> bytes:
-    """An extension of Flax (flax/serialization.py): shape, dtype and bytes, in MessagePack themselves."""
-    data = values.tobytes()
-    sizes = b"".join(number(size) for size in (values.shape if shape is None else shape))
-    inner = b"\x93" + bytes([0x90 | values.ndim]) + sizes + text(dtype or values.dtype.name)
-    inner += b"\xc6" + struct.pack(">I", len(data)) + data
-    return b"\xc9" + struct.pack(">I", len(inner)) + struct.pack(">b", code) + inner
-
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -91,18 +68,11 @@ def test_a_vision_transformer_of_flax_becomes_timms(tmp_path):
     import zoo
 
     state = zoo.create_model("vit_tiny_patch16_224", num_classes=5, seed=0, depth=2).state_dict()
-    nested: dict = {}
-    for tensor in from_timm("big_vision", stored_tensors(state), 3):
-        *path, last = tensor.name.split("/")
-        inner = nested
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = array(np.frombuffer(tensor.read(), np.float32).reshape(tensor.shape))
-
-    def packed(value):
-        return mapping({key: packed(inner) for key, inner in value.items()}) if isinstance(value, dict) else value
-
-    (tmp_path / "vit.msgpack").write_bytes(packed(nested))
+    arrays = {
+        tensor.name: np.frombuffer(tensor.read(), np.float32).reshape(tensor.shape)
+        for tensor in from_timm("big_vision", stored_tensors(state), 3)
+    }
+    (tmp_path / "vit.msgpack").write_bytes(of_paths(arrays))
     with open_weights(tmp_path / "vit.msgpack") as weights:
         assert detect_layout({name: tensor.shape for name, tensor in weights.tensors.items()}) == "big_vision"
         found = tensors_of(to_timm("big_vision", weights.tensors.values()))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.core.convert.job import ConvertRequest, convert
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.open_weights import open_weights
 from zoo.core.layouts.engine import detect_layout, from_timm, match_layout, to_timm
@@ -73,6 +74,11 @@ def test_an_application_gives_the_same_here_from_each_kind_of_file(keras, name, 
         assert all(
             torch.equal(value, tensors_of([t for t in stored if t.name == key])[key]) for key, value in back.items()
         )
+    converted = set()
+    for file in ("a.weights.h5", "b.keras", "c.h5"):
+        convert(tmp_path / file, ConvertRequest(output=tmp_path / "out.safetensors", canonical=True, force=True))
+        converted.add((tmp_path / "out.safetensors").read_bytes())
+    assert len(converted) == 1
     first, *others = states
     for other in others:
         assert first.keys() == other.keys()

@@ -49,6 +49,17 @@ def test_each_image_gives_what_it_gives_by_itself(images, pool, positions):
     assert torch.equal(out["patch_valid"], batch["patch_valid"])
 
 
+def test_the_parts_of_a_batch_may_be_arguments(images):
+    model = zoo.create_model("naflexvit_base_patch16_gap", **SMALL).eval()
+    batch = batch_of(images)
+    patches, coordinates, valid = batch["patches"], batch["patch_coord"], batch["patch_valid"]
+    with torch.inference_mode():
+        expected = model(batch)
+        assert torch.equal(model(patches, patch_coord=coordinates, patch_valid=valid), expected)
+        assert not torch.equal(model(patches, coordinates), expected)  # what is missing counts as a patch then
+        assert torch.equal(torch.fx.symbolic_trace(model)(images[0][None]), model(images[0][None]))
+
+
 def test_patches_may_be_left_out_in_training(images):
     model = zoo.create_model("naflexvit_base_patch16_map", patch_drop_rate=0.5, **SMALL).train()
     out = model.forward_features(batch_of(images))
