@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.layouts.operations import ClassPosition, Derived, Dropped, joined, split
+from zoo.core.layouts.operations import ClassPosition, Derived, Dropped, Squeezed, joined, split
 from zoo.core.layouts.pattern import Bindings
 from zoo.core.layouts.table import Group, Row, Shapes, Side, Table, parse
 
@@ -27,6 +27,7 @@ LAYOUTS = (
     "transformers_5",
     "open_clip",
     "eva_clip",
+    "prithvi",
     "dino",
     "mae",
     "moco",
@@ -36,7 +37,6 @@ LAYOUTS = (
     "swav",
     "vicreg",
     "lightly",
-    "prithvi",
     "mmpretrain",
     "mmseg",
     "mmdet",
@@ -133,10 +133,10 @@ def detect_layout(shapes: Shapes) -> str | None:
 
 
 def _before_timms_names(matched: Matched) -> set[str] | None:
-    """What stands before names that else equal timm's; None if other names are there too."""
+    """What stands before names that else equal timm's; None if other names are there too, or kernels of frames."""
     prefixes = set()
     for step in matched.steps:
-        if len(step.timm) != len(step.theirs):
+        if len(step.timm) != len(step.theirs) or isinstance(step.row.operation, Squeezed):
             return None
         for timm, theirs in zip(step.timm, step.theirs, strict=True):
             if not theirs.endswith(timm):

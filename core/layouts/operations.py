@@ -230,11 +230,16 @@ class Gridded(NamedTuple):
 
 
 class FirstFrame(NamedTuple):
-    """Their positions of several frames (1, 1 + T * N, C), N a square, are timm's of the first frame (1, 1 + N, C)."""
+    """Their positions of several frames (1, 1 + T * N, C), N a square, are timm's of the first frame (1, 1 + N, C).
+
+    Where several T fit, a frame of 14 x 14 or 16 x 16 patches is preferred, which have the published files: 784
+    positions are four such frames rather than one of 28 x 28.
+    """
 
     def to_timm(self, tensor: StoredTensor) -> StoredTensor:
         patches = tensor.shape[1] - 1 if len(tensor.shape) == 3 and tensor.shape[0] == 1 else 0
-        frames = next((n for n in range(1, patches + 1) if patches % n == 0 and _is_square(patches // n)), 0)
+        published = [patches // of_a_frame for of_a_frame in (14 * 14, 16 * 16) if patches % of_a_frame == 0]
+        frames = next((n for n in (*published, *range(1, patches + 1)) if _are_frames(patches, n)), 0)
         _require(tensor, frames > 0, "positions of a class token and of square frames")
         if frames == 1:
             return tensor
@@ -244,6 +249,10 @@ class FirstFrame(NamedTuple):
 
     def from_timm(self, tensor: StoredTensor, _num_heads: int) -> StoredTensor:
         raise cannot_come_back(tensor, "the positions of later frames were left out")
+
+
+def _are_frames(patches: int, frames: int) -> bool:
+    return frames > 0 and patches % frames == 0 and _is_square(patches // frames)
 
 
 class Magnitude(NamedTuple):

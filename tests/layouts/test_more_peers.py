@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import pytest
 import torch
 from layouts.test_layout_peers import (
@@ -19,7 +22,7 @@ from torchvision_models import torchvision_models
 
 import zoo
 from zoo.core.errors import InvalidInputError
-from zoo.core.layouts.engine import detect_layout, from_timm, to_timm
+from zoo.core.layouts.engine import detect_layout, from_timm, match_layout, to_timm
 from zoo.core.model.save import stored_tensors, tensors_of
 
 
@@ -303,3 +306,59 @@ def test_the_trunk_of_a_pretraining_is_what_it_was(layout):
     classified = stored_tensors(found | {"fc.weight": torch.ones(2, 512), "fc.bias": torch.ones(2)})
     back = tensors_of(from_timm(layout, classified))
     assert back.keys() == {prefix + key for key in found}
+
+
+# ---------------------------------------------------------------- terratorch
+
+
+@pytest.fixture(scope="module")
+def prithvi():
+    """The module of terratorch that has Prithvi's network, without the package around it."""
+    package = find_spec("terratorch")
+    if package is None or find_spec("timm") is None or find_spec("einops") is None:
+        pytest.skip("terratorch, timm or einops is not installed")
+    path = Path(package.submodule_search_locations[0]) / "models/backbones/prithvi_mae.py"
+    spec = spec_from_file_location("prithvi_mae", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("frames", "family"), [(1, "Prithvi 2.0"), (3, "Prithvi 1.0"), (4, "Prithvi 2.0")])
+@pytest.mark.parametrize("coordinates", [[], ["time", "location"]])
+def test_prithvi_of_terratorch(prithvi, frames, family, coordinates):
+    sizes = {"in_chans": 6, "embed_dim": 64, "depth": 2, "num_heads": 2}
+    decoder = {"decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2}
+    theirs = prithvi.PrithviMAE(num_frames=frames, coords_encoding=coordinates, **sizes, **decoder)
+    positions = theirs.encoder.pos_embed.clone()
+    randomised(theirs)
+    theirs.encoder.pos_embed.copy_(positions)  # sines and cosines, of which the frames have equal ones
+    stored = stored_tensors(theirs.state_dict())
+    matched = match_layout("prithvi", {tensor.name: tensor.shape for tensor in stored}, "theirs")
+    assert matched.table.family == family
+    _, arguments = matched.table.twin(["vit_base_patch16_224"])
+    arguments |= {key: sizes[key] for key in ("embed_dim", "depth", "num_heads")}
+    ours = zoo.create_model("vit_base_patch16_224", num_classes=0, in_chans=6, **arguments).eval()
+    ours.load_state_dict(one_way("prithvi", theirs.state_dict()))
+    alone = prithvi.PrithviViT(num_frames=1, **sizes).eval()
+    state = {key.removeprefix("encoder."): value for key, value in theirs.state_dict().items() if "encoder." in key}
+    alone.load_state_dict({key: state[key] for key in alone.state_dict()} | {"pos_embed": alone.pos_embed})
+    x = torch.randn(2, 6, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, found = alone.forward_features(x)[-1], ours.forward_features(x)
+    assert torch.allclose(found, expected, atol=1e-5 * expected.abs().max().item(), rtol=0)
+
+
+def test_what_is_around_prithvis_network(prithvi):
+    """The checkpoints of terratorch's tasks, and the network alone."""
+    state = prithvi.PrithviViT(num_frames=4, in_chans=6, embed_dim=64, depth=2, num_heads=2).state_dict()
+    alone = tensors_of(to_timm("prithvi", stored_tensors(state)))
+    assert detect_layout({key: value.shape for key, value in state.items()}) == "prithvi"
+    around = ("decoder.conv.weight", "neck.0.weight", "head.conv.bias", "aux_heads.0.bias")
+    task = {f"encoder.{key}": value for key, value in state.items()} | {key: torch.ones(2) for key in around}
+    assert detect_layout({key: value.shape for key, value in task.items()}) == "prithvi"
+    found = tensors_of(to_timm("prithvi", stored_tensors(task)))
+    assert found.keys() == alone.keys()
+    assert found["pos_embed"].shape == (1, 1 + 14 * 14, 64)
+    one_frame = {key: value[:, :, 0] if value.ndim == 5 else value for key, value in state.items()}
+    assert detect_layout({key: value.shape for key, value in one_frame.items()}) is None  # a vision transformer's
