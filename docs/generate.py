@@ -140,13 +140,20 @@ usual for the family, and a note says so, because weights of the same keys may h
 ## What is proven
 
 The tests build models of torchvision, efficientnet_pytorch, transformers, open_clip, MMPretrain, MMSegmentation,
-MMDetection, segmentation_models_pytorch, lightly and Keras (EfficientNet) with random values in every parameter and
-statistic, where the package is installed. They convert the models, and compare logits or features with zoo's model
-within 1e-5 of their largest value. The way back must give every tensor that was not left out, bit by bit; a table that
-loses something must refuse. Google's arrays are compared with the equations of the papers, written down in numpy. The
-six pretrainings (MoCo, SimCLR, BYOL, SwAV, VICReg) are compared by the keys of the authors' checkpoints. For the rest,
-among them Detectron2's files, Prithvi, EVA-CLIP and Keras's VGG and DenseNet, the tests only run every row of every
-table both ways.
+MMDetection, segmentation_models_pytorch, lightly, terratorch (Prithvi), Keras, and timm 0.4 to 0.9 with random values
+in every parameter and statistic, where the package is installed. They convert the models, and compare logits or
+features with zoo's model within 1e-5 of their largest value. The way back must give every tensor that was not left out,
+bit by bit; a table that loses something must refuse. Google's arrays and Detectron2's files are compared with the
+equations of the papers, written down in numpy and torch. The six pretrainings (MoCo, SimCLR, BYOL, SwAV, VICReg) are
+compared by the keys of the authors' checkpoints. For the rest, EVA-CLIP among them, the tests only run every row of
+every table both ways.
+
+## What no architecture of timm computes
+
+Clay makes the kernel of its patches from wavelengths, and its positions from the size of a pixel on the ground. SatMAE
+with groups of bands has a token for each group at each place, and its temporal form one for each date. Such trunks have
+no place among timm's names: `zoo convert` leaves their names as they are, and says that it does not know them. SatMAE's
+network for colour images is a vision transformer, and converts as `mae`.
 
 ## Adding a layout
 

@@ -74,6 +74,10 @@ fc.bias                        fc1000_b
 """
 _BGR_MEAN = (103.530 / 255, 116.280 / 255, 123.675 / 255)
 _NOTE = "it strides in the first 1x1 convolution of a block, timm's model in the 3x3: outputs differ until it is tuned"
+_EITHER_NOTE = (
+    "if its trunk is of MSRA, as most of Detectron2's detectors, it strides in the first 1x1 convolution and read blue,"
+    " green and red from 0 to 255; torchvision's trunks compute as timm's"
+)
 
 _TWINS = (Twins("resnet[0-9]* resnext*"),)
 
@@ -84,9 +88,9 @@ def _in(prefix: str) -> str:
 
 TABLES = (
     Table("ResNet", f"{_in('')}\nfc.*  stem.fc.*", _TWINS),
-    Table("ResNet below a feature pyramid", _in("backbone.bottom_up.") + _FPN + _HEADS, _TWINS),
-    Table("ResNet C4", _C4_HEADS + _in("backbone."), _TWINS),
-    Table("ResNet in a segmenter", _in("backbone.") + _HEADS, _TWINS),
+    Table("ResNet below a feature pyramid", _in("backbone.bottom_up.") + _FPN + _HEADS, _TWINS, note=_EITHER_NOTE),
+    Table("ResNet C4", _C4_HEADS + _in("backbone."), _TWINS, note=_EITHER_NOTE),
+    Table("ResNet in a segmenter", _in("backbone.") + _HEADS, _TWINS, note=_EITHER_NOTE),
     Table(
         "ResNet of Caffe2",
         _CAFFE2,

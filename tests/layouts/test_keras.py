@@ -48,6 +48,7 @@ def opened(path: Path):
 
 MODELS = {
     "DenseNet121": ("densenet121", 64, {}),
+    "VGG16": ("vgg16", 224, {}),
     "EfficientNetB0": ("tf_efficientnet_b0", 96, {}),
     "EfficientNetV2B0": ("tf_efficientnetv2_b0", 96, {"include_preprocessing": False}),
 }
