@@ -77,7 +77,7 @@ $(VENV)/.site: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	@touch $@
 
-site: $(VENV)/.site
+site: $(VENV)/.site build/typing/zoo
 	$(BIN)/mkdocs build --strict --quiet
 
 readme: $(VENV)/.ready

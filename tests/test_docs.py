@@ -169,3 +169,9 @@ def test_the_exit_codes_on_the_site_are_those_of_the_help():
     assert {int(code) for row in table.splitlines()[2:] for code in re.findall(r"\d+", row.split("|")[1])} == set(
         ExitCode
     )
+
+
+def test_the_page_of_the_library_has_every_public_name():
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^::: zoo\.(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(set(zoo.__all__) - {"__version__"})
