@@ -73,11 +73,7 @@ index: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python -P docs/generate.py
 
-$(VENV)/.site: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
-	@touch $@
-
-site: $(VENV)/.site build/typing/zoo
+site: $(VENV)/.ready build/typing/zoo
 	$(BIN)/mkdocs build --strict --quiet
 
 readme: $(VENV)/.ready
