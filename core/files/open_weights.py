@@ -235,11 +235,13 @@ def _bare(opened: OpenedWeights) -> OpenedWeights:
         )
     if not (bare.prefix or bare.wrappers) and all(name == given for given, name in bare.names.items()):
         return opened
+    of_wrappers = [name for name in opened.tensors if name not in bare.names]
     return opened._replace(
-        tensors={bare.names[name]: tensor._replace(name=bare.names[name]) for name, tensor in opened.tensors.items()},
+        tensors={name: opened.tensors[given]._replace(name=name) for given, name in bare.names.items()},
         aliases={bare.names[name]: bare.names[first] for name, first in opened.aliases.items()},
         prefix=bare.prefix,
         wrappers=bare.wrappers,
+        skipped=(*opened.skipped, *((name, "counter of the wrapper") for name in of_wrappers)),
     )
 
 

@@ -1,7 +1,7 @@
 """Remove from tensor names what wrappers add, and recognise parametrised weights.
 
-A wrapper (DataParallel, torch.compile, activation checkpointing, FSDP) is a module with one child, so its segment in a
-name is redundant. It is removed if no two names become equal.
+A wrapper (DataParallel, torch.compile, activation checkpointing, FSDP, transformers' TimmWrapper) is a module with one
+child, so its segment in a name is redundant. It is removed if no two names become equal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-_LEADING = ("module.", "_orig_mod.")
+_LEADING = ("module.", "_orig_mod.", "timm_model.")
+_AVERAGED = "n_averaged"
+"""The count of torch's AveragedModel, the one tensor beside the `module.` of a wrapper."""
 _SEGMENTS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_fpw_module")
 """No module of a network has one of these names; `module`, in contrast, occurs in published networks too."""
 _CHUNKED = re.compile(r"((?:.*\.)?blocks\.)(\d{1,4})\.(\d{1,4})(\..+)", re.DOTALL)
@@ -31,8 +33,9 @@ _MAYBE_PARAMETRISED = re.compile(r"\.parametrizations\.|_(?:g|v|mask|orig|u)$", 
 class BareNames(NamedTuple):
     """Names as in the network itself.
 
-    `names` maps each name to the name without wrappers. `prefix` is what preceded (most of) the names, `wrappers` are
-    the segments within them. `twice` is a name that two tensors would get, or "".
+    `names` maps each name to the name without wrappers; what a wrapper itself stores is not among them. `prefix` is
+    what preceded (most of) the names, `wrappers` are the segments within them. `twice` is a name that two tensors would
+    get, or "".
     """
 
     names: dict[str, str]
@@ -44,6 +47,8 @@ class BareNames(NamedTuple):
 def bare_names(given: Iterable[str]) -> BareNames:
     """Remove wrappers from the names; names without wrappers stay unchanged."""
     names = {name: name for name in given}
+    if _AVERAGED in names and all(name.startswith("module.") for name in names if name != _AVERAGED):
+        del names[_AVERAGED]
     prefixes: dict[str, int] = {}
     for name in names:
         rest = _without_leading(name)

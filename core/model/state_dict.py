@@ -83,7 +83,7 @@ def clean_state_dict(checkpoint: Any, *, use_ema: bool = True, key: str = "") ->
         raise InvalidInputError(f"{where} holds {bare.twice!r} twice, with and without a prefix.")
     for name, value in found.tensors.items():
         _require_dense(where, name, value)
-    return {bare.names[name]: value.detach() for name, value in found.tensors.items()}
+    return {name: found.tensors[given].detach() for given, name in bare.names.items()}
 
 
 def _measure(value: torch.Tensor) -> Measure:

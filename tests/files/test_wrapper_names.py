@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils import parametrizations, prune
+from torch.optim.swa_utils import AveragedModel
 
 from zoo import create_model, load_checkpoint
 from zoo.cli import errors
@@ -45,6 +46,8 @@ def compiled_inside(net: Net) -> nn.Module:
 
 # Made by torch's own wrappers; what the names hold and what is said of it.
 WRAPPED: dict[str, tuple[Callable[[Net], nn.Module], str, tuple[str, ...]]] = {
+    "AveragedModel": (AveragedModel, "module.", ()),
+    "AveragedModel of DataParallel": (lambda net: AveragedModel(nn.DataParallel(net)), "module.module.", ()),
     "DataParallel": (nn.DataParallel, "module.", ()),
     "compile": (torch.compile, "_orig_mod.", ()),
     "compile in DataParallel": (lambda net: nn.DataParallel(torch.compile(net)), "module._orig_mod.", ()),
@@ -210,3 +213,15 @@ def test_an_input_layer_that_is_computed_from_others_is_not_passed_over_for_the_
     assert "the input layer 0 is stored as the factors that its weight is computed from" in told
     assert mend in told
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_folder_of_transformers_with_a_model_of_timms(tmp_path: Path):
+    """TimmWrapperForImageClassification: the network is its child `timm_model`, the config timm's."""
+    state = create_model("test_resnet", seed=1, num_classes=5).state_dict()
+    (tmp_path / "net").mkdir()
+    save_file({f"timm_model.{name}": value for name, value in state.items()}, tmp_path / "net/model.safetensors")
+    config = {"architecture": "test_resnet", "num_classes": 5, "model_type": "timm_wrapper", "pretrained_cfg": {}}
+    (tmp_path / "net/config.json").write_text(json.dumps(config))
+    found = create_model(f"local-dir:{tmp_path / 'net'}", pretrained=True).state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in found.items())
