@@ -6,18 +6,10 @@ registers, which does not come back.
 
 from __future__ import annotations
 
-from zoo.core.layouts.table import Shapes, Table, Twins
+from zoo.core.layouts.table import Shapes, Table, Twins, below
+from zoo.core.layouts.vit_rows import TRUNK
 
-_DINO = """
-cls_token                      backbone.cls_token
-pos_embed                      backbone.pos_embed
-patch_embed.proj.*             backbone.patch_embed.proj.*
-blocks.{i}.                    backbone.blocks.{i}.
-  norm{k}.*                      norm{k}.*
-  attn.qkv.*                     attn.qkv.*
-  attn.proj.*                    attn.proj.*
-  mlp.fc{k}.*                    mlp.fc{k}.*
-norm.*                         backbone.norm.*
+_PROJECTION = """
 -                              head.**                      | dropped the projection of pretraining
 """
 
@@ -110,7 +102,7 @@ _DINOV3_TWINS = (Twins("vit_*_dinov3_qkvb vit_*_dinov3"),)
 _REGISTER_TWINS = (Twins("vit_*_reg4_dinov2"),)
 
 TABLES = (
-    Table("DINO", _DINO, (Twins("vit_*"),)),
+    Table("DINO", below("backbone.", TRUNK) + _PROJECTION, (Twins("vit_*"),)),
     Table("DINOv2", with_mlp(_DINOV2, "fc1", "fc2"), (Twins("vit_*_dinov2"),), fits=has_plain_mlp),
     Table("DINOv2 with SwiGLU", with_mlp(_DINOV2, "w12", "w3"), (Twins("vit_*_dinov2"),)),
     Table("DINOv2 with registers", with_mlp(_REGISTERS, "fc1", "fc2"), _REGISTER_TWINS, fits=has_registers),

@@ -6,19 +6,11 @@ The encoder has timm's keys; the decoder is dropped.
 from __future__ import annotations
 
 from zoo.core.layouts.table import Table, Twins
+from zoo.core.layouts.vit_rows import TRUNK
 
-_MAE = """
-cls_token                      cls_token
-pos_embed                      pos_embed
-patch_embed.proj.*             patch_embed.proj.*
-blocks.{i}.                    blocks.{i}.
-  norm{k}.*                      norm{k}.*
-  attn.qkv.*                     attn.qkv.*
-  attn.proj.*                    attn.proj.*
-  mlp.fc{k}.*                    mlp.fc{k}.*
-norm.*                         norm.*
+_PRETRAINING = """
 -                              mask_token                   | dropped it only served pretraining
 -                              decoder_**                   | dropped the decoder of pretraining
 """
 
-TABLES = (Table("MAE", _MAE, (Twins("vit_*"),)),)
+TABLES = (Table("MAE", TRUNK + _PRETRAINING, (Twins("vit_*"),)),)

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zoo.core.layouts.table import Shapes, Table, Twins, below
+from zoo.core.layouts.vit_rows import BLOCKS
 
-_ENCODER = """
+_ENCODER = f"""
 cls_token                      cls_token
 pos_embed                      pos_embed                    | first_frame
 patch_embed.proj.weight        patch_embed.proj.weight      | squeezed 2
 patch_embed.proj.bias          patch_embed.proj.bias
-blocks.{i}.                    blocks.{i}.
-  norm{k}.*                      norm{k}.*
-  attn.qkv.*                     attn.qkv.*
-  attn.proj.*                    attn.proj.*
-  mlp.fc{k}.*                    mlp.fc{k}.*
-norm.*                         norm.*
+{BLOCKS}
 -                              temporal_embed_enc.**        | dropped it encodes when an image was taken
 -                              location_embed_enc.**        | dropped it encodes where an image was taken
 """

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from zoo.core.layouts.table import Shapes, Table, Twins
+from zoo.core.layouts.vit_rows import TRUNK
 
 _SWIN = """
 patch_embed.proj.*             patch_embed.proj.*
@@ -70,17 +71,9 @@ head.*                         head.*
 """
 
 # Until 0.6 AugReg's networks of ImageNet-21k had a layer before their classifier.
-_VIT = """
-cls_token                      cls_token
-pos_embed                      pos_embed
-patch_embed.proj.*             patch_embed.proj.*
+_VIT = f"""
+{TRUNK}
 patch_embed.backbone.**        patch_embed.backbone.**
-blocks.{i}.                    blocks.{i}.
-  norm{k}.*                      norm{k}.*
-  attn.qkv.*                     attn.qkv.*
-  attn.proj.*                    attn.proj.*
-  mlp.fc{k}.*                    mlp.fc{k}.*
-norm.*                         norm.*
 head.*                         head.*
 -                              pre_logits.fc.*              | dropped timm's model has no such layer before its head
 """
