@@ -4,11 +4,16 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+import zoo
 from zoo.core.architectures.records import PretrainedCfg
+from zoo.core.convert.job import ConvertRequest, convert
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import Computed, StoredTensor
 from zoo.core.identify.identify import identify
@@ -17,7 +22,7 @@ from zoo.core.layouts.engine import LAYOUTS, detect_layout, from_timm, match_lay
 from zoo.core.layouts.operations import Dropped, HeadsIn, HeadsOut, Magnitude, Transposed, joined, split, window_index
 from zoo.core.layouts.pattern import Pattern
 from zoo.core.layouts.table import Group, Row, parse
-from zoo.core.model.save import stored_tensors
+from zoo.core.model.save import stored_tensors, tensors_of
 from zoo.core.model.state_dict import read_state_dict
 from zoo.weights_cache.download import fetch
 
@@ -406,3 +411,33 @@ def test_what_could_not_come_back_is_refused(name: str):
     tensors = [StoredTensor(key, "F32", tuple(shape), bytes(4 * prod(shape))) for key, (shape, _) in keys.items()]
     with pytest.raises(InvalidInputError, match="same width"):
         from_timm("torchvision", tensors)
+
+
+WRAPPED = {
+    "transformers": "resnet18",
+    "lightly": "resnet18",
+    "detectron2": "resnet18",
+    "torchvision": "regnety_002",
+    "torchvision_dotted": "densenet121",
+    "efficientnet_pytorch": "tf_efficientnet_b0",
+    "transformers_5": "deit_tiny_patch16_224",
+    "timm_0": "swin_tiny_patch4_window7_224",
+}
+
+
+@pytest.mark.parametrize("layout", WRAPPED)
+def test_a_wrapper_around_names_of_another_ecosystem(layout: str, tmp_path: Path):
+    """As a training program writes them: below `model.`, with what else it keeps."""
+    model = zoo.create_model(WRAPPED[layout], num_classes=0, seed=0)
+    state = model.state_dict()
+    heads = getattr(model.spec, "num_heads", 0)
+    theirs = tensors_of(from_timm(layout, stored_tensors(state), heads if isinstance(heads, int) else 0))
+    torch.save(
+        {"state_dict": {f"model.{key}": value for key, value in theirs.items()}, "epoch": 1}, tmp_path / "a.ckpt"
+    )
+    report = convert(tmp_path / "a.ckpt", ConvertRequest(output=tmp_path / "a.safetensors"))
+    assert (report.from_layout, report.architecture) == (layout, WRAPPED[layout])
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() <= state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in found.items())
+    assert {key.rpartition(".")[2] for key in state.keys() - found.keys()} <= {"num_batches_tracked"}
