@@ -156,8 +156,9 @@ def evaluate(
     it supports with 95 % confidence (Wilson's).
 
     Labels are the names of the folders of classes, or a column of a table. They are the numbers of classes; or WordNet
-    ids, for a model of ImageNet's 1000 classes; or names in the order of --classes. Without --classes any other names
-    count as the classes in alphabetical order, if there are as many of them as the model has classes.
+    ids, for a model of ImageNet's 1000 classes; or names in the order of --classes, or of the config.json of an hf-hub:
+    or local-dir: model. Any other names count as the classes in alphabetical order, if there are as many of them as the
+    model has classes.
 
     \b
     Examples:
@@ -192,7 +193,7 @@ def evaluate(
     from zoo.core.export.job import Computing
     from zoo.core.export.request import ExportRequest, Inputs, Transform
     from zoo.core.images.rasters.options import MAX_PIXELS, ReadOptions
-    from zoo.core.model.named_model import names_a_place
+    from zoo.core.model.named_model import named_classes, names_a_place
 
     request = ExportRequest(
         model=name if names_a_place(plain_name(name)) else cfg.name,
@@ -237,7 +238,10 @@ def evaluate(
     inputs = job.plan.inputs
     labels = labels_of_folders(inputs) if table is None else labels_from_table(inputs, table)
     outputs = job.plan.levels[0].channels
-    numbers = class_numbers(labels, outputs, names)
+    stated = () if names or weights else named_classes(plain_name(name))
+    numbers, alphabetical = class_numbers(labels, outputs, names, stated)
+    if alphabetical:
+        output.note("the labels count as the classes in alphabetical order; --classes FILE states another order")
     with _folder(out) as path:
         folder = FeatureFolder(path, job.plan, force=force)
         shards = range(job.plan.num_shards)

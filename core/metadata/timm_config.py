@@ -85,6 +85,22 @@ def read_timm_config(source: str | os.PathLike[str] | Mapping[str, Any], *, orig
     return adapted_cfg(cfg, in_chans)
 
 
+def stated_class_names(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the classes in a `config.json`, in order; () if it states none, or not one name for each number.
+
+    They are timm's `label_names`, beside the architecture or in `pretrained_cfg`, or transformers' `id2label`.
+    """
+    stated = document.get("pretrained_cfg")
+    places = (document, stated if isinstance(stated, Mapping) else {})
+    names = next((place["label_names"] for place in places if place.get("label_names")), None)
+    numbered = document.get("id2label")
+    if names is None and isinstance(numbered, Mapping):
+        names = [numbered.get(str(number)) for number in range(len(numbered))]
+    if not isinstance(names, list) or not all(map(_is_text, names)) or len(set(names)) != len(names):
+        return ()
+    return tuple(names)
+
+
 def write_timm_config(cfg: PretrainedCfg, *, in_chans: int, num_classes: int, model_args: Mapping[str, Any]) -> bytes:
     """The text of a `config.json` for weights in timm's layout.
 

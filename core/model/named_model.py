@@ -33,6 +33,25 @@ def named_cfg(name: str) -> PretrainedCfg:
     return find_cfg(plain_name(name))
 
 
+def named_classes(name: str) -> tuple[str, ...]:
+    """The names of a model's classes, in order, as the `config.json` at its place states them; () if it states none.
+
+    They are timm's `label_names` or transformers' `id2label`. Raises as `named_cfg`.
+    """
+    from zoo.core.metadata.timm_config import stated_class_names
+
+    hub_id = hub_id_of(name)
+    if hub_id and registered_cfg(hub_id) is None:
+        from zoo.weights_cache.download import fetch_config
+
+        return stated_class_names(fetch_config(hub_id))
+    if name.startswith(FOLDER_PREFIX):
+        from zoo.core.files.json_file import read_json_object
+
+        return stated_class_names(read_json_object(Path(name.removeprefix(FOLDER_PREFIX)).expanduser() / CONFIG_NAME))
+    return ()
+
+
 def _hub_cfg(hub_id: str) -> PretrainedCfg:
     from zoo.core.metadata.timm_config import read_timm_config
     from zoo.weights_cache.download import fetch_config

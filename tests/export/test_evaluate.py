@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,33 @@ def test_a_table_of_images_with_five_bands_gives_the_counts_of_a_plain_loop(plac
     assert {line["label"]: line["expected"] for line in told}.items() <= dict(zip(NAMES, range(8), strict=True)).items()
 
 
+@pytest.mark.parametrize("form", ["label_names", "pretrained_cfg", "id2label"])
+def test_the_names_of_classes_are_those_of_the_models_own_config(places: Path, zoo_at: Zoo, form: str):
+    """A folder as timm or transformers save it: the classes are not in the order of the alphabet."""
+    model = zoo.create_model(MODEL, num_classes=CLASSES, checkpoint_path=places / "rgb.safetensors")
+    zoo.models.save_for_hf(model, "net")
+    config = json.loads(Path("net/config.json").read_text())
+    stated = {
+        "label_names": {"label_names": NAMES},
+        "pretrained_cfg": {"pretrained_cfg": {**config["pretrained_cfg"], "label_names": NAMES}},
+        "id2label": {"id2label": {str(number): name for number, name in enumerate(NAMES)}},
+    }
+    Path("net/config.json").write_text(json.dumps(config | stated[form]))
+    for folder in (places / "val").iterdir():
+        shutil.copytree(folder, Path("named", NAMES[int(folder.name)]))
+
+    def counted(folder: str | Path) -> tuple[int, int, str]:
+        code, text, notes = zoo_at("evaluate", "local-dir:net", str(folder), "--json")
+        assert code == 0
+        return json.loads(text)["top1"]["hits"], json.loads(text)["top5"]["hits"], notes
+
+    assert counted("named") == counted(places / "val")
+    Path("net/config.json").write_text(json.dumps(config))
+    other = counted("named")
+    assert other[:2] != counted(places / "val")[:2]
+    assert "alphabetical order" in other[2]
+
+
 def test_a_run_that_was_cut_off_is_completed(places: Path, zoo_at: Zoo, monkeypatch: pytest.MonkeyPatch):
     words = ("evaluate", MODEL, str(places / "val"), "--weights", str(places / "rgb.safetensors"), "-o", "kept")
     first = zoo_at(*words)
@@ -188,7 +216,7 @@ def test_the_classes_of_imagenet_are_in_order():
     # Classes 281 and 967 are tabby and espresso.
     assert (len(synsets()), synsets()[281], synsets()[967]) == (1000, "n02123045", "n07920052")
     assert synsets() == sorted(synsets())
-    assert class_numbers(["n07920052", "n02123045"], 1000) == {"n02123045": 281, "n07920052": 967}
+    assert class_numbers(["n07920052", "n02123045"], 1000).numbers == {"n02123045": 281, "n07920052": 967}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +229,9 @@ def test_the_classes_of_imagenet_are_in_order():
     ],
 )
 def test_labels_become_numbers(labels: list[str], num_classes: int, names: list[str] | None, expected: dict[str, int]):
-    assert class_numbers(labels, num_classes, names) == expected
+    found = class_numbers(labels, num_classes, names)
+    assert found.numbers == expected
+    assert found.alphabetical == (labels == ["cat", "ant", "bee"])
 
 
 @pytest.mark.parametrize(

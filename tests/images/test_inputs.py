@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from zoo.core.images.inputs.find import find_inputs
 from zoo.core.images.inputs.image_input import ImageInput, Window
 from zoo.core.images.inputs.input_list import InputList
 from zoo.core.images.inputs.path_list import read_path_list
+from zoo.core.images.inputs.selection import describe_passed_over
 from zoo.core.images.inputs.tar_archive import open_input
 
 STRANGE = [b"line\nbreak.png", "ha\u00efku \U0001f98b.png".encode(), b"latin-\xe9\xff.png", b" x .png", b'"q\\u.png']
@@ -73,8 +75,10 @@ def test_e10_links_do_not_loop(tmp_path: Path) -> None:
     (tmp_path / "2.jpg").symlink_to(tmp_path / "a" / "1.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
     (tmp_path / "itself.jpg").symlink_to(tmp_path / "itself.jpg")
+    passed_over = Counter[str]()
     # Links that lead nowhere are not passed over without a word: they fail when they are read.
-    assert ids(find_inputs([tmp_path])) == ["2.jpg", "a/1.jpg", "gone.jpg", "itself.jpg"]
+    assert ids(find_inputs([tmp_path], passed_over=passed_over)) == ["2.jpg", "a/1.jpg", "gone.jpg", "itself.jpg"]
+    assert describe_passed_over(passed_over) == "1 link to a folder was not followed."
     assert ids(find_inputs([f"{tmp_path}/**/1.*"])) == [f"{tmp_path}/a/1.jpg"]
 
 

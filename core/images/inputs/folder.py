@@ -13,8 +13,8 @@ def files_below(folder: str, selection: Selection) -> Iterator[str]:
     """Paths of the files in a folder and its subfolders that a selection takes.
 
     Hidden files and folders are skipped, as are files written by exports. Links to files count, and so do broken links,
-    which fail when they are read. Links to folders are not followed, so no loop is possible. The order is the file
-    system's. Raises InvalidInputError if a folder cannot be read.
+    which fail when they are read. Links to folders are counted but not followed, so no loop is possible. The order is
+    the file system's. Raises InvalidInputError if a folder cannot be read.
     """
     folders = [folder]
     while folders:
@@ -25,6 +25,8 @@ def files_below(folder: str, selection: Selection) -> Iterator[str]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
+            elif entry.is_symlink() and os.path.isdir(path):
+                selection.pass_over_link()
             elif _is_file(entry) and selection.takes(entry.name):
                 yield path
 

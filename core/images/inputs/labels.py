@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError
 from zoo.core.images.inputs.image_input import ImageInput
@@ -94,11 +94,21 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def class_numbers(labels: Sequence[str], num_classes: int, names: Sequence[str] | None = None) -> dict[str, int]:
+class ClassNumbers(NamedTuple):
+    """The number of each label; `alphabetical` if nothing but the order of the labels gave it."""
+
+    numbers: dict[str, int]
+    alphabetical: bool = False
+
+
+def class_numbers(
+    labels: Sequence[str], num_classes: int, names: Sequence[str] | None = None, stated: Sequence[str] = ()
+) -> ClassNumbers:
     """The number of each label among the outputs of a model.
 
-    With `names`, a label is the name of the class at its place. Without, the labels are numbers; or WordNet ids of the
-    classes of ImageNet-1k, if the model has 1000; or as many as the model has classes, in the order of their names.
+    With `names`, a label is the name of the class at its place. Without, the same holds for the names that the model's
+    own configuration has `stated`, if all labels are among them. Otherwise the labels are numbers; or WordNet ids of
+    the classes of ImageNet-1k, if the model has 1000; or as many as the model has classes, in the order of their names.
 
     Raises UsageError if neither holds, or a number or name is not one of the model's classes.
     """
@@ -106,7 +116,9 @@ def class_numbers(labels: Sequence[str], num_classes: int, names: Sequence[str] 
     if names is not None:
         if len(names) != num_classes:
             raise UsageError(f"The model has {num_classes} classes, and {len(names)} names of classes are given.")
-        return _among(distinct, {name: number for number, name in enumerate(names)}, "the names of classes")
+        return ClassNumbers(_among(distinct, names, "the names of classes"))
+    if len(stated) == num_classes and set(stated).issuperset(distinct):
+        return ClassNumbers(_among(distinct, stated, "the names of classes"))
     if all(label.isascii() and label.isdigit() for label in distinct):
         numbers = {label: int(label[:18]) for label in distinct}
         largest = max(distinct, key=lambda label: numbers[label])
@@ -115,11 +127,11 @@ def class_numbers(labels: Sequence[str], num_classes: int, names: Sequence[str] 
                 f"The model has the classes 0 to {num_classes - 1}, found the label {largest}.",
                 hint="If classes are counted from 1, or have other numbers, give their names in order: --classes FILE.",
             )
-        return numbers
+        return ClassNumbers(numbers)
     if num_classes == len(synsets()) and all(map(_SYNSET.fullmatch, distinct)):
-        return _among(distinct, {name: number for number, name in enumerate(synsets())}, "ImageNet-1k")
+        return ClassNumbers(_among(distinct, synsets(), "ImageNet-1k"))
     if len(distinct) == num_classes:
-        return {label: number for number, label in enumerate(distinct)}
+        return ClassNumbers({label: number for number, label in enumerate(distinct)}, alphabetical=True)
     told = ", ".join(distinct[:_NAMES_TOLD]) + (", ..." if len(distinct) > _NAMES_TOLD else "")
     raise UsageError(
         f"The model has {num_classes} classes, and the images have {len(distinct)} labels: {told}.",
@@ -127,7 +139,8 @@ def class_numbers(labels: Sequence[str], num_classes: int, names: Sequence[str] 
     )
 
 
-def _among(labels: Iterable[str], numbers: Mapping[str, int], where: str) -> dict[str, int]:
+def _among(labels: Iterable[str], names: Sequence[str], where: str) -> dict[str, int]:
+    numbers = {name: number for number, name in enumerate(names)}
     unknown = [label for label in labels if label not in numbers]
     if unknown:
         raise UsageError(f"The label {unknown[0]!r} is not among {where}.")

@@ -24,6 +24,7 @@ _MAX_ENDING = 9
 _MAX_ENDINGS = 1000
 _ENDINGS_TOLD = 6
 _OTHERS = "others"
+_LINKS = "links to folders"
 
 
 class Selection:
@@ -57,12 +58,24 @@ class Selection:
         self.passed_over[ending if known and fits else _OTHERS] += 1
         return False
 
+    def pass_over_link(self) -> None:
+        """Count a link to a folder, which is not followed."""
+        self.passed_over[_LINKS] += 1
+
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
-    """A sentence with the number of files by ending, the most frequent first; empty if there are none."""
+    """Sentences with the number of files by ending, the most frequent first, and of links; empty if there are none."""
+    links = passed_over.get(_LINKS, 0)
+    files = {ending: count for ending, count in passed_over.items() if ending != _LINKS}
+    said = [_describe_files(files)] if files else []
+    if links:
+        were = "link to a folder was" if links == 1 else "links to folders were"
+        said.append(f"{links} {were} not followed.")
+    return " ".join(said)
+
+
+def _describe_files(passed_over: Mapping[str, int]) -> str:
     total = sum(passed_over.values())
-    if not total:
-        return ""
     ordered = sorted(passed_over.items(), key=lambda item: (item[0] == _OTHERS, -item[1], item[0]))
     told = [f"{count} {ending}" for ending, count in ordered[:_ENDINGS_TOLD]]
     if rest := sum(count for _, count in ordered[_ENDINGS_TOLD:]):
