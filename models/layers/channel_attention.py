@@ -52,20 +52,20 @@ class MBConvSqueezeExcite(nn.Module):
 class GlobalContext(nn.Module):
     """GCNet's block (arXiv:1904.11492): the context is a softmax-weighted mean over all positions.
 
-    What two layers make of it scales the maps, or is added to them where `fuse` is "add".
+    What two layers make of it scales the maps, or is added to them where `adds`.
     """
 
-    def __init__(self, channels: int, hidden: int, act: str, fuse: str = "scale") -> None:
+    def __init__(self, channels: int, hidden: int, act: str, *, adds: bool = False) -> None:
         super().__init__()
         self.conv_attn = nn.Conv2d(channels, 1, 1)
-        self.fuse = fuse
+        self.adds = adds
         layers = OrderedDict(
             fc1=nn.Conv2d(channels, hidden, 1),
             norm=LayerNorm2d(hidden),
             act=make_activation(act),
             fc2=nn.Conv2d(hidden, channels, 1),
         )
-        if fuse == "add":
+        if adds:
             self.mlp_add = nn.Sequential(layers)
         else:
             self.mlp_scale = nn.Sequential(layers)
@@ -73,7 +73,7 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weights = self.conv_attn(x).flatten(2).softmax(-1)
         context = (x.flatten(2) @ weights.transpose(1, 2)).unsqueeze(-1)
-        if self.fuse == "add":
+        if self.adds:
             return x + self.mlp_add(context)
         return x * self.mlp_scale(context).sigmoid()
 
@@ -116,7 +116,7 @@ def make_attention(
         hidden = hidden or make_divisible(channels * ratio, divisor, round_limit=0.0)
         return SqueezeExcite(channels, act=act, hidden=hidden)
     if kind == "gca":
-        return GlobalContext(channels, make_divisible(channels / 8, 1, round_limit=0.0), "relu", fuse="add")
+        return GlobalContext(channels, make_divisible(channels / 8, 1, round_limit=0.0), "relu", adds=True)
     if kind == "ese":
         return EffectiveSqueezeExcite(channels)
     if kind == "eca":
