@@ -156,9 +156,9 @@ def evaluate(
     it supports with 95 % confidence (Wilson's).
 
     Labels are the names of the folders of classes, or a column of a table. They are the numbers of classes; or WordNet
-    ids, for a model of ImageNet's 1000 classes; or names in the order of --classes, or of the config.json of an hf-hub:
-    or local-dir: model. Any other names count as the classes in alphabetical order, if there are as many of them as the
-    model has classes.
+    ids, for a model of ImageNet's 1000 classes; or names in the order of --classes, or of the config.json beside the
+    weights of a named repository or folder. Any other names count as the classes in alphabetical order, if there are as
+    many of them as the model has classes.
 
     \b
     Examples:
