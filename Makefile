@@ -73,7 +73,11 @@ index: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python -P docs/generate.py
 
-site: $(VENV)/.ready build/typing/zoo
+$(VENV)/.site: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
+site: $(VENV)/.site build/typing/zoo
 	$(BIN)/mkdocs build --strict --quiet
 
 readme: $(VENV)/.ready

@@ -42,11 +42,6 @@ class PatchBatch(NamedTuple):
         return cls(patches, batch["patch_coord"], valid.bool())
 
 
-def _as_mapping(patches: Tensor, patch_coord: Tensor, patch_valid: Tensor | None) -> dict[str, Tensor]:
-    batch = {"patches": patches, "patch_coord": patch_coord}
-    return batch if patch_valid is None else {**batch, "patch_valid": patch_valid}
-
-
 def image_patches(x: Tensor, side: int) -> Tensor:
     """Images (N, C, H, W) -> their patches (N, rows * columns, side * side * C), each by rows, colour last.
 
@@ -79,7 +74,9 @@ class PatchModel(TokenModel):
 
         The parameters stand here because `forward` has one input, whatever torch.fx or torch.export traces.
         """
-        return super().__call__(x if patch_coord is None else _as_mapping(x, patch_coord, patch_valid))
+        if patch_coord is not None:
+            x = {"patches": x, "patch_coord": patch_coord, "patch_valid": patch_valid}
+        return super().__call__(x)
 
     def feature_size(self, height: int, width: int) -> Size:
         return height // self.patch_size, width // self.patch_size
@@ -110,7 +107,7 @@ class PatchModel(TokenModel):
     def forward_features(self, x: Any, patch_coord: Tensor | None = None, patch_valid: Tensor | None = None) -> Any:
         """Images, a batch of patches, or patches with their coordinates -> the tokens that the head reads."""
         if patch_coord is not None:
-            x = _as_mapping(x, patch_coord, patch_valid)
+            x = {"patches": x, "patch_coord": patch_coord, "patch_valid": patch_valid}
         carried: Any = PatchBatch.of(x) if isinstance(x, Mapping) else x
         return super().forward_features(carried)
 

@@ -441,3 +441,25 @@ def test_a_wrapper_around_names_of_another_ecosystem(layout: str, tmp_path: Path
     assert found.keys() <= state.keys()
     assert all(torch.equal(value, state[key]) for key, value in found.items())
     assert {key.rpartition(".")[2] for key in state.keys() - found.keys()} <= {"num_batches_tracked"}
+
+
+@pytest.mark.parametrize(("frames", "side"), [(1, 14), (3, 14), (4, 14), (4, 16), (1, 10)])
+def test_prithvi_becomes_the_network_of_its_first_frame(frames: int, side: int):
+    """Four frames of 14 x 14 patches have as many positions as one of 28 x 28, which no published file has."""
+    model = zoo.create_model(
+        "vit_tiny_patch16_224", img_size=16 * side, in_chans=6, num_classes=0, depth=2, embed_dim=48, seed=0
+    )
+    state = model.state_dict()
+    later = torch.randn(1, (frames - 1) * side**2, 48, generator=torch.Generator().manual_seed(1))
+    theirs = state | {
+        "patch_embed.proj.weight": state["patch_embed.proj.weight"].unsqueeze(2),
+        "pos_embed": torch.cat([state["pos_embed"], later], 1),
+    }
+    around = ("decoder.conv.weight", "neck.0.weight", "head.conv.bias", "aux_heads.0.bias", "decoder_pos_embed")
+    task = {f"encoder.{key}": value for key, value in theirs.items()} | {key: torch.ones(2) for key in around}
+    for given in (theirs, theirs | {"mask_token": torch.ones(1, 1, 8)}, task):
+        assert detect_layout({key: value.shape for key, value in given.items()}) == "prithvi"
+        found = tensors_of(to_timm("prithvi", stored_tensors(given)))
+        assert found.keys() == state.keys()
+        assert all(torch.equal(value, state[key]) for key, value in found.items())
+    assert detect_layout({key: value.shape for key, value in state.items()}) is None

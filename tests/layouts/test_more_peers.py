@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -324,6 +325,13 @@ def prithvi():
     return module
 
 
+def stated_by(prithvi):
+    """The constants of the module beside it, which the package around it would import."""
+    tree = ast.parse(Path(prithvi.__file__).with_name("prithvi_vit.py").read_text(encoding="utf-8"))
+    constants = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.List))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in constants if "PRITHVI" in node.targets[0].id}
+
+
 @pytest.mark.parametrize(("frames", "family"), [(1, "Prithvi 2.0"), (3, "Prithvi 1.0"), (4, "Prithvi 2.0")])
 @pytest.mark.parametrize("coordinates", [[], ["time", "location"]])
 def test_prithvi_of_terratorch(prithvi, frames, family, coordinates):
@@ -336,6 +344,9 @@ def test_prithvi_of_terratorch(prithvi, frames, family, coordinates):
     stored = stored_tensors(theirs.state_dict())
     matched = match_layout("prithvi", {tensor.name: tensor.shape for tensor in stored}, "theirs")
     assert matched.table.family == family
+    assert [matched.table.mean, matched.table.std] == [
+        tuple(stated_by(prithvi)[f"PRITHVI_V{family[-3]}_{what}"]) for what in ("MEAN", "STD")
+    ]
     _, arguments = matched.table.twin(["vit_base_patch16_224"])
     arguments |= {key: sizes[key] for key in ("embed_dim", "depth", "num_heads")}
     ours = zoo.create_model("vit_base_patch16_224", num_classes=0, in_chans=6, **arguments).eval()
@@ -347,18 +358,3 @@ def test_prithvi_of_terratorch(prithvi, frames, family, coordinates):
     with torch.inference_mode():
         expected, found = alone.forward_features(x)[-1], ours.forward_features(x)
     assert torch.allclose(found, expected, atol=1e-5 * expected.abs().max().item(), rtol=0)
-
-
-def test_what_is_around_prithvis_network(prithvi):
-    """The checkpoints of terratorch's tasks, and the network alone."""
-    state = prithvi.PrithviViT(num_frames=4, in_chans=6, embed_dim=64, depth=2, num_heads=2).state_dict()
-    alone = tensors_of(to_timm("prithvi", stored_tensors(state)))
-    assert detect_layout({key: value.shape for key, value in state.items()}) == "prithvi"
-    around = ("decoder.conv.weight", "neck.0.weight", "head.conv.bias", "aux_heads.0.bias")
-    task = {f"encoder.{key}": value for key, value in state.items()} | {key: torch.ones(2) for key in around}
-    assert detect_layout({key: value.shape for key, value in task.items()}) == "prithvi"
-    found = tensors_of(to_timm("prithvi", stored_tensors(task)))
-    assert found.keys() == alone.keys()
-    assert found["pos_embed"].shape == (1, 1 + 14 * 14, 64)
-    one_frame = {key: value[:, :, 0] if value.ndim == 5 else value for key, value in state.items()}
-    assert detect_layout({key: value.shape for key, value in one_frame.items()}) is None  # a vision transformer's
