@@ -11,7 +11,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,10 +28,12 @@ from zoo.core.errors import (
     ZooError,
 )
 
+from processes import read_terminal, started
+
 TOY = str(Path(__file__).parents[1] / "toy_registry.py")
 
 PROGRAM = """\
-import os, signal, sys
+import os, sys, time
 import typer
 from zoo.cli import errors, output
 
@@ -47,7 +48,8 @@ def many():
 def wait():
     try:
         output.lines(["ready"])
-        signal.pause()
+        while True:
+            time.sleep(0.05)  # not signal.pause(): a signal that comes just before it would be waited for again
     finally:
         output.lines(["cleaned up"])
 
@@ -219,7 +221,7 @@ def test_a_usage_error_is_json_where_that_was_asked_for():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_lets_the_command_clean_up(number: signal.Signals, code: int):
-    with subprocess.Popen(program("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(program("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
@@ -230,9 +232,7 @@ def test_a_signal_lets_the_command_clean_up(number: signal.Signals, code: int):
 
 
 def test_nohup_is_respected():
-    with subprocess.Popen(
-        ["nohup", *program("wait")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(["nohup", *program("wait")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGHUP)
@@ -242,7 +242,7 @@ def test_nohup_is_respected():
 
 
 def test_a_reader_that_leaves_early_is_no_failure():
-    with subprocess.Popen(program("many"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(program("many"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "line 0\n"
         process.stdout.close()
@@ -373,14 +373,13 @@ def test_progress_of_unknown_length_has_no_time_left(
 @pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False)])
 def test_progress_is_a_bar_on_a_terminal_that_can_draw_one(term: str, drawn: bool):
     master, slave = pty.openpty()
-    run = subprocess.run(program("work"), stdout=subprocess.PIPE, stderr=slave, env=os.environ | {"TERM": term})
-    os.close(slave)
-    os.set_blocking(master, False)
-    written = b""
-    with suppress(OSError):  # nothing was written
-        written = os.read(master, 65536)
-    os.close(master)
-    assert (run.returncode, run.stdout) == (0, b"result\n")
+    command, env = program("work"), os.environ | {"TERM": term}
+    with started(command, stdout=subprocess.PIPE, stderr=slave, env=env) as process:
+        os.close(slave)
+        written = read_terminal(master)
+        assert process.stdout is not None
+        assert process.stdout.read() == b"result\n"
+    assert process.returncode == 0
     assert (b"Reading [red]images" in written) is drawn
 
 

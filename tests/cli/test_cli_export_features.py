@@ -8,8 +8,7 @@ import pickle
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,8 @@ from zoo.cli.app import app
 from zoo.core.export.request import ExportRequest, Inputs
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.read import read_image
+
+from processes import read_terminal, started
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -314,13 +315,12 @@ def test_progress_on_a_terminal_leaves_standard_output_alone(weights: Path, tmp_
     words += ["--images-per-shard", "1", "-o", tmp_path / "out", *(["--json"] if json_wanted else [])]
     terminal, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with os.fdopen(terminal, "rb", buffering=0) as screen:
-        command = [sys.executable, "-P", "-m", "zoo", *map(str, words)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
-            os.close(theirs)
-            shown = b"".join(_until_closed(screen))
-            assert process.stdout is not None
-            told = process.stdout.read().decode()
+    command = [sys.executable, "-P", "-m", "zoo", *words]
+    with started(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = read_terminal(terminal)
+        assert process.stdout is not None
+        told = process.stdout.read().decode()
     assert process.returncode == 0, shown
     if json_wanted:
         assert shown == b""
@@ -328,12 +328,6 @@ def test_progress_on_a_terminal_leaves_standard_output_alone(weights: Path, tmp_
     else:
         assert b"Exporting features" in shown
         assert told.splitlines()[1:4] == ["images: 3", "shards: 3", "failed: 0"]
-
-
-def _until_closed(screen: Any) -> Iterator[bytes]:
-    """What is shown on a terminal; Linux tells its end as an error."""
-    with suppress(OSError):
-        yield from iter(lambda: screen.read(4096), b"")
 
 
 def test_a_request_can_be_sent_to_another_process(weights: Path) -> None:

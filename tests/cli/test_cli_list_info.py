@@ -20,6 +20,7 @@ from zoo.cli import errors
 from zoo.cli.app import app
 
 import toy_registry
+from processes import read_terminal, started
 
 TOY = Path(__file__).parents[1] / "toy_registry.py"
 HEAVY = ("torch", "numpy", "rich", "PIL", "huggingface_hub", "safetensors")
@@ -51,18 +52,9 @@ def zoo_on_terminal(*words: str, columns: int = 100, **env: str) -> str:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     unset = {"NO_COLOR", "COLUMNS", "FORCE_COLOR"}
     clean = {key: value for key, value in os.environ.items() if key not in unset} | {"TERM": "xterm"}
-    with subprocess.Popen([sys.executable, str(TOY), *words], stdout=slave, stderr=slave, env=clean | env) as process:
+    with started([sys.executable, TOY, *words], stdout=slave, stderr=slave, env=clean | env) as process:
         os.close(slave)
-        written = b""
-        while True:
-            try:
-                chunk = os.read(master, 4096)
-            except OSError:  # Linux reports the end of a terminal so
-                break
-            if not chunk:
-                break
-            written += chunk
-    os.close(master)
+        written = read_terminal(master)
     assert process.returncode == 0, written
     return written.decode().replace("\r\n", "\n")
 

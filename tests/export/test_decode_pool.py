@@ -19,6 +19,8 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export.decode_pool import decode_ahead
 from zoo.core.images.preprocess import Preprocess
 
+from processes import started
+
 WORKERS = pytest.mark.parametrize("workers", [0, 2], ids=["threads", "processes"])
 HANG_SECONDS = 3
 """After which a process counts as hung: longer than any of these items takes on a busy machine."""
@@ -138,7 +140,7 @@ def test_e11_a_process_that_hangs_does_not_outlive_a_killed_parent():
     path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
     command = [sys.executable, "-P", "-c", ORPHAN]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes) as parent:
+    with started(command, env={**os.environ, "PYTHONPATH": path}, **pipes) as parent:
         orphan = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
     try:

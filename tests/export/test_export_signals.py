@@ -13,6 +13,8 @@ import safetensors.torch
 
 import zoo
 
+from processes import started
+
 DATA = Path(__file__).parents[1] / "data"
 
 # What hangs is C code that lets other threads run, in the thread that decodes or in the main one.
@@ -52,14 +54,11 @@ def test_a_signal_ends_an_export_whose_decoder_hangs(
     if place == "main":
         words += ["--no-resize", "--pool", "avg"]
     command = [sys.executable, "-P", "-c", PROGRAM, *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "decoding\n"
         process.send_signal(number)
-        try:
-            _, told = process.communicate(timeout=15)
-        finally:
-            process.kill()
+        _, told = process.communicate(timeout=15)
     assert process.returncode == code, told
     assert told.count("Terminated." if number == signal.SIGTERM else "Interrupted.") == 1
     left = os.listdir(tmp_path / "out") if (tmp_path / "out").exists() else []

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from processes import started
+
 MODEL, INPUT = "resnet10t", "conv1.0.weight"
 OLD = b"the old content"
 OUT = "out.safetensors"
@@ -58,7 +60,7 @@ def run_zoo(*words: object, prefix: Sequence[str] = (), before: str = "", **opti
 
     Args:
         words: the command line.
-        prefix: a program that starts it, with its options.
+        prefix: a program that starts it, with its options, as `limited` gives.
         before: Python that runs before zoo is imported.
         options: of subprocess.run.
     """
@@ -68,6 +70,11 @@ def run_zoo(*words: object, prefix: Sequence[str] = (), before: str = "", **opti
         run = subprocess.run(command, text=True, errors="replace", **options)
         told = peak.read().split()
     return Outcome(run.returncode, run.stdout or "", run.stderr or "", int(told[1]) / 1024 if told else 0.0)
+
+
+def limited(what: str, value: int) -> list[str]:
+    """What to put before a command so that it has a limit: a letter of `ulimit`, and its value."""
+    return ["sh", "-c", f'ulimit -{what} {value} && exec "$@"', "sh"]
 
 
 def adapt_words(source: Path | str, *more: object, in_chans: int = 4, out: Path | str = OUT) -> list[object]:
@@ -221,9 +228,8 @@ def stopped_at(call: Call, command: list[str]) -> Iterator[Callable[[], Outcome]
     reader, writer = os.pipe()
     rule = f"inject={call.name}:signal=STOP:when={call.when}"
     strace = ["strace", "-f", "-qq", "-o", f"/dev/fd/{writer}", "-e", f"trace={call.name}", "-e", rule]
-    with subprocess.Popen(
-        [*strace, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=(writer,)
-    ) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pass_fds": (writer,)}
+    with started([*strace, *command], text=True, **pipes) as process:
         os.close(writer)
         with open(reader) as log:
             pid = next((int(line.split()[0]) for line in log if "stopped by SIGSTOP" in line), 0)
@@ -234,12 +240,8 @@ def stopped_at(call: Call, command: list[str]) -> Iterator[Callable[[], Outcome]
                 stdout, stderr = process.communicate(timeout=60)
                 return Outcome(process.returncode, stdout, stderr, 0.0)
 
-            try:
-                assert pid, f"the command never came to {call}"
-                yield go_on
-            finally:
-                if process.poll() is None:
-                    process.kill()
+            assert pid, f"the command never came to {call}"
+            yield go_on
 
 
 # ---------------------------------------------------------------- file systems

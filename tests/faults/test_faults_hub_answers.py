@@ -114,8 +114,8 @@ def test_what_another_host_says_to_the_same_program_is_its_own_affair(machine: M
     def ask() -> None:
         from huggingface_hub import get_session
 
-        assert hub.stalled.wait(30)
         try:
+            assert hub.stalled.wait(30)
             answers.append(get_session().head(f"{another_host(hub)}/owner/other/resolve/main/x").headers["ETag"])
         except Exception as error:
             answers.append(repr(error))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pty
-import resource
 import shutil
 import signal
 import socket
@@ -18,7 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +42,7 @@ from injection import (
     calls_of_the_write,
     can_mount,
     can_trace,
+    limited,
     on_a_small_disk,
     run_zoo,
     stopped_at,
@@ -51,6 +51,7 @@ from injection import (
     write_command,
     zoo_command,
 )
+from processes import read_terminal, started
 from weight_bytes import Tensor, weight_bytes
 
 needs_strace = pytest.mark.skipif(not can_trace(), reason="needs strace and the right to trace")
@@ -245,13 +246,8 @@ def test_c4_a_reader_that_has_left_is_no_failure(sound_job: Job):
 # ---------------------------------------------------------------- C5: limits
 
 
-def limited(what: int, value: int) -> dict[str, Callable[[], None]]:
-    """Option of `run_zoo` that sets a limit for the command."""
-    return {"preexec_fn": lambda: resource.setrlimit(what, (value, value))}
-
-
 def test_c5_a_limit_on_the_size_of_files(sound_job: Job):
-    run = sound_job.run(**limited(resource.RLIMIT_FSIZE, 1 << 20))
+    run = sound_job.run(prefix=limited("f", 2048))  # of 512 bytes
     sound_job.assert_refused(run, 6, f"{OUT} could not be written: File too large.", "ulimit -f")
 
 
@@ -259,7 +255,7 @@ def test_c5_a_limit_on_the_number_of_open_files(sound_job: Job):
     # Three are the standard streams. From one more on: Python starts, the source opens, the output opens, numpy loads.
     codes = []
     for limit in range(5, 16):
-        run = sound_job.run(**limited(resource.RLIMIT_NOFILE, limit))
+        run = sound_job.run(prefix=limited("n", limit))
         codes.append(run.code)
         if run.code == 0:
             sound_job.assert_done(run)
@@ -271,12 +267,12 @@ def test_c5_a_limit_on_the_number_of_open_files(sound_job: Job):
 
 
 def test_c5_a_limit_on_memory(sound_job: Job, largest_header: Path):
-    limit = limited(resource.RLIMIT_AS, 200 << 20)
-    sound_job.assert_done(sound_job.run(**limit))
+    limit = limited("v", 200 << 10)
+    sound_job.assert_done(sound_job.run(prefix=limit))
     sound_job.out.write_bytes(OLD)
     sound_job.inode = sound_job.out.stat().st_ino
     sound_job.source = largest_header
-    sound_job.assert_refused(sound_job.run(**limit), 1, "There is not enough memory for this.", peak_mib=200)
+    sound_job.assert_refused(sound_job.run(prefix=limit), 1, "There is not enough memory for this.", peak_mib=200)
 
 
 # ---------------------------------------------------------------- C6 to C9: what the output is
@@ -552,15 +548,9 @@ def on_a_terminal(*words: object, size: tuple[int, int], **options: object) -> t
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-    with subprocess.Popen(zoo_command(*words), stdout=slave, stderr=slave, **options) as process:  # type: ignore[call-overload]
+    with started(zoo_command(*words), stdout=slave, stderr=slave, **options) as process:
         os.close(slave)
-        sent = b""
-        try:
-            while chunk := os.read(master, 65536):
-                sent += chunk
-        except OSError:  # the terminal's way to say that nobody writes any more
-            pass
-        os.close(master)
+        sent = read_terminal(master)
     return process.returncode, sent.decode()
 
 

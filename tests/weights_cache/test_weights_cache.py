@@ -441,6 +441,7 @@ class TestUrl:
 
     def test_a_body_that_breaks_off(self, hub, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(30)
             url = f"http://127.0.0.1:{server.getsockname()[1]}/net.pth"
 
             def answer_half() -> None:
