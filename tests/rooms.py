@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,23 +78,30 @@ def imports_of(texts: Mapping[str, str]) -> dict[str, list[Import]]:
 
 
 def _imports(text: str, modules: Mapping[str, str]) -> Iterator[Import]:
+    for package, names, at_start in _statements(text):
+        if package:
+            whole = [f"{package}.{name}" for name in names]
+            names = tuple(full if full.removeprefix("zoo.") in modules else package for full in whole)
+        for name in dict.fromkeys(names):
+            target = name.removeprefix("zoo.") if name.startswith("zoo.") else name.partition(".")[0]
+            yield Import(target, at_start)
+
+
+@cache
+def _statements(text: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    """The import statements that run: the module that names come from or "", the names, whether they run at start."""
     tree = ast.parse(text)
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     lazy = {id(n) for f in ast.walk(tree) if isinstance(f, functions) for n in ast.walk(f)}
     typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
     unseen = {id(n) for block in typing for n in ast.walk(block)}
+    found = []
     for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and id(node) not in unseen:
-            assert not node.level, "imports are absolute"
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [full if full.removeprefix("zoo.") in modules else str(node.module) for full in whole]
-        for name in dict.fromkeys(names):
-            if id(node) not in unseen:
-                target = name.removeprefix("zoo.") if name.startswith("zoo.") else name.partition(".")[0]
-                yield Import(target, id(node) not in lazy)
+        if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in unseen:
+            package = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            assert package or isinstance(node, ast.Import), "imports are absolute"
+            found.append((package, tuple(alias.name for alias in node.names), id(node) not in lazy))
+    return found
 
 
 def room_of(module: str) -> str:

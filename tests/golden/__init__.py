@@ -70,6 +70,8 @@ SMALL_FORMS["selecsls"] = {
         for stage in registry.find_spec("selecsls42")[1].stages
     ),
 }
+SHORT_SEQUENCES = {"inception_resnet_v2": ("repeat", "repeat_1", "repeat_2")}
+"""Rows of blocks that no field of a spec makes shorter: two of each are left."""
 SMALL_IMAGES = {"byoanet": 64, "inception_resnet_v2": 96, "inception_v3": 96, "inception_v4": 96}
 """Sides of images that are enough for these forms, where the recorded outputs are those of larger images."""
 
@@ -135,4 +137,7 @@ def build(name, **options):
 
 def build_small(family, **options):
     """The smallest variant of a family with few and narrow blocks: for what does not depend on their numbers."""
-    return build(smallest(family), **SMALL_FORMS.get(family, {}) | options)
+    model = build(smallest(family), **SMALL_FORMS.get(family, {}) | options)
+    for path in SHORT_SEQUENCES.get(family, ()):
+        setattr(model, path, getattr(model, path)[:2])
+    return model
