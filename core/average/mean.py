@@ -50,26 +50,21 @@ class Mean(NamedTuple):
         """The average of arrays of one length, summed in float64; each is read when its turn comes."""
         import numpy as np
 
-        first = next(arrays)
+        first, number = next(arrays), 0
         total, product = scratch.total[: len(first)], scratch.product[: len(first)]
-        if self.decay is not None:
-            total[:] = first
-            for array in arrays:
+        total[:] = first
+        if self.weights:
+            total *= self.weights[0]
+        for number, array in enumerate(arrays, start=1):
+            product[:] = array  # numpy is slower at products and sums of two types than at converting
+            if self.weights:
+                product *= self.weights[number]
+            if self.decay is not None:
                 total *= self.decay
-                total += np.multiply(array, 1 - self.decay, out=product, dtype=np.float64)
-            return total
-        if not self.weights:
-            total[:] = first
-            count = 1
-            for array in arrays:
-                total += array
-                count += 1
-            total /= count
-            return total
-        np.multiply(first, self.weights[0], out=total, dtype=np.float64)
-        for array, weight in zip(arrays, self.weights[1:], strict=True):
-            total += np.multiply(array, weight, out=product, dtype=np.float64)
-        total /= np.sum(self.weights)
+                product *= 1 - self.decay
+            total += product
+        if self.decay is None:
+            total /= np.sum(self.weights) if self.weights else number + 1
         return total
 
 
@@ -99,7 +94,7 @@ class Averager:
         """Stop the threads; pieces that nobody waits for are not computed."""
         self._threads.shutdown(cancel_futures=True)
 
-    def pieces(self, tensors: Sequence[StoredTensor], dtype: str) -> Iterator[bytes]:
+    def pieces(self, tensors: Sequence[StoredTensor], dtype: str) -> Iterator[bytes | memoryview]:
         """The bytes of the average of tensors of one shape, in a floating-point dtype of safetensors.
 
         Tensors that lie in files take the memory of a few pieces. If one has to be computed (transposed, unpacked), the
@@ -109,7 +104,7 @@ class Averager:
         if not all(isinstance(tensor.data, Region) for tensor in tensors):
             yield _encoded(self._mean.of(map(_whole, tensors), Scratch(count)), dtype)
             return
-        ahead: deque[Future[bytes]] = deque()
+        ahead: deque[Future[bytes | memoryview]] = deque()
         for start in range(0, count, _PIECE):
             ahead.append(self._threads.submit(self._piece, tensors, start, min(_PIECE, count - start), dtype))
             if len(ahead) > _PIECES_AHEAD:
@@ -117,7 +112,7 @@ class Averager:
         while ahead:
             yield ahead.popleft().result()
 
-    def _piece(self, tensors: Sequence[StoredTensor], start: int, count: int, dtype: str) -> bytes:
+    def _piece(self, tensors: Sequence[StoredTensor], start: int, count: int, dtype: str) -> bytes | memoryview:
         scratch: Scratch | None = getattr(self._scratch, "own", None)
         if scratch is None:
             scratch = self._scratch.own = Scratch(_PIECE)
@@ -149,10 +144,10 @@ def _decoded(data: bytes | memoryview, dtype: str) -> NDArray[Any]:
     return to_float32(data, dtype, (-1,))
 
 
-def _encoded(values: Values, dtype: str) -> bytes:
+def _encoded(values: Values, dtype: str) -> bytes | memoryview:
     import numpy as np
 
     with np.errstate(over="ignore", invalid="ignore"):  # a value beyond the dtype becomes infinite, as in torch
         if dtype in _NUMPY:
-            return values.astype(_NUMPY[dtype]).tobytes()
+            return values.astype(_NUMPY[dtype]).data.cast("B")
         return from_float32(values.astype(np.float32), dtype)
