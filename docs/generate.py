@@ -143,10 +143,10 @@ The tests build models of torchvision, efficientnet_pytorch, transformers, open_
 MMDetection, segmentation_models_pytorch, lightly, terratorch (Prithvi), Keras, and timm 0.4 to 0.9 with random values
 in every parameter and statistic, where the package is installed. They convert the models, and compare logits or
 features with zoo's model within 1e-5 of their largest value. The way back must give every tensor that was not left out,
-bit by bit; a table that loses something must refuse. Google's arrays, Detectron2's files and EVA-CLIP's towers are
-compared with the equations of the papers, written down in numpy and torch. The six pretrainings (MoCo, SimCLR, BYOL,
-SwAV, VICReg) are compared by the keys of the authors' checkpoints. For the rest, MAE and Meta's names of DINO, the
-tests only run every row of every table both ways.
+bit by bit; a table that loses something must refuse. Google's arrays, Detectron2's files, EVA-CLIP's towers, MAE, and
+Meta's names of DINOv2 and DINOv3 are compared with the equations of the papers, written down in numpy and torch. The
+six pretrainings (MoCo, SimCLR, BYOL, SwAV, VICReg) are compared by the keys of the authors' checkpoints. Every row of
+every table is run both ways.
 
 ## What no architecture of timm computes
 
