@@ -11,7 +11,7 @@ from zoo.core.channels.input_layers import InputLayout
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.float_bytes import FLOAT_DTYPES
 from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.files.wrapper_names import parametrised, parametrised_weights
+from zoo.core.files.weight_forms import other_form, parametrised_weights
 
 if TYPE_CHECKING:
     from zoo.core.architectures.model_facts import TaskLayers
@@ -212,7 +212,7 @@ def _channels(
     if tensor is None and name in parametrised_weights(tensors.keys()):
         raise InvalidInputError(
             f"{source}: the input layer {_path(name)} is stored as the factors that its weight is computed from.",
-            hint=f"{parametrised(tensors.keys())}.".capitalize(),
+            hint=f"{other_form(tensors.keys())}.".capitalize(),
             path=source,
         )
     if tensor is None:

@@ -21,7 +21,8 @@ from zoo.core.files.safetensors_file import (
 )
 from zoo.core.files.stored_tensor import Region, StoredTensor
 from zoo.core.files.weight_folder import existing_weight_file
-from zoo.core.files.wrapper_names import bare_names, parametrised
+from zoo.core.files.weight_forms import other_form
+from zoo.core.files.wrapper_names import bare_names
 
 if TYPE_CHECKING:
     from zoo.core.files.checkpoint import FoundTensors
@@ -104,7 +105,7 @@ class OpenedWeights(NamedTuple):
                 (
                     f"taken off the names, where wrappers had put it: {taken}" if taken else "",
                     _uncalled(self.opaque),
-                    parametrised(self.tensors.keys()),
+                    other_form(self.tensors.keys()),
                 ),
             )
         )

@@ -1,4 +1,4 @@
-"""Remove from tensor names what wrappers add, and recognise parametrised weights.
+"""Remove from tensor names what wrappers add.
 
 A wrapper (DataParallel, torch.compile, activation checkpointing, FSDP, transformers' TimmWrapper) is a module with one
 child, so its segment in a name is redundant. It is removed if no two names become equal.
@@ -18,16 +18,6 @@ _SEGMENTS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", 
 _CHUNKED = re.compile(r"((?:.*\.)?blocks\.)(\d{1,4})\.(\d{1,4})(\..+)", re.DOTALL)
 _MAX_PARTS = 64
 """The most separately wrapped parts of a network: each is compared with every name."""
-_PARAMETRISATIONS = (
-    ("weight norm", ".parametrizations.{}.original0", ".parametrizations.{}.original1",
-     'torch.nn.utils.parametrize.remove_parametrizations(module, "{}")'),
-    ("weight norm", ".{}_g", ".{}_v", 'torch.nn.utils.remove_weight_norm(module, "{}")'),
-    ("a pruning mask", ".{}_mask", ".{}_orig", 'torch.nn.utils.prune.remove(module, "{}")'),
-    ("spectral norm", ".{}_orig", ".{}_u", 'torch.nn.utils.remove_spectral_norm(module, "{}")'),
-    ("a parametrisation", ".parametrizations.{}.original", "",
-     'torch.nn.utils.parametrize.remove_parametrizations(module, "{}")'),
-)  # fmt: skip
-_MAYBE_PARAMETRISED = re.compile(r"\.parametrizations\.|_(?:g|v|mask|orig|u)$", re.MULTILINE)
 
 
 class BareNames(NamedTuple):
@@ -134,43 +124,3 @@ def _without_chunks(names: dict[str, str]) -> tuple[dict[str, str], bool]:
         return f"{match[1]}{match[3]}{match[4]}" if match and match[1] in chunked else name
 
     return {name: renamed(bare) for name, bare in names.items()}, True
-
-
-def parametrised_weights(names: Collection[str]) -> dict[str, str]:
-    """Each weight that is stored in the form of its factors -> the stored tensor that has its shape."""
-    found: dict[str, str] = {}
-    if not _may_be_parametrised(names):
-        return found
-    for kind, first, second, _ in _PARAMETRISATIONS:
-        for match in _parametrised(names, first, second):
-            # In weight norm, the direction has the weight's shape, and the length before it does not.
-            stored = f"{match[1]}{second.format(match[2])}" if kind == "weight norm" else match[0]
-            found.setdefault(f"{match[1]}.{match[2]}".lstrip("."), stored[1:])
-    return found
-
-
-def _may_be_parametrised(names: Iterable[str]) -> bool:
-    """Whether any name may match `_parametrised`: one quick search, since most files have no such name."""
-    return bool(_MAYBE_PARAMETRISED.search("\n".join(names)))
-
-
-def _parametrised(names: Collection[str], first: str, second: str) -> list[re.Match[str]]:
-    """Matches for pairs of tensors that stand for one: group 1 is the module after a dot, group 2 the weight."""
-    pattern = re.compile(r"(.*)" + re.escape(first).replace(r"\{\}", r"(\w+)"), re.DOTALL)
-    matches = (match for name in names if (match := pattern.fullmatch(f".{name}")))
-    return [m for m in matches if not second or f"{m[1]}{second.format(m[2])}"[1:] in names]
-
-
-def parametrised(names: Collection[str]) -> str:
-    """A sentence about weights stored in the form of their factors; "" if there are none."""
-    if not _may_be_parametrised(names):
-        return ""
-    for kind, first, second, mend in _PARAMETRISATIONS:
-        found = _parametrised(names, first, second)
-        if found:
-            where = f"{found[0][1]}.{found[0][2]}".lstrip(".")
-            return (
-                f"{len(found)} of its weights are stored with {kind} ({where}):"
-                f" `{mend.format(found[0][2])}` where it was made gives plain ones"
-            )
-    return ""

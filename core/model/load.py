@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError, NotFoundError
 from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.files.wrapper_names import parametrised
+from zoo.core.files.weight_forms import other_form
 from zoo.core.layouts.engine import to_timm
 from zoo.core.metadata.stated import file_configuration, stated_image_size
 from zoo.core.model.match import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
@@ -184,7 +184,7 @@ def _load(
         raise InvalidInputError(
             f"{source} does not fit {type(model).__name__}: {problems}.",
             hint=_strays_hint(match)
-            or parametrised(state_dict.keys())
+            or other_form(state_dict.keys())
             or _name_hint(state_dict, cfg.architecture)
             or "Build the model that it was made for, or name what may be missing (allow_missing in the library).",
             path=source,

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
-from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
 from zoo import create_model, load_checkpoint
@@ -21,7 +20,7 @@ from zoo.cli.app import app
 from zoo.core.architectures.registry import list_models
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.open_weights import open_weights
-from zoo.core.files.wrapper_names import bare_names, parametrised
+from zoo.core.files.wrapper_names import bare_names
 from zoo.core.model.state_dict import clean_state_dict
 
 MODEL = "test_vit"
@@ -153,66 +152,6 @@ def test_the_commands_say_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert capsys.readouterr().err == ""
     assert errors.run(app, ["inspect", "w.pth", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["wrappers"] == ["_checkpoint_wrapped_module"]
-
-
-PARAMETRISED: dict[str, tuple[Callable[[nn.Linear], object], str]] = {
-    "weight norm": (parametrizations.weight_norm, "remove_parametrizations"),
-    "older weight norm": (nn.utils.weight_norm, "remove_weight_norm"),
-    "a pruning mask": (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "prune.remove"),
-    "older spectral norm": (nn.utils.spectral_norm, "remove_spectral_norm"),
-    "a parametrisation": (parametrizations.spectral_norm, "remove_parametrizations"),
-}
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", PARAMETRISED)
-def test_weights_that_are_computed_from_others_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str):
-    change, mend = PARAMETRISED[kind]
-    model = create_model(MODEL, seed=1)
-    change(model.blocks[1].attn.qkv)  # type: ignore[arg-type,union-attr]
-    torch.save(model.state_dict(), tmp_path / "w.pth")
-    path = str(tmp_path / "w.pth")
-    for words, code in (
-        (["inspect", path], 0),
-        (["check", MODEL, path], 4),
-        (["create", MODEL, "--weights", path], 4),
-        (["convert", path, "-o", str(tmp_path / "c.safetensors"), "--arch", MODEL], None),
-    ):
-        got = errors.run(app, words)
-        said = capsys.readouterr().err
-        assert code is None or got == code, (words, said)
-        assert f"1 of its weights are stored with {kind.removeprefix('older ')} (blocks.1.attn.qkv.weight)" in said
-        assert mend in said
-    # The command that mends it does.
-    layer = model.blocks[1].attn.qkv  # type: ignore[union-attr]
-    {
-        "remove_parametrizations": nn.utils.parametrize.remove_parametrizations,
-        "remove_weight_norm": nn.utils.remove_weight_norm,
-        "prune.remove": prune.remove,
-        "remove_spectral_norm": nn.utils.remove_spectral_norm,
-    }[mend](layer, "weight")  # type: ignore[operator]
-    torch.save(model.state_dict(), path)
-    assert errors.run(app, ["check", MODEL, path]) == 0
-    assert "stored with" not in capsys.readouterr().err
-
-
-def test_plain_names_are_no_parametrisation():
-    assert parametrised(["a.weight_g", "b.weight_mask", "c.weight", "c.original"]) == ""
-
-
-@pytest.mark.parametrize("kind", PARAMETRISED)
-def test_an_input_layer_that_is_computed_from_others_is_not_passed_over_for_the_next(
-    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
-):
-    wrap, mend = PARAMETRISED[kind]
-    net = nn.Sequential(wrap(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Conv2d(8, 4, 3))
-    torch.save(net.state_dict(), tmp_path / "net.pth")
-    words = ["adapt-weights", tmp_path / "net.pth", "--in-chans", 6, "-o", tmp_path / "out.safetensors"]
-    assert errors.run(app, [str(word) for word in words]) == 4
-    told = capsys.readouterr().err
-    assert "the input layer 0 is stored as the factors that its weight is computed from" in told
-    assert mend in told
-    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_a_folder_of_transformers_with_a_model_of_timms(tmp_path: Path):
