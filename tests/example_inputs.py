@@ -64,6 +64,10 @@ def _finetuned(path: Path, architecture: str) -> None:
     torch.save(state_of(architecture, 10), path)
 
 
+def _four_bands(path: Path, architecture: str) -> None:
+    torch.save(create_model(architecture, in_chans=4, seed=0).state_dict(), path)
+
+
 def _adapted(request: AdaptRequest) -> Maker:
     def make(path: Path, architecture: str) -> None:
         plain = path.with_name("plain of " + path.name)
@@ -174,6 +178,7 @@ INPUTS: dict[str, Maker] = {
     "r34.pth": _torch,
     "mine.pth": _torch,
     "model.pth": _torch,
+    "theirs.pth": _four_bands,
     "finetuned.pth": _finetuned,
     "tuned.pth": _finetuned,
     "checkpoint.pth": _training_checkpoint,

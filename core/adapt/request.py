@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
+DEFAULT_METHOD = "repeat"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdaptRequest:
     """What to change; None or an empty value keeps the source's.
 
     Args:
         in_chans: number of channels of the new input layer; with `bands`, the number of bands.
-        method: how the new filters are made (docs/adaptation.md); not used with `bands`, unless it is spectral.
+        method: how the new filters are made (docs/adaptation.md); with `bands`, only spectral and the default.
         bands: bands of the new images, in order. `from_bands`: bands of the images the source was trained on; red,
             green, blue if it reads three. `missing_bands`: where a band without a counterpart gets its filter.
         num_classes: outputs of the classifier; a number other than the source's makes a new one, 0 leaves it out.
@@ -41,7 +44,7 @@ class AdaptRequest:
     """
 
     in_chans: int | None = None
-    method: str = "repeat"
+    method: str = DEFAULT_METHOD
     bands: tuple[Band, ...] = ()
     from_bands: tuple[Band, ...] = ()
     missing_bands: Missing = "nearest"
@@ -68,6 +71,11 @@ class AdaptRequest:
             raise UsageError(
                 f"The method {SPECTRAL} needs the wavelengths of the new channels.",
                 hint="Name them: --bands 450nm,460nm,470nm",
+            )
+        if self.bands and self.method not in (DEFAULT_METHOD, SPECTRAL):
+            raise UsageError(
+                f"The method {self.method} goes by the places of channels, and bands were named.",
+                hint="Leave out the method or the bands. For bands without a counterpart: --missing-bands.",
             )
         if self.bands and self.in_chans not in (None, len(self.bands)):
             raise UsageError(

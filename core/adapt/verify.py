@@ -187,8 +187,8 @@ def _filters(
     promise = promised(mixing.method, mixing.from_chans, mixing.in_chans)
     what = f"each filter is what {mixing.method} makes of the source's"
     if promise is None:
-        kind = "the least-squares matrix makes" if mixing.method == SPECTRAL else "the shares of bands make"
-        what = f"each filter is what {kind} of the source's"
+        weights = "the least-squares matrix" if mixing.method == SPECTRAL else "the shares of its band"
+        what = f"each filter is the sum of the source's, weighted by {weights}"
         counted = all(min(abs(gain), abs(gain - 1)) < _SHARE_ERROR for gain in mixing.gains())
         if not counted:
             return Check(f"{name}: {what}", False, "a source band counts more or less than once")

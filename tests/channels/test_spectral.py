@@ -129,6 +129,13 @@ def test_the_method_needs_bands():
         AdaptRequest(in_chans=25, method="spectral")
 
 
+@pytest.mark.parametrize("method", ["balanced", "mean", "zero", "luma"])
+def test_a_method_by_place_is_refused_beside_bands(method: str):
+    with pytest.raises(UsageError, match="goes by the places of channels") as refused:
+        AdaptRequest(method=method, bands=tuple(parse_bands("B2,B3,B4", "sentinel2")))
+    assert "--missing-bands" in refused.value.hint
+
+
 def test_verify_proves_a_file_and_finds_a_wrong_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

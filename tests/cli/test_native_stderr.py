@@ -65,7 +65,7 @@ def test_a_flood_neither_blocks_nor_fills_the_report() -> None:
 def test_an_export_says_only_documents(tmp_path: Path) -> None:
     """With decoding processes, which have the descriptor too."""
     pytest.importorskip("pydicom")
-    from test_dicom import write
+    from dicom_files import write
 
     safetensors.torch.save_file(zoo.create_model("test_vit", seed=0).state_dict(), tmp_path / "w.safetensors")
     (tmp_path / "in").mkdir()

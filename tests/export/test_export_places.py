@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_export_features import TwoLevels
 
 from zoo.core.errors import UsageError
 from zoo.core.export.job import export_features
@@ -21,6 +20,8 @@ from zoo.core.export.writers import WRITERS, writer_of
 from zoo.core.images.inputs.find import find_inputs
 from zoo.core.images.inputs.tiles import expand_tiles
 from zoo.core.images.preprocess import Preprocess
+
+from two_levels import TwoLevels
 
 rasterio = pytest.importorskip("rasterio")
 

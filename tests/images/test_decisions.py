@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from test_export_features import TwoLevels
 
 from zoo.core.export.job import export_features
 from zoo.core.images.inputs.find import find_inputs
@@ -22,6 +21,8 @@ from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.options import ReadOptions
 from zoo.core.images.rasters.raster import Raster
 from zoo.core.images.rasters.read import open_raster
+
+from two_levels import TwoLevels
 
 ORIENTATION = 0x0112
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
@@ -102,7 +103,7 @@ def test_planes_behind_one_directory_count_as_pages(tmp_path: Path) -> None:
 
 def test_a_frame_and_how_many_there_are(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
-    from test_dicom import numbers, write, write_frames
+    from dicom_files import numbers, write, write_frames
 
     path = write_frames(tmp_path / "x.dcm", numbers(3, 6, 8), BitsStored=12)
     assert read(path, frames="2").facts == {"frame": 2, "frames": 3}
