@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
@@ -238,7 +237,7 @@ def _averaged(group: Sequence[StoredTensor], averager: Averager, dtype: str) -> 
             )
     wanted = first.dtype if first.dtype == "C64" else cast_dtype(first, DTYPES[dtype] if dtype else "")
     nbytes = first.nbytes * DTYPE_BITS[wanted] // DTYPE_BITS[first.dtype]
-    return first._replace(dtype=wanted, data=Computed(nbytes, partial(averager.pieces, group, wanted)))
+    return first._replace(dtype=wanted, data=Computed(nbytes, averager.add(group, wanted)))
 
 
 def _common(group: Sequence[StoredTensor], sources: Sequence[Source]) -> StoredTensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.core.files.float_bytes import from_float32, to_float32
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-_PIECE = 1 << 17
-"""Values per piece: their float64 sums stay in a core's own cache."""
+_PIECE = 1 << 18
+"""Values per piece: their float64 sums stay in the processor's cache, and handing pieces on costs little."""
 _THREADS = 2
-_PIECES_AHEAD = 4
+_PIECES_AHEAD = 10
 _KEPT = 16 << 20
 _NUMPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<f4"}
 
@@ -79,8 +81,28 @@ class Scratch:
         self.read = memoryview(bytearray(8 * count))
 
 
+class _Task(NamedTuple):
+    """The tensors whose average is asked for, and its dtype."""
+
+    tensors: Sequence[StoredTensor]
+    dtype: str
+
+    @property
+    def num_values(self) -> int:
+        """Real numbers in a tensor."""
+        return self.tensors[0].nbytes // _width(self.tensors[0].dtype)
+
+    @property
+    def lies_in_files(self) -> bool:
+        return all(isinstance(tensor.data, Region) for tensor in self.tensors)
+
+
 class Averager:
-    """Computes averages on two threads, while the caller writes those computed before."""
+    """Computes averages on two threads, while the caller writes those computed before.
+
+    Pieces of the tensors to come are computed ahead, in the order in which these were added: the threads do not wait
+    between two tensors.
+    """
 
     def __init__(self, mean: Mean) -> None:
         self._mean = mean
@@ -89,35 +111,51 @@ class Averager:
         bytearray(_KEPT)
         self._threads = ThreadPoolExecutor(_THREADS)
         self._scratch = threading.local()
+        self._tasks: list[_Task] = []
+        self._to_come: Iterator[tuple[int, int]] = iter(())  # task and first value of the pieces after those ahead
+        self._ahead: deque[tuple[int, Future[bytes | memoryview]]] = deque()
 
     def close(self) -> None:
         """Stop the threads; pieces that nobody waits for are not computed."""
         self._threads.shutdown(cancel_futures=True)
 
-    def pieces(self, tensors: Sequence[StoredTensor], dtype: str) -> Iterator[bytes | memoryview]:
-        """The bytes of the average of tensors of one shape, in a floating-point dtype of safetensors.
+    def add(self, tensors: Sequence[StoredTensor], dtype: str) -> Callable[[], Iterator[bytes | memoryview]]:
+        """A function that gives the bytes of the average of tensors of one shape, in a float dtype of safetensors.
 
         Tensors that lie in files take the memory of a few pieces. If one has to be computed (transposed, unpacked), the
         sum of the whole tensor is held, and the tensors are read one after the other.
         """
-        count = tensors[0].nbytes // _width(tensors[0].dtype)
-        if not all(isinstance(tensor.data, Region) for tensor in tensors):
-            yield _encoded(self._mean.of(map(_whole, tensors), Scratch(count)), dtype)
-            return
-        ahead: deque[Future[bytes | memoryview]] = deque()
-        for start in range(0, count, _PIECE):
-            ahead.append(self._threads.submit(self._piece, tensors, start, min(_PIECE, count - start), dtype))
-            if len(ahead) > _PIECES_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        self._tasks.append(_Task(tensors, dtype))
+        return partial(self._pieces, len(self._tasks) - 1)
 
-    def _piece(self, tensors: Sequence[StoredTensor], start: int, count: int, dtype: str) -> bytes | memoryview:
+    def _pieces(self, number: int) -> Iterator[bytes | memoryview]:
+        task = self._tasks[number]
+        if not task.lies_in_files:
+            yield _encoded(self._mean.of(map(_whole, task.tensors), Scratch(task.num_values)), task.dtype)
+            return
+        if not self._ahead or self._ahead[0][0] != number:  # the first, or out of turn
+            self._ahead.clear()
+            self._to_come = self._places(number)
+        while True:
+            for coming, start in islice(self._to_come, _PIECES_AHEAD + 1 - len(self._ahead)):
+                self._ahead.append((coming, self._threads.submit(self._piece, self._tasks[coming], start)))
+            if not self._ahead or self._ahead[0][0] != number:
+                return
+            yield self._ahead.popleft()[1].result()
+
+    def _places(self, first: int) -> Iterator[tuple[int, int]]:
+        """The pieces of this task and of those after it."""
+        for number in range(first, len(self._tasks)):
+            if self._tasks[number].lies_in_files:
+                yield from ((number, start) for start in range(0, self._tasks[number].num_values, _PIECE))
+
+    def _piece(self, task: _Task, start: int) -> bytes | memoryview:
         scratch: Scratch | None = getattr(self._scratch, "own", None)
         if scratch is None:
             scratch = self._scratch.own = Scratch(_PIECE)
-        parts = (_decoded(_read(tensor, start, count, scratch.read), tensor.dtype) for tensor in tensors)
-        return _encoded(self._mean.of(parts, scratch), dtype)
+        count = min(_PIECE, task.num_values - start)
+        parts = (_decoded(_read(tensor, start, count, scratch.read), tensor.dtype) for tensor in task.tensors)
+        return _encoded(self._mean.of(parts, scratch), task.dtype)
 
 
 def _read(tensor: StoredTensor, start: int, count: int, buffer: memoryview) -> memoryview:
