@@ -170,7 +170,7 @@ def test_checkpointing_changes_no_gradient(model):
     assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-4) for a, b in zip(*gradients, strict=True))
 
 
-@pytest.mark.parametrize("in_chans", [1, 25])
+@pytest.mark.parametrize("in_chans", [1, pytest.param(4, marks=pytest.mark.full), 25])
 def test_input_channels(family, in_chans):
     model = build_small(family, in_chans=in_chans, num_classes=3).eval()
     if not model.spec.first_conv:  # fixed filters read the three colours
