@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from zoo.core.channels.sensors import Band
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-
-
 DEFAULT_METHOD = "repeat"
 
 

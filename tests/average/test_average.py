@@ -112,6 +112,22 @@ def test_what_is_computed_while_it_is_read_gives_the_same_as_what_lies_in_a_file
     assert np.array_equal(load_file(tmp_path / "out.safetensors")["w"], expected)
 
 
+def test_tensors_that_are_written_in_another_order_get_their_own_values(tmp_path: Path):
+    """Wider dtypes are written first, and pieces are computed ahead in the order of the files."""
+    random = np.random.default_rng(3)
+    shapes = {"a": (300_000, np.float16), "b": (700_000, np.float32), "c": (0, np.float32), "d": (5, np.float16),
+              "e": (600_000, np.float64), "f": (3, np.float32)}  # fmt: skip
+    files = [{name: random.standard_normal(n).astype(dtype) for name, (n, dtype) in shapes.items()} for _ in range(3)]
+    for number, file in enumerate(files):
+        save_torch({name: torch.from_numpy(array) for name, array in file.items()}, tmp_path / f"{number}.safetensors")
+    average(sorted(tmp_path.glob("*.safetensors")), AverageRequest(output=tmp_path / "out.safetensors"))
+    found = load_file(tmp_path / "out.safetensors")
+    assert found.keys() == shapes.keys()
+    for name, (_, dtype) in shapes.items():
+        expected = np.mean(np.stack([file[name] for file in files]).astype(np.float64), 0).astype(dtype)
+        assert np.array_equal(found[name], expected), name
+
+
 def test_pieces_of_any_tensor_come_in_order():
     values = np.arange(400_000, dtype=np.float32)
     computed = StoredTensor(

@@ -247,7 +247,7 @@ def test_c4_a_reader_that_has_left_is_no_failure(sound_job: Job):
 
 
 def test_c5_a_limit_on_the_size_of_files(sound_job: Job):
-    run = sound_job.run(prefix=limited("f", 2048))  # of 512 bytes
+    run = sound_job.run(prefix=limited("f", 2048))  # blocks of 512 bytes
     sound_job.assert_refused(run, 6, f"{OUT} could not be written: File too large.", "ulimit -f")
 
 
