@@ -16,6 +16,7 @@ from zoo.core.architectures.model_facts import check_num_classes, module_paths
 from zoo.core.channels.mixing import check_in_chans
 from zoo.core.errors import UsageError
 from zoo.models.layer_groups import Pattern, layer_patterns
+from zoo.models.layers.memory_order import channels_innermost, in_order_of
 from zoo.models.layers.pool import GlobalPool
 
 Step = Callable[[Tensor], Tensor]
@@ -228,9 +229,10 @@ class ImageModel(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Image -> the map or tokens that the head reads."""
+        image, x = x, channels_innermost(x)
         for _, step in self._kept_steps():
             x = self._run(step, x)
-        return x if self._last_step else self.finish(x)
+        return in_order_of(image, x if self._last_step else self.finish(x))
 
     def classifier_input(self, x: Any) -> Any:
         """From what `forward_features` returns to what the classifier reads, dropout left out.
@@ -297,11 +299,12 @@ class ImageModel(nn.Module):
         if norm:
             raise UsageError(f"{type(self).__name__} has no final norm to apply to its feature maps.")
         size = (x.shape[2], x.shape[3])
+        image = x
         x, states = self._intermediates(x, indices, stop_early)
-        maps = [self.feature_map(state, size, level) for level, state in states.items()]
+        maps = [in_order_of(image, self.feature_map(state, size, level)) for level, state in states.items()]
         if intermediates_only:
             return maps
-        return x if stop_early or self._last_step else self.finish(x), maps
+        return in_order_of(image, x if stop_early or self._last_step else self.finish(x)), maps
 
     def _intermediates(
         self, x: Tensor, indices: int | Sequence[int] | None, stop_early: bool
@@ -310,6 +313,7 @@ class ImageModel(nn.Module):
         levels = sorted(set(resolve_indices(len(self.feature_info), indices)))
         waiting = {level: self.feature_info[level]["module"] for level in levels}
         found: dict[int, Tensor] = {}
+        x = channels_innermost(x)
         for name, step in self._kept_steps():
             x = self._run(step, x)
             found |= {level: self.level_state(x, level) for level, path in waiting.items() if path == name}

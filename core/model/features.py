@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Tracer
 
 from zoo.core.errors import UsageError
 from zoo.models.base import ImageModel, resolve_indices
+from zoo.models.layers.memory_order import in_order_of
 
 
 class FeatureInfo:
@@ -260,7 +261,7 @@ class FeatureHookNet(FeatureNet):
                 if not isinstance(output, Tensor):
                     raise UsageError(f"{name} gives several tensors, which a hook cannot tell apart.", hint=LIST_HINT)
                 # Later layers may modify their input in place.
-                outputs[name] = output.clone()
+                outputs[name] = in_order_of(x, output.clone())
 
             return hook
 
