@@ -18,28 +18,11 @@ from zoo.core.errors import UsageError
 from zoo.models.layer_groups import Pattern, layer_patterns
 from zoo.models.layers.memory_order import channels_innermost, in_order_of
 from zoo.models.layers.pool import GlobalPool
+from zoo.models.level_indices import resolve_indices
 
 Step = Callable[[Tensor], Tensor]
 Size = tuple[int, int]
 FeatureDict = dict[str, Any]
-
-
-def resolve_indices(num_levels: int, indices: int | Sequence[int] | None) -> list[int]:
-    """Feature indices as non-negative numbers: None is all, an int the last n, negative ones count from the end.
-
-    Raises UsageError for an index outside the model's levels.
-    """
-    if indices is None:
-        return list(range(num_levels))
-    if isinstance(indices, int):
-        indices = range(num_levels - indices, num_levels) if 0 < indices <= num_levels else [num_levels + indices]
-    resolved = [i + num_levels if i < 0 else i for i in indices]
-    if not resolved or any(not 0 <= i < num_levels for i in resolved):
-        raise UsageError(
-            f"Feature indices must lie in 0..{num_levels - 1} (or -{num_levels}..-1), found {list(indices)}.",
-            hint="`zoo info NAME` lists a model's levels.",
-        )
-    return resolved
 
 
 def in_sequence(modules: Sequence[nn.Module]) -> Step:

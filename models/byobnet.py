@@ -7,7 +7,7 @@ attention: SE (arXiv:1709.01507), ECA (arXiv:1910.03151), GC (arXiv:1904.11492),
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection
 from typing import Any
 
 import torch.nn as nn
@@ -19,7 +19,6 @@ from zoo.models.base import FeatureDict
 from zoo.models.byobnet_blocks import BlockStyle, make_block
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.attention_pool2d import AttentionPool2d
 from zoo.models.layers.channel_attention import GlobalContext
 from zoo.models.layers.conv_same import make_conv
@@ -31,6 +30,8 @@ from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("byobnet")
+
+KEY_LAYOUTS = ("open_clip",)
 
 
 def make_stem(style: BlockStyle, in_chans: int) -> nn.Sequential:
@@ -162,32 +163,7 @@ class AttentionPooledByobNet(ByobNet):
         self.head.proj = self.make_classifier()
 
 
-# ---------------------------------------------------------------- published files of other layouts
-
-# The image towers of CLIP as their authors published them.
-CLIP_KEYS: KeyTable = {
-    r"^visual\.": "",
-    r"^conv(\d)\.": r"stem.conv\1.conv.",
-    r"^bn(\d)\.": r"stem.conv\1.bn.",
-    r"^layer(\d)\.": lambda found: f"stages.{int(found[1]) - 1}.",
-    r"\.downsample\.0\.": ".shortcut.conv.conv.",
-    r"\.downsample\.1\.": ".shortcut.conv.bn.",
-    r"\.(conv|bn)([13])\.(?=\w+$)": r".conv\2_1x1.\1.",
-    r"\.(conv|bn)2\.(?=\w+$)": r".conv2_kxk.\1.",
-    r"^attnpool\.positional_embedding$": "head.pos_embed",
-    r"^attnpool\.([qkv])_proj\.": r"head.\1.",
-    r"^attnpool\.c_proj\.": "head.proj.",
-}
-
-
 def unused_keys(keys: Collection[str], model: ByobNet) -> set[str]:
-    """Of CLIP's own files, which hold an image tower under `visual.`: the rest."""
-    if "visual.conv1.weight" not in keys:
-        return set()
-    pool = () if isinstance(model, AttentionPooledByobNet) else ("visual.attnpool.",)
-    return {key for key in keys if not key.startswith("visual.") or key.startswith(pool)}
-
-
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: ByobNet) -> MutableMapping[str, Tensor]:  # noqa: ARG001
-    """Rename the image tower of CLIP's own files."""
-    return rename_keys(state_dict, CLIP_KEYS) if "visual.conv1.weight" in state_dict else state_dict
+    """The pooling by attention of CLIP's own files, for a model that averages."""
+    is_averaging = "visual.conv1.weight" in keys and not isinstance(model, AttentionPooledByobNet)
+    return {key for key in keys if is_averaging and key.startswith("visual.attnpool.")}

@@ -16,7 +16,6 @@ from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.convnext import ConvNeXtSpec
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
@@ -28,6 +27,8 @@ from zoo.models.layers.norm_downsample import norm_downsample
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("convnext")
+
+KEY_LAYOUTS = ("authors", "dino", "open_clip")
 
 
 class ConvNeXtBlock(nn.Module):
@@ -142,52 +143,21 @@ class ConvNeXt(ConvNet):
 
 # ---------------------------------------------------------------- published files of other layouts
 
-# The authors' files, V1 and V2.
-AUTHORS_KEYS: KeyTable = {
-    r"^stages\.(\d+)\.(\d+)\.": r"stages.\1.blocks.\2.",
-    r"^downsample_layers\.0\.": "stem.",
-    r"^downsample_layers\.(\d+)\.": r"stages.\1.downsample.",
-    r"\.dwconv\.": ".conv_dw.",
-    r"\.pwconv([12])\.": r".mlp.fc\1.",
-    r"\.grn\.gamma$": ".mlp.grn.weight",
-    r"\.grn\.beta$": ".mlp.grn.bias",
-    r"^head\.": "head.fc.",
-    r"^norm\.": "head.norm.",
-}
-
-# Image towers of open_clip.
-CLIP_KEYS: KeyTable = {
-    r"^visual\.trunk\.": "",
-    r"^visual\.head\.proj\.": "head.fc.",
-    r"^visual\.head\.mlp\.fc1\.": "head.pre_logits.fc.",
-    r"^visual\.head\.mlp\.fc2\.": "head.fc.",
-}
-
 
 def unused_keys(keys: Collection[str], model: ConvNeXt) -> set[str]:  # noqa: ARG001
-    """The text tower beside an image tower of open_clip's; the heads of a distillation in the authors' files."""
-    if any(key.startswith("visual.trunk.") for key in keys):
-        return {key for key in keys if not key.startswith("visual.")}
+    """The heads of a distillation in the authors' files."""
     if any(key.startswith("downsample_layers.") for key in keys):
         return {key for key in keys if key.startswith(("projectors.", "norms."))}
     return set()
 
 
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> MutableMapping[str, Tensor]:
-    """Keys of the authors' files and of open_clip's towers as this model's; others are left as they are."""
-    if any(key.startswith("visual.trunk.") for key in state_dict):
-        repaired = rename_keys(state_dict, CLIP_KEYS)
-        projection = repaired.get("head.fc.weight")
-        if projection is not None:
-            repaired.setdefault("head.fc.bias", projection.new_zeros(len(projection)))
-        return repaired
-    if any(key.startswith("downsample_layers.") for key in state_dict):
-        state_dict = _reshaped(rename_keys(state_dict, AUTHORS_KEYS), model)
-    return _with_final_norm(state_dict, model)
+    """Linear layers and convolutions of 1x1 as the model has them, and a norm behind a network without a head."""
+    return _with_final_norm(_reshaped(state_dict, model), model)
 
 
-def _reshaped(state_dict: dict[str, Tensor], model: ConvNeXt) -> dict[str, Tensor]:
-    """Linear layers as the 1x1 convolutions of `conv_mlp`, response norms without their axes of length 1."""
+def _reshaped(state_dict: MutableMapping[str, Tensor], model: ConvNeXt) -> dict[str, Tensor]:
+    """Linear layers as the 1x1 convolutions of `conv_mlp`."""
     wanted = model.state_dict()
 
     def fits(key: str, value: Tensor) -> bool:

@@ -9,9 +9,9 @@ import torch.nn as nn
 
 from zoo.models.distilled import DistilledTokens
 from zoo.models.entrypoints import family_attributes
-from zoo.models.vision_transformer import VisionTransformer, repair_keys, unused_keys
+from zoo.models.vision_transformer import KEY_LAYOUTS, VisionTransformer, repair_keys, unused_keys
 
-__all__ = ["VisionTransformer", "VisionTransformerDistilled", "repair_keys", "unused_keys"]
+__all__ = ["KEY_LAYOUTS", "VisionTransformer", "VisionTransformerDistilled", "repair_keys", "unused_keys"]
 __getattr__ = family_attributes("deit")
 
 

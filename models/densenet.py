@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -21,6 +20,8 @@ from zoo.models.layers.norm_act import NormActFactory, norm_act_factory
 from zoo.models.layers.pool import antialias_pool
 
 __getattr__ = family_attributes("densenet")
+
+KEY_LAYOUTS = ("torchvision_dotted",)
 
 
 class DenseLayer(nn.Module):
@@ -120,12 +121,3 @@ class DenseNet(ConvNet):
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         return self.steps_by_level("features")
-
-
-# torchvision's files name the parts of a dense layer norm.1, conv.1, norm.2, conv.2, from when names could have dots.
-DOTTED_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-
-
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:  # noqa: ARG001
-    """Rename the layers of torchvision's files."""
-    return {DOTTED_LAYER.sub(r"\1\2.", key): value for key, value in state_dict.items()}

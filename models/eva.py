@@ -20,7 +20,7 @@ from torch import Tensor
 from zoo.core.architectures.configs.eva import EvaSpec
 from zoo.models.base import Step
 from zoo.models.entrypoints import family_attributes
-from zoo.models.eva_keys import repair_keys, unused_keys
+from zoo.models.eva_keys import KEY_LAYOUTS, repair_keys, unused_keys
 from zoo.models.layers.attention import Attention, SeparatelyProjectedAttention
 from zoo.models.layers.drop import PatchDrop, take_tokens
 from zoo.models.layers.gamma_block import GammaBlock
@@ -31,7 +31,7 @@ from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.vision_transformer import VisionTransformer
 from zoo.models.vision_transformer_blocks import PostNormBlock
 
-__all__ = ["Eva", "repair_keys", "unused_keys"]
+__all__ = ["KEY_LAYOUTS", "Eva", "repair_keys", "unused_keys"]
 __getattr__ = family_attributes("eva")
 
 BRANCH_ENDS = re.compile(r"blocks\.(\d+)\.(attn\.proj|mlp\.fc2)")

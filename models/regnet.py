@@ -8,7 +8,6 @@ Weights of arXiv:2103.01988 (SEER) and arXiv:2201.08371 (SWAG) are of the Y netw
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import MutableMapping
 from functools import partial
 
 import torch.nn as nn
@@ -17,7 +16,6 @@ from torch import Tensor
 from zoo.core.architectures.configs.regnet import RegNetSpec, RegStage
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.channel_attention import make_attention
 from zoo.models.layers.conv_norm_act import ConvNormAct
@@ -30,6 +28,8 @@ from zoo.models.layers.residual import ResidualBlock
 from zoo.models.layers.stages import BlockPlace, walk_stages
 
 __getattr__ = family_attributes("regnet")
+
+KEY_LAYOUTS = ("torchvision",)
 
 
 def make_squeeze(spec: RegNetSpec, stage: RegStage, place: BlockPlace) -> nn.Module:
@@ -129,27 +129,3 @@ class RegNet(ConvNet):
 
     def finish(self, x: Tensor) -> Tensor:
         return self.final_conv(x)
-
-
-TORCHVISION_KEYS: KeyTable = {
-    r"^stem\.0\.": "stem.conv.",
-    r"^stem\.1\.": "stem.bn.",
-    r"^trunk_output\.block(\d)\.block\d-(\d+)\.": lambda found: f"s{found[1]}.b{int(found[2]) + 1}.",
-    r"\.f\.a\.0\.": ".conv1.conv.",
-    r"\.f\.a\.1\.": ".conv1.bn.",
-    r"\.f\.b\.0\.": ".conv2.conv.",
-    r"\.f\.b\.1\.": ".conv2.bn.",
-    r"\.f\.se\.": ".se.",
-    r"\.f\.c\.0\.": ".conv3.conv.",
-    r"\.f\.c\.1\.": ".conv3.bn.",
-    r"\.proj\.0\.": ".downsample.conv.",
-    r"\.proj\.1\.": ".downsample.bn.",
-    r"^fc\.": "head.fc.",
-}
-
-
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:  # noqa: ARG001
-    """Rename the keys of torchvision's checkpoints; others stay as they are."""
-    if "stem.0.weight" not in state_dict:
-        return state_dict
-    return rename_keys(state_dict, TORCHVISION_KEYS)

@@ -7,7 +7,7 @@ He et al., Identity Mappings in Deep Residual Networks (arXiv:1603.05027); Koles
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
 
 import torch.nn as nn
@@ -17,7 +17,6 @@ from zoo.core.architectures.block_rows import make_divisible
 from zoo.core.architectures.configs.resnetv2 import ResNetV2Spec
 from zoo.models.conv_net import ConvNet
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import KeyTable, rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import InitialValues, Layer, kaiming, normal
@@ -28,6 +27,8 @@ from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.layers.std_conv import StdConv2d
 
 __getattr__ = family_attributes("resnetv2")
+
+KEY_LAYOUTS = ("big_transfer",)
 
 ConvFactory = Callable[..., nn.Conv2d]
 
@@ -151,26 +152,3 @@ class ResNetV2(ConvNet):
 
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)
-
-
-# Of the published npz files, whose kernels are (height, width, in, out).
-NPZ_KEYS: KeyTable = {
-    r"^resnet/": "",
-    r"/(kernel|gamma)$": ".weight",
-    r"/(bias|beta)$": ".bias",
-    r"^root_block/standardized_conv2d": "stem.conv",
-    r"^group_norm": "norm",
-    r"^head/conv2d": "head.fc",
-    r"^block(\d)/unit(\d\d)/": lambda found: f"stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}.",
-    r"a/proj/standardized_conv2d": "downsample.conv",
-    r"\b([abc])/standardized_conv2d": lambda found: f"conv{'_abc'.index(found[1])}",
-    r"\b([abc])/group_norm": lambda found: f"norm{'_abc'.index(found[1])}",
-}
-
-
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:  # noqa: ARG001
-    """Rename and transpose the arrays of Google's npz files; other state dicts stay as they are."""
-    if not any(key.endswith("root_block/standardized_conv2d/kernel") for key in state_dict):
-        return state_dict
-    renamed = rename_keys(state_dict, NPZ_KEYS)
-    return {key: value.permute(3, 2, 0, 1).contiguous() if value.ndim == 4 else value for key, value in renamed.items()}

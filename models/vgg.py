@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.tracing import leaf_function
 
 __getattr__ = family_attributes("vgg")
+
+KEY_LAYOUTS = ("torchvision",)
 
 
 @leaf_function
@@ -88,21 +90,3 @@ class VGG(ConvNet):
 
     def classifier_input(self, x: Tensor) -> Tensor:
         return super().classifier_input(self.pre_logits(x))
-
-
-# torchvision's layers are linear where these are convolutions: the same numbers in another shape.
-TORCHVISION_HEAD = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
-
-
-def repair_keys(state_dict: MutableMapping[str, Tensor], model: nn.Module) -> MutableMapping[str, Tensor]:
-    """Rename torchvision's classifier and give its weights the shape of convolutions."""
-    wanted = model.state_dict()
-    repaired: MutableMapping[str, Tensor] = {}
-    for key, value in state_dict.items():
-        layer, _, kind = key.rpartition(".")
-        if layer in TORCHVISION_HEAD:
-            key = f"{TORCHVISION_HEAD[layer]}.{kind}"
-            if key in wanted and value.numel() == wanted[key].numel():
-                value = value.reshape(wanted[key].shape)
-        repaired[key] = value
-    return repaired

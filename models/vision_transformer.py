@@ -29,9 +29,9 @@ from zoo.models.layers.position_embedding import resample_positions
 from zoo.models.layers.transformer_block import BlockStyle
 from zoo.models.token_model import TokenModel
 from zoo.models.vision_transformer_blocks import BLOCKS
-from zoo.models.vision_transformer_keys import repair_keys, unused_keys
+from zoo.models.vision_transformer_keys import KEY_LAYOUTS, repair_keys, unused_keys
 
-__all__ = ["VisionTransformer", "repair_keys", "unused_keys"]
+__all__ = ["KEY_LAYOUTS", "VisionTransformer", "repair_keys", "unused_keys"]
 __getattr__ = family_attributes("vision_transformer")
 
 

@@ -33,6 +33,8 @@ from zoo.models.vision_transformer import VisionTransformer
 
 __getattr__ = family_attributes("vision_transformer_hybrid")
 
+KEY_LAYOUTS = ("augreg",)
+
 conv = partial(StdConv2d, eps=1e-8, pad_type="same")
 group_norm = norm_act_factory("groupnorm", "relu")
 
@@ -128,17 +130,6 @@ class VisionTransformerHybrid(VisionTransformer):
 
 # ---------------------------------------------------------------- published files of other layouts
 
-BACKBONE_KEYS: KeyTable = {
-    r"^(opt/target/|params/(img/)?)": "",
-    r"^(conv|gn)_root/": r"patch_embed.backbone.stem.\1/",
-    r"^block(\d)/unit(\d+)/": lambda found: (
-        f"patch_embed.backbone.stages.{int(found[1]) - 1}.blocks.{int(found[2]) - 1}."
-    ),
-    r"\b(conv|gn)_proj/": r"downsample.\1/",
-    r"\bgn(\d?)/": r"norm\1/",
-}
-"""Of Google's arrays; the rest is renamed as a vision transformer's."""
-
 MOBILECLIP_KEYS: KeyTable = {
     r"^image_encoder\.model\.": "",
     r"^patch_emb\.(\d)\.block\.conv\.": r"patch_embed.backbone.\1.conv.",
@@ -164,17 +155,11 @@ def unused_keys(keys: Collection[str], model: VisionTransformer) -> set[str]:
 
 
 def repair_keys(state_dict: MutableMapping[str, Tensor], model: VisionTransformerHybrid) -> MutableMapping[str, Tensor]:
-    """Bring Google's arrays and MobileCLIP's tensors into the model's keys; others stay as they are."""
+    """Bring MobileCLIP's tensors into the model's keys; others stay as they are."""
     if MOBILECLIP_FIRST in state_dict:
         state_dict = rename_keys(state_dict, MOBILECLIP_KEYS)
         state_dict["pos_embed"] = state_dict["pos_embed"].flatten(0, 1)
         if "head.weight" in state_dict:
             state_dict["head.weight"] = state_dict["head.weight"].T.contiguous()
             state_dict["head.bias"] = torch.zeros(len(state_dict["head.weight"]))
-    elif any(key.endswith("conv_root/kernel") for key in state_dict):
-        renamed = rename_keys(state_dict, BACKBONE_KEYS)
-        if not model.spec.layers:
-            renamed = rename_keys(renamed, {r"\.stem\.": "."})
-        state_dict = {key: value.flatten() if "norm" in key and value.ndim == 4 else value
-                      for key, value in renamed.items()}  # fmt: skip
     return vision_transformer_keys.repair_keys(state_dict, model)

@@ -1,6 +1,7 @@
-"""big_vision's arrays of vision transformers and SigLIP (https://github.com/google-research/big_vision), one per block.
+"""big_vision's arrays of vision transformers and SigLIP (https://github.com/google-research/big_vision).
 
-Kernels are stored with inputs first, and with the heads on an axis of their own.
+Kernels are stored with inputs first, and with the heads on an axis of their own. Blocks that a scan stacked are taken
+one by one.
 """
 
 from __future__ import annotations

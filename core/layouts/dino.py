@@ -6,6 +6,7 @@ registers, which does not come back.
 
 from __future__ import annotations
 
+from zoo.core.layouts.convnext_rows import CONVNEXT
 from zoo.core.layouts.table import Shapes, Table, Twins, below
 from zoo.core.layouts.vit_rows import TRUNK
 
@@ -65,15 +66,8 @@ _DINOV3_SWIGLU = """
   mlp.fc2.*                      mlp.w3.*
 """
 
-_CONVNEXT = """
-stem.{k}.*                     downsample_layers.0.{k}.*
-stages.{s}.downsample.{k}.*    downsample_layers.{s}.{k}.*
-stages.{s}.blocks.{b}.         stages.{s}.{b}.
-  gamma                          gamma
-  conv_dw.*                      dwconv.*
-  norm.*                         norm.*
-  mlp.fc{k}.*                    pwconv{k}.*
-head.norm.*                    norm.*
+_CONVNEXT = f"""
+{CONVNEXT}
 -                              norms.3.*                    | dropped it is the last norm once more
 """
 

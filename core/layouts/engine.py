@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -17,6 +17,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.operations import ClassPosition, Derived, Dropped, Squeezed, joined, split
 from zoo.core.layouts.pattern import Bindings
+from zoo.core.layouts.scanned import unscanned, unscanned_shapes
 from zoo.core.layouts.table import Group, Row, Shapes, Side, Table, parse
 
 LAYOUTS = (
@@ -44,9 +45,11 @@ LAYOUTS = (
     "segmentation_models_pytorch_tu",
     "segmentation_models_pytorch",
     "timm_0",
+    "authors",
     "keras",
     "augreg",
     "big_vision",
+    "big_transfer",
 )
 """The layouts; each is a module of this package."""
 
@@ -114,6 +117,7 @@ def detect_layout(shapes: Shapes) -> str | None:
     Also None if the keys equal timm's, or would without a prefix: many programs write `backbone.` before a network, and
     only what stands beside it tells them apart.
     """
+    shapes = unscanned_shapes(shapes)
     names = list(shapes)
     few = [names[len(names) * part // 4] for part in range(4)] if names else []
     for layout in LAYOUTS:
@@ -157,9 +161,10 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
         The layout and the tensors, with timm's names and shapes where the layout knows them. `TIMM` and the unchanged
         tensors if no layout knows most of them, or if it knows them by timm's names.
     """
+    whole, tensors = tensors, unscanned(tensors)
     names = list(tensors)
     if not names:
-        return TIMM, tensors
+        return TIMM, whole
     sample = [names[len(names) * part // _SAMPLE] for part in range(_SAMPLE)]
     found: list[tuple[str, Matched]] = []
     for layout in LAYOUTS:
@@ -171,7 +176,7 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
             if renames and 2 * matched.misfits < len(names):
                 found.append((layout, matched))
     if not found:
-        return TIMM, tensors
+        return TIMM, whole
     layout, matched = min(found, key=lambda one: one[1].misfits)
     made = {name: tensors[name] for name in matched.unknown}
     for step in matched.steps:
@@ -179,6 +184,53 @@ def nearest_to_timm(tensors: Mapping[str, StoredTensor]) -> tuple[str, Mapping[s
             with suppress(InvalidInputError):  # its shape may not match its name
                 made.update((one.name, one) for one in apply_to_timm(matched._replace(steps=[step]), tensors))
     return layout, made
+
+
+def towards_timm(
+    layouts: Iterable[str], tensors: Mapping[str, StoredTensor], wanted: Collection[str]
+) -> tuple[Mapping[str, StoredTensor], Mapping[str, str]]:
+    """Convert the tensors that the closest table of these layouts knows; others keep their names.
+
+    Args:
+        layouts: names in LAYOUTS.
+        tensors: a checkpoint that may have names of one of them, of timm, or of both.
+        wanted: the names of the network that it is for. A table is only used if fewer names are then foreign to it.
+
+    Returns:
+        The tensors, and the names of those that are left out, with the reason.
+
+    Raises:
+        InvalidInputError: a tensor is missing that is one with others in timm's layout, or a shape does not match its
+            name.
+    """
+    best, fewest = None, sum(name not in wanted for name in tensors)
+    if not fewest:
+        return tensors, {}
+    single = unscanned(tensors)
+    shapes = _shapes(single)
+    for table in (table for layout in layouts for table in tables(layout) if table.fits_theirs(shapes)):
+        found = match(table, shapes, "theirs")
+        if not any(step.timm and step.timm != step.theirs for step in found.steps):
+            continue
+        foreign = sum(name not in wanted for name in found.unknown)
+        foreign += sum(name not in wanted for step in found.steps for name in step.timm)
+        if foreign < fewest:
+            best, fewest = found, foreign
+    if best is None:
+        return tensors, {}
+    if best.missing:
+        raise _missing(best)
+    left_out = {name: reason for name, reason in best.dropped.items() if name not in wanted}
+    kept = [*best.unknown, *(best.dropped.keys() - left_out.keys())]
+    found_tensors = {tensor.name: tensor for tensor in apply_to_timm(best, single)}
+    return found_tensors | {name: single[name] for name in kept}, left_out
+
+
+def _missing(matched: Matched) -> InvalidInputError:
+    return InvalidInputError(
+        f"The tensor {matched.missing[0][:80]!r} is missing, though related tensors are there.",
+        hint=f"The closest family is {matched.table.family}.",
+    )
 
 
 def _knows_most(table: Table, names: Sequence[str]) -> bool:
@@ -220,6 +272,8 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
         InvalidInputError: no table has; the message names the first tensor that the closest table lacks.
         UsageError: no such layout.
     """
+    if side == "theirs":
+        shapes = unscanned_shapes(shapes)
     fitting = [t for t in tables(layout) if (t.fits_theirs(shapes) if side == "theirs" else t.fits(shapes))]
     found = [match(table, shapes, side) for table in fitting or tables(layout)]
     closest = min(found, key=lambda one: (len(one.unknown), one.misfits))
@@ -236,9 +290,7 @@ def match_layout(layout: str, shapes: Shapes, side: Side) -> Matched:
             hint=hint,
         )
     if closest.missing:
-        raise InvalidInputError(
-            f"The tensor {closest.missing[0][:80]!r} is missing, though related tensors are there.", hint=hint
-        )
+        raise _missing(closest)
     raise InvalidInputError(f"Two tensors would be called {closest.clashing[0][:80]!r}.", hint=hint)
 
 
@@ -261,6 +313,7 @@ def from_timm(layout: str, tensors: Iterable[StoredTensor], num_heads: int = 0) 
 
 def apply_to_timm(matched: Matched, tensors: Mapping[str, StoredTensor], *, read: bool = True) -> list[StoredTensor]:
     """`to_timm` with a table that is already matched."""
+    tensors = unscanned(tensors)
     made: dict[str, StoredTensor] = {}
     for timm, theirs, row, source in matched.steps:
         operation = row.operation

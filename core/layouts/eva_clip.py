@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD
-from zoo.core.layouts.table import Table, Twins
+from zoo.core.layouts.table import Table, Twins, below
 
-_EVA = """
-cls_token                      visual.cls_token
-pos_embed                      visual.pos_embed
-patch_embed.proj.*             visual.patch_embed.proj.*
-norm.*                         visual.norm.*
-head.*                         visual.head.*
--                              visual.rope.*                | dropped it follows from the size of the image
--                              visual.mask_token            | dropped it only served pretraining
--                              text.**                      | dropped the text tower
--                              logit_scale                  | dropped it compares images with texts
--                              logit_bias                   | dropped it compares images with texts
-blocks.{i}.                    visual.blocks.{i}.
+EVA = """
+cls_token                      cls_token
+pos_embed                      pos_embed
+patch_embed.proj.*             patch_embed.proj.*
+norm.*                         norm.*
+head.*                         head.*
+-                              rope.*                       | dropped it follows from the size of the image
+-                              mask_token                   | dropped it only served pretraining
+blocks.{i}.                    blocks.{i}.
   norm{k}.*                      norm{k}.*
   attn.qkv.*                     attn.qkv.*
   attn.q_bias                    attn.q_bias
   attn.v_bias                    attn.v_bias
   attn.proj.*                    attn.proj.*
   mlp.fc{k}.*                    mlp.fc{k}.*
-blocks.{i}.                    visual.blocks.{i}.
+blocks.{i}.                    blocks.{i}.
   norm{k}.*                      norm{k}.*
   attn.q_proj.weight             attn.q_proj.weight
   attn.q_proj.bias               attn.q_bias
@@ -38,5 +35,14 @@ blocks.{i}.                    visual.blocks.{i}.
   mlp.norm.*                     mlp.ffn_ln.*
   mlp.fc2.*                      mlp.w3.*
 """
+"""A tower or a network of its own."""
 
-TABLES = (Table("EVA-CLIP", _EVA, (Twins("eva_*_clip_* eva02_*_clip_*"),), CLIP_MEAN, CLIP_STD),)
+_TEXTS = """
+-                              text.**                      | dropped the text tower
+-                              logit_scale                  | dropped it compares images with texts
+-                              logit_bias                   | dropped it compares images with texts
+"""
+
+TABLES = (
+    Table("EVA-CLIP", below("visual.", EVA) + _TEXTS, (Twins("eva_*_clip_* eva02_*_clip_*"),), CLIP_MEAN, CLIP_STD),
+)

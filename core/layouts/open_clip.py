@@ -6,7 +6,7 @@ The projection into the text space becomes timm's classifier.
 from __future__ import annotations
 
 from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
-from zoo.core.layouts.table import Table, Twins
+from zoo.core.layouts.table import Shapes, Table, Twins
 
 _TEXT_TOWER = """
 -                              transformer.**               | dropped the text tower
@@ -67,6 +67,16 @@ head.fc.bias                   -                              | zeros_per_row he
 {_TEXT_TOWER}
 """
 
+_TRUNK_WITH_MLP = f"""
+stem.**                        visual.trunk.stem.**
+stages.**                      visual.trunk.stages.**
+head.norm.*                    visual.trunk.head.norm.*
+head.pre_logits.fc.*           visual.head.mlp.fc1.*
+head.fc.weight                 visual.head.mlp.fc2.weight
+head.fc.bias                   -                              | zeros_per_row head.fc.weight
+{_TEXT_TOWER}
+"""
+
 # Towers of timm that pool and project themselves: SigLIP's and EVA's.
 _WHOLE_TRUNK = f"""
 **                             visual.trunk.**
@@ -75,10 +85,18 @@ _WHOLE_TRUNK = f"""
 
 _NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"
 
+_CONVNEXTS = (Twins("convnext_*"),)
+
+
+def _projects_twice(shapes: Shapes) -> bool:
+    return "head.pre_logits.fc.weight" in shapes
+
+
 TABLES = (
     Table("CLIP ViT", _VIT, (Twins("vit_*_clip_quickgelu_* vit_*_clip_*"),), CLIP_MEAN, CLIP_STD, _NOTE),
     Table("CLIP ResNet", _RESNET, (Twins("resnet*_clip"),), CLIP_MEAN, CLIP_STD),
-    Table("CLIP ConvNeXt", _TRUNK, (Twins("convnext_*"),), CLIP_MEAN, CLIP_STD),
+    Table("CLIP ConvNeXt", _TRUNK, _CONVNEXTS, CLIP_MEAN, CLIP_STD, fits=lambda shapes: not _projects_twice(shapes)),
+    Table("CLIP ConvNeXt with an MLP", _TRUNK_WITH_MLP, _CONVNEXTS, CLIP_MEAN, CLIP_STD, fits=_projects_twice),
     Table(
         "SigLIP of timm",
         _WHOLE_TRUNK,

@@ -10,16 +10,18 @@ Bindings = Mapping[str, int | str]
 """Placeholder -> its number; `*` -> the text it stands for."""
 
 _PLACEHOLDER = re.compile(
-    r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shift>[+-]\d+)?(?P<letter>:a)?\}|(?P<rest>\*\*?)"
+    r"\{(?P<factor>\d*)(?P<name>[a-z](?:\.[a-z])?)(?P<shift>[+-]\d+)?(?P<form>:a|:02)?\}|(?P<rest>\*\*?)"
 )
+_FORMS = {None: "0|[1-9][0-9]{0,5}", ":02": "[0-9]{2}|[1-9][0-9]{2,5}", ":a": "[a-z]"}
+"""How a number is written, by what stands behind its placeholder."""
 
 
 class Pattern:
     """A key or its beginning: `features.{2s+1}.{b}.norm.*`.
 
     `{s}` is a number, and `{2s+1}` a number computed from it. `{s.b}` numbers the blocks b of all stages s
-    consecutively, and `{b:a}` is a letter, a for 0. `*` is the last component of a key, `**` any text. A placeholder
-    may occur twice in the same form.
+    consecutively, `{b:a}` is a letter, a for 0, and `{b:02}` has two digits. `*` is the last component of a key, `**`
+    any text. A placeholder may occur twice in the same form.
     """
 
     def __init__(self, text: str) -> None:
@@ -50,7 +52,9 @@ class Pattern:
                 return str(values["*"])
             factor, shift = _term(found)
             filled = int(values[found["name"]]) * factor + shift
-            return chr(ord("a") + filled) if found["letter"] else str(filled)
+            if found["form"] == ":02":
+                return f"{filled:02}"
+            return chr(ord("a") + filled) if found["form"] else str(filled)
 
         return _PLACEHOLDER.sub(number, self.text)
 
@@ -77,8 +81,7 @@ class Pattern:
                 parts.append(f"(?P={_group(found['name'])})")
             else:
                 terms[found["name"]] = _term(found)
-                kinds = "[a-z]" if found["letter"] else "0|[1-9][0-9]{0,5}"
-                parts.append(rf"(?P<{_group(found['name'])}>{kinds})")
+                parts.append(rf"(?P<{_group(found['name'])}>{_FORMS[found['form']]})")
         parts.append(re.escape(self.text[end:]))
         return re.compile("".join(parts)), terms
 

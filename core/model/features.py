@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Tracer
 
 from zoo.core.errors import UsageError
-from zoo.models.base import ImageModel, resolve_indices
+from zoo.models.base import ImageModel
 from zoo.models.layers.memory_order import in_order_of
+from zoo.models.level_indices import resolve_indices
 
 
 class FeatureInfo:

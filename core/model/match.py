@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from zoo.core.channels.input_layers import InputLayout
 from zoo.core.channels.mixing import ChannelMixing, channel_mixing
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.tensor_names import first_names
+from zoo.core.layouts.engine import towards_timm
+from zoo.core.model.save import DTYPE_NAMES, stored_tensor, tensor_of
+from zoo.core.model.state_dict import TORCH_DTYPES
 from zoo.core.resize.plan import image_size_of, plan_resizes
 from zoo.core.resize.rule import Resize, Shape
 from zoo.models.base import ImageModel
@@ -154,14 +158,41 @@ def _is_any_of(key: str, patterns: Sequence[str]) -> bool:
 def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tuple[str, ...]]:
     """Apply the family's repairs to published files whose keys differ from the model's.
 
-    Returns the tensors by the model's keys (the family's `repair_keys`), and the keys of those known to have no place
-    in the model (the family's `unused_keys`).
+    Returns the tensors by the model's keys, and the keys of those known to have no place in the model. A family states
+    in `KEY_LAYOUTS` whose files it takes (tables of `core.layouts`), in `unused_keys` what has no place, and in
+    `repair_keys` what no table says.
     """
     family = import_module(f"zoo.models.{_family(model)}") if _family(model) else None
     unused: set[str] = getattr(family, "unused_keys", lambda _keys, _model: set())(state_dict.keys(), model)
-    used = {key: value for key, value in state_dict.items() if key not in unused}
-    repaired = getattr(family, "repair_keys", lambda tensors, _model: tensors)(used, model)
-    return repaired, tuple(key for key in state_dict if key in unused)
+    used = {key: value for key, value in state_dict.items() if key not in unused} if unused else state_dict
+    renamed, left_out = _by_tables(getattr(family, "KEY_LAYOUTS", ()), used, model)
+    repaired = getattr(family, "repair_keys", lambda tensors, _model: tensors)(renamed, model)
+    return repaired, tuple(key for key in state_dict if key in unused or key in left_out)
+
+
+def _by_tables(layouts: Sequence[str], state_dict: StateDict, model: nn.Module) -> tuple[StateDict, Collection[str]]:
+    """The tensors by the names that these layouts' tables give, and the keys that they leave out."""
+    wanted = model.state_dict().keys()
+    if not layouts or state_dict.keys() <= wanted:
+        return state_dict, ()
+    stored = {key: stored_tensor(key, value) for key, value in state_dict.items() if _is_dense(value)}
+    found, left_out = towards_timm(layouts, stored, wanted)
+    if found is stored:
+        return state_dict, ()
+    on_meta = any(value.is_meta for value in state_dict.values())
+    tensors = {key: value for key, value in state_dict.items() if key not in stored}
+    for key, tensor in found.items():
+        if tensor is stored.get(key):
+            tensors[key] = state_dict[key]
+        elif on_meta:
+            tensors[key] = torch.empty(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype], device="meta")
+        else:
+            tensors[key] = tensor_of(tensor)
+    return tensors, left_out.keys()
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.dtype in DTYPE_NAMES and tensor.layout == torch.strided
 
 
 def _family(model: nn.Module) -> str:

@@ -15,7 +15,7 @@ from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.atomic_output import atomic_output
 from zoo.core.files.safetensors_writer import write_safetensors
-from zoo.core.files.stored_tensor import StoredTensor
+from zoo.core.files.stored_tensor import StoredTensor, Unavailable
 from zoo.core.metadata.stated import adapted_cfg, weight_metadata
 from zoo.core.model.state_dict import TORCH_DTYPES
 
@@ -32,24 +32,29 @@ def stored_tensors(state_dict: Mapping[str, Tensor]) -> list[StoredTensor]:
     """
     if sys.byteorder != "little":
         raise InvalidInputError("Weight files are little-endian; this machine is not, which zoo does not support.")
-    return [_stored(name, tensor) for name, tensor in state_dict.items()]
+    return [stored_tensor(name, tensor) for name, tensor in state_dict.items()]
 
 
-def _stored(name: str, tensor: Tensor) -> StoredTensor:
+def stored_tensor(name: str, tensor: Tensor) -> StoredTensor:
+    """One of `stored_tensors`; a tensor of the meta device has names and shapes alone."""
     if tensor.dtype not in DTYPE_NAMES:
         raise InvalidInputError(f"Tensor {name!r} has the dtype {tensor.dtype}, which zoo does not write.")
+    shape = tuple(tensor.shape)
+    if tensor.is_meta:
+        return StoredTensor(name, DTYPE_NAMES[tensor.dtype], shape, Unavailable("a shape without values"))
     # A lazy conjugate or negation is only a flag on the tensor, which its bytes do not show.
     dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     data = dense.reshape(-1).view(torch.uint8).numpy().data if dense.numel() else b""
-    return StoredTensor(name, DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), data)
+    return StoredTensor(name, DTYPE_NAMES[tensor.dtype], shape, data)
 
 
 def tensors_of(stored: Iterable[StoredTensor]) -> dict[str, Tensor]:
     """The inverse of `stored_tensors`: data in memory is shared, data in a file or computed data is read."""
-    return {tensor.name: _tensor(tensor) for tensor in stored}
+    return {tensor.name: tensor_of(tensor) for tensor in stored}
 
 
-def _tensor(stored: StoredTensor) -> Tensor:
+def tensor_of(stored: StoredTensor) -> Tensor:
+    """One of `tensors_of`."""
     dtype = TORCH_DTYPES[stored.dtype]
     if not stored.nbytes:
         return torch.empty(stored.shape, dtype=dtype)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from fnmatch import fnmatchcase
+from itertools import product
 from math import prod
 
 import pytest
@@ -253,10 +254,14 @@ def in_their_names(layout: str, table: Table) -> tuple[str, str, Matched]:
     names = [
         one for one in all_names() if any(fnmatchcase(one[1], w) for w in wildcards) and one[1] not in EQUAL_STAGES
     ]
-    for family, name in sorted(names, key=lambda one: golden(one[0])[one[1]]["params"]):
+    smallest_first = sorted(names, key=lambda one: golden(one[0])[one[1]]["params"])
+    # Of a table that is only for reading, and no architecture's own, the names fit several.
+    for only_its_own, (family, name) in product((True, False), smallest_first):
         shapes = {key: shape for key, (shape, _) in golden(family)[name]["keys"].items()}
         heads = tuple(f"{path}." for path in module_paths(find_cfg(name).classifier))
         for chosen in (shapes, {key: shape for key, shape in shapes.items() if not key.startswith(heads)}):
+            if only_its_own and not table.fits(chosen):
+                continue
             if not (matched := match(table, chosen, "timm")).misfits:
                 return family, name, matched
     raise AssertionError(f"{layout} has no architecture for {table.family}")
@@ -306,7 +311,8 @@ def test_a_changed_network_of_another_ecosystem_gets_guesses(layout: str, table:
     stored.remove(values[len(values) // 2])
     stored.append(StoredTensor("adapter.down.weight", "F32", (8, 8), bytes(256)))
     guesses = identify({f"net.{tensor.name}": tensor._replace(name=f"net.{tensor.name}") for tensor in stored})
-    assert name in guesses[0].architectures
+    # The trunk of a tower whose head is beside it may be another architecture's as well.
+    assert any(name in guess.architectures for guess in guesses[: 3 if table.family.endswith("with an MLP") else 1])
     assert guesses[0].match == "similar"
     assert guesses[0].prefix.startswith("net.")
     # Timm's names: of an encoder that a table only leaves things out of, and behind the names of these modules.

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import zoo
+from zoo.core.convert.job import ConvertRequest, convert
 from zoo.core.files.stored_tensor import StoredTensor
 from zoo.core.layouts.engine import detect_layout, from_timm, to_timm
+from zoo.core.layouts.scanned import unscanned
 from zoo.core.model.save import tensors_of
 
 WIDTH, HEADS, DEPTH, PATCH, SIZE = 12, 3, 2, 8, 16
@@ -139,3 +142,31 @@ def test_arrays_of_google_give_the_same_here_and_come_back(layout, prefix, map_h
     assert back.keys() == stored.keys()
     for key, tensor in back.items():
         assert (tensor.shape, bytes(tensor.read())) == (stored[key].shape, stored[key].data)
+
+
+def scanned(arrays: Arrays) -> Arrays:
+    """The arrays as `flax.linen.scan` over the blocks leaves them: one array for all blocks, on a first axis."""
+    block = "Transformer/encoderblock"
+    found = {key: value for key, value in arrays.items() if not key.startswith(block)}
+    for key in [key.removeprefix(f"{block}_0/") for key in arrays if key.startswith(f"{block}_0/")]:
+        found[f"{block}/{key}"] = np.stack([arrays[f"{block}_{i}/{key}"] for i in range(DEPTH)])
+    return found
+
+
+def test_blocks_that_a_scan_stacked_are_taken_one_by_one(tmp_path):
+    arrays = arrays_of(BIG_VISION, class_token=False, map_head=True)
+    files = {"each.npz": arrays, "stacked.npz": scanned(arrays)}
+    for name, found in files.items():
+        np.savez(tmp_path / name, **{f"params/img/{key}": value for key, value in found.items()})
+        report = convert(tmp_path / name, ConvertRequest(output=tmp_path / f"{name}.safetensors"))
+        assert report.from_layout == "big_vision"
+    states = [load_file(tmp_path / f"{name}.safetensors") for name in files]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_an_axis_that_is_no_stack_of_blocks_is_left_alone():
+    """An array without values may state any number of blocks."""
+    name = "params/Transformer/encoderblock/LayerNorm_0/scale"
+    for shape in ((10**9, 0), (0, 12), ()):
+        assert list(unscanned({name: StoredTensor(name, "F32", shape, b"")})) == [name]

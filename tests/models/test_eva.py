@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.models.eva import Eva, repair_keys, unused_keys
+from zoo.core.model.match import repair_keys
+from zoo.models.eva import Eva
 
 
 def build(name, **options):
@@ -12,8 +13,7 @@ def build(name, **options):
 
 
 def repaired(model, tensors):
-    unused = unused_keys(tensors.keys(), model)
-    return repair_keys({key: value for key, value in tensors.items() if key not in unused}, model)
+    return repair_keys(model, tensors)[0]
 
 
 def renamed(tensors, rows):

@@ -5,7 +5,7 @@ import pytest
 import zoo
 from zoo.core.architectures.configs.regnet import VARIANTS, RegNetSpec
 from zoo.core.errors import UsageError
-from zoo.models.regnet import repair_keys
+from zoo.core.model.match import repair_keys
 
 # Tables of arXiv:2003.13678 (appendix) and of the authors' model zoo (github.com/facebookresearch/pycls).
 PUBLISHED = {
@@ -48,7 +48,7 @@ def test_torchvisions_keys():
         "trunk_output.block4.block4-5.f.c.1.num_batches_tracked": "s4.b6.conv3.bn.num_batches_tracked",
         "fc.bias": "head.fc.bias",
     }
-    assert list(repair_keys(dict.fromkeys(pairs), model)) == list(pairs.values())
-    assert set(pairs.values()) <= set(model.state_dict())
     own = model.state_dict()
-    assert repair_keys(own, model) is own
+    repaired, unused = repair_keys(model, {theirs: own[ours] for theirs, ours in pairs.items()})
+    assert (list(repaired), unused) == (list(pairs.values()), ())
+    assert repair_keys(model, own) == (own, ())

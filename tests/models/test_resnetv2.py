@@ -3,7 +3,7 @@
 import torch
 
 import zoo
-from zoo.models.resnetv2 import repair_keys
+from zoo.core.model.match import repair_keys
 
 
 def random(*shape, seed=0):
@@ -25,9 +25,10 @@ def test_npz_keys_and_kernels():
         "resnet/head/conv2d/bias": "head.fc.bias",
     }
     arrays = {key: kernel if key.endswith("kernel") else random(6) for key in pairs}
-    repaired = repair_keys(arrays, model)
+    repaired, unused = repair_keys(model, arrays)
     assert list(repaired) == list(pairs.values())
     assert set(repaired) <= set(model.state_dict())
+    assert not unused
     assert torch.equal(repaired["head.fc.weight"][..., 0, 0], kernel[0, 0].T)
 
 
