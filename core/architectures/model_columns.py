@@ -7,7 +7,8 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def lines() -> Mapping[str, Mapping[str, Any]]:
     return dict(_table.items())
 
 
+def in_runs(values: Iterable[int]) -> str:
+    """Numbers as text, equal neighbours once with their count: "4 8 16x6". One text is read faster than many numbers."""
+    runs = ((value, sum(1 for _ in equal)) for value, equal in groupby(values))
+    return " ".join(f"{value}x{count}" if count > 1 else f"{value}" for value, count in runs)
+
+
+def from_runs(text: str) -> tuple[int, ...]:
+    """The inverse of `in_runs`."""
+    runs = (run.partition("x") for run in text.split())
+    return tuple(int(value) for value, _, count in runs for _ in range(int(count or 1)))
+
+
 def columns_line(
     index_line: Mapping[str, Any], measured: Mapping[str, Mapping[str, int]] | None = None
 ) -> dict[str, Any]:
@@ -44,8 +57,8 @@ def columns_line(
         "macs": index_line["macs"],
         "input_size": index_line["input_size"],
         "features": index_line["num_features"],
-        "stride": [reduction for _, _, reduction in levels],
-        "channels": [channels for _, channels, _ in levels],
+        "stride": in_runs(reduction for _, _, reduction in levels),
+        "channels": in_runs(channels for _, channels, _ in levels),
         "tags": {
             tag: {**{key: values[key] for key in OF_TAGS if key in values}, **(measured or {}).get(tag, {})}
             for tag, values in index_line["tags"].items()

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from zoo.core.architectures import accuracy, model_columns
 from zoo.core.architectures.accuracy import Accuracy
 from zoo.core.architectures.default_cfgs import UNTRAINED
+from zoo.core.architectures.model_columns import from_runs
 from zoo.core.architectures.model_facts import CROP_PCT, IMAGE_SIZE, INTERPOLATION, LICENSE, NUM_CLASSES
 from zoo.core.architectures.names import split_model_name_tag
 
@@ -91,8 +92,8 @@ _ALL = (
     Column("interpolation", "text", _stated("interpolation", INTERPOLATION), "filter that resizes the image"),
     Column("classes", "number", _stated("num_classes", NUM_CLASSES), "classes of the classifier"),
     Column("license", "text", _stated("license", LICENSE), "licence of the weights"),
-    Column("stride", "numbers", lambda row: tuple(row.line["stride"]), "strides of the feature levels"),
-    Column("channels", "numbers", lambda row: tuple(row.line["channels"]), "channels of the feature levels"),
+    Column("stride", "numbers", lambda row: from_runs(row.line["stride"]), "strides of the feature levels"),
+    Column("channels", "numbers", lambda row: from_runs(row.line["channels"]), "channels of the feature levels"),
     Column("features", "number", lambda row: row.line["features"], "channels of the last map"),
     Column("pretrained", "flag", lambda row: bool(row.tag), "whether weights are published"),
     Column("fixed", "flag", _stated("fixed_input_size", False), "whether the input has to have its size"),
