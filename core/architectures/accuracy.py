@@ -52,10 +52,13 @@ def published_accuracies(full_name: str) -> tuple[Accuracy, ...]:
 
 def accuracy_at(full_name: str, size: int) -> Accuracy | None:
     """What is published of a `name.tag` at this height and width of the input; None if nothing is."""
-    return next((found for found in published_accuracies(full_name) if found.size == size), None)
+    return _at(_table.get(full_name, ()), size)
 
 
 def of_many(full_name: str, size: int) -> Accuracy | None:
     """As `accuracy_at`, for one of many names: the first call parses the whole file."""
-    _table.items()
-    return accuracy_at(full_name, size)
+    return _at(_table.rows.get(full_name, ()), size)
+
+
+def _at(row: Any, size: int) -> Accuracy | None:
+    return next((Accuracy(*entry) for entry in row if entry[0] == size), None)

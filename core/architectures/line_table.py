@@ -31,8 +31,8 @@ class LineTable(Mapping[str, Row]):
         self._section = section
 
     def __getitem__(self, name: str) -> Row:
-        if "_rows" in self.__dict__:
-            return self._rows[name]
+        if "rows" in self.__dict__:
+            return self.rows[name]
         key = f"\n{json.dumps(name)}: "
         start = self._text.find(key)
         if start < 0:
@@ -42,20 +42,20 @@ class LineTable(Mapping[str, Row]):
         return row
 
     def __iter__(self) -> Iterator[str]:
-        if "_rows" in self.__dict__:
-            return iter(self._rows)
+        if "rows" in self.__dict__:
+            return iter(self.rows)
         return map(_name_of, self._text.split("\n")[1:-2])  # the first and the last line are not rows
 
     def __len__(self) -> int:
-        return len(self._rows) if "_rows" in self.__dict__ else max(0, self._text.count("\n") - 2)
+        return len(self.rows) if "rows" in self.__dict__ else max(0, self._text.count("\n") - 2)
 
     def items(self) -> ItemsView[str, Row]:
         """The names and their rows, parsed all at once."""
-        return self._rows.items()
+        return self.rows.items()
 
     def values(self) -> ValuesView[Row]:
         """The rows, parsed all at once."""
-        return self._rows.values()
+        return self.rows.values()
 
     def names_where(self, key: str, value: str) -> list[str]:
         """The names of the rows whose `key` has this string value, in order; only these rows are parsed."""
@@ -77,7 +77,7 @@ class LineTable(Mapping[str, Row]):
         expression = ",".join(f"{json.dumps(key)}:{_VALUE}" for key in keys)
         found = [match.groups() for match in re.finditer(expression, self._text)]
         if len(found) != self._text.count("\n") - 2:  # the first and the last line are not rows
-            return [tuple(row[key] for key in keys) for row in self._rows.values()]
+            return [tuple(row[key] for key in keys) for row in self.rows.values()]
         values = {text: json.loads(text) for texts in found for text in texts}
         return [tuple(values[text] for text in texts) for texts in found]
 
@@ -94,7 +94,8 @@ class LineTable(Mapping[str, Row]):
             return ""
 
     @cached_property
-    def _rows(self) -> dict[str, Row]:
+    def rows(self) -> dict[str, Row]:
+        """The rows by name, parsed all at once."""
         rows: dict[str, Row] = json.loads(self._text)[self._section] if self._text else {}
         return rows
 

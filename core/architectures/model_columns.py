@@ -29,7 +29,7 @@ def lines() -> Mapping[str, Mapping[str, Any]]:
 
 
 def in_runs(values: Iterable[int]) -> str:
-    """Numbers as text, equal neighbours once with their count: "4 8 16x6". One text is read faster than many numbers."""
+    """Numbers as text, equal neighbours once with their count: "4 8 16x6". It is read faster than many numbers."""
     runs = ((value, sum(1 for _ in equal)) for value, equal in groupby(values))
     return " ".join(f"{value}x{count}" if count > 1 else f"{value}" for value, count in runs)
 

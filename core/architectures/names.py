@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_split_at_numbers = re.compile(r"(\d+)").split
+
 
 def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
     """Split `resnet34.a1_in1k` into `("resnet34", "a1_in1k")`; without a tag, the second is `no_tag`."""
@@ -18,4 +20,4 @@ def get_arch_name(model_name: str) -> str:
 
 def natural_key(name: str) -> list[int | str]:
     """Sort key that puts resnet18 before resnet101."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+    return [int(part) if part.isdigit() else part for part in _split_at_numbers(name.lower())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from zoo.core.architectures import accuracy, model_columns
@@ -24,8 +25,6 @@ class ModelRow:
         line: its line in the table of columns.
     """
 
-    __slots__ = ("architecture", "cfg", "full_name", "input_size", "line", "tag")
-
     def __init__(self, full_name: str, line: Mapping[str, Any]) -> None:
         self.full_name = full_name
         self.architecture, named = split_model_name_tag(full_name)
@@ -37,7 +36,7 @@ class ModelRow:
         self.input_size: list[int] = [3, stated, stated] if isinstance(stated, int) else stated
         """Channels, height and width in pixels of the config."""
 
-    @property
+    @cached_property
     def accuracy(self) -> Accuracy | None:
         """What is published at the height of `input_size`."""
         return accuracy.of_many(f"{self.architecture}.{self.tag}", self.input_size[1]) if self.tag else None
