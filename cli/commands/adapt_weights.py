@@ -228,7 +228,7 @@ def adapt_weights(
     By default a layer for one channel gets the sum of the source's filters. A layer for several channels gets the
     source's filters in turn, repeated or cut, and scaled by source channels / N, as timm does. Every other tensor keeps
     its bytes. The file states its own configuration, so create and export-features need no flags for it.
-    docs/adaptation.md explains the methods, the bands and what --verify proves.
+    The documentation has a page on it, "Adapting an input layer": methods, bands, and what --verify proves.
 
     \b
     Examples:

@@ -113,7 +113,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint to another key layout, dtype or file format.
 
-    Layouts run both ways and keep every bit; docs/layouts.md lists them with their models. A file in timm's layout
+    Layouts run both ways and keep every bit; "Key layouts" in the documentation lists them. A file in timm's layout
     states its architecture, so create and export-features need no flags for it. A prefix that a wrapper put before all
     names (`model.`) is removed. If a file holds several networks, --key or --strip-prefix takes one. Any file can be
     given another dtype or file format. --fuse gives networks like RepVGG, MobileOne and RepViT the form that they are

@@ -212,7 +212,7 @@ def export_job(
 def _as_recorded(reading: ReadOptions) -> dict[str, Any]:
     """The reading options that affect values; a limit only decides whether there are any."""
     unset = [name for name, value in (("pages", "auto"), ("frames", "")) if getattr(reading, name) == value]
-    left_out = ("max_pixels", "allow_vrt", *unset)
+    left_out = ("max_pixels", "allow_vrt", "model_bands", *unset)
     return {name: value for name, value in asdict(reading).items() if name not in left_out}
 
 

@@ -117,7 +117,7 @@ def read_input(item: ImageInput, options: ReadOptions, in_chans: int) -> Raster:
         check_count(file.num_bands, options.bands, in_chans)
     raster = file.read(item.window)
     with explain(item.source):
-        return select_bands(raster, options.bands, in_chans)
+        return select_bands(raster, options.bands, in_chans, options.model_bands)
 
 
 def _file_of_window(item: ImageInput, options: ReadOptions) -> RasterFile:

@@ -21,6 +21,7 @@ from zoo.core.images.inputs.input_list import InputList
 from zoo.core.images.inputs.tiles import expand_tiles
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.images.rasters.options import ReadOptions
+from zoo.core.metadata.stated import file_configuration
 from zoo.core.model.build import create_model
 from zoo.core.model.named_model import named_cfg
 from zoo.weights_cache.download import fetch
@@ -133,7 +134,13 @@ class ExportRequest:
             nodata=self.transform.nodata,
         )
         min_size = preprocess.min_size if self.transform.fast_decode else 0
-        reading = replace(self.reading, in_chans=model.in_chans, min_size=min_size)
+        bands = self._stated_bands()
+        reading = replace(
+            self.reading,
+            in_chans=model.in_chans,
+            min_size=min_size,
+            model_bands=bands if len(bands) == model.in_chans else (),
+        )
         if self.inputs.tile is not None:
             stride = self.inputs.stride or self.inputs.tile
             inputs = expand_tiles(inputs, partial(raster_size, options=reading), self.inputs.tile, stride)
@@ -158,6 +165,12 @@ class ExportRequest:
             return given, f"file:{Path(given.path).name}"
         found = fetch(named_cfg(self.model), offline=True)
         return WatchedWeights(found.path), found.origin
+
+    def _stated_bands(self) -> tuple[str, ...]:
+        """The names of the bands that the given weights read, if they state them."""
+        if self.weights is None:
+            return ()
+        return tuple(file_configuration(self.weights, "", key=self.weights_key).get("bands", ()))
 
     def _model_facts(self, cfg: Mapping[str, Any], file: WatchedWeights, source: str) -> dict[str, Any]:
         """The facts that identify the model in `config.json`."""

@@ -201,6 +201,35 @@ def test_bands_that_are_not_there(wanted: tuple[str, ...], reason: str) -> None:
         select_bands(raster(4, ("a", "b", "b", "c")), wanted, 1)
 
 
+def test_the_models_bands_in_another_order_are_refused_and_how_to_choose_them_is_told() -> None:
+    source = raster(4, ("B2", "B3", "Band 4, red", "B8A"))
+    model_bands = ("sentinel2:B04", "sentinel2:B03", "sentinel2:B02", "B8A")
+    with pytest.raises(InvalidInputError, match="reads them as B04,B03,B02,B8A") as raised:
+        select_bands(source, (), 4, model_bands)
+    assert "--bands B04,B03,B02,B8A" in raised.value.hint
+    with pytest.raises(InvalidInputError, match="reads them as"):
+        select_bands(source, ("B2", "B3", "B4", "B8A"), 4, model_bands)
+    right = select_bands(source, ("B04", "B03", "B02", "B8A"), 4, model_bands)
+    np.testing.assert_array_equal(right.pixels, source.pixels[[2, 1, 0, 3]])
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "model_bands"),
+    [
+        (("B2", "B3", "B4"), ("1", "2", "3"), ("B4", "B3", "B2")),  # by number: the user knows better than the file
+        (("B2", "B3", "B4"), (), ("B2", "B3", "B4")),
+        (("B2", "B3", "B4"), (), ()),
+        (("B2", "B3", ""), (), ("B4", "B3", "B2")),  # one is not named
+        (("B2", "B3", "B4"), (), ("B8", "B3", "B2")),
+        ((), (), ("B4", "B3", "B2")),
+    ],
+)
+def test_names_that_do_not_tell_the_order_say_nothing(
+    names: tuple[str, ...], wanted: tuple[str, ...], model_bands: tuple[str, ...]
+) -> None:
+    assert select_bands(raster(3, names), wanted, 3, model_bands).num_bands == 3
+
+
 @pytest.mark.parametrize(("bands", "in_chans"), [(12, 13), (3, 1), (1, 3), (14, 13)])
 def test_e4_a_wrong_band_count_names_both(bands: int, in_chans: int) -> None:
     with pytest.raises(InvalidInputError, match=f"reads {in_chans} channels, {bands} bands") as raised:

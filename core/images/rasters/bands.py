@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601."""
 
 
-def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster:
+def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int, model_bands: Sequence[str] = ()) -> Raster:
     """Select the bands for a model of `in_chans` channels.
 
     Without `wanted`, these are all bands of the file; a picture becomes grey for a model of one channel, and RGB for a
@@ -31,9 +31,11 @@ def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster
         raster: as read.
         wanted: numbers from 1, or the file's band names in any case and spelling (B4 is B04); a band may be repeated.
         in_chans: number of channels that the model reads.
+        model_bands: the names of these, in order, if its weights state them.
 
     Raises:
-        InvalidInputError: there is no such band, or the number of bands differs from `in_chans`.
+        InvalidInputError: there is no such band, the number of bands differs from `in_chans`, or the file names the
+            model's bands in another order. Bands that are chosen by number may have any name.
     """
     if wanted:
         raster = _take(raster, [_position(name, raster) for name in wanted])
@@ -41,7 +43,22 @@ def select_bands(raster: Raster, wanted: Sequence[str], in_chans: int) -> Raster
         raster = _as_grey(raster) if in_chans == 1 else _take(raster, [0, 0, 0])
     if raster.num_bands != in_chans:
         raise _other_count(raster.num_bands, in_chans, "were chosen with --bands" if wanted else "are in the image")
+    if model_bands and not any(name.strip().isdecimal() for name in wanted):
+        _check_order(raster.band_names, model_bands)
     return raster
+
+
+def _check_order(names: Sequence[str], model_bands: Sequence[str]) -> None:
+    """Refuse the model's own bands in another order. Names that do not tell all of them say nothing."""
+    own = [band.rpartition(":")[2] for band in model_bands]
+    found = [_named(band, names) for band in own]
+    places = [place for places in found for place in places]
+    if len(places) == len(found) == len(names) == len(set(places)) and places != sorted(places):
+        order = ",".join(own)
+        raise InvalidInputError(
+            f"The bands are {','.join(names)}, and the model reads them as {order}.",
+            hint=f"Choose them in that order, --bands {order}, or by their numbers if the file names them wrong.",
+        )
 
 
 def check_count(num_bands: int, wanted: Sequence[str], in_chans: int) -> None:

@@ -40,6 +40,8 @@ class ReadOptions:
         pages: for a TIFF of several pages: a number from 1 selects a page; with "bands", all pages are bands of one
             image; with "auto", they are bands if the file calls them channels, or if it says nothing, unless they are
             three for a model of three channels.
+        model_bands: the bands that the model reads, by name and in order, as its weights state them. A file that names
+            the same bands in another order is refused.
     """
 
     in_chans: int | None = None
@@ -52,6 +54,7 @@ class ReadOptions:
     min_size: int = 0
     max_pixels: int = MAX_PIXELS
     pages: str = "auto"
+    model_bands: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.axes not in AXES:

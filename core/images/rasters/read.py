@@ -62,7 +62,7 @@ def read_image(
             check_count(file.num_bands, options.bands, in_chans)
         raster = file.read(item.window)
     with explain(item.source):
-        return select_bands(raster, options.bands, in_chans)
+        return select_bands(raster, options.bands, in_chans, options.model_bands)
 
 
 def _open(file: BinaryIO, item: ImageInput, options: ReadOptions) -> RasterFile:
