@@ -6,15 +6,12 @@ between channels behind convolutions of several scales.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch.nn as nn
 from torch import Tensor
 
 from zoo.core.architectures.configs.edgenext import EdgeNeXtSpec
-from zoo.models.convnext import AUTHORS_KEYS, ConvNeXt, ConvNeXtBlock
+from zoo.models.convnext import ConvNeXt, ConvNeXtBlock
 from zoo.models.entrypoints import family_attributes
-from zoo.models.key_table import rename_keys
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.cross_covariance import CrossCovarianceAttention, FourierPositions
 from zoo.models.layers.drop import make_drop_path
@@ -25,6 +22,8 @@ from zoo.models.layers.stages import BlockPlace
 from zoo.models.layers.transformer_block import BlockStyle
 
 __getattr__ = family_attributes("edgenext")
+
+KEY_LAYOUTS = ("authors",)
 
 
 class DownsamplingBlock(ConvNeXtBlock):
@@ -104,10 +103,3 @@ class EdgeNeXt(ConvNeXt):
         if spec.downsample_block and not place.keeps_shape:
             return DownsamplingBlock(spec, place, kernel)
         return super().make_block(place, kernel)
-
-
-def repair_keys(state_dict: Mapping[str, Tensor], model: EdgeNeXt) -> dict[str, Tensor]:  # noqa: ARG001
-    """The names of the authors' files."""
-    if any(key.startswith(("head.norm.", "norm_pre.")) for key in state_dict):
-        return dict(state_dict)
-    return rename_keys(state_dict, AUTHORS_KEYS)

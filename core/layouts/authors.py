@@ -1,7 +1,7 @@
 """Networks in their authors' own repositories, of which no other layout has the names.
 
-ConvNeXt (https://github.com/facebookresearch/ConvNeXt, .../ConvNeXt-V2), EVA and EVA-02
-(https://github.com/baaivision/EVA), Perception Encoder (https://github.com/facebookresearch/perception_models).
+ConvNeXt (https://github.com/facebookresearch/ConvNeXt, .../ConvNeXt-V2), EdgeNeXt (https://github.com/mmaaz60/EdgeNeXt),
+EVA-02 (https://github.com/baaivision/EVA), Perception Encoder (https://github.com/facebookresearch/perception_models).
 """
 
 from __future__ import annotations
@@ -15,6 +15,17 @@ _CONVNEXT = f"""
 {CONVNEXT}
 head.fc.*                      head.*
 """
+
+_EDGENEXT = CONVNEXT.replace(
+    "  conv_dw.* ",
+    """  gamma_xca                      gamma_xca
+  norm_xca.*                     norm_xca.*
+  xca.**                         xca.**
+  pos_embd.**                    pos_embd.**
+  convs.{k}.*                    convs.{k}.*
+  conv_dw.* """,
+)
+_EDGENEXT += "head.fc.*   head.*"
 
 _EVA_02 = f"""
 {EVA}
@@ -62,6 +73,10 @@ def _is_of_no_dino(shapes: Shapes) -> bool:
     return any(name in shapes for name in ("head.weight", "stages.0.0.grn.gamma"))
 
 
+def _attends_to_channels(shapes: Shapes) -> bool:
+    return any(name.endswith(".gamma_xca") for name in shapes)
+
+
 def _ends_with_its_blocks(shapes: Shapes) -> bool:
     """The networks for language and places have no norm behind their blocks, unlike CLIP's."""
     return "norm_pre.weight" in shapes and not any(name in shapes for name in ("norm.weight", "fc_norm.weight"))
@@ -72,6 +87,13 @@ def _pools_by_attention(shapes: Shapes) -> bool:
 
 
 TABLES = (
+    Table(
+        "EdgeNeXt",
+        _EDGENEXT,
+        (Twins("edgenext_*"),),
+        fits=_attends_to_channels,
+        fits_theirs=_attends_to_channels,
+    ),
     Table("ConvNeXt", _CONVNEXT, (Twins("convnext_* convnextv2_*"),), fits_theirs=_is_of_no_dino),
     Table(
         "EVA-02",

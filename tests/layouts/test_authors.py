@@ -110,6 +110,7 @@ def google_resnet(state):
 CASES = {
     "ConvNeXt": ("authors", "convnext_atto", {}, convnext),
     "ConvNeXt V2": ("authors", "convnextv2_atto", {}, convnext),
+    "EdgeNeXt": ("authors", "edgenext_xx_small", {}, convnext),
     "EVA-02": ("authors", "eva02_base_patch14_224", {"depth": 2}, eva_02),
     "Perception Encoder": ("authors", "vit_pe_core_tiny_patch16_384", {"depth": 2}, perception_core),
     "Perception Encoder of places": (

@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 
 import zoo
-from zoo.models.densenet import repair_keys as repair_densenet
+from zoo.core.model.match import repair_keys
 from zoo.models.inception_v3 import unused_keys as unused_in_inception
-from zoo.models.vgg import repair_keys as repair_vgg
 
 
 def small_vgg(**options):
@@ -22,7 +21,7 @@ def test_torchvisions_linear_classifier_becomes_convolutions():
     for number, (outputs, inputs) in {0: (hidden, 8 * 49), 3: (4096, hidden), 6: (5, 4096)}.items():
         state[f"classifier.{number}.weight"] = torch.randn(outputs, inputs) / inputs**0.5
         state[f"classifier.{number}.bias"] = torch.randn(outputs)
-    model.load_state_dict(repair_vgg(state, model))
+    model.load_state_dict(repair_keys(model, state)[0])
     image = torch.randn(2, 3, 28, 28)
     with torch.inference_mode():
         x = model.forward_features(image)
@@ -53,7 +52,7 @@ def test_dotted_names_of_dense_layers():
                 key = key.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
         theirs[key] = value
     assert "features.denseblock1.denselayer2.norm.1.weight" in theirs
-    assert repair_densenet(theirs, model).keys() == own.keys()
+    assert repair_keys(model, theirs)[0].keys() == own.keys()
 
 
 class TestAuxiliaryClassifier:

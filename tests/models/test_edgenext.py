@@ -3,10 +3,9 @@
 import re
 
 import pytest
-import torch
 
 import zoo
-from zoo.models.edgenext import repair_keys
+from zoo.core.model.match import repair_keys
 
 
 def authors_name(name):
@@ -18,8 +17,10 @@ def authors_name(name):
 @pytest.mark.parametrize("name", ["edgenext_xx_small", "edgenext_small_rw"])
 def test_files_of_the_authors(name):
     model = zoo.create_model(name, device="meta")
-    own = list(model.state_dict())
-    theirs = {authors_name(key): torch.zeros(1) for key in own}
+    own = model.state_dict()
+    theirs = {authors_name(key): value for key, value in own.items()}
     assert {"downsample_layers.0.1.bias", "stages.1.1.pwconv2.weight", "norm.weight", "head.bias"} <= set(theirs)
-    assert list(repair_keys(theirs, model)) == own
-    assert list(repair_keys(dict.fromkeys(own, torch.zeros(1)), model)) == own
+    found, unused = repair_keys(model, theirs)
+    assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in own.items()}
+    assert not unused
+    assert repair_keys(model, own) == (own, ())
