@@ -125,6 +125,10 @@ Values keep their bits unless `--dtype` asks for another type. A key that a layo
 names it. A tensor that is left out on purpose is listed with the reason. `--drop PATTERN` leaves out tensors whose
 names match.
 
+Some families have names of their authors that no table lists and that the loader knows. `zoo convert` guesses the
+architecture from shapes, or takes it from `--arch`, and writes the names that the loader gives; its layout is then called
+`authors`, too. This goes in one direction, and reads the whole file into memory.
+
 A file of no known layout and no known architecture keeps its names. It can still be given another dtype (`--dtype`),
 another file format (`checkpoint.pth` to `checkpoint.safetensors`, shards to one file), another prefix or fewer tensors.
 A note says that zoo does not know it. The exit code is 4 if only the names could change: because nothing else was asked

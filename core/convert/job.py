@@ -34,10 +34,15 @@ from zoo.core.metadata.stated import (
 )
 
 if TYPE_CHECKING:
+    from zoo.core.model.authors_names import OfAuthors
     from zoo.core.model.fuse_tensors import Fused
 
 FORMATS = (".safetensors", ".npz")
 
+_AUTHORS = "authors"
+"""The layout of names that authors gave in their own repositories; a family's loader knows some that no table has."""
+_MOST_TRIED = 6
+"""So many architectures are built, of which one may have the names of an unknown file."""
 _LEAST_COVERAGE = 0.8
 """The share of an architecture's layers that an encoder without the last ones has."""
 
@@ -171,6 +176,11 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         tensors = _by_name(apply_to_timm(steps[0], tensors))
         kept = {}
     if TIMM in (from_layout, to_layout) or from_layout != to_layout:
+        of_authors = None if steps or METADATA_KEY in kept else _of_authors(tensors, request)
+        if of_authors is not None:
+            from_layout, kept = _AUTHORS, {}
+            tensors = _by_name(of_authors.tensors)
+            left_out |= dict.fromkeys(of_authors.dropped, "the model has no place for it")
         described = _described(source, tensors, request, steps, kept)
         if not (steps or described.candidates or to_layout != TIMM):
             _require_known(source, tensors, request)
@@ -229,6 +239,27 @@ def _found_layout(tensors: Tensors) -> str:
         return found
     similar = find_similar(shapes)
     return found if similar and similar[0].coverage >= _LEAST_COVERAGE else TIMM
+
+
+def _of_authors(tensors: Tensors, request: ConvertRequest) -> OfAuthors | None:
+    """An unknown file by timm's names, if the loader of one of the nearest architectures knows its authors' names."""
+    shapes = _shapes(tensors)
+    if request.from_layout or architectures_of(shapes) or architectures_of_other_size(shapes):
+        return None
+    nearest = [request.architecture]
+    if not request.architecture:
+        from zoo.core.identify.identify import identify
+
+        guesses = [
+            guess for guess in identify(tensors) if guess.match == "similar" and guess.coverage > _LEAST_COVERAGE
+        ]
+        nearest = [name for guess in guesses for name in guess.architectures]
+    if not nearest:
+        return None
+    from zoo.core.model.authors_names import in_timms_names
+
+    found = (in_timms_names(tensors, name) for name in dict.fromkeys(nearest[:_MOST_TRIED]))
+    return next((one for one in found if one is not None), None)
 
 
 def _require_known(source: Source, tensors: Tensors, request: ConvertRequest) -> None:

@@ -225,3 +225,61 @@ def test_google_arrays_of_a_hybrid_convert_and_come_back(tmp_path):
     back = np.load(tmp_path / "back.npz")
     assert set(back.files) == set(arrays)
     assert all(np.array_equal(back[key], value) for key, value in arrays.items())
+
+
+def pvt(name):
+    """https://github.com/whai362/PVT: stages are numbered from 1, and have three parts each."""
+    stage = re.match(r"stages\.(\d)\.(downsample|blocks|norm)\.", name)
+    if not stage:
+        return name.replace("patch_embed.", "patch_embed1.")
+    part = {"downsample": "patch_embed", "blocks": "block", "norm": "norm"}[stage[2]]
+    return f"{part}{int(stage[1]) + 1}.{name[stage.end() :]}".replace("mlp.dwconv.", "mlp.dwconv.dwconv.")
+
+
+def mambaout(name):
+    """https://github.com/yuweihao/MambaOut"""
+    name = re.sub(r"^head\.norm\.", "norm.", name)
+    name = name.replace("head.fc.", "head.fc2.").replace("head.pre_logits.norm.", "head.norm.")
+    name = name.replace("head.pre_logits.fc.", "head.fc1.").replace("stem.", "downsample_layers.0.")
+    return re.sub(r"^stages\.(\d)\.downsample", r"downsample_layers.\1", name).replace(".blocks.", ".")
+
+
+def swiftformer(name):
+    """https://github.com/Amshaker/SwiftFormer"""
+    for ours, theirs in {"stem.": "patch_embed.", ".attn.proj.": ".attn.Proj.", ".gamma": ""}.items():
+        name = name.replace(ours, theirs)
+    name = re.sub(r"^stages\.(\d)\.downsample", lambda stage: f"network.{2 * int(stage[1]) - 1}", name)
+    name = re.sub(r"^stages\.(\d)\.blocks", lambda stage: f"network.{2 * int(stage[1])}", name)
+    return name.replace("head_dist.", "dist_head.")
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("architecture", "authors"), [("pvt_v2_b0", pvt), ("mambaout_femto", mambaout), ("swiftformer_xs", swiftformer)]
+)
+def test_names_that_only_the_loader_knows(architecture, authors, named, tmp_path):
+    """No table has them. Shapes tell which architectures may have them, and the loader of one renames all tensors."""
+    state = zoo.create_model(architecture, in_chans=5, num_classes=7, seed=0).state_dict()
+    theirs = {authors(key): value for key, value in state.items()}
+    torch.save({"model": theirs, "epoch": 300}, tmp_path / "theirs.pth")
+    output = tmp_path / "ours.safetensors"
+    request = ConvertRequest(output=output, architecture=architecture if named else "", dtype="float16")
+    report = convert(tmp_path / "theirs.pth", request)
+    assert (report.from_layout, report.architecture) == ("authors", architecture)
+    found = load_file(output)
+    assert found.keys() == state.keys()
+    assert all(
+        torch.equal(value, state[key].half() if state[key].is_floating_point() else state[key])
+        for key, value in found.items()
+    )
+    assert zoo.create_model(architecture, checkpoint_path=output).in_chans == 5
+
+
+def test_a_tensor_too_many_is_no_file_of_the_authors(tmp_path):
+    state = zoo.create_model("pvt_v2_b0", seed=0).state_dict()
+    save_file(
+        {pvt(key): value for key, value in state.items()} | {"extra.weight": torch.ones(2)}, tmp_path / "a.safetensors"
+    )
+    with pytest.raises(InvalidInputError, match="no name would change"):
+        convert(tmp_path / "a.safetensors", ConvertRequest(output=tmp_path / "b.safetensors"))
+    assert not (tmp_path / "b.safetensors").exists()
