@@ -126,8 +126,8 @@ names it. A tensor that is left out on purpose is listed with the reason. `--dro
 names match.
 
 Some families have names of their authors that no table lists and that the loader knows. `zoo convert` guesses the
-architecture from shapes, or takes it from `--arch`, and writes the names that the loader gives; its layout is then called
-`authors`, too. This goes in one direction, and reads the whole file into memory.
+architecture from shapes, or takes it from `--arch`, and writes the names that the loader gives. It calls this layout
+`authors`, too. It goes in one direction, and reads the whole file into memory.
 
 A file of no known layout and no known architecture keeps its names. It can still be given another dtype (`--dtype`),
 another file format (`checkpoint.pth` to `checkpoint.safetensors`, shards to one file), another prefix or fewer tensors.
