@@ -9,6 +9,7 @@ from __future__ import annotations
 from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
 from zoo.core.layouts.convnext_rows import CONVNEXT
 from zoo.core.layouts.eva_clip import EVA
+from zoo.core.layouts.open_clip import TEXT_TOWER
 from zoo.core.layouts.table import Shapes, Table, Twins, below
 
 _CONVNEXT = f"""
@@ -58,15 +59,6 @@ head.bias                      -                            | zeros_per_row head
 -                              rope.**                      | dropped it follows from the size of the image
 """
 
-_TEXTS = """
--                              transformer.**               | dropped the text tower
--                              token_embedding.*            | dropped the text tower
--                              positional_embedding         | dropped the text tower
--                              ln_final.*                   | dropped the text tower
--                              text_projection              | dropped the text tower
--                              logit_scale                  | dropped it compares images with texts
-"""
-
 
 def _is_of_no_dino(shapes: Shapes) -> bool:
     """DINOv3's ConvNeXts have neither a head nor V2's response norms."""
@@ -106,7 +98,7 @@ TABLES = (
     ),
     Table(
         "Perception Encoder",
-        below("visual.", _PERCEPTION) + _TEXTS,
+        below("visual.", _PERCEPTION) + TEXT_TOWER,
         (Twins("vit_pe_*"),),
         HALF,
         HALF,

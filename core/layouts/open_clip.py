@@ -8,7 +8,7 @@ from __future__ import annotations
 from zoo.core.architectures.records import CLIP_MEAN, CLIP_STD, HALF
 from zoo.core.layouts.table import Shapes, Table, Twins
 
-_TEXT_TOWER = """
+TEXT_TOWER = """
 -                              transformer.**               | dropped the text tower
 -                              token_embedding.*            | dropped the text tower
 -                              positional_embedding         | dropped the text tower
@@ -34,7 +34,7 @@ blocks.{{i}}.                  visual.transformer.resblocks.{{i}}.
 norm.*                         visual.ln_post.*
 head.weight                    visual.proj                    | transpose 1 0
 head.bias                      -                              | zeros_per_row head.weight
-{_TEXT_TOWER}
+{TEXT_TOWER}
 """
 
 _RESNET = f"""
@@ -54,7 +54,7 @@ head.q.*                       visual.attnpool.q_proj.*
 head.k.*                       visual.attnpool.k_proj.*
 head.v.*                       visual.attnpool.v_proj.*
 head.proj.*                    visual.attnpool.c_proj.*
-{_TEXT_TOWER}
+{TEXT_TOWER}
 """
 
 # Towers that open_clip builds with timm.
@@ -64,7 +64,7 @@ stages.**                      visual.trunk.stages.**
 head.norm.*                    visual.trunk.head.norm.*
 head.fc.weight                 visual.head.proj.weight
 head.fc.bias                   -                              | zeros_per_row head.fc.weight
-{_TEXT_TOWER}
+{TEXT_TOWER}
 """
 
 _TRUNK_WITH_MLP = f"""
@@ -74,13 +74,13 @@ head.norm.*                    visual.trunk.head.norm.*
 head.pre_logits.fc.*           visual.head.mlp.fc1.*
 head.fc.weight                 visual.head.mlp.fc2.weight
 head.fc.bias                   -                              | zeros_per_row head.fc.weight
-{_TEXT_TOWER}
+{TEXT_TOWER}
 """
 
 # Towers of timm that pool and project themselves: SigLIP's and EVA's.
 _WHOLE_TRUNK = f"""
 **                             visual.trunk.**
-{_TEXT_TOWER}
+{TEXT_TOWER}
 """
 
 _NOTE = "the file does not say its activation: OpenAI's models compute quick GELU, most others GELU; see --arch"

@@ -50,7 +50,9 @@ def in_timms_names(tensors: Mapping[str, StoredTensor], architecture: str) -> Of
         repaired, _ = repair_keys(model, tensors_of(tensors.values()))
     except InvalidInputError:
         return None
-    return OfAuthors(tuple(stored_tensors({key: repaired[key] for key in found})), dropped)
+    if repaired.keys() != found.keys():  # a family may look at values, too
+        return None
+    return OfAuthors(tuple(stored_tensors(repaired)), dropped)
 
 
 def _model_of(architecture: str, shapes: dict[str, Tensor]) -> ImageModel:
