@@ -70,8 +70,8 @@ def check(
     """Tell whether a weight file would load into a model, tensor by tensor.
 
     The command decides as `zoo create MODEL --weights FILE` does, and reads no tensor. Channels and classes are those
-    that the file states, else the model's default. With --num-classes a classifier of another size is dropped. The exit
-    code is 0 if the file fits and 4 if it does not. The report is printed either way.
+    that the file states or its tensors show, else the model's default. With --num-classes a classifier of another size
+    is dropped. The exit code is 0 if the file fits and 4 if it does not. The report is printed either way.
 
     \b
     Examples:

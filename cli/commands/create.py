@@ -68,7 +68,8 @@ def create(
     """Build a model with random or pretrained weights, and write them with -o.
 
     Without -o the command builds the model and prints what it is. This checks that a name, its options and a weight
-    file go together. Random weights depend on --seed alone, so the same command writes the same bytes.
+    file go together. Channels and classes are those of the weight file, if there is one, unless an option sets them.
+    Random weights depend on --seed alone, so the same command writes the same bytes.
 
     \b
     Examples:

@@ -176,7 +176,8 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         tensors = _by_name(apply_to_timm(steps[0], tensors))
         kept = {}
     if TIMM in (from_layout, to_layout) or from_layout != to_layout:
-        of_authors = None if steps or METADATA_KEY in kept else _of_authors(tensors, request)
+        is_graph = source.file_format == "onnx"
+        of_authors = None if steps or METADATA_KEY in kept else _of_authors(tensors, request, of_graph=is_graph)
         if of_authors is not None:
             from_layout, kept = _AUTHORS, {}
             tensors = _by_name(of_authors.tensors)
@@ -241,7 +242,7 @@ def _found_layout(tensors: Tensors) -> str:
     return found if similar and similar[0].coverage >= _LEAST_COVERAGE else TIMM
 
 
-def _of_authors(tensors: Tensors, request: ConvertRequest) -> OfAuthors | None:
+def _of_authors(tensors: Tensors, request: ConvertRequest, *, of_graph: bool) -> OfAuthors | None:
     """An unknown file by timm's names, if the loader of one of the nearest architectures knows its authors' names."""
     shapes = _shapes(tensors)
     if request.from_layout or architectures_of(shapes) or architectures_of_other_size(shapes):
@@ -258,7 +259,8 @@ def _of_authors(tensors: Tensors, request: ConvertRequest) -> OfAuthors | None:
         return None
     from zoo.core.model.authors_names import in_timms_names
 
-    found = (in_timms_names(tensors, name) for name in dict.fromkeys(nearest[:_MOST_TRIED]))
+    tried = dict.fromkeys(nearest[:_MOST_TRIED])
+    found = (in_timms_names(tensors, name, of_graph=of_graph) for name in tried)
     return next((one for one in found if one is not None), None)
 
 

@@ -20,6 +20,7 @@ from zoo.core.files.safetensors_file import (
     stamp_of,
 )
 from zoo.core.files.stored_tensor import Region, StoredTensor
+from zoo.core.files.tensor_names import UNNAMED_WEIGHT, first_names
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.files.weight_forms import other_form
 from zoo.core.files.wrapper_names import bare_names
@@ -105,6 +106,7 @@ class OpenedWeights(NamedTuple):
                 (
                     f"taken off the names, where wrappers had put it: {taken}" if taken else "",
                     _uncalled(self.opaque),
+                    _unnamed([name for name, kind in self.skipped if kind == UNNAMED_WEIGHT]),
                     other_form(self.tensors.keys()),
                 ),
             )
@@ -250,6 +252,12 @@ def _without_keys(path: str, what: str) -> InvalidInputError:
     return InvalidInputError(
         f"{path} is {what}, which holds one state dict and no keys above it.", hint="Leave --key out.", path=path
     )
+
+
+def _unnamed(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"left out, as no layer of the graph names {'it' if len(names) == 1 else 'them'}: {first_names(names)}"
 
 
 def _uncalled(names: tuple[str, ...]) -> str:

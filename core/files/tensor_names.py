@@ -7,6 +7,9 @@ from fnmatch import fnmatchcase
 
 from zoo.core.errors import UsageError
 
+UNNAMED_WEIGHT = "a weight without the name of a layer"
+"""The kind of a tensor in a graph that is left out although it is large enough to be a parameter."""
+
 
 def dropped_by(names: Iterable[str], patterns: Sequence[str], source: str, prefix: str = "") -> dict[str, str]:
     """The names that match a wildcard, each with its pattern.

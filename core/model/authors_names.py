@@ -1,7 +1,8 @@
-"""Tensors in the names of their authors, brought into timm's by what the loader knows of the family."""
+"""Tensors in the names of their authors, or of a graph for inference, brought into those of timm's network."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from zoo.core.model.check import meta_model
 from zoo.core.model.match import BATCH_COUNTERS, repair_keys
 from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
 from zoo.core.model.state_dict import TORCH_DTYPES
+from zoo.core.model.unfold_batch_norm import unfold_batch_norms
 from zoo.models.base import ImageModel
 
 
@@ -27,14 +29,19 @@ class OfAuthors(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def in_timms_names(tensors: Mapping[str, StoredTensor], architecture: str) -> OfAuthors | None:
+def in_timms_names(
+    tensors: Mapping[str, StoredTensor], architecture: str, *, of_graph: bool = False
+) -> OfAuthors | None:
     """The tensors as the loader renames them for this architecture; None unless they then are all of its tensors.
+
+    Batch norms that a graph for inference has folded into the layers before them are given back.
 
     Names and shapes decide before a value is read. Then the whole checkpoint is read into memory.
 
     Args:
         tensors: a checkpoint with any number of channels and classes, for images of the usual size.
         architecture: the name of one of zoo's.
+        of_graph: whether a graph held them, whose operations tell a parameter's module and not always its name.
     """
     shapes = {}
     for name, tensor in tensors.items():
@@ -44,15 +51,23 @@ def in_timms_names(tensors: Mapping[str, StoredTensor], architecture: str) -> Of
         shapes[name] = torch.empty(tensor.shape, dtype=dtype, device="meta")
     try:
         model = _model_of(architecture, shapes)
-        found, dropped = repair_keys(model, dict(shapes))
+        names = _names_within_modules(shapes, model.state_dict()) if of_graph else {}
+        found, dropped = _repaired(model, {names.get(name, name): tensor for name, tensor in shapes.items()})
         if not _are_all(found, model.state_dict()):
             return None
-        repaired, _ = repair_keys(model, tensors_of(tensors.values()))
+        values = tensors_of(tensors.values())
+        repaired, _ = _repaired(model, {names.get(name, name): tensor for name, tensor in values.items()})
     except InvalidInputError:
         return None
     if repaired.keys() != found.keys():  # a family may look at values, too
         return None
     return OfAuthors(tuple(stored_tensors(repaired)), dropped)
+
+
+def _repaired(model: ImageModel, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors by the model's names, with the batch norms that an exporter folded."""
+    found, dropped = repair_keys(model, dict(tensors))
+    return unfold_batch_norms(model, found, model.pretrained_cfg["input_size"]), dropped
 
 
 def _model_of(architecture: str, shapes: dict[str, Tensor]) -> ImageModel:
@@ -69,7 +84,26 @@ def _model_of(architecture: str, shapes: dict[str, Tensor]) -> ImageModel:
             sizes["num_classes"] = len(weight)
     model = meta_model(cfg, **sizes)
     assert isinstance(model, ImageModel)
-    return model
+    return model.eval()
+
+
+def _names_within_modules(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, str]:
+    """New names for tensors whose module lacks exactly one parameter of this shape; only biases become biases."""
+    missing = [(name, value.shape) for name, value in wanted.items() if name not in tensors]
+    names: dict[str, str] = {}
+    for name in tensors.keys() - wanted.keys():
+        module, _, own = name.rpartition(".")
+        fitting = [
+            key
+            for key, shape in missing
+            if key.startswith(f"{module}.")
+            and shape == tensors[name].shape
+            and key.endswith("bias") == (own in ("bias", "beta"))
+        ]
+        if module and len(fitting) == 1:
+            names[name] = fitting[0]
+    unique = Counter(names.values())
+    return {name: key for name, key in names.items() if unique[key] == 1}
 
 
 def _are_all(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:

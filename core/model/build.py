@@ -6,6 +6,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,7 @@ from zoo.core.files.user_folders import downloads_in
 from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
+from zoo.core.model.file_cfg import cfg_of_tensors
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
 from zoo.core.model.prune import prune
@@ -67,7 +69,9 @@ def create_model(
             differs from theirs.
         pretrained_cfg: a different tag, or the caller's own config.
         pretrained_cfg_overlay: values that replace those of the config, e.g. `{"file": "weights.safetensors"}`.
-        checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too.
+        checkpoint_path: a weight file of any kind to load instead; it is adapted to `in_chans` too. Its channels and
+            classes, as it states them or its tensors show them, are the model's where `in_chans` and `num_classes` are
+            not given.
         cache_dir: the folder for what must be downloaded, instead of huggingface_hub's and torch.hub's caches.
         in_chans: channels of the image (default: the config's).
         num_classes: outputs of the classifier (default: the config's); 0 leaves it out.
@@ -124,6 +128,10 @@ def create_model(
         path = existing_weight_file(Path(path).expanduser())
         stated = with_image_size(file_configuration(path, name, key=checkpoint_key), source_size, str(path))
         cfg = configured(cfg, stated)
+        if checkpoint_path and "in_chans" not in stated:
+            with open_weights(path, key=checkpoint_key) as opened:
+                kept = {n: t for n, t in opened.tensors.items() if not any(fnmatchcase(n, one) for one in drop)}
+                cfg = cfg_of_tensors(cfg, kept)
     if pretrained or stated:
         model_args |= dict(cfg.model_args)
     source_size = stated_image_size(dict(cfg.model_args))

@@ -17,6 +17,7 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.open_weights import open_weights
 from zoo.core.files.stored_tensor import StoredTensor, Unavailable
 from zoo.core.metadata.stated import configured, stated_configuration, stated_image_size, with_image_size
+from zoo.core.model.file_cfg import cfg_of_tensors
 from zoo.core.model.named_model import named_cfg, names_a_place
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class CheckRequest(NamedTuple):
 
     Args:
         model_name: `name`, `name.tag`, `timm/name.tag`, `hf-hub:owner/repo` or `local-dir:folder`.
-        in_chans, num_classes: those of the model; None for what the file states, otherwise the model's default. With
-            `num_classes`, a classifier of a different size is dropped, as `create_model` does.
+        in_chans, num_classes: those of the model; None for what the file states or its tensors show, otherwise the
+            model's default. With `num_classes`, a classifier of a different size is dropped, as `create_model` does.
         min_coverage: share of the model's values that must come from the file, 0 to 1; None requires all that are not
             excused.
         allow_missing, allow_unexpected: wildcards for keys.
@@ -149,6 +150,8 @@ def check_tensors(
     in_place = names_a_place(name)
     stated = with_image_size(stated_configuration(metadata, cfg.architecture, given), request.source_size, given)
     cfg = configured(cfg, stated)
+    if "in_chans" not in stated:
+        cfg = cfg_of_tensors(cfg, tensors)
     in_chans = request.in_chans or cfg.input_size[0]
     num_classes = cfg.num_classes if request.num_classes is None else request.num_classes
     if is_whole(tensors, cfg, in_chans, num_classes):

@@ -68,17 +68,34 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> Folding:
     return Folding(plain, 0, note if difference else "")
 
 
+@torch.no_grad()
+def layers_before_norms(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
+    """The paths of each layer that a batch norm can be folded into, and of that norm.
+
+    Args:
+        model: in evaluation mode, on any device; a meta device will do.
+        example: a batch for it.
+    """
+    paths = {module: path for path, module in model.named_modules()}
+    return [(paths[layer], paths[norm]) for layer, norm in _pairs(model, example)]
+
+
 def _fold(model: nn.Module, example: Tensor) -> None:
     """Fold the norms that a run on the example shows to depend on one layer each."""
-    with _DataFlow() as flow:
-        results = list(_tensors(model(example)))
-    pairs = flow.foldable_pairs(model, results)
+    pairs = _pairs(model, example)
     for layer, norm in pairs:
         joined = LinearMap.of(layer, norm)
         layer.weight, layer.bias = (
             nn.Parameter(value.to(layer.weight.dtype), requires_grad=False) for value in (joined.weight, joined.bias)
         )
     _replace(model, {norm: _behind_norm(norm) for _, norm in pairs})
+
+
+def _pairs(model: nn.Module, example: Tensor) -> list[tuple[Layer, _BatchNorm]]:
+    flow = _DataFlow()
+    with flow:
+        results = list(_tensors(model(example)))
+    return flow.foldable_pairs(model, results)
 
 
 def _num_norms(model: nn.Module) -> int:

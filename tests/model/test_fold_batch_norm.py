@@ -19,7 +19,9 @@ from golden import SMALL, build, golden, smallest
 LITE0 = "tf_efficientnet_lite0.pypi_in1k"
 UNFOLDABLE = {
     "byoanet": 19,
+    "convmixer": 65,
     "densenet": 62,
+    "dpn": 20,
     "ghostnet": 1,
     "inception_next": 15,
     "maxxvit": 2,

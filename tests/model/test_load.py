@@ -100,10 +100,10 @@ class TestMismatch:
         with pytest.raises(InvalidInputError, match=r"bn1\.weight: expected \(32,\), found \(5,\)"):
             zoo.load_checkpoint(zoo.create_model(NAME), path, strict=False)
 
-    def test_a_classifier_of_another_size_is_an_error_where_no_size_was_asked_for(self, tmp_path):
+    def test_a_classifier_of_another_size_is_an_error_for_a_model_that_is_built(self, tmp_path):
         path = saved(tmp_path, zoo.create_model(NAME, num_classes=7).state_dict())
         with pytest.raises(InvalidInputError, match="fc"):
-            zoo.create_model(NAME, checkpoint_path=path)
+            zoo.load_checkpoint(zoo.create_model(NAME), path)
 
     def test_a_failed_load_changes_nothing(self, source, tmp_path):
         path = saved(tmp_path, {**source.state_dict(), "extra.weight": torch.ones(1)})

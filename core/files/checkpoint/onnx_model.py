@@ -7,7 +7,6 @@ model's own folder (https://github.com/onnx/onnx/blob/main/docs/ExternalData.md)
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from math import prod
@@ -15,12 +14,14 @@ from typing import Any, NamedTuple
 
 from zoo.core.errors import ZooError
 from zoo.core.files.checkpoint.contents import Contents
+from zoo.core.files.checkpoint.onnx_names import FOLDED_BIAS, SCOPES, Found, Node, is_made_name, parameters_of
 from zoo.core.files.checkpoint.pickled_array import NumpyArray
 from zoo.core.files.checkpoint.torch_dtypes import TORCH_DTYPES, ElementType
 from zoo.core.files.checkpoint.unsound import UnsoundError
 from zoo.core.files.checkpoint.wire import BYTES, FIXED32, FIXED64, Field, Wire, signed
 from zoo.core.files.safetensors_file import MAX_RANK, open_regular
 from zoo.core.files.stored_tensor import Region
+from zoo.core.files.tensor_names import UNNAMED_WEIGHT
 
 _MAX_TENSORS = 100_000
 _MAX_NAME = 1 << 16
@@ -36,7 +37,11 @@ class _Model:
 
 
 class _Graph:
-    INITIALIZER, INPUT, OUTPUT, SPARSE = 5, 11, 12, 15
+    NODE, INITIALIZER, INPUT, OUTPUT, SPARSE = 1, 5, 11, 12, 15
+
+
+class _Node:
+    INPUT, OUTPUT, NAME, KIND, ATTRIBUTE, METADATA = 1, 2, 3, 4, 5, 9
 
 
 class _Tensor:
@@ -51,14 +56,25 @@ _TYPES = {
     11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
     17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz",
 }  # fmt: skip
-_MADE_NAME = re.compile(r"(?:val_|_val_|const_|Constant_|onnx::\w+_)\d+|_?(?:lifted_tensor|shape|constant)_?\d*")
-"""What exporters call constants of the graph that are no parameters of the model."""
 
 
 class _External(NamedTuple):
     location: str
     offset: int
     length: int | None
+
+
+def _as_parameter(tensor: NumpyArray, found: Found) -> NumpyArray:
+    """An initialiser in the shape of its parameter."""
+    if found.transposed:
+        return NumpyArray(tensor.dtype, tensor.shape[::-1], tensor.data, fortran=True)
+    if found.flat:
+        return NumpyArray(tensor.dtype, (prod(tensor.shape),), tensor.data)
+    return tensor
+
+
+def _may_be_weight(tensor: NumpyArray) -> bool:
+    return tensor.dtype is not None and tensor.dtype.is_floating and sum(size > 1 for size in tensor.shape) > 1
 
 
 def read_onnx(whole: Region, resources: ExitStack) -> Contents:
@@ -94,15 +110,23 @@ class _Reader:
                 metadata[key] = text
         if len(graphs) != 1:
             raise UnsoundError(f"it should have one graph, found {len(graphs)}")
-        tensors, inputs, outputs, sparse = self._graph(graphs[0])
+        tensors, inputs, outputs, nodes, sparse = self._graph(graphs[0])
         # Models of before 2019 list their initialisers among the inputs.
         facts["inputs"] = [row for row in inputs if row["name"] not in tensors]
         facts["outputs"] = outputs
-        constants = {name for name in tensors if _MADE_NAME.fullmatch(name)}
-        if len(constants) == len(tensors):
-            constants = set()
-        kept = {name: tensor for name, tensor in tensors.items() if name not in constants}
-        skipped = [(name, "a constant of the graph") for name in sorted(constants)]
+        kept = {name: tensor for name, tensor in tensors.items() if not is_made_name(name)}
+        is_ours = facts.get("producer") == "zoo"  # whose parameters all have their names
+        named = {} if is_ours else self._named(nodes, tensors)
+        kept = {name: tensor for name, tensor in kept.items() if not name.endswith(FOLDED_BIAS)}
+        kept |= {name: _as_parameter(tensors[found.initialiser], found) for name, found in named.items()}
+        used = kept.keys() | {found.initialiser for found in named.values()}
+        skipped = [
+            (name, UNNAMED_WEIGHT if _may_be_weight(tensor) and not is_ours else "a constant of the graph")
+            for name, tensor in tensors.items()
+            if name not in used
+        ]
+        if not kept:
+            kept, skipped = tensors, []
         skipped += [(f"sparse initialiser {number}", "a sparse tensor") for number in range(sparse)]
         return Contents(
             "onnx",
@@ -111,12 +135,15 @@ class _Reader:
             metadata=metadata,
             graph=facts,
             skipped=tuple(skipped),
+            backing=sum(region.length for region in self._opened.values()),
             files=tuple((region.path, region.fd) for region in self._opened.values()),
         )
 
-    def _graph(self, graph: Region) -> tuple[dict[str, NumpyArray], list[dict[str, Any]], list[dict[str, Any]], int]:
+    def _graph(
+        self, graph: Region
+    ) -> tuple[dict[str, NumpyArray], list[dict[str, Any]], list[dict[str, Any]], list[Region], int]:
         tensors: dict[str, NumpyArray] = {}
-        inputs, outputs, sparse = [], [], 0
+        inputs, outputs, nodes, sparse = [], [], list[Region](), 0
         for field in self._wire.fields(graph):
             if field.kind != BYTES:
                 continue
@@ -131,9 +158,46 @@ class _Reader:
                 inputs.append(self._value(field.data))
             elif field.number == _Graph.OUTPUT:
                 outputs.append(self._value(field.data))
+            elif field.number == _Graph.NODE:
+                nodes.append(field.data)
             elif field.number == _Graph.SPARSE:
                 sparse += 1
-        return tensors, inputs, outputs, sparse
+        return tensors, inputs, outputs, nodes, sparse
+
+    # ------------------------------------------------------------ operations
+
+    def _named(self, nodes: list[Region], tensors: Mapping[str, NumpyArray]) -> dict[str, Found]:
+        """The parameters that have lost their names, by the operations that use them."""
+        return parameters_of(map(self._node, nodes), {name: tensor.shape for name, tensor in tensors.items()})
+
+    def _node(self, message: Region) -> Node:
+        kind = name = scopes = ""
+        inputs, outputs, transposes = list[str](), list[str](), False
+        for field in self._wire.fields(message):
+            match field.number:
+                case _Node.INPUT:
+                    inputs.append(self._wire.text(field, _MAX_NAME))
+                case _Node.OUTPUT:
+                    outputs.append(self._wire.text(field, _MAX_NAME))
+                case _Node.NAME:
+                    name = self._wire.text(field, _MAX_NAME)
+                case _Node.KIND:
+                    kind = self._wire.text(field, _MAX_NAME)
+                case _Node.ATTRIBUTE if field.kind == BYTES and kind in ("", "Gemm"):
+                    transposes |= self._is_set(field.data, "transB")
+                case _Node.METADATA if field.kind == BYTES:
+                    key, text = self._entry(field.data, only=SCOPES)
+                    scopes = text if key == SCOPES else scopes
+        return Node(kind, name, tuple(inputs), tuple(outputs), scopes, transposes)
+
+    def _is_set(self, attribute: Region, wanted: str) -> bool:
+        name, value = "", 0
+        for field in self._wire.fields(attribute):
+            if field.number == 1:
+                name = self._wire.text(field, _MAX_NAME)
+            elif field.number == 3:
+                value = field.value
+        return name == wanted and value != 0
 
     # ------------------------------------------------------------ tensors
 
@@ -267,12 +331,13 @@ class _Reader:
                 found = self._wire.text(field, _MAX_NAME) or "?"
         return found
 
-    def _entry(self, message: Region) -> tuple[str, str]:
+    def _entry(self, message: Region, *, only: str = "") -> tuple[str, str]:
+        """Key and value; without the value if the key is not `only`."""
         key = text = ""
         for field in self._wire.fields(message):
             if field.number == 1:
                 key = self._wire.text(field, _MAX_NAME)
-            elif field.number == 2:
+            elif field.number == 2 and only in ("", key):
                 text = self._wire.text(field, _MAX_TEXT)
         return key, text
 
