@@ -77,6 +77,12 @@ PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "zoo.data.transforms_factory": _TRANSFORMS,
     "zoo.layers": {
         "DropPath": "models.layers.drop",
+        "GluMlp": "models.layers.mlp",
+        "LayerNorm2d": "models.layers.norm",
+        "LayerScale": "models.layers.layer_scale",
+        "Mlp": "models.layers.mlp",
+        "SwiGLU": "models.layers.mlp",
+        "SwiGLUPacked": "models.layers.mlp",
         "resample_abs_pos_embed": "models.layers.position_embedding",
         "resample_patch_embed": "models.layers.patch_embed",
     },

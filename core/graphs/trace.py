@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.core.errors import InvalidInputError
+from zoo.core.errors import InvalidInputError, ZooError
 from zoo.core.graphs.network import GraphNetwork
 
 _MOST_WORDS = 200
@@ -29,7 +29,8 @@ def trace(network: GraphNetwork, images: Tensor, dynamic: frozenset[str]) -> Any
         images: an example; TRACED_BATCH of them if the batch is dynamic.
         dynamic: which of `request.DYNAMIC` stay open.
 
-    Raises InvalidInputError if the network cannot be recorded, or not with these open.
+    Raises InvalidInputError if the network cannot be recorded, or not with these open; and what the network itself says
+    of images that it does not take.
     """
     anything = torch.export.Dim.DYNAMIC
     shape: dict[int, Any] = {0: anything} if "batch" in dynamic else {}
@@ -38,6 +39,8 @@ def trace(network: GraphNetwork, images: Tensor, dynamic: frozenset[str]) -> Any
     try:
         with quiet_export(), torch.no_grad():
             return torch.export.export(network.module, (images,), dynamic_shapes=(shape,), strict=False)
+    except ZooError:
+        raise
     except Exception as error:  # of many kinds, torch's own among them
         raise cannot_export(error, dynamic) from error
 

@@ -27,6 +27,7 @@ from zoo.core.files.weight_folder import existing_weight_file
 from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
 from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
 from zoo.core.model.file_cfg import cfg_of_tensors
+from zoo.core.model.layer_options import with_names_of_layers
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
 from zoo.core.model.prune import prune
@@ -88,8 +89,9 @@ def create_model(
         reparameterized: return the form for inference, in evaluation mode (`zoo.reparameterize`). A weight file may be
             of either form; one of this form makes it such a model anyway.
         overrides: constructor keywords (`global_pool`, `drop_rate`, `drop_path_rate`, `output_stride`...) or fields of
-            the family's spec; None means the default. timm's switches `exportable`, `scriptable` and `no_jit` change
-            nothing: every network can be traced and exported as it is.
+            the family's spec; None means the default. A layer is chosen by its name ("silu") or class (`nn.SiLU`).
+            timm's switches `exportable`, `scriptable` and `no_jit` change nothing: every network can be traced and
+            exported as it is.
 
     Raises:
         UnknownModelError: no such model. NotFoundError: no such tag, or the weights are unavailable.
@@ -210,7 +212,7 @@ def _build(name: str, cfg: PretrainedCfg, given: Mapping[str, Any], stated: Mapp
     family, spec = registry.find_spec(name)
     model_class = getattr(import_module(f"zoo.models.{family}"), spec.model_class)
     options = _options(model_class, spec)
-    arguments = {**stated, **given}
+    arguments = {**stated, **with_names_of_layers(given, options)}
     if cfg.fixed_input_size and "img_size" in options:
         arguments = {"img_size": cfg.input_size[1:], **arguments}
     for key in arguments:

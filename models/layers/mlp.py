@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch.nn as nn
 from torch import Tensor
 
@@ -113,6 +115,10 @@ class GluMlp(nn.Module):
         first, second = self.fc1(x).chunk(2, self.channel_dim)
         x = first * self.act(second) if self.gate_last else self.act(first) * second
         return self.drop2(self.fc2(self.norm(self.drop1(x))))
+
+
+SwiGLUPacked = partial(GluMlp, gate_last=False)
+"""DINOv2's gated perceptron, `fc2(act(gate) * value)` with the activation "silu" (arXiv:2304.07193)."""
 
 
 class SwiGLU(nn.Module):

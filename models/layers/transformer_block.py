@@ -18,13 +18,13 @@ from zoo.models.layers.attention import Attention, QkvBias
 from zoo.models.layers.differential_attention import DifferentialAttention
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.layer_scale import make_layer_scale
-from zoo.models.layers.mlp import GluMlp, Mlp, SwiGLU
+from zoo.models.layers.mlp import Mlp, SwiGLU, SwiGLUPacked
 from zoo.models.layers.norm import NormFactory
 
 MLPS: dict[str, Callable[..., nn.Module]] = {
     "mlp": Mlp,
     "swiglu": SwiGLU,
-    "swiglu_packed": partial(GluMlp, gate_last=False),
+    "swiglu_packed": SwiGLUPacked,
 }
 
 

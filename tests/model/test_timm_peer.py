@@ -2,12 +2,14 @@
 
 import math
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 import zoo
 from zoo.cli import errors
@@ -48,6 +50,27 @@ def test_dicts_of_intermediates_are_timms(name, options):
         found, expected = (m.forward_intermediates(x, output_dict=True, **options) for m in (ours, theirs))
     assert found.keys() == expected.keys()
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("test_resnet", {"act_layer": nn.SiLU}),
+        ("test_efficientnet", {"act_layer": nn.ReLU}),
+        ("test_vit", {"act_layer": partial(nn.GELU, approximate="tanh"), "norm_layer": nn.LayerNorm}),
+        ("test_vit", {"norm_layer": partial(nn.LayerNorm, eps=1e-3), "init_values": 0.1}),
+        ("test_vit", {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": nn.SiLU, "mlp_ratio": 3.0}),
+        ("test_vit", {"mlp_layer": timm.layers.SwiGLU, "act_layer": nn.SiLU, "reg_tokens": 4, "class_token": False}),
+    ],
+)
+def test_layers_by_their_classes_are_timms(name, options):
+    """What the pages of encoders tell to write: UNI 2, Virchow 2 and others pass classes of torch and of timm."""
+    options = {"global_pool": "avg"} | options if "class_token" in options else options
+    theirs, ours = timm.create_model(name, **options).eval(), zoo.create_model(name, **options).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, *ours.pretrained_cfg["input_size"][1:])
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
