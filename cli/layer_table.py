@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from zoo.core.architectures.records import PretrainedCfg
 
 
-def describe_layers(cfg: PretrainedCfg, *, in_chans: int | None, depth: int | None) -> dict[str, Any]:
-    """The document of one model. Raises UsageError for channels or a depth below 1."""
+def describe_layers(name: str, cfg: PretrainedCfg, *, in_chans: int | None, depth: int | None) -> dict[str, Any]:
+    """The document of one model, by its name and config. Raises UsageError for channels or a depth below 1."""
     from zoo.core.architectures import registry
-    from zoo.core.model.layers import layers_of, total
+    from zoo.core.model.layers import layers_of, measure_layers, total
+    from zoo.core.model.named_model import describes_another_network
+    from zoo.core.model.own_facts import own_model
 
-    is_registered = cfg.tag in registry.cfgs_by_tag(cfg.architecture)
     channels = cfg.input_size[0] if in_chans is None else in_chans
-    layers = layers_of(cfg.name if is_registered else cfg.architecture, in_chans=channels, depth=depth)
+    if ":" in name and describes_another_network(name, cfg):
+        model = own_model(cfg, in_chans=channels)
+        layers = measure_layers(model, (channels, *cfg.input_size[1:]), depth=depth)
+    else:
+        is_registered = cfg.tag in registry.cfgs_by_tag(cfg.architecture)
+        layers = layers_of(cfg.name if is_registered else cfg.architecture, in_chans=channels, depth=depth)
     params, macs = total(layers)
     return {
         "name": cfg.architecture,

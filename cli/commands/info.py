@@ -22,6 +22,7 @@ from zoo.core.architectures.default_cfgs import UNTRAINED
 from zoo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.core.architectures.model_facts import ModelFacts
     from zoo.core.architectures.records import PretrainedCfg
 
 TOP1_HEADING = "top-1 %"
@@ -51,7 +52,8 @@ def info(
     """Show a model's size, default config, feature levels and tags.
 
     Several models stand side by side on a terminal, and one after another in a pipe; --json lists them under "models".
-    The command makes no request, except for the config.json of a Hub repository that zoo has no name for.
+    The command makes no request, except for the config.json of a Hub repository that zoo has no name for. A network
+    that such a config describes, or that of a local-dir: folder, is measured, which imports torch.
 
     --layers computes nothing and takes no memory for weights. A layer sees a window (its receptive field), the whole
     image (through attention or a mean over the map), or is unknown (attention in windows).
@@ -72,7 +74,7 @@ def info(
     if layers:
         from zoo.cli.layer_table import describe_layers, print_layers
 
-        described = [describe_layers(pretrained_cfg(name), in_chans=in_chans, depth=depth) for name in names]
+        described = [describe_layers(name, pretrained_cfg(name), in_chans=in_chans, depth=depth) for name in names]
         print_layers(described, as_json=json)
         return
     documents = [_describe(name) for name in names]
@@ -97,7 +99,7 @@ def _describe(name: str) -> dict[str, Any]:
     from zoo.weights_cache.locate import is_cached
 
     cfg = pretrained_cfg(name)
-    facts = registry.facts(cfg.architecture)
+    facts = _facts(name, cfg)
     default_cfg = cfg.to_dict()
     default_cfg.pop("state_dict", None)
     tags = [
@@ -126,6 +128,18 @@ def _describe(name: str) -> dict[str, Any]:
         "tags": tags,
         "accuracy_source": SOURCE if any(tag["accuracies"] for tag in tags) else None,
     }
+
+
+def _facts(name: str, cfg: "PretrainedCfg") -> "ModelFacts":
+    """Of the published architecture; measured where a config.json describes another network, which takes torch."""
+    if ":" in name:
+        from zoo.core.model.named_model import describes_another_network
+
+        if describes_another_network(name, cfg):
+            from zoo.core.model.own_facts import own_facts
+
+            return own_facts(cfg)
+    return registry.facts(cfg.architecture)
 
 
 def _source(cfg: "PretrainedCfg") -> str:

@@ -101,18 +101,26 @@ def stated_class_names(document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def write_timm_config(cfg: PretrainedCfg, *, in_chans: int, num_classes: int, model_args: Mapping[str, Any]) -> bytes:
+def write_timm_config(
+    cfg: PretrainedCfg,
+    *,
+    in_chans: int,
+    num_classes: int,
+    model_args: Mapping[str, Any],
+    features: int | None = None,
+) -> bytes:
     """The text of a `config.json` for weights in timm's layout.
 
     Args:
         cfg: the weights' config, with their channels, sizes, mean and std.
         in_chans, num_classes: those of the weights.
         model_args: what the model is built with besides.
+        features: channels of its last map; None for those of the architecture as it is published.
     """
     document = {
         "architecture": cfg.architecture,
         "num_classes": num_classes,
-        "num_features": num_features(cfg.architecture),
+        "num_features": num_features(cfg.architecture) if features is None else features,
         "model_args": {**model_args, "in_chans": in_chans, "num_classes": num_classes},
         "pretrained_cfg": {
             **{key: cfg[key] for key in _CARRIED if cfg[key] not in (None, "")},

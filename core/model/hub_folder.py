@@ -68,7 +68,7 @@ def save_for_hf(
         )
     arguments = {**built_with(model), **(model_args or {})}
     cfg = adapted_cfg(cfg, model.in_chans)
-    options = {"in_chans": model.in_chans, "num_classes": model.num_classes}
+    options = {"in_chans": model.in_chans, "num_classes": model.num_classes, "features": model.num_features}
     config = _with_entries(write_timm_config(cfg, model_args=_plain(arguments), **options), model_config or {})
     tensors = stored_tensors(model.state_dict())
     metadata = weight_metadata(cfg, num_classes=model.num_classes, origin={}, model_args=_plain(arguments))

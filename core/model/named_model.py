@@ -69,3 +69,11 @@ def _folder_cfg(folder: Path) -> PretrainedCfg:
         raise NotFoundError(f"The folder {folder} has no {CONFIG_NAME}.", path=str(folder))
     cfg = read_timm_config(config)
     return replace(cfg, file=str(folder), hf_hub_id="", url="", package="", key_layout="", sha256="")
+
+
+def describes_another_network(name: str, cfg: PretrainedCfg) -> bool:
+    """Whether a name is a place whose config has other sizes or arguments than its architecture as it is published."""
+    if not names_a_place(plain_name(name)):
+        return False
+    usual = find_cfg(cfg.architecture)
+    return bool(cfg.model_args) or (cfg.input_size, cfg.num_classes) != (usual.input_size, usual.num_classes)
