@@ -68,7 +68,8 @@ def test_the_encoder_of_the_recipe_goes_through_the_commands(tmp_path, monkeypat
     (block,) = re.findall(r"```python\n(from torch import nn\n(?:.*\n)*?)```", PAGE)
     smaller = {
         "hf-hub:MahmoodLab/UNI2-h": "vit_giant_patch14_224", "pretrained=True": "pretrained=False",
-        "depth=24": "depth=1", "num_heads=24": "num_heads=2", "embed_dim=1536": "embed_dim=48", "img_size=224": "img_size=56",
+        "depth=24": "depth=1", "num_heads=24": "num_heads=2", "embed_dim=1536": "embed_dim=48",
+        "img_size=224": "img_size=56",
     }  # fmt: skip
     for told, used in smaller.items():
         assert told in block
