@@ -137,6 +137,7 @@ class NaFlexVit(PatchModel):
         pos_drop_rate, patch_drop_rate: dropout of the embedded tokens, part of the patches left out in training.
         proj_drop_rate, attn_drop_rate: dropout behind the layers of a block, of its attention weights.
         drop_path_rate: the rate that stochastic depth grows towards.
+        use_key_only_attn_mask: changes nothing: masks are always of the keys alone, (N, 1, 1, L).
     """
 
     head_parts = ("attn_pool", "fc_norm", "global_pool")
@@ -152,8 +153,10 @@ class NaFlexVit(PatchModel):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        use_key_only_attn_mask: bool = True,
     ) -> None:
         super().__init__(in_chans=in_chans, num_classes=num_classes, drop_rate=drop_rate)
+        self.use_key_only_attn_mask = use_key_only_attn_mask
         self.spec, self.patch_size, self.num_features = spec, spec.patch_size, spec.embed_dim
         self.num_prefix_tokens = int(spec.class_token) + spec.reg_tokens
         norm = token_norm_factory()
