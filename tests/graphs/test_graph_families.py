@@ -1,5 +1,7 @@
 """A graph gives what the model gives, in the runtimes that people use, for every family and any number of channels."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -52,13 +54,19 @@ def images_for(model, number):
 
 @torch.inference_mode()
 def assert_equal(run, model):
-    """A graph gives what the model gives for one image and for several."""
+    """A graph gives what the model gives for one image and for several.
+
+    A network that magnifies differences, as visformer_tiny does, is as far from itself in float64.
+    """
     for number in (1, 3):
         images = images_for(model, number)
         expected = model(images).numpy()
         found = run(images.numpy())
         assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
+        scale = np.abs(expected).max()
+        if np.abs(found - expected).max() > TOLERANCE * scale:
+            exact = copy.deepcopy(model).double()(images.double()).numpy()
+            assert np.abs(found - exact).max() <= max(TOLERANCE * scale, np.abs(expected - exact).max())
 
 
 def assert_weights_are_those_of(path, model):
