@@ -14,6 +14,7 @@ fourth.
 
 Runtimes: the same for the embedding of each model, computed with torch, ONNX Runtime and OpenVINO, as far as they are
 installed, against the plain script; first the model alone, on images that are ready, then with reading and decoding.
+Each graph is also run in a bare loop of its runtime, without zoo, and the ratio of zoo's loop to that one is given.
 
 Memory: the most that the command takes for 10,000 inputs (arrays of 32x32 pixels in one tar archive, as they are,
 pooled features) against 1,000, each in a process of its own (VmHWM of Linux).
@@ -28,7 +29,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -41,7 +43,7 @@ import zoo
 from zoo.core.export.job import Computing, export_job
 from zoo.core.export.plan import FeatureStorage
 from zoo.core.extras import has_package
-from zoo.core.graphs.runtimes import RUNTIMES
+from zoo.core.graphs.runtimes import RUNTIMES, Runner
 from zoo.core.images.inputs.find import find_inputs
 from zoo.core.images.preprocess import Preprocess
 from zoo.models.layers import memory_order
@@ -174,16 +176,17 @@ def compare_runtimes(name, paths, arguments):
     model = zoo.create_model(name, num_classes=0, seed=0).eval()
     preprocess = Preprocess.from_cfg(model.pretrained_cfg)
     inputs = find_inputs(paths)
-    jobs = {
-        (runtime, precision): export_job(
-            model,
-            preprocess,
-            inputs,
-            computing=Computing(batch_size=arguments.batch_size, runtime=runtime, precision=precision),
-            storage=FeatureStorage(pool="embedding"),
-        )
-        for runtime, precision in runtimes()
-    }
+    runners: dict[tuple[str, str], Runner] = {}
+    jobs = {}
+    for runtime, precision in runtimes():
+        with kept_runner(runners, runtime, precision):
+            jobs[runtime, precision] = export_job(
+                model,
+                preprocess,
+                inputs,
+                computing=Computing(batch_size=arguments.batch_size, runtime=runtime, precision=precision),
+                storage=FeatureStorage(pool="embedding"),
+            )
     ready = [read(preprocess, path) for path in paths[:DIFFERENT]] * (2 * arguments.batch_size // DIFFERENT)
     plain = as_elsewhere(lambda batch: [model(batch)])
     alone = {way: lambda job=job: job.compute(ready) for way, job in jobs.items()}
@@ -191,6 +194,8 @@ def compare_runtimes(name, paths, arguments):
     alone["plain", "float32"] = lambda: plain_loop(plain, ready, arguments.batch_size)
     whole["plain", "float32"] = lambda: with_loader(plain, paths, preprocess, arguments)
     expected = [vector for (vector,) in alone["plain", "float32"]()]
+    for way, runner in runners.items():
+        alone["bare", *way] = partial(bare_loop, runner, ready, arguments.batch_size)
     parts = [("model alone", alone, len(ready)), ("with decoding", whole, len(paths))]
     clock, unit = (time.process_time, "images/s of CPU time") if arguments.busy else (time.perf_counter, "images/s")
     for title, ways, count in parts[:1] if arguments.busy else parts:
@@ -206,7 +211,33 @@ def compare_runtimes(name, paths, arguments):
             rate = statistics.median(rates[way])
             found = [maps[0] for maps in jobs[way].compute(ready[:DIFFERENT])]
             difference = largest_difference(found, expected[:DIFFERENT])
-            print(f"    {' '.join(way):<20} {rate:7.1f} {unit}, ratio {rate / base:.2f}, differs by {difference:.0e}")
+            line = f"    {' '.join(way):<20} {rate:7.1f} {unit}, ratio {rate / base:.2f}, differs by {difference:.0e}"
+            if own := rates.get(("bare", *way)):
+                line += f", of its runtime's bare loop {rate / statistics.median(own):.2f}"
+            print(line)
+
+
+@contextmanager
+def kept_runner(runners, runtime, precision):
+    """Keeps what runs the graph of a job that is made meanwhile."""
+    if runtime not in RUNTIMES:
+        yield
+        return
+    own = RUNTIMES[runtime]
+
+    def keep(*options):
+        runners[runtime, precision] = own.open(*options)
+        return runners[runtime, precision]
+
+    with patch.dict(RUNTIMES, {runtime: own._replace(open=keep)}):
+        yield
+
+
+def bare_loop(runner, images, batch_size):
+    """The runtime alone: batches in its own order, and nothing is looked at."""
+    for start in range(0, len(images), batch_size):
+        (vectors,) = runner(np.stack(images[start : start + batch_size]))
+        yield from vectors
 
 
 @torch.inference_mode()

@@ -22,7 +22,11 @@ WAITING_BYTES = 1 << 30
 
 
 def compute_in_order(
-    images: Iterable[Image | ZooError], compute: Callable[[Image], Sequence[R]], batch_size: int
+    images: Iterable[Image | ZooError],
+    compute: Callable[[Image], Sequence[R]],
+    batch_size: int,
+    *,
+    channels_innermost: bool = True,
 ) -> Iterator[R | ZooError]:
     """Compute in batches of equal shape; yield one result per image, in the order of the images.
 
@@ -33,10 +37,11 @@ def compute_in_order(
         images: float32 (C, H, W), or an error, which is passed through.
         compute: batch (N, C, H, W) -> one result per image. The batch is overwritten afterwards.
         batch_size: maximum number of images per batch.
+        channels_innermost: whether a batch has its channels innermost in memory, as decoded pixels have, or outermost.
     """
     waiting: dict[Shape, list[tuple[int, Image]]] = {}
     results: dict[int, R | ZooError] = {}
-    buffer = _BatchBuffer()
+    buffer = _BatchBuffer(channels_innermost)
     delivered = held = 0
 
     def run(shape: Shape) -> None:
@@ -72,16 +77,21 @@ def compute_in_order(
 class _BatchBuffer:
     """Memory of one batch, reused for the next; it grows to the largest batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels_innermost: bool) -> None:
+        self._channels_innermost = channels_innermost
         self._memory = np.empty(0, np.float32)
 
     def stack(self, images: Sequence[Image]) -> Image:
-        """The images as one array (N, C, H, W), with channels innermost in memory like decoded pixels."""
+        """The images as one array (N, C, H, W)."""
         channels, height, width = images[0].shape
         size = len(images) * channels * height * width
         if size > self._memory.size:
             self._memory = np.empty(size, np.float32)
-        batch: NDArray[Any] = self._memory[:size].reshape(len(images), height, width, channels).transpose(0, 3, 1, 2)
+        batch: NDArray[Any]
+        if self._channels_innermost:
+            batch = self._memory[:size].reshape(len(images), height, width, channels).transpose(0, 3, 1, 2)
+        else:
+            batch = self._memory[:size].reshape(len(images), channels, height, width)
         for row, image in enumerate(images):
             batch[row] = image
         return batch

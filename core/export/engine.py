@@ -45,6 +45,8 @@ class FeatureEngine:
         UsageError: a device or precision that is unknown or not available on this machine.
     """
 
+    channels_innermost = True
+
     def __init__(
         self,
         model: FeatureModel,

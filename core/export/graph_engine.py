@@ -40,6 +40,8 @@ class GraphEngine:
         InvalidInputError: it is not installed, the model cannot be exported, or the graph gives other numbers.
     """
 
+    channels_innermost = False
+
     def __init__(
         self,
         model: Any,

@@ -16,7 +16,12 @@ class ImageFeatures(NamedTuple):
 
 
 class ImageEngine(Protocol):
-    """Computes the features of images."""
+    """Computes the features of images.
+
+    `channels_innermost` says whether it takes batches with their channels innermost in memory, or outermost.
+    """
+
+    channels_innermost: bool
 
     def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
         """The features of each image in a batch (N, C, H, W)."""

@@ -326,7 +326,10 @@ def _engine(model: FeatureModel, input_size: tuple[int, int, int], computing: Co
 def _computer(engine: Callable[[], ImageEngine], batch_size: int) -> Compute:
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
         with kept_memory():
-            for result in compute_in_order(images, engine().per_image, batch_size):
+            one = engine()
+            for result in compute_in_order(
+                images, one.per_image, batch_size, channels_innermost=one.channels_innermost
+            ):
                 yield result if isinstance(result, ZooError) else result.maps
 
     return compute

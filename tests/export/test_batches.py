@@ -40,6 +40,24 @@ def test_images_of_one_size_make_full_batches_and_errors_take_no_place():
     assert results[:3] + results[4:] == pytest.approx([n + 0.04 for n in range(10) if n != 3])
 
 
+@pytest.mark.parametrize("channels_innermost", [True, False])
+def test_a_batch_has_the_order_in_memory_that_was_asked_for(channels_innermost):
+    pixels = np.random.default_rng(0).random((5, 6, 7, 3), np.float32)  # rows, columns, colours, as they are decoded
+    batches = []
+    list(
+        compute_in_order(
+            [image.transpose(2, 0, 1) for image in pixels],
+            lambda batch: batches.append((batch.copy(), batch.strides)) or [0] * len(batch),
+            2,
+            channels_innermost=channels_innermost,
+        )
+    )
+    assert np.array_equal(np.concatenate([batch for batch, _ in batches]), pixels.transpose(0, 3, 1, 2))
+    for _, strides in batches:
+        assert (strides[1] == 4) == channels_innermost
+        assert (strides[3] == 4) != channels_innermost
+
+
 def test_a_lone_size_does_not_hold_up_the_others():
     """Results that wait for it would pile up with the length of the list."""
     taken = 0
