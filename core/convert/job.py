@@ -41,6 +41,8 @@ FORMATS = (".safetensors", ".npz")
 
 _AUTHORS = "authors"
 """The layout of names that authors gave in their own repositories; a family's loader knows some that no table has."""
+_GRAPH = "graph"
+"""That of a graph whose exporter took weights apart from their names, or folded norms."""
 _MOST_TRIED = 6
 """So many architectures are built, of which one may have the names of an unknown file."""
 _LEAST_COVERAGE = 0.8
@@ -179,7 +181,8 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         is_graph = source.file_format == "onnx"
         of_authors = None if steps or METADATA_KEY in kept else _of_authors(tensors, request, of_graph=is_graph)
         if of_authors is not None:
-            from_layout, kept = _AUTHORS, {}
+            from_layout, kept = _GRAPH if is_graph else _AUTHORS, {}
+            notes = (*notes, *filter(None, (of_authors.note,)))
             tensors = _by_name(of_authors.tensors)
             left_out |= dict.fromkeys(of_authors.dropped, "the model has no place for it")
         described = _described(source, tensors, request, steps, kept)

@@ -18,15 +18,16 @@ from zoo.core.model.check import meta_model
 from zoo.core.model.match import BATCH_COUNTERS, repair_keys
 from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
 from zoo.core.model.state_dict import TORCH_DTYPES
-from zoo.core.model.unfold_batch_norm import unfold_batch_norms
+from zoo.core.model.unfold_batch_norm import told_of_unfolded
 from zoo.models.base import ImageModel
 
 
 class OfAuthors(NamedTuple):
-    """The tensors by timm's names, and the names of those that have no place in the model."""
+    """The tensors by timm's names, the names of those that have no place in the model, and a note or ""."""
 
     tensors: tuple[StoredTensor, ...]
     dropped: tuple[str, ...]
+    note: str = ""
 
 
 def in_timms_names(
@@ -52,22 +53,16 @@ def in_timms_names(
     try:
         model = _model_of(architecture, shapes)
         names = _names_within_modules(shapes, model.state_dict()) if of_graph else {}
-        found, dropped = _repaired(model, {names.get(name, name): tensor for name, tensor in shapes.items()})
+        found, dropped = repair_keys(model, {names.get(name, name): tensor for name, tensor in shapes.items()})
         if not _are_all(found, model.state_dict()):
             return None
         values = tensors_of(tensors.values())
-        repaired, _ = _repaired(model, {names.get(name, name): tensor for name, tensor in values.items()})
+        repaired, _ = repair_keys(model, {names.get(name, name): tensor for name, tensor in values.items()})
     except InvalidInputError:
         return None
     if repaired.keys() != found.keys():  # a family may look at values, too
         return None
-    return OfAuthors(tuple(stored_tensors(repaired)), dropped)
-
-
-def _repaired(model: ImageModel, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors by the model's names, with the batch norms that an exporter folded."""
-    found, dropped = repair_keys(model, dict(tensors))
-    return unfold_batch_norms(model, found, model.pretrained_cfg["input_size"]), dropped
+    return OfAuthors(tuple(stored_tensors(repaired)), dropped, told_of_unfolded(tensors, repaired))
 
 
 def _model_of(architecture: str, shapes: dict[str, Tensor]) -> ImageModel:
@@ -84,7 +79,7 @@ def _model_of(architecture: str, shapes: dict[str, Tensor]) -> ImageModel:
             sizes["num_classes"] = len(weight)
     model = meta_model(cfg, **sizes)
     assert isinstance(model, ImageModel)
-    return model.eval()
+    return model
 
 
 def _names_within_modules(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, str]:

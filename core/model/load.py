@@ -22,6 +22,7 @@ from zoo.core.metadata.stated import file_configuration, stated_image_size
 from zoo.core.model.match import BATCH_COUNTERS, LoadOptions, Match, StateDict, match_weights, repair_keys
 from zoo.core.model.save import DTYPE_NAMES, stored_tensors, tensors_of
 from zoo.core.model.state_dict import clean_state_dict, read_state_dict, read_weights
+from zoo.core.model.unfold_batch_norm import told_of_unfolded
 from zoo.models.base import ImageModel
 from zoo.weights_cache.download import fetch
 
@@ -178,7 +179,10 @@ def _load(
     notes: tuple[str, ...] = (),
 ) -> LoadReport:
     wanted = model.state_dict()
+    given = tuple(state_dict)
     state_dict, unused = repair_keys(model, state_dict)
+    if told := told_of_unfolded(given, state_dict):
+        notes = (*notes, told)
     match = match_weights(model, state_dict, cfg, options)
     if problems := match.problems():
         raise InvalidInputError(

@@ -21,6 +21,7 @@ from zoo.core.files.tensor_names import first_names
 from zoo.core.layouts.engine import towards_timm
 from zoo.core.model.save import DTYPE_NAMES, stored_tensor, tensor_of
 from zoo.core.model.state_dict import TORCH_DTYPES
+from zoo.core.model.unfold_batch_norm import unfold_batch_norms
 from zoo.core.resize.plan import image_size_of, plan_resizes
 from zoo.core.resize.rule import Resize, Shape
 from zoo.models.base import ImageModel
@@ -160,14 +161,15 @@ def repair_keys(model: nn.Module, state_dict: StateDict) -> tuple[StateDict, tup
 
     Returns the tensors by the model's keys, and the keys of those known to have no place in the model. A family states
     in `KEY_LAYOUTS` whose files it takes (tables of `core.layouts`), in `unused_keys` what has no place, and in
-    `repair_keys` what no table says.
+    `repair_keys` what no table says. Batch norms that a graph has folded into the layers before them are given back.
     """
     family = import_module(f"zoo.models.{_family(model)}") if _family(model) else None
     unused: set[str] = getattr(family, "unused_keys", lambda _keys, _model: set())(state_dict.keys(), model)
     used = {key: value for key, value in state_dict.items() if key not in unused} if unused else state_dict
     renamed, left_out = _by_tables(getattr(family, "KEY_LAYOUTS", ()), used, model)
     repaired = getattr(family, "repair_keys", lambda tensors, _model: tensors)(renamed, model)
-    return repaired, tuple(key for key in state_dict if key in unused or key in left_out)
+    whole = unfold_batch_norms(model, repaired)
+    return whole, tuple(key for key in state_dict if key in unused or key in left_out)
 
 
 def _by_tables(layouts: Sequence[str], state_dict: StateDict, model: nn.Module) -> tuple[StateDict, Collection[str]]:

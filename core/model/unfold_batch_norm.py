@@ -7,7 +7,7 @@ so that it divides by 1. What the norms were in training is lost, and what the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, MutableMapping
 
 import torch
 import torch.nn as nn
@@ -15,25 +15,23 @@ from torch import Tensor
 
 from zoo.core.model.fold_batch_norm import layers_before_norms
 
-StateDict = Mapping[str, Tensor]
+StateDict = MutableMapping[str, Tensor]
 
 
-def unfold_batch_norms(model: nn.Module, tensors: StateDict, input_size: tuple[int, int, int]) -> dict[str, Tensor]:
+def unfold_batch_norms(model: nn.Module, tensors: StateDict) -> StateDict:
     """The tensors with those of the norms that were folded; as they are if none was.
 
     Args:
-        model: of the architecture, in evaluation mode, on any device.
+        model: of the architecture, on any device; its `pretrained_cfg` says which images it takes.
         tensors: by the names of this architecture. Each folded norm left its shift as the bias of its layer.
-        input_size: (channels, height, width) of images that the model takes.
     """
     wanted = model.state_dict()
-    unfolded = dict(tensors)
     missing = {name.rpartition(".")[0] for name in wanted.keys() - tensors.keys() if name.endswith(".running_var")}
-    if not missing:
-        return unfolded
-    modules = dict(model.named_modules())
-    device = next(model.parameters()).device
-    for layer, norm in layers_before_norms(model, torch.empty(1, *input_size, device=device)):
+    input_size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    if not (missing and input_size):
+        return tensors
+    unfolded, modules = dict(tensors), dict(model.named_modules())
+    for layer, norm in _layers_before_norms(model, input_size):
         shift = unfolded.get(f"{layer}.bias")
         if norm not in missing or shift is None or f"{norm}.bias" not in wanted:
             continue
@@ -48,3 +46,21 @@ def unfold_batch_norms(model: nn.Module, tensors: StateDict, input_size: tuple[i
             f"{norm}.running_var": one - modules[norm].eps,
         }
     return unfolded
+
+
+def told_of_unfolded(before: Iterable[str], after: Iterable[str]) -> str:
+    """The sentence about norms that were given back, by the names of tensors before and after; "" if none was."""
+    given, found = (sum(name.endswith(".running_var") for name in names) for names in (before, after))
+    if found <= given:
+        return ""
+    counted = f"{found - given} batch norms were" if found - given > 1 else "one batch norm was"
+    return f"{counted} folded into the layer before; what stands for it only shifts, so train it in evaluation mode"
+
+
+def _layers_before_norms(model: nn.Module, input_size: tuple[int, int, int]) -> list[tuple[str, str]]:
+    device = next(model.parameters()).device
+    trains = model.training
+    try:
+        return layers_before_norms(model.eval(), torch.empty(1, *input_size, device=device))
+    finally:
+        model.train(trains)

@@ -9,6 +9,8 @@ from zoo.core.model.unfold_batch_norm import unfold_batch_norms
 
 
 class Network(nn.Module):
+    pretrained_cfg = {"input_size": (3, 16, 16)}
+
     def __init__(self, bias):
         super().__init__()
         self.norm0 = nn.BatchNorm2d(3)  # before a layer: nothing to fold it into
@@ -38,7 +40,7 @@ def test_the_network_computes_what_the_folded_one_does(bias):
     shift = by_hand["norm1.bias"] + (by_hand.get("conv1.bias", 0) - by_hand["norm1.running_mean"]) * scale
     folded = {name: value for name, value in by_hand.items() if not name.startswith("norm1.")}
     folded |= {"conv1.weight": by_hand["conv1.weight"] * scale[:, None, None, None], "conv1.bias": shift}
-    unfolded = unfold_batch_norms(Network(bias).eval(), folded, (3, 16, 16))
+    unfolded = unfold_batch_norms(Network(bias), folded)
     again = Network(bias).eval()
     again.load_state_dict(unfolded, strict=False)
     expected, found = model(images), again(images)
@@ -48,17 +50,17 @@ def test_the_network_computes_what_the_folded_one_does(bias):
 
 def test_norms_that_are_there_stay():
     state = dict(network(False).state_dict())
-    assert unfold_batch_norms(Network(False).eval(), state, (3, 16, 16)) == state
+    assert unfold_batch_norms(Network(False), state) == state
 
 
 def test_a_layer_without_the_shift_of_its_norm_is_left_alone():
     """Such a file has lost its norms, and nothing says that they did nothing."""
     state = {name: value for name, value in network(False).state_dict().items() if not name.startswith("norm1.")}
-    assert unfold_batch_norms(Network(False).eval(), state, (3, 16, 16)).keys() == state.keys()
+    assert unfold_batch_norms(Network(False), state).keys() == state.keys()
 
 
 def test_it_is_the_inverse_of_folding():
     model, images = network(False), torch.randn(2, 3, 16, 16)
     folded = fold_batch_norm(model, images).model.state_dict()
-    unfolded = unfold_batch_norms(Network(False).eval(), folded, (3, 16, 16))
+    unfolded = unfold_batch_norms(Network(False), folded)
     assert {"norm1.weight", "norm1.bias", "norm1.running_mean", "norm1.running_var"} <= unfolded.keys()
