@@ -39,6 +39,8 @@ def open_with_onnxruntime(graph: bytes, _precision: str, threads: int) -> Runner
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it writes warnings to descriptor 2
     options.intra_op_num_threads = threads
+    # Threads that wait in a loop for the next batch take the cores from those that decode it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no class
