@@ -187,7 +187,7 @@ def compare_runtimes(name, paths, arguments):
                 computing=Computing(batch_size=arguments.batch_size, runtime=runtime, precision=precision),
                 storage=FeatureStorage(pool="embedding"),
             )
-    ready = [read(preprocess, path) for path in paths[:DIFFERENT]] * (2 * arguments.batch_size // DIFFERENT)
+    ready = [read(preprocess, path) for path in paths[:DIFFERENT]] * (4 * arguments.batch_size // DIFFERENT)
     plain = as_elsewhere(lambda batch: [model(batch)])
     alone = {way: lambda job=job: job.compute(ready) for way, job in jobs.items()}
     whole = {way: lambda job=job: with_job(job, paths) for way, job in jobs.items()}
