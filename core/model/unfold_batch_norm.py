@@ -13,6 +13,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from zoo.core.identify.identify import fused_architectures_of
 from zoo.core.model.fold_batch_norm import layers_before_norms
 
 StateDict = MutableMapping[str, Tensor]
@@ -27,9 +28,12 @@ def unfold_batch_norms(model: nn.Module, tensors: StateDict) -> StateDict:
     """
     wanted = model.state_dict()
     missing = {name.rpartition(".")[0] for name in wanted.keys() - tensors.keys() if name.endswith(".running_var")}
-    input_size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    input_size = cfg.get("input_size")
     if not (missing and input_size):
         return tensors
+    if cfg.get("architecture") in fused_architectures_of({name: tuple(value.shape) for name, value in tensors.items()}):
+        return tensors  # the published form for inference, which another class computes
     unfolded, modules = dict(tensors), dict(model.named_modules())
     for layer, norm in _layers_before_norms(model, input_size):
         shift = unfolded.get(f"{layer}.bias")
