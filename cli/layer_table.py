@@ -19,7 +19,7 @@ def describe_layers(name: str, cfg: PretrainedCfg, *, in_chans: int | None, dept
     from zoo.core.model.own_facts import own_model
 
     channels = cfg.input_size[0] if in_chans is None else in_chans
-    if ":" in name and describes_another_network(name, cfg):
+    if describes_another_network(name, cfg):
         model = own_model(cfg, in_chans=channels)
         layers = measure_layers(model, (channels, *cfg.input_size[1:]), depth=depth)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple
 
-from zoo.core.architectures.model_facts import module_paths
+from zoo.core.architectures.model_facts import TaskLayers, module_paths
 from zoo.core.architectures.published import task_layers_of
 from zoo.core.errors import InvalidInputError
 from zoo.core.files.stored_tensor import StoredTensor
@@ -31,21 +31,21 @@ def task_sizes(tensors: Mapping[str, StoredTensor], architecture: str) -> TaskSi
     if layers is None:
         return TaskSizes()
     filled = {name: tensor for name, tensor in tensors.items() if prod(tensor.shape)}
+    if not filled:
+        return TaskSizes()
     inputs = [f"{path}.weight" for path in module_paths(layers.first_conv)]
     if not inputs or any(name in filled for name in inputs):
-        return TaskSizes(_channels(filled, architecture), num_classes_of(layers, filled) or None)
+        return TaskSizes(_channels(filled, layers), num_classes_of(layers, filled) or None)
     for one in identify(filled, guess=False):  # in another library's names
         if architecture in one.architectures:
             return TaskSizes(one.in_chans, one.num_classes or None)
     return TaskSizes()
 
 
-def _channels(tensors: Mapping[str, StoredTensor], architecture: str) -> int | None:
+def _channels(tensors: Mapping[str, StoredTensor], layers: TaskLayers) -> int | None:
     from zoo.core.channels.stem import find_stem
 
-    layers = task_layers_of(architecture)
-    assert layers is not None
     try:
-        return find_stem(tensors, layers, architecture, alone=True).from_chans
+        return find_stem(tensors, layers, layers.architecture, alone=True).from_chans
     except InvalidInputError:  # no such layer, or none that a number of channels fits
         return None

@@ -24,9 +24,9 @@ from zoo.core.errors import InvalidInputError, UnknownArgumentError, UnknownOpti
 from zoo.core.files.open_weights import open_weights
 from zoo.core.files.user_folders import downloads_in
 from zoo.core.files.weight_folder import existing_weight_file
-from zoo.core.metadata.stated import adapted_cfg, configured, file_configuration, stated_image_size, with_image_size
+from zoo.core.metadata.stated import adapted_cfg, stated_image_size
 from zoo.core.model.features import FEATURE_CLASSES, FeatureNet
-from zoo.core.model.file_cfg import cfg_of_tensors
+from zoo.core.model.file_cfg import cfg_of_file
 from zoo.core.model.layer_options import with_names_of_layers
 from zoo.core.model.load import load_checkpoint, load_pretrained, materialize
 from zoo.core.model.named_model import named_cfg, names_a_place
@@ -128,12 +128,11 @@ def create_model(
         _require_use_of_size(name, path)
     if path:
         path = existing_weight_file(Path(path).expanduser())
-        stated = with_image_size(file_configuration(path, name, key=checkpoint_key), source_size, str(path))
-        cfg = configured(cfg, stated)
-        if checkpoint_path and "in_chans" not in stated:
-            with open_weights(path, key=checkpoint_key) as opened:
-                kept = {n: t for n, t in opened.tensors.items() if not any(fnmatchcase(n, one) for one in drop)}
-                cfg = cfg_of_tensors(cfg, kept)
+        with open_weights(path, key=checkpoint_key) as opened:
+            # A config describes the tensors of its own file.
+            own = {} if checkpoint_path is None else opened.tensors
+            kept = {key: one for key, one in own.items() if not any(fnmatchcase(key, pattern) for pattern in drop)}
+            cfg, stated = cfg_of_file(cfg, name, kept, opened.metadata, str(path), source_size)
     if pretrained or stated:
         model_args |= dict(cfg.model_args)
     source_size = stated_image_size(dict(cfg.model_args))

@@ -16,8 +16,8 @@ from zoo.core.channels.mixing import check_in_chans
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.files.open_weights import open_weights
 from zoo.core.files.stored_tensor import StoredTensor, Unavailable
-from zoo.core.metadata.stated import configured, stated_configuration, stated_image_size, with_image_size
-from zoo.core.model.file_cfg import cfg_of_tensors
+from zoo.core.metadata.stated import stated_image_size
+from zoo.core.model.file_cfg import cfg_of_file
 from zoo.core.model.named_model import named_cfg, names_a_place
 
 if TYPE_CHECKING:
@@ -148,10 +148,7 @@ def check_tensors(
     cfg = _default_cfg(request.model_name)
     name = plain_name(request.model_name)
     in_place = names_a_place(name)
-    stated = with_image_size(stated_configuration(metadata, cfg.architecture, given), request.source_size, given)
-    cfg = configured(cfg, stated)
-    if "in_chans" not in stated:
-        cfg = cfg_of_tensors(cfg, tensors)
+    cfg, stated = cfg_of_file(cfg, cfg.architecture, tensors, metadata, given, request.source_size)
     in_chans = request.in_chans or cfg.input_size[0]
     num_classes = cfg.num_classes if request.num_classes is None else request.num_classes
     if is_whole(tensors, cfg, in_chans, num_classes):

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.core.architectures import registry
 from zoo.core.architectures.model_facts import FeatureLevel, ModelFacts
 from zoo.core.architectures.records import PretrainedCfg
-from zoo.core.model.build import create_model
+from zoo.core.model.check import meta_model
 from zoo.models.base import ImageModel
 
 
@@ -17,14 +17,9 @@ def own_model(cfg: PretrainedCfg, *, in_chans: int | None = None) -> ImageModel:
 
     Raises as `create_model` does for arguments that the architecture does not take.
     """
-    model: ImageModel = create_model(
-        cfg.architecture,
-        pretrained_cfg=cfg,
-        in_chans=cfg.input_size[0] if in_chans is None else in_chans,
-        num_classes=cfg.num_classes,
-        device="meta",
-        **dict(cfg.model_args),
-    )
+    channels = cfg.input_size[0] if in_chans is None else in_chans
+    model = meta_model(cfg, in_chans=channels, num_classes=cfg.num_classes, **dict(cfg.model_args))
+    assert isinstance(model, ImageModel)
     return model.eval().requires_grad_(False)
 
 
