@@ -31,8 +31,6 @@ def task_sizes(tensors: Mapping[str, StoredTensor], architecture: str) -> TaskSi
     if layers is None:
         return TaskSizes()
     filled = {name: tensor for name, tensor in tensors.items() if prod(tensor.shape)}
-    if not filled:
-        return TaskSizes()
     inputs = [f"{path}.weight" for path in module_paths(layers.first_conv)]
     if not inputs or any(name in filled for name in inputs):
         return TaskSizes(_channels(filled, layers), num_classes_of(layers, filled) or None)

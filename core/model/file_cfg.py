@@ -8,7 +8,6 @@ from typing import Any
 
 from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.files.stored_tensor import StoredTensor
-from zoo.core.identify.task_sizes import task_sizes
 from zoo.core.metadata.stated import adapted_cfg, configured, stated_configuration, with_image_size
 
 
@@ -38,8 +37,10 @@ def cfg_of_file(
     """
     stated = with_image_size(stated_configuration(metadata, architecture, path), source_size, path)
     found = configured(cfg, stated)
-    if "in_chans" in stated:
+    if "in_chans" in stated or not tensors:
         return found, stated
+    from zoo.core.identify.task_sizes import task_sizes
+
     shown = task_sizes(tensors, architecture)
     sized = found if shown.in_chans is None else adapted_cfg(found, shown.in_chans)
     return sized if shown.num_classes is None else replace(sized, num_classes=shown.num_classes), stated

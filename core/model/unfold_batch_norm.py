@@ -13,7 +13,6 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.identify.identify import fused_architectures_of
 from zoo.core.model.fold_batch_norm import layers_before_norms
 
 StateDict = MutableMapping[str, Tensor]
@@ -32,6 +31,8 @@ def unfold_batch_norms(model: nn.Module, tensors: StateDict) -> StateDict:
     input_size = cfg.get("input_size")
     if not (missing and input_size):
         return tensors
+    from zoo.core.identify.identify import fused_architectures_of
+
     if cfg.get("architecture") in fused_architectures_of({name: tuple(value.shape) for name, value in tensors.items()}):
         return tensors  # the published form for inference, which another class computes
     unfolded, modules = dict(tensors), dict(model.named_modules())
