@@ -276,8 +276,8 @@ Exact = Annotated[
     typer.Option(
         "--exact",
         rich_help_panel=COMPUTING,
-        help="Compute every layer as it is, without folding batch norms. This is slower and gives the numbers of a "
-        "plain loop.",
+        help="Compute every layer as it is, without folding norms and scales. This is slower and gives the numbers of "
+        "a plain loop.",
     ),
 ]
 Shard = Annotated[

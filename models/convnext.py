@@ -21,6 +21,7 @@ from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.init import TRUNCATED_NORMAL
+from zoo.models.layers.layer_scale import ChannelScale, scale_maps
 from zoo.models.layers.mlp import GlobalResponseNormMlp, Mlp
 from zoo.models.layers.norm import norm_factory, token_norm_factory
 from zoo.models.layers.norm_downsample import norm_downsample
@@ -31,7 +32,7 @@ __getattr__ = family_attributes("convnext")
 KEY_LAYOUTS = ("authors", "dino", "open_clip")
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(ChannelScale):
     """Depthwise convolution, norm, MLP at each position; scaled by `gamma` and added to the input.
 
     The MLP's linear layers read (N, H, W, C). With `conv_mlp` the maps stay (N, C, H, W), which is faster for the
@@ -67,9 +68,7 @@ class ConvNeXtBlock(nn.Module):
             x = self.mlp(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         else:
             x = self.mlp(self.norm(x))
-        if self.gamma is not None:
-            x = x * self.gamma.view(-1, 1, 1)
-        return self.drop_path(x)
+        return self.drop_path(scale_maps(x, self.gamma))
 
 
 class ConvNeXt(ConvNet):

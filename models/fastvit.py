@@ -97,7 +97,9 @@ class RepMixer(nn.Module):
     def fuse(self) -> nn.Module:
         like = self.mixer.conv_norms()[0].conv
         branch = self.mixer.linear_map() + -Diagonal.of(self.norm.get_submodule("identity"))
-        found = branch.then(Diagonal.factor(self.layer_scale.gamma.flatten())) + Diagonal.identity(like)
+        found = branch.then(Diagonal.factor(self.layer_scale.get_parameter("gamma").flatten())) + Diagonal.identity(
+            like
+        )
         return nn.Sequential(OrderedDict(reparam_conv=found.as_layer(like)))
 
 

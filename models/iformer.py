@@ -19,6 +19,7 @@ from zoo.models.layers.attention import attend
 from zoo.models.layers.conv_norm import ConvThenNorm, conv_norm
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import TRUNCATED_NORMAL
+from zoo.models.layers.layer_scale import ChannelScale, scale_maps
 from zoo.models.layers.linear_map import Diagonal
 from zoo.models.layers.stages import BlockPlace, walk_stages
 from zoo.models.normed_classifier import DistilledOfMean
@@ -47,7 +48,7 @@ class ModulationAttention(nn.Module):
         return self.proj(attend(q, k, v).mT.unflatten(2, x.shape[2:]) * gate)
 
 
-class Residual(nn.Module):
+class Residual(ChannelScale):
     """`x + gamma * module(x)` over a map (N, C, H, W); no gamma where its initial value is 0."""
 
     gamma: nn.Parameter | None
@@ -65,8 +66,7 @@ class Residual(nn.Module):
             nn.init.constant_(self.gamma, self.initial)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.drop_path(self.module(x))
-        return x + (branch if self.gamma is None else self.gamma * branch)
+        return x + scale_maps(self.drop_path(self.module(x)), self.gamma)
 
 
 class PositionConv(nn.Sequential):

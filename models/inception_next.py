@@ -17,6 +17,7 @@ from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.conv_same import make_conv
 from zoo.models.layers.drop import make_drop_path
 from zoo.models.layers.init import TRUNCATED_NORMAL
+from zoo.models.layers.layer_scale import ChannelScale, scale_maps
 from zoo.models.layers.mlp import Mlp
 from zoo.models.layers.norm_downsample import norm_downsample
 from zoo.models.layers.residual import ResidualBlock
@@ -42,7 +43,7 @@ class InceptionDepthwiseConv(nn.Module):
         return torch.cat([kept, self.dwconv_hw(square), self.dwconv_w(row), self.dwconv_h(column)], 1)
 
 
-class MetaNeXtBlock(ResidualBlock):
+class MetaNeXtBlock(ResidualBlock, ChannelScale):
     """Token mixer, norm and MLP, scaled by `gamma` and added to the input."""
 
     def __init__(self, spec: InceptionNextSpec, place: BlockPlace) -> None:
@@ -63,7 +64,7 @@ class MetaNeXtBlock(ResidualBlock):
         nn.init.constant_(self.gamma, self.init_value)
 
     def branch(self, x: Tensor) -> Tensor:
-        return self.drop_path(super().branch(x) * self.gamma.view(-1, 1, 1))
+        return self.drop_path(scale_maps(super().branch(x), self.gamma))
 
 
 class MetaNeXt(ConvHead, ConvNet):

@@ -17,6 +17,7 @@ from zoo.models.base import ImageModel, Size, Step
 from zoo.models.entrypoints import family_attributes
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.drop import make_drop_path
+from zoo.models.layers.layer_scale import ChannelScale, scale_tokens
 from zoo.models.layers.mlp import GluMlp, Mlp
 from zoo.models.layers.norm import token_norm_factory
 from zoo.models.layers.patch_embed import PatchEmbed
@@ -64,8 +65,10 @@ class Affine(nn.Module):
         return torch.addcmul(self.beta, self.alpha, x)
 
 
-class ResMlpBlock(nn.Module):
+class ResMlpBlock(ChannelScale):
     """A linear layer across the patches, a perceptron across the channels, both scaled by learned factors."""
+
+    scales = "ls1", "ls2"
 
     def __init__(self, spec: MlpMixerSpec, num_patches: int, drop: float, drop_path: float) -> None:
         super().__init__()
@@ -84,8 +87,9 @@ class ResMlpBlock(nn.Module):
         nn.init.constant_(self.ls2, self.init_values)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.ls1 * self.linear_tokens(self.norm1(x).transpose(1, 2)).transpose(1, 2))
-        return x + self.drop_path(self.ls2 * self.mlp_channels(self.norm2(x)))
+        mixed = self.linear_tokens(self.norm1(x).transpose(1, 2)).transpose(1, 2)
+        x = x + self.drop_path(scale_tokens(mixed, self.ls1))
+        return x + self.drop_path(scale_tokens(self.mlp_channels(self.norm2(x)), self.ls2))
 
 
 class SpatialGate(nn.Module):

@@ -19,6 +19,7 @@ from zoo.models.layers.densely_connected import DenselyConnected
 from zoo.models.layers.drop import drop_path_schedule, make_drop_path
 from zoo.models.layers.head import NormMlpHead
 from zoo.models.layers.init import InitialValues, kaiming
+from zoo.models.layers.layer_scale import ChannelScale, scale_maps
 from zoo.models.layers.norm import norm_factory
 from zoo.models.layers.norm_downsample import norm_downsample
 from zoo.models.layers.stages import BlockPlace
@@ -52,7 +53,7 @@ class Bottleneck(nn.Module):
         return self.layers(x)
 
 
-class DenseBlock(nn.Module):
+class DenseBlock(ChannelScale):
     """New maps from all before, scaled by `gamma`."""
 
     def __init__(
@@ -69,7 +70,7 @@ class DenseBlock(nn.Module):
         nn.init.constant_(self.gamma, self.init_value)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        x = self.drop_path(self.layers(torch.cat(maps, 1)) * self.gamma.view(-1, 1, 1))
+        x = self.drop_path(scale_maps(self.layers(torch.cat(maps, 1)), self.gamma))
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
 
 

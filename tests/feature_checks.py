@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from zoo.models.layers.layer_scale import ChannelScale
+
 TOLERANCE = 1e-5
 
 
@@ -20,6 +22,21 @@ def with_statistics(model):
         norm.weight.uniform_(0.5, 1.5, generator=generator)
         norm.bias.normal_(0, 0.1, generator=generator)
     return model.eval()
+
+
+@torch.no_grad()
+def with_scales(model):
+    """Layer scales as training leaves them, not the tiny numbers that hide what a branch gives."""
+    generator = torch.Generator().manual_seed(1)
+    for scale in layer_scales(model):
+        scale.uniform_(0.3, 1.5, generator=generator)
+    return model.eval()
+
+
+def layer_scales(model):
+    owners = [m for m in model.modules() if isinstance(m, ChannelScale)]
+    found = [getattr(owner, name) for owner in owners for name in owner.scales]
+    return [scale for scale in found if scale is not None]
 
 
 def batch_norms(model):

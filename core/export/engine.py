@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.core.errors import UsageError
 from zoo.core.export.image_engine import ImageFeatures
-from zoo.core.model.fold_batch_norm import fold_batch_norm
+from zoo.core.model.folding import fold_into_layers
 
 FeatureModel = Callable[[Tensor], Sequence[Tensor]]
 """Image batch (N, C, H, W) -> maps (N, channels, h, w), or pooled (N, channels)."""
@@ -27,17 +27,18 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 class FeatureEngine:
     """Image batch (N, C, H, W), float32 on the CPU -> maps, float32 on the CPU, contiguous.
 
-    The given model stays unchanged: the engine has its own copy, in evaluation mode, with batch norms folded into the
-    preceding layers, on its device and in its precision. A callable that is not a module is called as it is.
+    The given model stays unchanged: the engine has its own copy, in evaluation mode, with batch norms and layer scales
+    folded into the preceding layers, on its device and in its precision. A callable that is not a module is called as
+    it is.
 
     Args:
         model: e.g. a `FeatureListNet`, or `pooled_model` of one.
-        input_size: (channels, height, width) of the images, or of some of them: batch norms are folded if a run on such
-            an image shows that the output stays the same.
+        input_size: (channels, height, width) of the images, or of some of them: norms and scales are folded if a run on
+            such an image shows that the output stays the same.
         device: one of DEVICES, or "cuda:1" for the second GPU.
         precision: one of PRECISIONS, for weights and maps; "auto" is bfloat16 if the device computes in it, otherwise
             float32.
-        fuse: fold batch norms.
+        fuse: fold batch norms and layer scales.
         channels_last: keep channels innermost in memory, which is the fastest layout for convolutions.
         compile_model: use torch.compile; the first batch then takes a while, and the CPU needs a C++ compiler.
 
@@ -61,7 +62,7 @@ class FeatureEngine:
         self.device = find_device(device)
         self.precision = choose_precision(precision, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.folded_norms = 0
+        self.folded_norms = self.folded_scales = 0
         self.notes: tuple[str, ...] = ()
         self.compiles = compile_model
         self._compute = self._prepared(model, input_size, fuse) if isinstance(model, nn.Module) else model
@@ -76,7 +77,7 @@ class FeatureEngine:
         example = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
         like = next(model.parameters(), example)
         if fuse and like.dtype in (torch.float32, torch.float64):
-            prepared, self.folded_norms, note = fold_batch_norm(model, example.to(like))
+            prepared, self.folded_norms, self.folded_scales, note = fold_into_layers(model, example.to(like))
             self.notes += (note,) if note else ()
         else:
             prepared = copy.deepcopy(model).eval()
@@ -116,6 +117,7 @@ class FeatureEngine:
             "device": self.device.type,
             "precision": self.precision,
             "folded_norms": self.folded_norms,
+            **({"folded_scales": self.folded_scales} if self.folded_scales else {}),
             "memory": order,
         }
 

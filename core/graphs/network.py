@@ -14,7 +14,7 @@ from zoo.core.graphs.preprocessing import Normalize, ResizeCropNormalize
 from zoo.core.graphs.request import GraphRequest
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.model.features import FeatureInfo
-from zoo.core.model.fold_batch_norm import fold_batch_norm
+from zoo.core.model.folding import fold_into_layers
 
 INPUT = "image"
 
@@ -52,7 +52,7 @@ def graph_network(model: Any, preprocess: Preprocess, request: GraphRequest) -> 
     notes: tuple[str, ...] = ()
     if request.fuse:
         example = torch.randn(1, model.in_chans, *size, generator=torch.Generator().manual_seed(0))
-        model, _, note = fold_batch_norm(model, example)
+        model, _, _, note = fold_into_layers(model, example)
         notes = (note,) if note else ()
     if request.dtype == "float16":
         model = copy.deepcopy(model).half()

@@ -37,12 +37,26 @@ def trace(network: GraphNetwork, images: Tensor, dynamic: frozenset[str]) -> Any
     if "size" in dynamic or network.takes_pixels:
         shape |= {2: anything, 3: anything}
     try:
-        with quiet_export(), torch.no_grad():
+        with quiet_export(), _without_gradients(network.module):
             return torch.export.export(network.module, (images,), dynamic_shapes=(shape,), strict=False)
     except ZooError:
         raise
     except Exception as error:  # of many kinds, torch's own among them
         raise cannot_export(error, dynamic) from error
+
+
+@contextmanager
+def _without_gradients(module: torch.nn.Module) -> Iterator[None]:
+    """Parameters as they are for inference: attention takes another path, with other strides, if its bias learns."""
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with torch.no_grad():
+            yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def cannot_export(error: Exception, dynamic: frozenset[str]) -> InvalidInputError:

@@ -1,6 +1,6 @@
 """Give back the batch norms that an exporter folded into the layers before them, so that a checkpoint is whole again.
 
-Graphs for inference hold `y = W' x + b'`, a layer with a norm folded into it (`core/model/fold_batch_norm.py`). The
+Graphs for inference hold `y = W' x + b'`, a layer with a norm folded into it (`core/model/folding.py`). The
 network has both: the layer takes W', and the norm a scale of 1, a shift of b', a mean of 0, and a variance of 1 - eps,
 so that it divides by 1. What the norms were in training is lost, and what the network computes is the same.
 """
@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from zoo.core.model.fold_batch_norm import layers_before_norms
+from zoo.core.model.folding import layers_before_norms
 
 StateDict = MutableMapping[str, Tensor]
 

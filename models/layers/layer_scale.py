@@ -10,8 +10,26 @@ import torch.nn as nn
 from torch import Tensor
 
 
-class LayerScale(nn.Module):
+class ChannelScale(nn.Module):
+    """A module whose parameters `scales` are factors of what comes before them; it takes None for each as no factor."""
+
+    scales: tuple[str, ...] = ("gamma",)
+
+
+def scale_tokens(x: Tensor, gamma: Tensor | None) -> Tensor:
+    """Tokens (..., C) times a factor for each channel, (C,); as they are without factors."""
+    return x if gamma is None else x * gamma
+
+
+def scale_maps(x: Tensor, gamma: Tensor | None) -> Tensor:
+    """Maps (N, C, H, W) times a factor for each channel, (C,); as they are without factors."""
+    return x if gamma is None else x * gamma.view(-1, 1, 1)
+
+
+class LayerScale(ChannelScale):
     """`x * gamma`, the channels last: (..., C) -> (..., C)."""
+
+    gamma: nn.Parameter | None
 
     def __init__(self, channels: int, initial: float = 1e-5) -> None:
         super().__init__()
@@ -20,20 +38,21 @@ class LayerScale(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.constant_(self.gamma, self.initial)
+        if self.gamma is not None:
+            nn.init.constant_(self.gamma, self.initial)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
+        return scale_tokens(x, self.gamma)
 
     def extra_repr(self) -> str:
-        return f"{len(self.gamma)}, initial={self.initial:g}"
+        return "" if self.gamma is None else f"{len(self.gamma)}, initial={self.initial:g}"
 
 
 class LayerScale2d(LayerScale):
     """The same for maps: (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma.view(-1, 1, 1)
+        return scale_maps(x, self.gamma)
 
 
 class MapScale(LayerScale):

@@ -10,10 +10,11 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from zoo.models.layers.layer_scale import ChannelScale, scale_tokens
 from zoo.models.layers.transformer_block import BlockStyle
 
 
-class ScaledBlock(nn.Module):
+class ScaledBlock(ChannelScale):
     """A block of tokens (..., C) with a learned factor for each channel of each branch.
 
     Args:
@@ -33,4 +34,4 @@ class ScaledBlock(nn.Module):
 
     def scaled(self, branch: int, x: Tensor) -> Tensor:
         """What a branch gives, times its factors."""
-        return x * getattr(self, self.scales[branch]) if self.scales else x
+        return scale_tokens(x, getattr(self, self.scales[branch])) if self.scales else x

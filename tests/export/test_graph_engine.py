@@ -1,5 +1,6 @@
 """Features that another program than torch computes: the same numbers, a graph that is made once, and a record."""
 
+import copy
 import json
 import sys
 
@@ -12,6 +13,7 @@ from torch import nn
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
+from zoo.core.architectures import registry
 from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.export import graph_engine
 from zoo.core.export.engine import FeatureEngine
@@ -21,7 +23,8 @@ from zoo.core.graphs import cache
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.model.features import FeatureListNet
 
-from feature_checks import TOLERANCE, difference, noise, one_by_one, with_statistics
+from feature_checks import TOLERANCE, difference, noise, one_by_one, with_scales, with_statistics
+from golden import build, golden, smallest
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -114,6 +117,32 @@ def test_pooled_features_of_images_of_any_size(model, net, pool):
     for size in ((64, 64), (96, 160)):
         images = noise(2, 3, *size)
         assert difference(maps_of(graph.per_image(images.numpy())), one_by_one(pooled, images)) <= TOLERANCE
+
+
+def families():
+    """BEiT's attention learns a bias, and takes another path for parameters that learn, as those of a model do."""
+    quick = {"beit"}
+    for family in registry.families():
+        yield pytest.param(family, marks=() if family in quick else pytest.mark.full, id=family)
+
+
+@pytest.mark.parametrize("family", list(families()))
+def test_a_model_of_every_family_as_it_is_built(family):
+    options = {"depth": 2} if family == "beit" else {}
+    model = with_scales(with_statistics(build(smallest(family), seed=0, **options)))
+    net = FeatureListNet(model, range(len(model.feature_info)))
+    size = golden(family)[smallest(family)]["outputs"]["input_size"][1:]
+    names = [f"level{index}" for index in range(len(model.feature_info))]
+    graph = GraphEngine(net, Preprocess(size=tuple(size)), tuple(size), names, runtime="onnxruntime")
+    images = noise(3, 3, *size)
+    with torch.inference_mode():
+        expected = net(images)
+        exact = copy.deepcopy(net).double()(images.double())
+    # A network that magnifies differences is as far from itself in float64.
+    assert difference(maps_of(graph.per_image(images.numpy())), expected) <= max(
+        TOLERANCE, 2 * difference(expected, exact)
+    )
+    assert any(parameter.requires_grad for parameter in model.parameters())  # the given model stays what it is
 
 
 def test_numbers_that_are_not_finite_are_counted(two_maps):

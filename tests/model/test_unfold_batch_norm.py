@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from zoo.core.model.fold_batch_norm import fold_batch_norm
+from zoo.core.model.folding import fold_into_layers
 from zoo.core.model.unfold_batch_norm import unfold_batch_norms
 
 
@@ -61,6 +61,6 @@ def test_a_layer_without_the_shift_of_its_norm_is_left_alone():
 
 def test_it_is_the_inverse_of_folding():
     model, images = network(False), torch.randn(2, 3, 16, 16)
-    folded = fold_batch_norm(model, images).model.state_dict()
+    folded = fold_into_layers(model, images).model.state_dict()
     unfolded = unfold_batch_norms(Network(False), folded)
     assert {"norm1.weight", "norm1.bias", "norm1.running_mean", "norm1.running_var"} <= unfolded.keys()
