@@ -237,6 +237,16 @@ Device = Annotated[
         help="Run the model on this device; cuda:1 is the second GPU.",
     ),
 ]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|mps",
+        rich_help_panel=COMPUTING,
+        help="Run the model on this device; cuda:1 is the second GPU. cuda:all, or a list such as cuda:0,cuda:2, "
+        "divides the shards among several GPUs, with one process each.",
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(

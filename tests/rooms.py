@@ -49,7 +49,8 @@ LIGHT = (
     "cli", "core.average", "core.convert", "core.adapt", "core.inspection", "weights_cache", "core.metadata",
     "core.identify", "core.images.inputs", "core.catalog", "core.channels", "core.layouts", "core.resize",
     "core.architectures", "core.files", "core.extras", "core.errors", "zoo", "core.export.plan", "core.export.folder",
-    "core.export.run", "core.export.writers", "core.export.decode_pool", "core.export.ray_engine",
+    "core.export.run", "core.export.writers", "core.export.decode_pool", "core.export.devices",
+    "core.export.device_processes", "core.export.ray_engine", "core.export.shard_worker",
 )  # fmt: skip
 HEAVY = {"torch", "numpy", "PIL", "huggingface_hub", "safetensors", "rich"}
 """What the import of a light room must not load, neither itself nor through others."""

@@ -57,6 +57,7 @@ from zoo.cli.options import (
 )
 from zoo.core.architectures import registry
 from zoo.core.errors import InvalidInputError, NotFoundError, PartialError, UsageError
+from zoo.core.export.devices import names_several
 from zoo.core.export.evaluation import CONFIDENCE, Evaluation, Share, prediction_lines, results_of
 from zoo.core.export.evaluation import evaluate as count
 from zoo.core.export.folder import FeatureFolder
@@ -176,6 +177,11 @@ def evaluate(
     for option, value, choices in (("--on-error", on_error, ON_ERROR), ("--nodata", nodata, NODATA)):
         if value not in choices:
             raise UsageError(f"{option} takes one of {', '.join(choices)}, found {value!r}.")
+    if names_several(device):
+        raise UsageError(
+            f"Logits are compared with labels on one device, and --device names several: {device!r}.",
+            hint="Choose one, for example --device cuda:0.",
+        )
     source = _source(images or [], column)
     counts_as_one = parse_scale(scale)
     names = None if classes is None else read_class_names(classes)

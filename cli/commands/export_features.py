@@ -18,7 +18,7 @@ from zoo.cli.export_options import (
     BatchSize,
     Column,
     Compile,
-    Device,
+    Devices,
     Dtype,
     Engine,
     Exact,
@@ -77,6 +77,7 @@ from zoo.cli.options import (
 )
 from zoo.core.architectures import registry
 from zoo.core.errors import InvalidInputError, PartialError, UsageError
+from zoo.core.export.devices import find_devices, names_several
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.plan import DTYPES, POOLS, RUNTIMES, FeatureStorage
 from zoo.core.export.run import ON_ERROR, ExportReport, pending_shards, report_of, run_shards
@@ -128,7 +129,7 @@ def export_features(
     key: ModelKey = "",
     source_size: ModelSourceSize = "",
     in_chans: InChans = None,
-    device: Device = "cpu",
+    device: Devices = "cpu",
     batch_size: BatchSize = 32,
     precision: Precision = "float32",
     runtime: Runtime = "torch",
@@ -196,8 +197,15 @@ def export_features(
         raise UsageError("--actors are those of a cluster.", hint="Pass --engine ray too.")
     if not 0 <= min_valid <= 1:
         raise UsageError(f"--min-valid takes a share from 0 to 1, found {min_valid:g}.", hint="For example: 0.5")
-    if engine == "ray" and "-" in (*(images or ()), from_file):
-        raise UsageError("Every node of a cluster reads the list of inputs.", hint="Pass it as --from-file LIST.")
+    several = names_several(device)
+    if several and engine == "ray":
+        raise UsageError(
+            f"The nodes of a cluster compute on one device each, and --device names several: {device!r}.",
+            hint="Leave out --engine, or name one device.",
+        )
+    if (several or engine == "ray") and ("-" in (*(images or ()), from_file) or _is_pipe(from_file)):
+        readers = "process of an export on several devices" if several else "node of a cluster"
+        raise UsageError(f"Every {readers} reads the list of inputs.", hint="Pass it as a file: --from-file LIST.")
     if source_size and weights is None:
         raise UsageError(
             "--source-size describes a weight file, and none was given.", hint="Name the file with --weights."
@@ -207,6 +215,7 @@ def export_features(
         raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
     if weights is None:
         registry.require_weights(cfg)
+    devices = find_devices(device) if several else (device,)
 
     from zoo.core.architectures.hub_names import plain_name
     from zoo.core.export.job import Computing
@@ -251,7 +260,7 @@ def export_features(
             fast_decode=fast_decode,
         ),
         computing=Computing(
-            device=device,
+            device=devices[0],
             precision=precision,
             fuse=not exact,
             channels_last=not exact,
@@ -298,9 +307,19 @@ def export_features(
             from zoo.core.export.ray_engine import run_on_ray
 
             run_on_ray(request, folder, pending, num_actors=actors, on_error=on_error, on_progress=advance)
+        elif len(devices) > 1:
+            from zoo.core.export.device_processes import run_on_devices
+
+            del job  # each process builds a model of its own
+            run_on_devices(request, folder, pending, devices=devices, on_error=on_error, on_progress=advance)
         else:
             run_shards(job, pending, folder, on_error=on_error, on_progress=advance)
     _tell(report_of(folder, own), fail_on_nonfinite)
+
+
+def _is_pipe(path: str | None) -> bool:
+    """Whether a list comes from another program, as with `<(find ...)`, so that only one process can read it."""
+    return path is not None and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _changed(number: int, ids: Sequence[str]) -> str:

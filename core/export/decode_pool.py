@@ -34,12 +34,15 @@ AHEAD_BYTES = 1 << 29
 CLOSE_SECONDS = 2.0
 """How long to wait for threads that are still decoding items that nobody needs any more."""
 
+_DECODER = "the process that decoded it"
+
 
 def decode_ahead(
     items: Iterable[Item],
     decode: Callable[[Item], T],
     *,
     workers: int = 0,
+    threads: int = DECODING_THREADS,
     ahead: int = 64,
     timeout: float = 300,
     size_of: Callable[[T], int] | None = None,
@@ -56,6 +59,7 @@ def decode_ahead(
             any other exception is raised. For processes, `decode` and its results must be picklable.
         workers: number of decoding processes. Default 0: threads of this process, which cost least if libraries such as
             Pillow and numpy do the work and release the interpreter's lock.
+        threads: the most threads that decode, if no processes do.
         ahead: the most decoded items that may wait.
         timeout: seconds after which a process counts as hanging; a thread cannot be stopped.
         size_of: bytes of a decoded item. It limits the number of waiting items so that they take at most `ahead_bytes`
@@ -64,21 +68,21 @@ def decode_ahead(
     Raises:
         UsageError: invalid numbers, or a `decode` that cannot run in another process.
     """
-    if workers < 0 or ahead < 1 or timeout <= 0:
+    if workers < 0 or threads < 1 or ahead < 1 or timeout <= 0:
         raise UsageError(
-            "Workers must be 0 or more, the items ahead 1 or more and the timeout above 0; "
-            f"found {workers}, {ahead} and {timeout:g}."
+            "Workers must be 0 or more, threads and the items ahead 1 or more and the timeout above 0; "
+            f"found {workers}, {threads}, {ahead} and {timeout:g}."
         )
     processes = _Processes(decode, timeout) if workers else None
     decode_one = processes or (lambda item: _decoded(decode, item))
-    num_threads = workers or min(DECODING_THREADS, os.cpu_count() or 1)
-    threads = ThreadPoolExecutor(num_threads, "decode")
+    num_threads = workers or min(threads, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(num_threads, "decode")
     waiting: deque[Future[T | ZooError]] = deque()
     remaining = iter(items)
     # Until one has been seen, none counts as small.
     allowed, largest = ahead if size_of is None else min(ahead, num_threads), 1
     try:
-        waiting.extend(threads.submit(decode_one, item) for item in islice(remaining, allowed))
+        waiting.extend(pool.submit(decode_one, item) for item in islice(remaining, allowed))
         while waiting:
             result = waiting[0].result()  # it stays in the list during the wait
             waiting.popleft()
@@ -87,14 +91,14 @@ def decode_ahead(
                 allowed = min(ahead, max(num_threads, ahead_bytes // largest))
             yield result
             more = islice(remaining, max(0, allowed - len(waiting)))
-            waiting.extend(threads.submit(decode_one, item) for item in more)
+            waiting.extend(pool.submit(decode_one, item) for item in more)
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
         if processes is not None:
             processes.close()  # also ends the wait of a thread whose process hangs
         _, busy = wait([future for future in waiting if not future.cancelled()], CLOSE_SECONDS)
         if not busy:  # otherwise a decoder is inside a library and cannot be interrupted
-            threads.shutdown()
+            pool.shutdown()
 
 
 def _decoded(decode: Callable[[Item], T], item: Item) -> T | ZooError:
@@ -135,7 +139,7 @@ class _Processes:
             self._end(process)
             return _failed(item, f"decoding took longer than {self._timeout:g} s")
         except (EOFError, OSError):
-            return _failed(item, _cause_of_death(self._end(process)))
+            return _failed(item, cause_of_death(_DECODER, self._end(process)))
         if failure:
             raise RuntimeError(f"Decoding {item} failed in a process:\n{failure}")
         return value
@@ -163,7 +167,7 @@ class _Processes:
         except (EOFError, OSError) as error:  # includes TimeoutError
             code = self._end(process)
             raise UsageError(
-                f"A decoding process could not be started ({_cause_of_death(code)}).",
+                f"A decoding process could not be started ({cause_of_death(_DECODER, code)}).",
                 hint="Decode in threads: --workers 0.",
             ) from error
         return process
@@ -229,7 +233,7 @@ class _Process:
 def _serve(pipe: Connection, decode: Callable[[Any], Any]) -> None:
     """The main function of a process: report that it is ready, then decode what it receives until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles ctrl-C and ends its processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.showwarning = _tell
     try:
         pipe.send(None)
@@ -250,7 +254,7 @@ def _tell(message: Warning | str, *_details: Any, **_more: Any) -> None:
         sys.stderr.flush()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Exit when the parent dies: a killed parent cannot end a process that hangs."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -258,8 +262,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _cause_of_death(code: int | None) -> str:
+def cause_of_death(process: str, code: int | None) -> str:
+    """The words for the end of a process: `process` says which one it was, and `code` is its exit code."""
     if code is None or code >= 0:
-        return f"the process that decoded it ended with code {code}"
+        return f"{process} ended with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"the process that decoded it was ended by {name}" + (", often for lack of memory" if code == -9 else "")
+    return f"{process} was ended by {name}" + (", often for lack of memory" if code == -signal.SIGKILL else "")

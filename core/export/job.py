@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.core.errors import InvalidInputError, NotFoundError, UsageError, ZooError
 from zoo.core.export.batches import compute_in_order
-from zoo.core.export.decode_pool import decode_ahead
+from zoo.core.export.decode_pool import DECODING_THREADS, decode_ahead
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.folder import FeatureFolder
 from zoo.core.export.image_engine import ImageEngine
@@ -51,7 +51,7 @@ INPUTS_TRIED = 64
 
 
 class Computing(NamedTuple):
-    """How to compute features; see `FeatureEngine`. `workers` are decoding processes, 0 for threads.
+    """How to compute features; see `FeatureEngine`. `workers` are decoding processes, 0 for at most `threads` threads.
 
     `runtime` is "torch", a program that runs graphs (`zoo.core.graphs.runtimes`), or "auto".
     """
@@ -64,6 +64,7 @@ class Computing(NamedTuple):
     batch_size: int = 32
     workers: int = 0
     runtime: str = "torch"
+    threads: int = DECODING_THREADS
 
 
 DEFAULT_COMPUTING = Computing()
@@ -341,6 +342,7 @@ def _decoder(prepare: Prepare, computing: Computing) -> Decode:
             items,
             prepare,
             workers=computing.workers,
+            threads=computing.threads,
             ahead=2 * computing.batch_size,
             size_of=lambda prepared: prepared.image.nbytes,
         )

@@ -14,12 +14,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, PartialError, UsageError, ZooError
+from zoo.core.errors import CannotWriteError, InvalidInputError, NotFoundError, PartialError, UsageError
 from zoo.core.export.folder import FeatureFolder
-from zoo.core.export.run import ExportJob, run_shards
+from zoo.core.export.shard_worker import Request, ShardWorker
 
 DEFAULT_TIMEOUT = 3600.0
 _CPUS_PER_ACTOR = 1
@@ -27,43 +27,21 @@ _LISTENER_TIMEOUT = 5.0  # seconds, for each of a host's addresses
 _ADDRESS_HINT = "Set RAY_ADDRESS to a running cluster, or unset it to start one on this machine."
 
 
-class Request(Protocol):
-    """A request of names and numbers that can be sent to a node, such as `ExportRequest`."""
-
-    def open(self) -> ExportJob:
-        """Build the model and return what to compute."""
-
-
 class ShardActor:
     """The actor on a node: one model, which computes one shard per call."""
 
     def __init__(self, request: Request, out_dir: str, fingerprint: str, on_error: str) -> None:
-        self.job = request.open()
-        if self.job.plan.fingerprint != fingerprint:
-            raise UsageError(
-                "A node of the cluster finds other inputs, weights or settings than the one that started the export.",
-                hint="Give paths that are the same on every node, and leave the inputs as they are meanwhile.",
-            )
-        self.folder = FeatureFolder(out_dir, self.job.plan)
-        self.on_error = on_error
+        self._worker = ShardWorker(request, out_dir, fingerprint, on_error, place="A node of the cluster")
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Compute the shards in `batch["item"]`; return each shard's number, and its error if there is one."""
         shards = [int(shard) for shard in batch["item"]]
-        failures = [self._export(shard) for shard in shards]
+        errors = [self._worker.compute([shard]) for shard in shards]
         return {
             "shard": shards,
-            "error": [message for _, message in failures],
-            "write_error": [isinstance(error, CannotWriteError) for error, _ in failures],
+            "error": ["" if error is None else error.message for error in errors],
+            "write_error": [isinstance(error, CannotWriteError) for error in errors],
         }
-
-    def _export(self, shard: int) -> tuple[ZooError | None, str]:
-        try:
-            run_shards(self.job, [shard], self.folder, on_error=self.on_error)
-        except ZooError as error:
-            # Return the error: raising it here would end the actor.
-            return error, error.message
-        return None, ""
 
 
 def run_on_ray(

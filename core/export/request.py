@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from zoo.core.errors import UsageError
+from zoo.core.export.engine import find_device
 from zoo.core.export.job import DEFAULT_COMPUTING, Computing, export_job
 from zoo.core.export.plan import DEFAULT_STORAGE, WHOLE_MODEL, FeatureStorage
 from zoo.core.export.prepare import raster_size
@@ -99,6 +102,22 @@ class ExportRequest:
     computing: Computing = DEFAULT_COMPUTING
     images_per_shard: int | None = None
     storage: FeatureStorage = DEFAULT_STORAGE
+
+    def for_this_process(self, device: str, threads: int) -> ExportRequest:
+        """The same request on this device. The process is set up for it, so that it can do nothing else.
+
+        Args:
+            device: see `FeatureEngine`. A GPU becomes the current one, so that nothing is placed on the first.
+            threads: the most threads that torch computes in, and the most that decode.
+
+        Raises UsageError: there is no such device.
+        """
+        torch.set_num_threads(min(threads, torch.get_num_threads()))
+        place = find_device(device)
+        if place.type == "cuda" and place.index is not None:
+            torch.cuda.set_device(place)
+        threads = min(threads, self.computing.threads)
+        return replace(self, computing=self.computing._replace(device=device, threads=threads))
 
     def open(self, passed_over: Counter[str] | None = None) -> ExportJob:
         """Find the inputs and build the model. Raises as they do.

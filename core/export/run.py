@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,7 +184,8 @@ def run_shards(
     Args:
         job: what to compute. `job.compute` is called once per shard, so that the images in a batch, and with them the
             last bit of a feature, do not depend on where a run began.
-        shards: their numbers, e.g. from `pending_shards`.
+        shards: their numbers, e.g. from `pending_shards`. Each is taken when decoding comes to it, so several processes
+            may take theirs from one supply.
         folder: the output folder.
         on_error: `skip` lists unreadable images, `stop` raises the first one's error.
         on_progress: called with the number of inputs done since the last call.
@@ -196,15 +197,17 @@ def run_shards(
     """
     if on_error not in ON_ERROR:
         raise UsageError(f"On an error zoo can {' or '.join(ON_ERROR)}, not {on_error!r}.")
-    numbers = list(shards)
-    if not numbers:
+    supply = iter(shards)
+    first = next(supply, None)
+    if first is None:
         return
     folder.reopen()
     plan = job.plan
     stamps: deque[Stamp | None] = deque()
-    inputs = (plan.inputs[position] for shard in numbers for position in plan.positions(shard))
+    to_decode, to_publish = tee(chain([first], supply))
+    inputs = (plan.inputs[position] for shard in to_decode for position in plan.positions(shard))
     with closing(job.decode(_stamped(inputs, stamps))) as decoded:
-        for shard in numbers:
+        for shard in to_publish:
             rows = ShardRows(plan, shard)
             known: deque[_Known] = deque()
             images = _images(islice(decoded, len(plan.positions(shard))), known, stop=on_error == "stop")
