@@ -1,5 +1,6 @@
 """What the tests of feature export compute and compare with."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,6 +42,11 @@ def layer_scales(model):
 
 def batch_norms(model):
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def maps_of(features):
+    """The maps of each level of `ImageFeatures`, images put together."""
+    return [torch.from_numpy(np.stack(level)) for level in zip(*(image.maps for image in features), strict=True)]
 
 
 def difference(found, expected):

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from zoo.core.errors import CannotWriteError, NotFoundError
 from zoo.core.files.atomic_output import cannot_write
 from zoo.core.files.checksum import DamagedFileError, hash_in_name, verify, verify_git_blob
-from zoo.core.files.user_folders import GRAPHS, existing, hub_cache, state_folder, torch_hub_checkpoints
+from zoo.core.files.user_folders import COMPILED, GRAPHS, existing, hub_cache, state_folder, torch_hub_checkpoints
 from zoo.weights_cache.hub_layout import DAMAGED_SUFFIX, INCOMPLETE_SUFFIX, held_lock, is_blob_name, is_sha256, repo_of
 
 Kind = Literal["weights", "outside", "incomplete", "damaged", "unused", "dangling", "state"]
@@ -141,9 +141,9 @@ def _state_files(folder: Path) -> Iterator[CachedFile]:
     for entry in _entries(folder):
         if entry.is_file(follow_symlinks=False):
             yield _cached("zoo", "state", entry.name, Path(entry.path), Path(entry.path))
-        elif entry.name == GRAPHS:
-            for path in _walk(Path(entry.path), depth=0):
-                yield _cached("zoo", "state", f"{GRAPHS}/{path.name}", path, path)
+        elif entry.name in (GRAPHS, COMPILED):
+            for path in _walk(Path(entry.path)):
+                yield _cached("zoo", "state", str(path.relative_to(folder)), path, path)
 
 
 def _cached(

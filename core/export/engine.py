@@ -13,8 +13,9 @@ import torch.nn as nn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.core.errors import UsageError
-from zoo.core.export.image_engine import ImageFeatures
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.export.compiled_model import CompiledModel
+from zoo.core.export.image_engine import BatchMemory, ImageFeatures
 from zoo.core.model.folding import fold_into_layers
 
 FeatureModel = Callable[[Tensor], Sequence[Tensor]]
@@ -31,6 +32,10 @@ class FeatureEngine:
     folded into the preceding layers, on its device and in its precision. A callable that is not a module is called as
     it is.
 
+    On a GPU, a batch is computed while the next is put together: it goes there from pinned memory, and its maps come
+    back into such memory, neither of which anybody waits for before they are read. A batch that does not fit into the
+    GPU's memory is divided.
+
     Args:
         model: e.g. a `FeatureListNet`, or `pooled_model` of one.
         input_size: (channels, height, width) of the images, or of some of them: norms and scales are folded if a run on
@@ -40,13 +45,11 @@ class FeatureEngine:
             float32.
         fuse: fold batch norms and layer scales.
         channels_last: keep channels innermost in memory, which is the fastest layout for convolutions.
-        compile_model: use torch.compile; the first batch then takes a while, and the CPU needs a C++ compiler.
+        compile_model: see `CompiledModel`; the first batch then takes a while, and the CPU needs a C++ compiler.
 
     Raises:
         UsageError: a device or precision that is unknown or not available on this machine.
     """
-
-    channels_innermost = True
 
     def __init__(
         self,
@@ -64,10 +67,14 @@ class FeatureEngine:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.folded_norms = self.folded_scales = 0
         self.notes: tuple[str, ...] = ()
-        self.compiles = compile_model
+        self._fitting: dict[torch.Size, int] = {}  # the most images of a size, where not all of a batch fit
+        self.batch_memory = BatchMemory()
+        if _runs_beside(self.device):
+            self.batch_memory = BatchMemory(underway=1, allocate=pinned_memory)
         self._compute = self._prepared(model, input_size, fuse) if isinstance(model, nn.Module) else model
+        self.compiled = compile_model
         if compile_model:
-            self._compute = torch.compile(self._compute)
+            self._compute = CompiledModel(self._compute)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -85,30 +92,55 @@ class FeatureEngine:
         return placed.to(memory_format=self.memory_format)  # type: ignore[no-any-return]
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
+        return self._started(batch)()
+
+    def start(self, batch: NDArray[np.float32]) -> Callable[[], list[ImageFeatures]]:
+        """Begin to compute a batch (N, C, H, W). The function returned waits for the features of each image."""
+        wait = self._started(torch.from_numpy(batch))
+
+        def features() -> list[ImageFeatures]:
+            maps = wait()
+            counts = count_nonfinite(maps)
+            arrays = [m.numpy() for m in maps]
+            return [ImageFeatures([a[row] for a in arrays], count) for row, count in enumerate(counts)]
+
+        return features
+
+    def _started(self, batch: Tensor) -> Callable[[], list[Tensor]]:
+        beside = _runs_beside(self.device)
         with torch.inference_mode(), _exact_arithmetic(self.device):
-            ready = batch.to(device=self.device, dtype=self.dtype, memory_format=self.memory_format)
-            maps = self._first_compiled(ready) if self.compiles else self._compute(ready)
-            return [m.to("cpu", torch.float32).contiguous() for m in maps]
+            # The dtype changes on the device: changed on the way, a copy would not be one that nobody waits for.
+            placed = batch.to(self.device, non_blocking=beside)
+            ready = placed.to(dtype=self.dtype, memory_format=self.memory_format)
+            found = [m.to(torch.float32).contiguous() for m in self._divided(ready)]
+            maps = [m.to("cpu", non_blocking=beside) for m in found]
+        wait = end_of_work(self.device) if beside else None
 
-    def _first_compiled(self, batch: Tensor) -> Sequence[Tensor]:
-        """Run a compiled model for the first time, which compiles it."""
-        try:
-            maps = self._compute(batch)
-        except Exception as error:  # compiler exceptions of many kinds
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise UsageError(
-                f"The model could not be compiled: {reason}.",
-                hint="Leave out --compile; on the CPU it needs a C++ compiler.",
-            ) from error
-        self.compiles = False
-        return maps
+        def finished() -> list[Tensor]:
+            if wait is not None:
+                wait()
+            return maps
 
-    def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
-        """The features of each image in a batch (N, C, H, W)."""
-        maps = self(torch.from_numpy(batch))
-        counts = count_nonfinite(maps)
-        arrays = [m.numpy() for m in maps]
-        return [ImageFeatures([a[row] for a in arrays], count) for row, count in enumerate(counts)]
+        return finished
+
+    def _divided(self, batch: Tensor) -> list[Tensor]:
+        """The maps of a batch, computed in parts if it does not fit into the memory of a GPU."""
+        size = batch.shape[1:]
+        while True:
+            parts = batch.split(self._fitting.get(size, len(batch)))
+            try:
+                found = [self._compute(part) for part in parts]
+                return [level[0] if len(level) == 1 else torch.cat(level) for level in zip(*found, strict=True)]
+            except torch.OutOfMemoryError as error:
+                reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+            # Here the error is gone, and with it what it kept in memory.
+            if len(parts[0]) == 1:
+                raise InvalidInputError(
+                    f"The memory of {self.device} does not hold one image of {size[1]} x {size[2]} pixels: {reason}.",
+                    hint="Cut tiles (--tile), choose --precision bfloat16, or compute on the CPU (--device cpu).",
+                )
+            torch.cuda.empty_cache()
+            self._fitting[size] = len(parts[0]) // 2
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that affect the output values, as plain values for a `config.json`."""
@@ -119,7 +151,25 @@ class FeatureEngine:
             "folded_norms": self.folded_norms,
             **({"folded_scales": self.folded_scales} if self.folded_scales else {}),
             "memory": order,
+            **({"compiled": True} if self.compiled else {}),
         }
+
+
+def _runs_beside(device: torch.device) -> bool:
+    """Whether a device computes on its own while this process goes on."""
+    return device.type == "cuda"
+
+
+def pinned_memory(size: int) -> NDArray[np.float32]:
+    """Memory for so many numbers that a GPU reads by itself (https://docs.pytorch.org/docs/stable/notes/cuda.html)."""
+    return torch.empty(size, pin_memory=True).numpy()
+
+
+def end_of_work(device: torch.device) -> Callable[[], None]:
+    """A function that waits for what a GPU was told to do until now."""
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return event.synchronize
 
 
 def find_device(name: str) -> torch.device:

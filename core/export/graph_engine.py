@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.core.errors import UsageError
 from zoo.core.export.engine import computes_bfloat16
-from zoo.core.export.image_engine import ImageFeatures
+from zoo.core.export.image_engine import BatchMemory, ImageFeatures
 from zoo.core.extras import has_package
 from zoo.core.graphs.cache import verified_graph
 from zoo.core.graphs.network import plain_network
@@ -40,7 +40,7 @@ class GraphEngine:
         InvalidInputError: it is not installed, the model cannot be exported, or the graph gives other numbers.
     """
 
-    channels_innermost = False
+    batch_memory = BatchMemory(channels_innermost=False)
 
     def __init__(
         self,
@@ -61,11 +61,12 @@ class GraphEngine:
         graph = verified_graph(network, preprocess, runtime, facts=facts or {}, dynamic=dynamic, threads=threads)
         self._run: Runner = RUNTIMES[runtime].open(graph, self.precision, threads)
 
-    def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
-        """The features of each image in a batch (N, C, H, W)."""
+    def start(self, batch: NDArray[np.float32]) -> Callable[[], list[ImageFeatures]]:
+        """Compute a batch (N, C, H, W) at once. The function returned gives the features of each image."""
         maps = self._run(batch)
         counts = _count_nonfinite(maps)
-        return [ImageFeatures([m[row] for m in maps], count) for row, count in enumerate(counts)]
+        features = [ImageFeatures([m[row] for m in maps], count) for row, count in enumerate(counts)]
+        return lambda: features
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that affect the output values, as plain values for a `config.json`."""

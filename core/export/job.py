@@ -328,9 +328,7 @@ def _computer(engine: Callable[[], ImageEngine], batch_size: int) -> Compute:
     def compute(images: Iterable[Image | ZooError]) -> Iterator[Features | ZooError]:
         with kept_memory():
             one = engine()
-            for result in compute_in_order(
-                images, one.per_image, batch_size, channels_innermost=one.channels_innermost
-            ):
+            for result in compute_in_order(images, one.start, batch_size, one.batch_memory):
                 yield result if isinstance(result, ZooError) else result.maps
 
     return compute

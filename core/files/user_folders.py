@@ -13,6 +13,8 @@ from zoo.core.errors import CannotWriteError
 GRAPHS = "graphs"
 """The folder of graphs that were written and verified, in the folder for what zoo remembers."""
 
+COMPILED = "compiled"
+"""The folder of what torch.compile keeps, beside them."""
 
 _downloads: ContextVar[Path | None] = ContextVar("downloads", default=None)
 

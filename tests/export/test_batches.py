@@ -5,6 +5,7 @@ import pytest
 
 from zoo.core.errors import InvalidInputError
 from zoo.core.export.batches import WINDOW_BATCHES, compute_in_order
+from zoo.core.export.image_engine import BatchMemory
 
 
 def numbered(shapes):
@@ -13,11 +14,12 @@ def numbered(shapes):
 
 
 def recorder(batches):
-    def compute(batch):
+    def start(batch):
         batches.append(batch.shape)
-        return [float(image.mean()) + batch.shape[2] / 100 for image in batch]
+        results = [float(image.mean()) + batch.shape[2] / 100 for image in batch]
+        return lambda: results
 
-    return compute
+    return start
 
 
 def test_results_come_in_the_order_of_the_images():
@@ -47,9 +49,9 @@ def test_a_batch_has_the_order_in_memory_that_was_asked_for(channels_innermost):
     list(
         compute_in_order(
             [image.transpose(2, 0, 1) for image in pixels],
-            lambda batch: batches.append((batch.copy(), batch.strides)) or [0] * len(batch),
+            lambda batch: batches.append((batch.copy(), batch.strides)) or (lambda: [0] * len(batch)),
             2,
-            channels_innermost=channels_innermost,
+            BatchMemory(channels_innermost),
         )
     )
     assert np.array_equal(np.concatenate([batch for batch, _ in batches]), pixels.transpose(0, 3, 1, 2))
@@ -93,10 +95,49 @@ def test_batches_are_what_numpy_stacks():
     images = list(np.random.default_rng(0).random((6, 3, 5, 4), np.float32))
     seen = []
 
-    def compute(batch):
+    def start(batch):
         seen.append(batch.copy())
-        return list(batch)
+        return lambda: list(batch)
 
-    list(compute_in_order(images, compute, 4))
+    list(compute_in_order(images, start, 4))
     np.testing.assert_array_equal(np.concatenate(seen), np.stack(images))
-    assert not list(compute_in_order([], list, 4))
+    assert not list(compute_in_order([], recorder([]), 4))
+
+
+@pytest.mark.parametrize("underway", [0, 1, 2])
+def test_the_memory_of_a_batch_that_is_underway_is_left_alone(underway):
+    """Each batch is read as late as it may be."""
+    shapes = np.random.default_rng(0).choice([4, 5, 6], size=60)
+    images = numbered((side, 3) for side in shapes)
+    images[7] = InvalidInputError("broken")
+    running = 0
+
+    def start(batch):
+        nonlocal running
+        running += 1
+        assert running <= underway + 1
+
+        def finish():
+            nonlocal running
+            running -= 1
+            return [float(image.mean()) for image in batch]
+
+        return finish
+
+    found = list(compute_in_order(images, start, 4, BatchMemory(underway=underway)))
+    assert found.pop(7) is images[7]
+    assert found == [n for n in range(60) if n != 7]
+
+
+def test_images_that_are_underway_do_not_pile_up():
+    taken = 0
+
+    def images():
+        nonlocal taken
+        for taken, image in enumerate(numbered([(9, 9)] + [(4, 4)] * 999), start=1):  # noqa: B007
+            yield image
+
+    memory = BatchMemory(underway=2)
+    for done, _ in enumerate(compute_in_order(images(), recorder([]), 4, memory)):
+        assert taken - done <= (WINDOW_BATCHES + 2) * 4 + 1
+    assert done == 999

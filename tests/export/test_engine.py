@@ -1,7 +1,10 @@
 """What computes features: batches, precision, devices, pooling; rows E7 and E9."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,12 +12,14 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.core.errors import UsageError
+from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.export import engine as engine_module
+from zoo.core.export.batches import compute_in_order
 from zoo.core.export.engine import FeatureEngine, count_nonfinite
 from zoo.core.export.pool import pooled_model
 from zoo.core.model.features import FeatureListNet
 
-from feature_checks import TOLERANCE, batch_norms, difference, noise, one_by_one, with_statistics
+from feature_checks import TOLERANCE, batch_norms, difference, maps_of, noise, one_by_one, with_statistics
 
 
 class OneMap(nn.Sequential):
@@ -97,9 +102,9 @@ def test_e7_overflow_in_half_is_counted_per_image():
     conv = nn.Conv2d(1, 2, 1, bias=False)
     nn.init.constant_(conv.weight, 60000)
     images = torch.stack([torch.zeros(1, 2, 2), torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]), torch.ones(1, 2, 2)])
-    half = FeatureEngine(OneMap(conv), (1, 2, 2), precision="float16").per_image(images.numpy())
+    half = FeatureEngine(OneMap(conv), (1, 2, 2), precision="float16").start(images.numpy())()
     assert [features.nonfinite for features in half] == [0, 4, 0]  # 120000 is beyond float16, in both channels
-    full = FeatureEngine(OneMap(conv), (1, 2, 2)).per_image(images.numpy())
+    full = FeatureEngine(OneMap(conv), (1, 2, 2)).start(images.numpy())()
     assert [features.nonfinite for features in full] == [0, 0, 0]
     assert full[1].maps[0].tolist() == [[[60000, 120000], [120000, 60000]]] * 2
 
@@ -130,7 +135,7 @@ def test_what_this_machine_has_not_is_named(options, message, monkeypatch):
 
 
 def test_a_model_that_cannot_be_compiled_says_so(net, monkeypatch):
-    def broken(_model):
+    def broken(_model, **_options):
         def run(_images):
             raise RuntimeError("no C++ compiler\nand a long story")
 
@@ -142,16 +147,135 @@ def test_a_model_that_cannot_be_compiled_says_so(net, monkeypatch):
         engine(noise(1, 3, 64, 64))
 
 
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    """Where the kernels of these tests are kept, so that the second compiles nothing."""
+    return tmp_path_factory.mktemp("state")
+
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+
+
 @pytest.mark.full
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_gives_the_same():
+@needs_compiler
+def test_a_compiled_model_gives_the_same_for_batches_of_any_number(kernels, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(kernels))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is unset again afterwards
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     model = with_statistics(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()))
-    images = noise(3, 3, 16, 16)
+    images = noise(7, 3, 16, 16)
     engine = FeatureEngine(OneMap(model), (3, 16, 16), compile_model=True)
     expected = one_by_one(OneMap(model), images)
     assert engine.folded_norms == 1
+    assert engine.to_dict()["compiled"] is True
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for number in (5, 2, 1, 5):  # smaller batches take no other compilation
+        assert difference(engine(images[:number]), [m[:number] for m in expected]) <= TOLERANCE
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled + 1
     assert difference(engine(images), expected) <= TOLERANCE
-    assert difference(engine(images[:2]), [m[:2] for m in expected]) <= TOLERANCE
+    assert list((kernels / "zoo" / "compiled").rglob("*.cpp"))
+
+
+@pytest.mark.full
+@needs_compiler
+def test_what_was_compiled_is_found_by_the_next_run(kernels, tmp_path):
+    program = (
+        "import sys, torch; from torch import nn; from zoo.core.export.engine import FeatureEngine\n"
+        "torch.manual_seed(0)\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self): super().__init__(); self.conv = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x): return [self.conv(x).relu()]\n"
+        "FeatureEngine(Net(), (3, 16, 16), compile_model=True)(torch.randn(5, 3, 16, 16))\n"
+        "found = torch._dynamo.utils.counters['inductor']\n"
+        "print(found['fxgraph_cache_hit'], found['fxgraph_cache_miss'])\n"
+    )
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    runs = [
+        subprocess.run(
+            [sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    ]
+    assert [run.stdout.split() for run in runs] == [["0", "1"], ["1", "0"]]
+
+
+def test_a_compiled_model_that_gives_other_numbers_is_refused(net, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda images: [m * 1.001 for m in model(images)])
+    engine = FeatureEngine(net, (3, 64, 64), compile_model=True)
+    with pytest.raises(InvalidInputError, match=r"Compiled, the model differs by 1\.0e-03 .* more than 1e-05"):
+        engine(noise(2, 3, 64, 64))
+
+
+# ------------------------------------------------------------ GPUs, as far as they can be played
+
+
+class Gpu:
+    """Computes like the CPU. What it was told to do is over only when somebody has waited for it."""
+
+    def __init__(self):
+        self.log = []
+
+    def allocate(self, size):
+        self.log.append("allocate")
+        return np.empty(size, np.float32)
+
+    def end_of_work(self, _device):
+        number = self.log.count("start")
+        self.log.append("start")
+        return lambda: self.log.append(f"wait {number}")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    played = Gpu()
+    monkeypatch.setattr(engine_module, "_runs_beside", lambda _device: True)
+    monkeypatch.setattr(engine_module, "pinned_memory", played.allocate)
+    monkeypatch.setattr(engine_module, "end_of_work", played.end_of_work)
+    return played
+
+
+def test_a_batch_is_put_together_while_the_one_before_is_computed(net, gpu):
+    images = noise(10, 3, 64, 64)
+    engine = FeatureEngine(net, (3, 64, 64))
+
+    def taken():
+        for number, image in enumerate(images.numpy()):
+            if number % 4 == 0:
+                gpu.log.append(f"stack {number // 4}")
+            yield image
+
+    found = list(compute_in_order(taken(), engine.start, 4, engine.batch_memory))
+    assert difference(maps_of(found), one_by_one(net, images)) <= TOLERANCE
+    assert [word for word in gpu.log if word != "allocate"] == [
+        "stack 0", "start", "stack 1", "start", "wait 0", "stack 2", "start", "wait 1", "wait 2",
+    ]  # fmt: skip
+    assert gpu.log.count("allocate") == 2
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_divided_and_the_next_ones_too(net):
+    tried = []
+
+    def small(images):
+        tried.append(len(images))
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
+        return net(images)
+
+    images = noise(10, 3, 64, 64)
+    engine = FeatureEngine(small, (3, 64, 64))
+    assert difference(engine(images), one_by_one(net, images)) <= TOLERANCE
+    assert tried == [10, 5, 2, 2, 2, 2, 2]
+    engine(images[:4])
+    assert tried[7:] == [2, 2]
+
+
+def test_an_image_that_does_not_fit_into_memory_is_told():
+    def full(_images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
+
+    with pytest.raises(InvalidInputError, match=r"does not hold one image of 4 x 6 pixels: .* 2\.00 GiB\. Cut tiles"):
+        FeatureEngine(full, (3, 4, 6))(noise(3, 3, 4, 6))
 
 
 # ------------------------------------------------------------ pooling

@@ -156,7 +156,7 @@ def test_a_run_that_was_cut_off_is_completed(places: Path, zoo_at: Zoo, monkeypa
     Path("kept/features-00000.logits.npy").unlink()
     assert zoo_at(*words) == first
     # What is there is not computed again.
-    monkeypatch.setattr(FeatureEngine, "per_image", None)
+    monkeypatch.setattr(FeatureEngine, "start", None)
     assert zoo_at(*words) == first
 
 

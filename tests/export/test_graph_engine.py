@@ -23,7 +23,7 @@ from zoo.core.graphs import cache
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.model.features import FeatureListNet
 
-from feature_checks import TOLERANCE, difference, noise, one_by_one, with_scales, with_statistics
+from feature_checks import TOLERANCE, difference, maps_of, noise, one_by_one, with_scales, with_statistics
 from golden import build, golden, smallest
 
 pytest.importorskip("onnxruntime")
@@ -72,11 +72,6 @@ def engine(net, runtime="onnxruntime", names=NAMES, facts=FACTS, **options):
     return GraphEngine(net, PREPROCESS, (64, 64), names, runtime=runtime, facts=facts, **options)
 
 
-def maps_of(found):
-    """The maps of each level, images put together."""
-    return [torch.from_numpy(np.stack(level)) for level in zip(*(image.maps for image in found), strict=True)]
-
-
 def without_tracing(monkeypatch):
     def trace(*_):
         raise AssertionError("the graph is there already")
@@ -89,23 +84,23 @@ def without_tracing(monkeypatch):
 
 def test_maps_are_those_of_a_plain_loop_and_the_graph_is_made_once(net, state, monkeypatch):
     images = noise(5, 3, 64, 64)
-    found = engine(net).per_image(images.numpy())
+    found = engine(net).start(images.numpy())()
     assert difference(maps_of(found), one_by_one(net, images)) <= TOLERANCE
     assert [one.nonfinite for one in found] == [0] * 5
     (stored,) = state.glob("*.onnx")
     without_tracing(monkeypatch)
-    again = engine(net).per_image(images.numpy())
+    again = engine(net).start(images.numpy())()
     assert difference(maps_of(again), maps_of(found)) == 0
     assert json.loads(stored.with_suffix(".json").read_text())["verified"] == ["onnxruntime"]
     # Another runtime takes the same graph, and is compared with torch too.
     pytest.importorskip("openvino")
-    found = engine(net, "openvino").per_image(images.numpy())
+    found = engine(net, "openvino").start(images.numpy())()
     assert difference(maps_of(found), one_by_one(net, images)) <= TOLERANCE
     assert json.loads(stored.with_suffix(".json").read_text())["verified"] == ["onnxruntime", "openvino"]
     half = engine(net, "openvino", precision="bfloat16")
     plain = FeatureEngine(net, (3, 64, 64), precision="bfloat16")
     rounding = difference(plain(images), one_by_one(net, images))
-    assert difference(maps_of(half.per_image(images.numpy())), one_by_one(net, images)) <= 2 * rounding
+    assert difference(maps_of(half.start(images.numpy())()), one_by_one(net, images)) <= 2 * rounding
     assert half.to_dict() == {"device": "cpu", "runtime": "openvino", "precision": "bfloat16"}
 
 
@@ -116,7 +111,7 @@ def test_pooled_features_of_images_of_any_size(model, net, pool):
     graph = engine(pooled, names=names, facts={**FACTS, "pool": pool}, any_size=True)
     for size in ((64, 64), (96, 160)):
         images = noise(2, 3, *size)
-        assert difference(maps_of(graph.per_image(images.numpy())), one_by_one(pooled, images)) <= TOLERANCE
+        assert difference(maps_of(graph.start(images.numpy())()), one_by_one(pooled, images)) <= TOLERANCE
 
 
 def families():
@@ -139,7 +134,7 @@ def test_a_model_of_every_family_as_it_is_built(family):
         expected = net(images)
         exact = copy.deepcopy(net).double()(images.double())
     # A network that magnifies differences is as far from itself in float64.
-    assert difference(maps_of(graph.per_image(images.numpy())), expected) <= max(
+    assert difference(maps_of(graph.start(images.numpy())()), expected) <= max(
         TOLERANCE, 2 * difference(expected, exact)
     )
     assert any(parameter.requires_grad for parameter in model.parameters())  # the given model stays what it is
@@ -148,7 +143,7 @@ def test_a_model_of_every_family_as_it_is_built(family):
 def test_numbers_that_are_not_finite_are_counted(two_maps):
     images = noise(3, 3, 64, 64).numpy()
     images[1] = np.inf
-    found = engine(two_maps).per_image(images)
+    found = engine(two_maps).start(images)()
     assert found[0].nonfinite == found[2].nonfinite == 0
     assert found[1].nonfinite == sum(int((~np.isfinite(m)).sum()) for m in found[1].maps) > 0
 
@@ -191,7 +186,7 @@ def test_the_command_that_lists_caches_lists_graphs_too(two_maps, state, capsys)
 
 def test_a_folder_that_cannot_be_written_costs_only_time(two_maps, state, tmp_path):
     (tmp_path / "state").write_text("a file in its place")
-    assert engine(two_maps).per_image(noise(1, 3, 64, 64).numpy())[0].nonfinite == 0
+    assert engine(two_maps).start(noise(1, 3, 64, 64).numpy())()[0].nonfinite == 0
 
 
 # ---------------------------------------------------------------- which runtime

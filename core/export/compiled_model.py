@@ -1,0 +1,94 @@
+"""A model compiled for batches of one size, with kernels that are kept for the next run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.core.errors import InvalidInputError, UsageError, ZooError
+from zoo.core.files.user_folders import COMPILED, existing, state_folder
+
+LARGEST_DIFFERENCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""From the model as it is, as a part of a map's largest number. Compiled, half precision is rounded less often."""
+
+_IMAGES_COMPARED = 2
+
+
+class CompiledModel:
+    """A model in evaluation mode, compiled by torch.compile when its first batch comes, which is compared with it.
+
+    Weights become constants in a layout of their own (https://docs.pytorch.org/docs/stable/torch.compiler.html,
+    "freezing"), so the model must stay what it is. A batch that is smaller than others of its size is filled up, since
+    each size takes another compilation. Kernels are kept in zoo's folder, or in TORCHINDUCTOR_CACHE_DIR.
+
+    Args:
+        model: image batch (N, C, H, W) -> maps. It is called in inference mode.
+
+    Raises, when it is called:
+        UsageError: the model cannot be compiled, or there is no compiler.
+        InvalidInputError: it gives other numbers than the model.
+    """
+
+    def __init__(self, model: Callable[[Tensor], Sequence[Tensor]]) -> None:
+        keep_kernels()
+        self._model = model
+        self._compiled = torch.compile(model, options={"freezing": True})
+        self._largest_batches: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, batch: Tensor) -> Sequence[Tensor]:
+        size = tuple(batch.shape[1:])
+        number, largest = len(batch), self._largest_batches.get(size, 0)
+        if number > largest:
+            maps = self._first(batch)
+            self._largest_batches[size] = number
+            return maps
+        if number < largest:
+            filled = batch.new_zeros((largest, *size)).to(memory_format=memory_format_of(batch))
+            filled[:number] = batch
+            return [m[:number] for m in self._compiled(filled)]
+        return self._compiled(batch)
+
+    def _first(self, batch: Tensor) -> Sequence[Tensor]:
+        """The maps of the first batch of a size, for which the model is compiled, compared with the model's own."""
+        try:
+            maps: Sequence[Tensor] = self._compiled(batch)
+        except (ZooError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # compiler exceptions of many kinds
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise UsageError(
+                f"The model could not be compiled: {reason}.",
+                hint="Leave out --compile; on the CPU it needs a C++ compiler.",
+            ) from error
+        expected = self._model(batch[:_IMAGES_COMPARED])
+        difference = max(_difference(m[: len(e)], e) for m, e in zip(maps, expected, strict=True))
+        largest = LARGEST_DIFFERENCE.get(batch.dtype, 0.0)
+        if difference > largest:
+            raise InvalidInputError(
+                f"Compiled, the model differs by {difference:.1e} of a map's largest number, more than {largest:.0e}.",
+                hint="Leave out --compile.",
+            )
+        return maps
+
+
+def keep_kernels() -> None:
+    """Let torch.compile keep its kernels among zoo's files, where the next run finds them."""
+    folder = existing(state_folder)
+    if folder is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / COMPILED))
+
+
+def memory_format_of(batch: Tensor) -> torch.memory_format:
+    """Whether the channels of (N, C, H, W) lie innermost in memory."""
+    innermost = batch.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if innermost else torch.contiguous_format
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a part of the largest expected number; numbers that are not finite do not count."""
+    finite = found.isfinite() & expected.isfinite()
+    scale = expected[finite].abs().amax().item() if finite.any() else 0.0
+    return (found - expected)[finite].abs().amax().item() / scale if scale else 0.0
