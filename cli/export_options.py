@@ -278,8 +278,8 @@ Compile = Annotated[
     typer.Option(
         "--compile",
         rich_help_panel=COMPUTING,
-        help="Compile the model first, which pays for thousands of images. Kernels are kept for the next run. On the CPU "
-        "this needs a C++ compiler.",
+        help="Compile the model first, which pays for thousands of images. Kernels are kept for the next run. On the "
+        "CPU this needs a C++ compiler.",
     ),
 ]
 Exact = Annotated[
