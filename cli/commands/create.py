@@ -93,6 +93,14 @@ def create(
     if not 0 <= seed < 1 << 64:
         raise UsageError(f"--seed takes a number from 0 to 2^64 - 1, found {seed}.")
     cfg = pretrained_cfg(name)
+    from zoo.core.architectures.published import task_layers_of
+
+    known = task_layers_of(cfg.architecture)
+    if in_chans not in (None, cfg.input_size[0]) and known and not known.first_conv:
+        raise UsageError(
+            f"{cfg.architecture} reads {cfg.input_size[0]} channels with fixed filters, and not {in_chans}.",
+            hint="Leave out --in-chans.",
+        )
     weights = weights and local_file(weights)
     if target is not None:
         from zoo.core.files.atomic_output import check_target

@@ -109,8 +109,7 @@ def export(
         typer.Option(
             "--fuse",
             rich_help_panel=OUTPUT,
-            help="Fold batch norms and layer scales into the layers before them. The weights are then not those of the "
-            "checkpoint.",
+            help="Fold batch norms into the layers before them. The weights are then not those of the checkpoint.",
         ),
     ] = False,
     verify: Annotated[

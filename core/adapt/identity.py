@@ -71,7 +71,7 @@ def _in_its_form(
     return replace(cfg, first_conv=joined.first_conv, classifier=joined.classifier)
 
 
-def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> list[str]:
+def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool, is_graph: bool = False) -> list[str]:
     """Compare the tensors with those of the architecture that the config names; return the notes to report.
 
     Raises InvalidInputError where they belong to a different architecture, or to none and zoo (or timm, from its
@@ -112,9 +112,12 @@ def require_architecture(plan: AdaptPlan, source: str, *, for_timm: bool) -> lis
     # Published files of some families hold buffers that current models do not; loading repairs their keys.
     if not fitting and not plan.new_classifier and not plan.cfg.file:
         return [f"the names and shapes are not exactly those of {name}"]
+    hint = "Name the architecture that the file was made for."
+    if is_graph:  # which may have folded norms, and have other names
+        hint = f"Make a checkpoint of the graph first: zoo convert {shlex.quote(source)} -o weights.safetensors"
     raise InvalidInputError(
         f"{source} does not have the tensors of {name}.",
-        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else "Name the architecture that the file was made for.",
+        hint=f"It fits {' or '.join(fitting[:3])}." if fitting else hint,
         path=source,
     )
 

@@ -165,7 +165,9 @@ def adapt_source(
     if plan.image_size and not (stated_size or request.img_size or request.source_size):
         notes.append(f"its positions are those of images of {plan.image_size[0]} x {plan.image_size[1]}")
     if not stated.get("model_args"):  # tensors that were resized are no longer those of the default size
-        notes += require_architecture(plan, source.label, for_timm=output.file_format == "timm")
+        notes += require_architecture(
+            plan, source.label, for_timm=output.file_format == "timm", is_graph=source.file_format == "onnx"
+        )
     if plan.new_classifier:
         notes += told_of_classifier(plan)
     if request.dtype:

@@ -179,9 +179,11 @@ def _convert(source: Source, request: ConvertRequest) -> ConvertReport:
         kept = {}
     if TIMM in (from_layout, to_layout) or from_layout != to_layout:
         is_graph = source.file_format == "onnx"
-        of_authors = None if steps or METADATA_KEY in kept else _of_authors(tensors, request, of_graph=is_graph)
+        own = stated_configuration(kept, request.architecture, source.label)
+        # Of what zoo wrote itself, only graphs may lack tensors: batch norms that were folded.
+        of_authors = None if steps or (own and not is_graph) else _of_authors(tensors, request, own, of_graph=is_graph)
         if of_authors is not None:
-            from_layout, kept = _GRAPH if is_graph else _AUTHORS, {}
+            from_layout, kept = _GRAPH if is_graph else _AUTHORS, kept if own else {}
             notes = (*notes, *filter(None, (of_authors.note,)))
             tensors = _by_name(of_authors.tensors)
             left_out |= dict.fromkeys(of_authors.dropped, "the model has no place for it")
@@ -245,13 +247,18 @@ def _found_layout(tensors: Tensors) -> str:
     return found if similar and similar[0].coverage >= _LEAST_COVERAGE else TIMM
 
 
-def _of_authors(tensors: Tensors, request: ConvertRequest, *, of_graph: bool) -> OfAuthors | None:
-    """An unknown file by timm's names, if the loader of one of the nearest architectures knows its authors' names."""
+def _of_authors(
+    tensors: Tensors, request: ConvertRequest, stated: Mapping[str, Any], *, of_graph: bool
+) -> OfAuthors | None:
+    """An unknown file by timm's names, if the loader of one of the nearest architectures knows its authors' names.
+
+    `stated` is what the file says of itself; empty if zoo did not write it.
+    """
     shapes = _shapes(tensors)
     if request.from_layout or architectures_of(shapes) or architectures_of_other_size(shapes):
         return None
-    nearest = [request.architecture]
-    if not request.architecture:
+    nearest = [request.architecture or stated.get("architecture", "")]
+    if not nearest[0]:
         from zoo.core.identify.identify import identify
 
         guesses = [

@@ -52,7 +52,8 @@ def graph_network(model: Any, preprocess: Preprocess, request: GraphRequest) -> 
     notes: tuple[str, ...] = ()
     if request.fuse:
         example = torch.randn(1, model.in_chans, *size, generator=torch.Generator().manual_seed(0))
-        model, _, _, note = fold_into_layers(model, example)
+        # Scales stay: runtimes gain nothing from folding them, and a graph shows nothing of a scale that was there.
+        model, _, _, note = fold_into_layers(model, example, scales=False)
         notes = (note,) if note else ()
     if request.dtype == "float16":
         model = copy.deepcopy(model).half()

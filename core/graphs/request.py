@@ -44,8 +44,7 @@ class GraphRequest:
         opset: version of ONNX's operators, for ONNX alone.
         dtype: of weights and computation. Inputs and outputs are float32 in any case.
         preprocess: one of PREPROCESS.
-        fuse: fold batch norms and layer scales into the layers before them; the weights then are not those of the
-            checkpoint.
+        fuse: fold batch norms into the layers before them; the weights then are not those of the checkpoint.
         verify: run the graph, and compare it with the model in torch.
         tolerance: the largest difference that verification allows; None for that of the dtype.
         force: replace an existing file that differs.

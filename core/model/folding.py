@@ -43,7 +43,7 @@ class Folding(NamedTuple):
 
 
 @torch.no_grad()
-def fold_into_layers(model: nn.Module, example: Tensor) -> Folding:
+def fold_into_layers(model: nn.Module, example: Tensor, *, scales: bool = True) -> Folding:
     """Fold every batch norm and layer scale that only rescales the output of one layer.
 
     A model with a form of its own for inference is brought into it first, which joins branches too. The folded copy is
@@ -53,6 +53,7 @@ def fold_into_layers(model: nn.Module, example: Tensor) -> Folding:
     Args:
         model: stays unchanged; float32 or float64.
         example: a batch for the model, not all zeros; the two models are compared on it.
+        scales: fold layer scales too, not only norms.
     """
     plain = copy.deepcopy(model).eval()
     expected, before = list(_tensors(plain(example))), _num_foldable(plain)
@@ -62,13 +63,14 @@ def fold_into_layers(model: nn.Module, example: Tensor) -> Folding:
         if is_joined:
             fuse_modules(folded)
         _fold_norms(folded, example)
-        _fold_scales(folded, example)
-        norms, scales = (old - left for old, left in zip(before, _num_foldable(folded), strict=True))
-        if not norms and not scales:
+        if scales:
+            _fold_scales(folded, example)
+        num_norms, num_scales = (old - left for old, left in zip(before, _num_foldable(folded), strict=True))
+        if not num_norms and not num_scales:
             break
         difference = _largest_difference(list(_tensors(folded(example))), expected)
         if difference <= TOLERANCE:
-            return Folding(folded, norms, scales)
+            return Folding(folded, num_norms, num_scales)
     note = f"Norms and scales were not folded: maps would differ by {difference:.1e} of their largest number."
     return Folding(plain, 0, 0, note if difference else "")
 

@@ -49,6 +49,11 @@ def assert_refused(run: Run, code: int, *words: str) -> None:
     assert [name for name in os.listdir() if name.startswith((".zoo-", "out"))] == []
 
 
+def test_a_stem_of_fixed_filters_takes_no_other_channels(create: Zoo):
+    words = ("csatv2 reads 3 channels with fixed filters, and not 5", "Leave out --in-chans")
+    assert_refused(create("--in-chans", 5, "-o", "out", name="csatv2"), 2, *words)
+
+
 # ---------------------------------------------------------------- what is written
 
 

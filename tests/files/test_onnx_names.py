@@ -8,8 +8,10 @@ import torch.nn as nn
 from zoo import create_model
 from zoo.cli import errors
 from zoo.cli.app import app
+from zoo.core.architectures.records import PretrainedCfg
 from zoo.core.files.checkpoint.onnx_names import Found, Node, parameters_of
 from zoo.core.files.open_weights import open_weights
+from zoo.core.model.save import save_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -98,6 +100,25 @@ def test_norms_that_were_folded_are_told(tmp_path, monkeypatch, capsys):
             net(images), model.forward_intermediates(images, intermediates_only=True), strict=True
         ):
             assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_norms_that_zoo_folded_come_back_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = trained(create_model("test_resnet", in_chans=4, seed=0))
+    save_model(model, PretrainedCfg.from_mapping(model.pretrained_cfg), "mine.safetensors", origin={})
+    assert errors.run(app, ["export", "mine.safetensors", "--fuse", "--no-verify", "-o", "model.onnx"]) == 0
+    capsys.readouterr()
+    assert (
+        errors.run(app, ["adapt-weights", "test_resnet", "--weights", "model.onnx", "--in-chans", "5", "-o", "x"]) == 4
+    )
+    assert "zoo convert model.onnx -o weights.safetensors" in capsys.readouterr().err
+    assert errors.run(app, ["convert", "model.onnx", "-o", "weights.safetensors"]) == 0
+    again = create_model("test_resnet", checkpoint_path="weights.safetensors").eval()
+    images = torch.randn(1, 4, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = again(images), model(images)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert errors.run(app, ["adapt-weights", "weights.safetensors", "--in-chans", "5", "-o", "y.safetensors"]) == 0
 
 
 class TwoLayers(nn.Module):
