@@ -58,8 +58,8 @@ class GraphEngine:
         threads = torch.get_num_threads()
         network = plain_network(model, preprocess.in_chans, size, names)
         dynamic = frozenset(("batch", "size") if any_size else ("batch",))
-        graph = verified_graph(network, preprocess, runtime, facts=facts or {}, dynamic=dynamic, threads=threads)
-        self._run: Runner = RUNTIMES[runtime].open(graph, self.precision, threads)
+        with verified_graph(network, preprocess, runtime, facts=facts or {}, dynamic=dynamic, threads=threads) as graph:
+            self._run: Runner = RUNTIMES[runtime].open(graph, self.precision, threads)
 
     def per_image(self, batch: NDArray[np.float32]) -> list[ImageFeatures]:
         """The features of each image in a batch (N, C, H, W)."""
