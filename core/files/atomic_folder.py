@@ -102,7 +102,10 @@ def temporary_folder(parent: str, *, sync: bool = True) -> Iterator[OutputFolder
 def _create_locked(path: str) -> int:
     """Create a folder, open and locked to show other runs that it is in use; -1 if another run removed it first."""
     os.mkdir(path)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1  # another run removed it as stale before it was opened
     with suppress(OSError):  # a file system without locks; nothing counts as stale there
         fcntl.flock(lock, fcntl.LOCK_EX)
     if os.path.isdir(path):
