@@ -96,8 +96,8 @@ def _publish(written: str, folder: str, names: tuple[str, str], *, force: bool, 
         return True
     there = [os.path.lexists(target) for target in targets]
     for path, target, is_same, exists in zip(new, targets, same, there, strict=True):
-        if exists and not is_same:
-            if not force:
+        if exists:
+            if not is_same and not force:
                 raise exists_with_other_contents(target)
             os.chmod(path, stat.S_IMODE(os.stat(target).st_mode))
     if same[1]:

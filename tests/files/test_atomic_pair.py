@@ -71,8 +71,9 @@ def test_half_of_the_same_pair_is_completed(tmp_path: Path, there: Pair):
     assert found(tmp_path) == NEW
 
 
-def test_existing_files_keep_their_modes(tmp_path: Path):
-    put(tmp_path, OLD)
+@pytest.mark.parametrize("there", [OLD, (NEW[0], OLD[1]), (OLD[0], NEW[1])])
+def test_existing_files_keep_their_modes(tmp_path: Path, there: Pair):
+    put(tmp_path, there)
     (tmp_path / "m").chmod(0o640)
     (tmp_path / "m.data").chmod(0o600)
     write(tmp_path, force=True)
