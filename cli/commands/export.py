@@ -51,7 +51,8 @@ def export(
             metavar="FILE|FOLDER",
             readable=False,
             rich_help_panel=OUTPUT,
-            help="Write ONNX to a .onnx file, torch.export to a .pt2 file, or OpenVINO's format to a folder.",
+            help="Write ONNX to a .onnx file, torch.export to a .pt2 file, or OpenVINO's format to a folder. ONNX of "
+            "more than 2 GB has its weights beside the file, in FILE.data.",
         ),
     ],
     weights: Weights = None,
@@ -215,6 +216,7 @@ def _as_json(report: "GraphReport") -> dict[str, Any]:
         "status": report.status,
         "format": report.format,
         "bytes": report.nbytes,
+        "data": report.data and {"path": report.data.path, "bytes": report.data.nbytes},
         "architecture": report.architecture,
         **report.graph,
         "verified": verified
@@ -228,11 +230,12 @@ def _as_json(report: "GraphReport") -> dict[str, Any]:
 
 
 def _as_lines(report: "GraphReport") -> list[str]:
-    graph, verified = report.graph, report.verified
+    graph, verified, data = report.graph, report.verified, report.data
     status = "written" if report.status == "written" else "unchanged, it holds this already"
     image = graph["input"]
     lines = [
         f"{report.output}: {status}, {output.count(report.nbytes)}B",
+        *([f"  weights in {data.path}: {output.count(data.nbytes)}B"] if data else []),
         f"  {report.architecture}, {report.format}, {graph['dtype']}",
         f"  input {image['name']}: {image['dtype']} ({_shape(image['shape'])}), {image['values']}",
         *(f"  output {one['name']}: float32 ({_shape(one['shape'])})" for one in graph["outputs"]),

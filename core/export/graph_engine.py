@@ -58,8 +58,8 @@ class GraphEngine:
         threads = torch.get_num_threads()
         network = plain_network(model, preprocess.in_chans, size, names)
         dynamic = frozenset(("batch", "size") if any_size else ("batch",))
-        graph = verified_graph(network, preprocess, runtime, facts=facts or {}, dynamic=dynamic, threads=threads)
-        self._run: Runner = RUNTIMES[runtime].open(graph, self.precision, threads)
+        with verified_graph(network, preprocess, runtime, facts=facts or {}, dynamic=dynamic, threads=threads) as graph:
+            self._run: Runner = RUNTIMES[runtime].open(graph, self.precision, threads)
 
     def start(self, batch: NDArray[np.float32]) -> Callable[[], list[ImageFeatures]]:
         """Compute a batch (N, C, H, W) at once. The function returned gives the features of each image."""

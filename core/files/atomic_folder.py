@@ -14,6 +14,7 @@ from zoo.core.files.atomic_output import (
     cannot_write,
     check_target,
     equal_content,
+    exists_with_other_contents,
     remove_stale,
     sync_folder,
     temporary_path,
@@ -25,9 +26,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 class OutputFolder:
     """A folder being written; `unchanged` says afterwards whether the target was already identical."""
 
-    def __init__(self, path: str, *, sync: bool) -> None:
+    def __init__(self, path: str, fd: int, *, sync: bool) -> None:
         self.path = path
         self.unchanged = False
+        self._fd = fd
         self._sync = sync
 
     @contextmanager
@@ -42,6 +44,20 @@ class OutputFolder:
         finally:
             os.close(fd)
 
+    def sync_file(self, name: str) -> None:
+        """Sync a file that another program wrote into the folder. Errors are OSErrors."""
+        if self._sync:
+            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def sync_names(self) -> None:
+        """Make the names of the files survive a power cut. Errors are OSErrors."""
+        if self._sync:
+            os.fsync(self._fd)
+
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> Iterator[OutputFolder]:
@@ -54,20 +70,28 @@ def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bo
         CannotWriteError: the folder could not be written, for any reason; the existing one is then intact.
     """
     target = check_target(path, folder=True)
-    parent = os.path.dirname(target)
+    try:
+        with temporary_folder(os.path.dirname(target), sync=sync) as folder:
+            yield folder
+            folder.sync_names()
+            folder.unchanged = _publish(folder.path, target, force)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def temporary_folder(parent: str, *, sync: bool = True) -> Iterator[OutputFolder]:
+    """A new folder with a random name in `parent`, which is removed on leaving. Errors are OSErrors.
+
+    What killed processes left in `parent` is removed first.
+    """
     temporary, lock = "", -1
     try:
         remove_stale(parent)
         while lock < 0:
             temporary = temporary_path(parent)
             lock = _create_locked(temporary)
-        folder = OutputFolder(temporary, sync=sync)
-        yield folder
-        if sync:
-            os.fsync(lock)
-        folder.unchanged = _publish(temporary, target, force)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        yield OutputFolder(temporary, lock, sync=sync)
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -78,7 +102,10 @@ def atomic_folder(path: str | os.PathLike[str], *, force: bool = False, sync: bo
 def _create_locked(path: str) -> int:
     """Create a folder, open and locked to show other runs that it is in use; -1 if another run removed it first."""
     os.mkdir(path)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1  # another run removed it as stale before it was opened
     with suppress(OSError):  # a file system without locks; nothing counts as stale there
         fcntl.flock(lock, fcntl.LOCK_EX)
     if os.path.isdir(path):
@@ -99,18 +126,17 @@ def _publish(temporary: str, target: str, force: bool) -> bool:
         raise CannotWriteError(
             f"{target} holds {foreign[0]!r}, which zoo did not write.", hint="Choose a new folder with -o.", path=target
         )
-    if all(_equal(os.path.join(temporary, name), os.path.join(target, name)) for name in names):
+    if all(equal_files(os.path.join(temporary, name), os.path.join(target, name)) for name in names):
         return True
     if os.listdir(target) and not force:
-        raise CannotWriteError(
-            f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
-        )
+        raise exists_with_other_contents(target)
     _exchange(temporary, target)
     sync_folder(os.path.dirname(target))
     return False
 
 
-def _equal(path: str, other: str) -> bool:
+def equal_files(path: str, other: str) -> bool:
+    """Whether `other` is a file too, with the same bytes."""
     if not os.path.isfile(other):
         return False
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

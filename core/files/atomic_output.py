@@ -203,12 +203,17 @@ def _publish(temporary: str, fd: int, target: str, force: bool) -> bool:
         if equal_content(fd, target):
             return True
         if not force:
-            raise CannotWriteError(
-                f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
-            )
+            raise exists_with_other_contents(target)
         os.fchmod(fd, stat.S_IMODE(existing.st_mode))
     os.rename(temporary, target)
     return False
+
+
+def exists_with_other_contents(target: str) -> CannotWriteError:
+    """The error for a file or folder that differs and may not be replaced."""
+    return CannotWriteError(
+        f"{target} already exists with other contents.", hint="Pass --force to replace it.", path=target
+    )
 
 
 def sync_folder(path: str) -> None:

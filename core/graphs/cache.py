@@ -1,27 +1,31 @@
 """Graphs that were written and verified before, in zoo's own folder, by everything that they depend on.
 
 A graph is stored under a digest of the weights, the outputs, the image size and the versions of what wrote it. Beside
-it a small file has the graph's sha256 and the runtimes that it was compared with torch in. A graph whose bytes do not
-have that sha256 counts as missing. The oldest graphs go when there are too many.
+it a small file has the graph's sha256, that of its file of weights if it has one, and the runtimes that it was compared
+with torch in. A graph whose bytes do not have that sha256 counts as missing. The oldest graphs go when there are too
+many.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from zoo.core.errors import InvalidInputError, ZooError
+from zoo.core.errors import CannotWriteError, InvalidInputError, ZooError
 from zoo.core.extras import import_extra
-from zoo.core.files.atomic_output import atomic_output
+from zoo.core.files.atomic_output import atomic_output, cannot_write
+from zoo.core.files.atomic_pair import atomic_pair
+from zoo.core.files.checksum import file_sha256
 from zoo.core.files.user_folders import GRAPHS, existing, state_folder
 from zoo.core.graphs.network import GraphNetwork, example_images
-from zoo.core.graphs.onnx_file import onnx_bytes, require_onnx
+from zoo.core.graphs.onnx_file import OnnxGraph, data_name, onnx_graph, openable, require_onnx
 from zoo.core.graphs.request import DEFAULT_OPSET, TOLERANCES
 from zoo.core.graphs.runtimes import RUNTIMES
 from zoo.core.graphs.trace import TRACED_BATCH, trace
@@ -36,10 +40,14 @@ _FORMAT = 1
 
 
 class _Stored(NamedTuple):
-    graph: bytes
+    """A graph as `Runtime.open` takes it, the digests of its files, and the runtimes that it was verified in."""
+
+    graph: bytes | Path
+    digests: Mapping[str, str]
     verified: tuple[str, ...]
 
 
+@contextmanager
 def verified_graph(
     network: GraphNetwork,
     preprocess: Preprocess,
@@ -48,8 +56,8 @@ def verified_graph(
     facts: Mapping[str, Any],
     dynamic: frozenset[str],
     threads: int = 0,
-) -> bytes:
-    """The ONNX graph of a network, which a runtime was shown to compute as torch does.
+) -> Iterator[bytes | Path]:
+    """The ONNX graph of a network, which a runtime was shown to compute as torch does, to be opened in this block.
 
     Args:
         network: in float32.
@@ -60,36 +68,54 @@ def verified_graph(
         dynamic: what the graph leaves open, see `GraphRequest`.
         threads: for the runtime, 0 for all cores.
 
-    Raises InvalidInputError: a package is missing, the network cannot be exported, or the graph gives other numbers.
+    Raises InvalidInputError: a package is missing, the network cannot be exported, the graph gives other numbers, or
+    its weights of more than 2 GB find no place on disk.
     """
     program = RUNTIMES[runtime]
     import_extra(program.package, program.extra, f"--runtime {runtime}")
     require_onnx(program.extra)
+
+    def check(graph: bytes | Path) -> None:
+        verify(
+            program.open(graph, "float32", threads),
+            network,
+            preprocess,
+            runtime=runtime,
+            dynamic=dynamic,
+            tolerance=TOLERANCES["float32"],
+        )
+
     path = _path(_key(network, facts, dynamic)) if facts else None
     stored = None if path is None else _read(path)
-    if stored is not None and runtime in stored.verified:
-        return stored.graph
-    graph = stored.graph if stored is not None else _made(network, preprocess, dynamic, program.extra)
-    verify(
-        program.open(graph, "float32", threads),
-        network,
-        preprocess,
-        runtime=runtime,
-        dynamic=dynamic,
-        tolerance=TOLERANCES["float32"],
-    )
-    if path is not None:
-        known = stored.verified if stored is not None else ()
-        with suppress(OSError, ZooError):  # without a stored graph, it is made again next time
-            _write(path, _Stored(graph, (*known, runtime)))
-    return graph
+    if path is not None and stored is not None:
+        if runtime not in stored.verified:
+            check(stored.graph)
+            with suppress(OSError, ZooError):  # it is compared again next time
+                _write_record(path, stored.digests, (*stored.verified, runtime))
+        yield stored.graph
+        return
+    made = _made(network, preprocess, dynamic, program.extra)
+    data = made.one_file()
+    if data is not None:
+        check(data)
+        if path is not None:
+            with suppress(OSError, ZooError):  # without a stored graph, it is made again next time
+                _write(path, data, runtime)
+        yield data
+    elif path is not None and _is_made(path.parent):
+        _write_with_data(path, made, check, runtime)
+        yield path
+    else:
+        with _for_this_run(made) as graph:
+            check(graph)
+            yield graph
 
 
-def _made(network: GraphNetwork, preprocess: Preprocess, dynamic: frozenset[str], extra: str) -> bytes:
+def _made(network: GraphNetwork, preprocess: Preprocess, dynamic: frozenset[str], extra: str) -> OnnxGraph:
     images = example_images(network, preprocess, TRACED_BATCH, sizes_to_try(network, dynamic)[0])
     try:
         program = trace(network, images, dynamic)
-        return onnx_bytes(program, images, network, opset=DEFAULT_OPSET, metadata={}, dynamic=dynamic, extra=extra)
+        return onnx_graph(program, images, network, opset=DEFAULT_OPSET, metadata={}, dynamic=dynamic, extra=extra)
     except InvalidInputError as error:
         raise InvalidInputError(error.message, hint=error.hint if "pip" in error.hint else TORCH_HINT) from error
 
@@ -116,34 +142,94 @@ def _path(key: str) -> Path | None:
     return folder and folder / GRAPHS / f"{key}.onnx"
 
 
+def _is_made(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _for_this_run(graph: OnnxGraph) -> Iterator[bytes | Path]:
+    """A graph that is not stored, and is gone when it has been opened: programs map the file or have read it then."""
+    place = tempfile.gettempdir()
+    with ExitStack() as kept:
+        try:
+            source = kept.enter_context(openable(graph, place))
+        except OSError as error:
+            raise _no_place(cannot_write(place, error)) from error
+        yield source
+
+
+def _no_place(error: CannotWriteError) -> InvalidInputError:
+    return InvalidInputError(error.message, hint=TORCH_HINT, path=error.path)
+
+
+def _record(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _data(path: Path) -> Path:
+    return Path(data_name(path))
+
+
 def _read(path: Path) -> _Stored | None:
     try:
-        record = json.loads(path.with_suffix(".json").read_text())
+        record = json.loads(_record(path).read_text())
         graph = path.read_bytes()
+        digests = {"sha256": hashlib.sha256(graph).hexdigest()}
+        has_data = isinstance(record, dict) and "data_sha256" in record
+        if has_data:
+            digests["data_sha256"] = file_sha256(_data(path))
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or record.get("sha256") != hashlib.sha256(graph).hexdigest():
+    if not isinstance(record, dict) or not record.items() >= digests.items():
         return None
-    return _Stored(graph, tuple(filter(RUNTIMES.__contains__, record.get("verified", ()))))
+    verified = tuple(filter(RUNTIMES.__contains__, record.get("verified", ())))
+    return _Stored(path if has_data else graph, digests, verified)
 
 
-def _write(path: Path, stored: _Stored) -> None:
+def _write(path: Path, graph: bytes, runtime: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"sha256": hashlib.sha256(stored.graph).hexdigest(), "verified": list(stored.verified)}
-    for target, data in ((path, stored.graph), (path.with_suffix(".json"), json.dumps(record).encode())):
-        with atomic_output(target, force=True, sync=False) as file:
-            file.write(data)
+    with atomic_output(path, force=True, sync=False) as file:
+        file.write(graph)
+    _write_record(path, {"sha256": hashlib.sha256(graph).hexdigest()}, (runtime,))
     _remove_oldest(path)
+
+
+def _write_with_data(path: Path, graph: OnnxGraph, check: Callable[[bytes | Path], None], runtime: str) -> None:
+    """Store a graph that does not fit one file, after it was verified where it was written."""
+    try:
+        with atomic_pair(path, _data(path), force=True, sync=False) as folder:
+            graph.write(folder, path.name)
+            check(Path(folder.path, path.name))
+    except CannotWriteError as error:
+        raise _no_place(error) from error
+    with suppress(OSError, ZooError):  # a graph without its digests is made again next time
+        digests = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "data_sha256": file_sha256(_data(path))}
+        _write_record(path, digests, (runtime,))
+        _remove_oldest(path)
+
+
+def _write_record(path: Path, digests: Mapping[str, str], verified: tuple[str, ...]) -> None:
+    with atomic_output(_record(path), force=True, sync=False) as file:
+        file.write(json.dumps({**digests, "verified": list(verified)}).encode())
 
 
 def _remove_oldest(newest: Path) -> None:
     """Keep the sum of all graphs below MAX_BYTES, without touching the one that was just written."""
     graphs = sorted(newest.parent.glob("*.onnx"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    left = MAX_BYTES - newest.stat().st_size
+    left = MAX_BYTES - _size(newest)
     for path in graphs:
         if path == newest:
             continue
-        left -= path.stat().st_size
+        left -= _size(path)
         if left < 0:
-            for part in (path, path.with_suffix(".json")):
+            for part in (_record(path), _data(path), path):  # the graph last: it is what the next run looks for
                 part.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    """The size of a graph with its weights."""
+    return sum(part.stat().st_size for part in (path, _data(path)) if part.exists())

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,8 +17,9 @@ from zoo.core.errors import InvalidInputError, UsageError
 from zoo.core.extras import import_extra
 from zoo.core.files.atomic_folder import atomic_folder
 from zoo.core.files.atomic_output import atomic_output, check_target
+from zoo.core.files.atomic_pair import atomic_pair
 from zoo.core.graphs.network import INPUT, GraphNetwork, example_images, graph_network
-from zoo.core.graphs.onnx_file import onnx_bytes, require_onnx
+from zoo.core.graphs.onnx_file import OnnxGraph, data_name, onnx_graph, require_onnx
 from zoo.core.graphs.openvino_folder import NAMES, write_openvino
 from zoo.core.graphs.request import DEFAULT_OPSET, Format, GraphRequest
 from zoo.core.graphs.runtimes import (
@@ -43,6 +45,13 @@ _VALUES = {
 }
 
 
+class DataFile(NamedTuple):
+    """The file beside a graph that holds its weights: its path and its size."""
+
+    path: str
+    nbytes: int
+
+
 class GraphReport(NamedTuple):
     """What was written.
 
@@ -50,7 +59,8 @@ class GraphReport(NamedTuple):
         output: the file or folder.
         format: "onnx", "pt2" or "openvino".
         status: whether it is new, or was there with the same bytes.
-        nbytes: its size.
+        nbytes: its size, without that of `data`.
+        data: the file of weights that belongs to an ONNX graph of more than 2 GB; None for all others.
         architecture: of the model.
         graph: the description in the file's metadata: inputs, outputs, opset, dtype, preprocessing.
         verified: how it compares with the model in torch; None without verification.
@@ -61,6 +71,7 @@ class GraphReport(NamedTuple):
     format: Format
     status: Status
     nbytes: int
+    data: DataFile | None
     architecture: str
     graph: Mapping[str, Any]
     verified: Verified | None
@@ -153,8 +164,8 @@ def write_graph(model: Any, origin: Origin, request: GraphRequest) -> GraphRepor
     )
     written = _write(program, images, network, request, metadata, _Check(compare, request.verify))
     return GraphReport(
-        os.fspath(request.output), request.format, written.status, written.nbytes, cfg.architecture, graph,
-        written.verified, network.notes,
+        os.fspath(request.output), request.format, written.status, written.nbytes, written.data, cfg.architecture,
+        graph, written.verified, (*network.notes, *_notes(request, written)),
     )  # fmt: skip
 
 
@@ -162,6 +173,7 @@ class _Written(NamedTuple):
     status: Status
     nbytes: int
     verified: Verified | None
+    data: DataFile | None = None
 
 
 class _Check(NamedTuple):
@@ -190,20 +202,40 @@ def _write(
         return _write_file(data, request, check(lambda: open_exported_program(read_pt2(data)), "torch.export"))
     opset = request.opset or DEFAULT_OPSET
     if request.format == "onnx":
-        data = onnx_bytes(program, images, network, opset=opset, metadata=metadata, dynamic=request.dynamic)
-        return _write_file(data, request, check(lambda: open_with_onnxruntime(data, "float32", 0), "ONNX Runtime"))
-    data = onnx_bytes(program, images, network, opset=opset, metadata={}, dynamic=request.dynamic, extra="openvino")
+        made = onnx_graph(program, images, network, opset=opset, metadata=metadata, dynamic=request.dynamic)
+        whole = made.one_file()
+        if whole is None:
+            return _write_with_data(made, request, check)
+        return _write_file(whole, request, check(lambda: open_with_onnxruntime(whole, "float32", 0), "ONNX Runtime"))
+    made = onnx_graph(program, images, network, opset=opset, metadata={}, dynamic=request.dynamic, extra="openvino")
     with atomic_folder(request.output, force=request.force) as folder:
-        write_openvino(folder, data, network, metadata)
+        write_openvino(folder, made, network, metadata)
         nbytes = sum(os.path.getsize(os.path.join(folder.path, name)) for name in NAMES)
         verified = check(lambda: open_openvino_folder(folder.path), "OpenVINO")
     return _Written("unchanged" if folder.unchanged else "written", nbytes, verified)
+
+
+def _write_with_data(graph: OnnxGraph, request: GraphRequest, check: _Check) -> _Written:
+    name, data = os.path.basename(request.output), data_name(request.output)
+    with atomic_pair(request.output, data, force=request.force) as folder:
+        graph.write(folder, name)
+        nbytes, in_data = (os.path.getsize(os.path.join(folder.path, one)) for one in (name, data_name(name)))
+        verified = check(lambda: open_with_onnxruntime(Path(folder.path, name), "float32", 0), "ONNX Runtime")
+    return _Written("unchanged" if folder.unchanged else "written", nbytes, verified, DataFile(data, in_data))
 
 
 def _write_file(data: bytes, request: GraphRequest, verified: Verified | None) -> _Written:
     with atomic_output(request.output, force=request.force) as file:
         file.write(data)
     return _Written("unchanged" if file.unchanged else "written", len(data), verified)
+
+
+def _notes(request: GraphRequest, written: _Written) -> tuple[str, ...]:
+    """A note if weights of an earlier graph are left. They stay, because graphs of other names may refer to them."""
+    data = data_name(request.output)
+    if request.format != "onnx" or written.data is not None or not os.path.exists(data):
+        return ()
+    return (f"{data} is no part of this graph, which is one file. Remove it if no other graph refers to it.",)
 
 
 def _description(network: GraphNetwork, request: GraphRequest, images: Tensor) -> dict[str, Any]:

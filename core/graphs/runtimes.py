@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,17 +21,18 @@ Runner = Callable[[NDArray[Any]], Sequence[NDArray[np.float32]]]
 class Runtime(NamedTuple):
     """A program that runs graphs: its package, the extra that installs it, and how it opens an ONNX graph.
 
-    `open` takes the graph's bytes, the precision, and the number of threads, 0 for as many as there are cores.
+    `open` takes the graph, the precision, and the number of threads, 0 for as many as there are cores. A graph is the
+    bytes of its file, or, if its weights lie in another file, its path.
     `precisions` are those that it computes in.
     """
 
     package: str
     extra: str
-    open: Callable[[bytes, str, int], Runner]
+    open: Callable[[bytes | Path, str, int], Runner]
     precisions: tuple[str, ...]
 
 
-def open_with_onnxruntime(graph: bytes, _precision: str, threads: int) -> Runner:
+def open_with_onnxruntime(graph: bytes | Path, _precision: str, threads: int) -> Runner:
     """Run an ONNX graph with ONNX Runtime on the CPU (https://onnxruntime.ai/docs/performance/tune-performance).
 
     Raises InvalidInputError: it is not installed, or it does not take the graph.
@@ -42,7 +44,7 @@ def open_with_onnxruntime(graph: bytes, _precision: str, threads: int) -> Runner
     # Threads that wait in a loop for the next batch take the cores from those that decode it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(_named(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no class
         raise _refused("ONNX Runtime", error) from error
     (image,) = session.get_inputs()
@@ -56,7 +58,7 @@ def open_with_onnxruntime(graph: bytes, _precision: str, threads: int) -> Runner
     return run
 
 
-def open_with_openvino(graph: bytes, precision: str, threads: int) -> Runner:
+def open_with_openvino(graph: bytes | Path, precision: str, threads: int) -> Runner:
     """Run an ONNX graph with OpenVINO on the CPU. Raises as `open_with_onnxruntime`."""
     return _compiled(read_with_openvino(graph), precision, threads)
 
@@ -67,13 +69,17 @@ def open_openvino_folder(path: str | os.PathLike[str]) -> Runner:
     return _compiled(openvino.Core().read_model(os.path.join(path, "model.xml")), "float32", 0)
 
 
-def read_with_openvino(graph: bytes) -> Any:
+def read_with_openvino(graph: bytes | Path) -> Any:
     """An ONNX graph as a model of OpenVINO. Raises as `open_with_onnxruntime`."""
     openvino = import_extra("openvino", "openvino", "Running a graph")
     try:
-        return openvino.Core().read_model(graph)
+        return openvino.Core().read_model(_named(graph))
     except Exception as error:
         raise _refused("OpenVINO", error) from error
+
+
+def _named(graph: bytes | Path) -> bytes | str:
+    return graph if isinstance(graph, bytes) else str(graph)
 
 
 _OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}

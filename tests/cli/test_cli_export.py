@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo.cli import errors
 from zoo.cli.app import app
-from zoo.core.graphs import verify
+from zoo.core.files.atomic_output import OutputFile
+from zoo.core.graphs import onnx_file, verify
 from zoo.core.model.features import FeatureListNet
 
 onnx = pytest.importorskip("onnx")
@@ -293,3 +294,185 @@ def test_help_and_bad_requests_do_not_import_torch():
         "assert not {'torch', 'numpy', 'onnx'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
+
+
+# ---------------------------------------------------------------- weights that do not fit one file
+
+
+@pytest.fixture
+def too_large(monkeypatch):
+    """As if a file of protocol buffers ended at 100 kB, so that the weights lie beside the graph."""
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 100_000)
+
+
+@pytest.fixture
+def pair(export, weights, too_large):
+    """What `zoo export five.safetensors --json` says of such a graph, which is in the folder."""
+    run = export(weights, *SMALL, "-o", "model.onnx", "--json")
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def contents():
+    return {path.name: path.read_bytes() for path in Path().iterdir()}
+
+
+def test_weights_that_do_not_fit_lie_beside_the_graph(pair, export, exported, weights):
+    graph, data = Path("model.onnx").stat().st_size, Path("model.onnx.data").stat().st_size
+    assert (pair["bytes"], pair["data"]) == (graph, {"path": "model.onnx.data", "bytes": data})
+    assert json.loads(exported.with_suffix(".json").read_text())["data"] is None
+    assert pair["verified"]["runtime"] == "ONNX Runtime"
+    assert graph < 100_000 < data
+    onnx.checker.check_model("model.onnx", full_check=True)
+    images = torch.randn(2, 5, 64, 64)
+    with torch.inference_mode():
+        assert_close(run_onnx("model.onnx", images.numpy())["logits"], model_of(weights)(images))
+    run = export(weights, *SMALL, "--no-verify", "-o", "model.onnx")
+    assert run.stdout.splitlines()[0].startswith("model.onnx: unchanged")
+    assert run.stdout.splitlines()[1].startswith("  weights in model.onnx.data: ")
+
+
+def test_the_graph_holds_small_constants_and_refers_to_the_rest_by_name_and_place(pair, exported):
+    graph = onnx.load("model.onnx", load_external_data=False).graph
+    whole = {tensor.name: tensor for tensor in onnx.load(str(exported)).graph.initializer}
+    assert [tensor.name for tensor in graph.initializer] == list(whole)
+    data, end = Path("model.onnx.data").read_bytes(), 0
+    for tensor in graph.initializer:
+        expected = onnx.numpy_helper.to_array(whole[tensor.name])
+        if not tensor.external_data:
+            assert expected.nbytes < 1024
+            assert tensor == whole[tensor.name]
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        assert entries.keys() == {"location", "offset", "length"}
+        assert entries["location"] == "model.onnx.data"
+        offset, length = int(entries["offset"]), int(entries["length"])
+        assert offset % (4096 if length >= 1 << 20 else 64) == 0
+        assert not any(data[end:offset])
+        end = offset + length
+        assert data[offset:end] == expected.tobytes()
+    assert end == len(data)
+
+
+def test_the_pair_works_in_another_folder_and_every_command_reads_it(pair, weights, capsys):
+    os.mkdir("elsewhere")
+    for name in ("model.onnx", "model.onnx.data"):
+        os.rename(name, f"elsewhere/{name}")
+    path = "elsewhere/model.onnx"
+    assert errors.run(app, ["convert", path, "-o", "back.safetensors"]) == 0
+    found, expected = load_file("back.safetensors"), load_file(weights)
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    assert set(found) == set(expected) - counters
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    for words in (["inspect"], ["identify"], ["check", MODEL], ["diff", "back.safetensors"]):
+        assert errors.run(app, [*words, path]) == 0, capsys.readouterr().err
+    assert f"{MODEL} match=exact layout=timm in_chans=5 num_classes=7" in capsys.readouterr().out
+    assert errors.run(app, ["export", path, *map(str, SMALL), "-o", "model.pt2"]) == 0
+    os.remove("elsewhere/model.onnx.data")
+    assert errors.run(app, ["inspect", path]) == 4
+    assert "model.onnx.data" in capsys.readouterr().err
+
+
+def test_a_graph_that_fits_has_the_bytes_that_it_had(export, exported, weights, monkeypatch):
+    whole = exported.read_bytes()
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", len(whole))
+    assert export(weights, *SMALL, "--no-verify", "-o", "model.onnx").returncode == 0
+    assert contents() == {"model.onnx": whole}
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", len(whole) - 1)
+    assert export(weights, *SMALL, "--no-verify", "-o", "one.onnx").returncode == 0
+    assert set(contents()) == {"model.onnx", "one.onnx", "one.onnx.data"}
+
+
+def test_what_is_there_is_not_replaced_without_force(pair, export, weights):
+    ours = contents()
+    Path("model.onnx.data").write_bytes(b"mine")
+    for there in (("model.onnx", "model.onnx.data"), ("model.onnx.data",)):
+        for name in set(ours).difference(there):
+            os.remove(name)
+        before = contents()
+        run = export(weights, *SMALL, "--no-verify", "-o", "model.onnx")
+        assert (run.returncode, run.stdout) == (6, "")
+        assert "model.onnx.data already exists with other contents." in run.stderr
+        assert contents() == before
+    assert export(weights, *SMALL, "--no-verify", "--force", "-o", "model.onnx").returncode == 0
+    assert contents() == ours
+
+
+def test_one_file_over_a_pair_leaves_its_weights_and_says_so(pair, export, exported, weights, monkeypatch):
+    monkeypatch.undo()
+    os.chdir(exported.parent)
+    ours = [Path(name) for name in ("over.onnx", "over.onnx.data")]
+    ours[1].write_bytes(b"of an earlier graph")
+    run = export(weights, *SMALL, "--no-verify", "--force", "-o", "over.onnx")
+    assert "note: over.onnx.data is no part of this graph" in run.stderr
+    assert [path.read_bytes() for path in ours] == [exported.read_bytes(), b"of an earlier graph"]
+
+
+def test_e13_a_pair_that_is_not_right_leaves_the_old_one(pair, export, weights, monkeypatch):
+    before = contents()
+    right = verify._run
+    with monkeypatch.context() as patched:
+        patched.setattr(verify, "_run", lambda network, images: [one * 1.001 for one in right(network, images)])
+        assert export(weights, "--img-size", 96, "--force", "-o", "model.onnx").returncode == 4
+        assert contents() == before
+        assert export(weights, *SMALL, "-o", "new.onnx").returncode == 4
+        assert contents() == before
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(OutputFile, "reserve", full)
+    run = export(weights, "--img-size", 96, "--force", "-o", "model.onnx")
+    assert (run.returncode, run.stdout) == (6, "")
+    assert run.stderr.startswith("zoo: error: model.onnx could not be written: No space left on device.")
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (os.fsdecode(b"\xff.onnx"), "not UTF-8"),
+        ("n" * 250 + ".onnx", "File name too long"),
+        ("linked.onnx", "is a link"),
+    ],
+)
+def test_a_name_that_a_pair_cannot_have(export, weights, too_large, name, told):
+    if "link" in name:
+        Path("real.onnx").touch()
+        Path(name).symlink_to("real.onnx")
+    before = os.listdir()
+    run = export(weights, *SMALL, "--no-verify", "--force", "-o", name)
+    assert run.returncode == 6
+    assert told in run.stderr
+    assert os.listdir() == before
+
+
+def test_openvino_reads_weights_that_do_not_fit_from_beside_the_folder(export, weights, monkeypatch):
+    pytest.importorskip("openvino")
+    assert export(weights, *SMALL, "-o", "whole").returncode == 0
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 100_000)
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    run = export(weights, *SMALL, "-o", "folder")
+    assert run.returncode == 0, run.stderr
+    assert "verified in OpenVINO" in run.stdout
+    assert sorted(os.listdir()) == ["folder", "whole"]
+    assert sorted(os.listdir("folder")) == ["model.bin", "model.xml"]
+    assert all((Path("folder") / one).read_bytes() == (Path("whole") / one).read_bytes() for one in os.listdir("whole"))
+
+
+def test_a_disk_that_is_full_for_openvino_is_told_by_what_the_system_says(export, weights, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+
+    def save_model(*_, **__):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", save_model)
+    run = export(weights, *SMALL, "-o", "folder")
+    assert_refused(run, 6, "OpenVINO could not write the model: basic_ios::clear")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(OutputFile, "reserve", full)
+    run = export(weights, *SMALL, "-o", "folder")
+    assert_refused(run, 6, "folder could not be written: No space left on device.")

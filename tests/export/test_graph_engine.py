@@ -1,8 +1,10 @@
 """Features that another program than torch computes: the same numbers, a graph that is made once, and a record."""
 
 import copy
+import hashlib
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from zoo.core.export import graph_engine
 from zoo.core.export.engine import FeatureEngine
 from zoo.core.export.graph_engine import WORTHWHILE, GraphEngine, choose_graph_precision, choose_runtime
 from zoo.core.export.pool import pooled_model
-from zoo.core.graphs import cache
+from zoo.core.files.atomic_output import OutputFile
+from zoo.core.graphs import cache, onnx_file
 from zoo.core.images.preprocess import Preprocess
 from zoo.core.model.features import FeatureListNet
 
@@ -153,7 +156,12 @@ def test_numbers_that_are_not_finite_are_counted(two_maps):
 
 def test_what_changes_the_numbers_makes_another_graph(two_maps, state, monkeypatch):
     made = []
-    monkeypatch.setattr(cache, "_made", lambda *given: made.append(given) or b"graph")
+
+    class Made:
+        def one_file(self):
+            return b"graph"
+
+    monkeypatch.setattr(cache, "_made", lambda *given: made.append(given) or Made())
     monkeypatch.setattr(cache, "verify", lambda *_, **__: None)
     monkeypatch.setitem(cache.RUNTIMES, "onnxruntime", cache.RUNTIMES["onnxruntime"]._replace(open=lambda *_: None))
     other = {**FACTS, "weights": {"sha256": "1" * 64}}
@@ -175,6 +183,86 @@ def test_a_damaged_graph_is_made_again(two_maps, state):
     stored.write_bytes(data[:-1] + b"x")
     engine(two_maps)
     assert stored.read_bytes() == data
+
+
+@pytest.fixture
+def too_large(monkeypatch):
+    """As if a file of protocol buffers ended at a kilobyte, so that weights lie beside the graph."""
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 1000)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_graph_that_is_too_large_for_one_file_is_stored_with_its_weights(net, state, too_large, monkeypatch, runtime):
+    pytest.importorskip(runtime)
+    images = noise(2, 3, 64, 64)
+    found = engine(net, runtime).per_image(images.numpy())
+    assert difference(maps_of(found), one_by_one(net, images)) <= TOLERANCE
+    (stored,) = state.glob("*.onnx")
+    record = json.loads(stored.with_suffix(".json").read_text())
+    data = Path(f"{stored}.data")
+    assert record["sha256"] == hashlib.sha256(stored.read_bytes()).hexdigest()
+    assert record["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
+    assert {path.name for path in state.iterdir()} == {stored.name, data.name, stored.with_suffix(".json").name}
+    with monkeypatch.context() as patched:
+        without_tracing(patched)
+        assert difference(maps_of(engine(net, runtime).per_image(images.numpy())), maps_of(found)) == 0
+    # A byte of the weights that is not as it was, or a file that is gone, makes the graph anew.
+    whole = data.read_bytes()
+    for damage in (lambda: data.write_bytes(b"x" + whole[1:]), data.unlink, lambda: data.write_bytes(whole[:-1])):
+        damage()
+        engine(net, runtime)
+        assert data.read_bytes() == whole
+
+
+def test_another_runtime_takes_the_stored_pair_and_is_compared_too(two_maps, state, too_large, monkeypatch):
+    pytest.importorskip("openvino")
+    engine(two_maps)
+    without_tracing(monkeypatch)
+    engine(two_maps, "openvino")
+    (record,) = state.glob("*.json")
+    assert json.loads(record.read_text())["verified"] == ["onnxruntime", "openvino"]
+
+
+def test_the_oldest_pair_goes_as_a_whole(two_maps, state, too_large, monkeypatch):
+    engine(two_maps)
+    first = {path.name for path in state.iterdir()}
+    monkeypatch.setattr(cache, "MAX_BYTES", sum(path.stat().st_size for path in state.glob("*.onnx*")) * 3 // 2)
+    engine(two_maps, names=("c", "d"))
+    second = {path.name for path in state.iterdir()}
+    assert len(first) == len(second) == 3
+    assert not first & second
+
+
+def test_a_pair_that_differs_from_torch_is_not_kept(two_maps, state, too_large, monkeypatch):
+    def refuse(*_, **__):
+        raise InvalidInputError("The graph differs.")
+
+    monkeypatch.setattr(cache, "verify", refuse)
+    with pytest.raises(InvalidInputError, match="differs"):
+        engine(two_maps)
+    assert list(state.iterdir()) == []
+
+
+@pytest.mark.parametrize("facts", [FACTS, {}])
+def test_a_pair_without_a_folder_serves_one_run(two_maps, too_large, tmp_path, monkeypatch, facts):
+    (tmp_path / "state").write_text("a file in its place")
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "scratch"))
+    images = noise(1, 3, 64, 64)
+    found = engine(two_maps, facts=facts).per_image(images.numpy())
+    assert difference(maps_of(found), one_by_one(two_maps, images)) <= TOLERANCE
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("facts", [FACTS, {}])
+def test_a_pair_that_finds_no_room_says_what_helps(two_maps, state, too_large, monkeypatch, facts):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(OutputFile, "reserve", full)
+    with pytest.raises(InvalidInputError, match=r"No space left on device.*--runtime torch"):
+        engine(two_maps, facts=facts)
+    assert not list(state.glob("*")) if state.exists() else True
 
 
 def test_the_command_that_lists_caches_lists_graphs_too(two_maps, state, capsys):
