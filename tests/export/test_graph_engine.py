@@ -195,7 +195,7 @@ def too_large(monkeypatch):
 def test_a_graph_that_is_too_large_for_one_file_is_stored_with_its_weights(net, state, too_large, monkeypatch, runtime):
     pytest.importorskip(runtime)
     images = noise(2, 3, 64, 64)
-    found = engine(net, runtime).per_image(images.numpy())
+    found = engine(net, runtime).start(images.numpy())()
     assert difference(maps_of(found), one_by_one(net, images)) <= TOLERANCE
     (stored,) = state.glob("*.onnx")
     record = json.loads(stored.with_suffix(".json").read_text())
@@ -205,7 +205,7 @@ def test_a_graph_that_is_too_large_for_one_file_is_stored_with_its_weights(net, 
     assert {path.name for path in state.iterdir()} == {stored.name, data.name, stored.with_suffix(".json").name}
     with monkeypatch.context() as patched:
         without_tracing(patched)
-        assert difference(maps_of(engine(net, runtime).per_image(images.numpy())), maps_of(found)) == 0
+        assert difference(maps_of(engine(net, runtime).start(images.numpy())()), maps_of(found)) == 0
     # A byte of the weights that is not as it was, or a file that is gone, makes the graph anew.
     whole = data.read_bytes()
     for damage in (lambda: data.write_bytes(b"x" + whole[1:]), data.unlink, lambda: data.write_bytes(whole[:-1])):
@@ -249,7 +249,7 @@ def test_a_pair_without_a_folder_serves_one_run(two_maps, too_large, tmp_path, m
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "scratch"))
     images = noise(1, 3, 64, 64)
-    found = engine(two_maps, facts=facts).per_image(images.numpy())
+    found = engine(two_maps, facts=facts).start(images.numpy())()
     assert difference(maps_of(found), one_by_one(two_maps, images)) <= TOLERANCE
     assert list((tmp_path / "scratch").iterdir()) == []
 
