@@ -138,7 +138,7 @@ class Preprocess:
         return max(math.floor(side / self.crop_pct) for side in self.size) if self.resize else 0
 
     def array(self, image: Image.Image | Raster) -> NDArray[np.float32]:
-        """Normalised float32 array (channels, height, width) of one image.
+        """Normalised float32 array (channels, height, width) of one image, in memory in the order of its pixels.
 
         8-bit images are resized in 8 bits, as in timm; all others in float32. Where resizing overshoots, integers are
         clipped to their range, unless `scale` shows that the range means nothing.
@@ -151,13 +151,11 @@ class Preprocess:
                 without data and `nodata` is "error"; or its file declares no scale and the transform needs it.
         """
         raster, scale, bands = self._fitted(image)
-        if bands.dtype == np.uint8:  # look up the only 256 possible values
-            table = self._normalised(np.arange(256, dtype=np.float32)[None, :, None] / scale)
-            return np.stack([numbers.ravel()[band] for numbers, band in zip(table, bands, strict=True)])
-        unit: NDArray[np.float32] = bands.astype(np.float32) / scale
-        if self.scale is None and not _is_float(raster):
-            unit = np.clip(unit, np.float32(0), np.float32(1))  # resizing may overshoot
-        return self._normalised(unit)
+        unit: NDArray[np.float32] = np.divide(bands, scale, dtype=np.float32)  # in memory as the pixels are
+        if self.scale is None and bands.dtype != np.uint8 and not _is_float(raster):
+            np.clip(unit, np.float32(0), np.float32(1), out=unit)  # resizing may overshoot
+        self._normalise(unit)
+        return unit
 
     def pixels(self, image: Image.Image | Raster) -> NDArray[Any]:
         """As `array`, resized and cropped but neither scaled nor normalised: 8-bit numbers, or float32."""
@@ -174,10 +172,16 @@ class Preprocess:
         bands = self._resize_bands(self._planes(raster, scale), raster.size)
         return raster, scale, self._crop(bands, scale) if self.resize else bands
 
-    def _normalised(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalise values (channels or 1, height, width), where 1 is white, by the channels' mean and std."""
-        normalised: NDArray[np.float32] = (unit - _column(self.mean)) / _column(self.std)
-        return normalised
+    def _normalise(self, unit: NDArray[np.float32]) -> None:
+        """Normalise values (channels, height, width), where 1 is white, by the channels' mean and std."""
+        rows = unit.transpose(1, 2, 0)
+        if rows.flags.c_contiguous:  # numpy is fast along the last axis if that is long: whole rows, not channels
+            rows = rows.reshape(len(rows), -1)
+            rows -= np.tile(np.array(self.mean, np.float32), unit.shape[2])
+            rows /= np.tile(np.array(self.std, np.float32), unit.shape[2])
+        else:
+            unit -= _column(self.mean)
+            unit /= _column(self.std)
 
     def _planes(self, raster: Raster, scale: np.float32) -> NDArray[Any] | Image.Image:
         """The input of the resize: a Pillow image, or bands of 8-bit numbers or float32, without missing data."""
