@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,9 +18,14 @@ LARGEST_DIFFERENCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 
 
 _IMAGES_COMPARED = 2
 
+_SLOWER = 2.0
+"""How many times as long a compiled model may take without a warning, e.g. with pytorch/pytorch#190757."""
+
 
 class CompiledModel:
     """A model in evaluation mode, compiled by torch.compile when its first batch comes, which is compared with it.
+
+    A warning tells if it is slower than the model.
 
     Weights become constants in a layout of their own (https://docs.pytorch.org/docs/stable/torch.compiler.html,
     "freezing"), so the model must stay what it is. A batch that is smaller than others of its size is filled up, since
@@ -63,7 +70,8 @@ class CompiledModel:
                 f"The model could not be compiled: {reason}.",
                 hint="Leave out --compile; on the CPU it needs a C++ compiler.",
             ) from error
-        expected = self._model(batch[:_IMAGES_COMPARED])
+        some = batch[:_IMAGES_COMPARED]
+        expected, seconds = _timed(self._model, some)
         difference = max(_difference(m[: len(e)], e) for m, e in zip(maps, expected, strict=True))
         largest = LARGEST_DIFFERENCE.get(batch.dtype, 0.0)
         if difference > largest:
@@ -71,7 +79,20 @@ class CompiledModel:
                 f"Compiled, the model differs by {difference:.1e} of a map's largest number, more than {largest:.0e}.",
                 hint="Leave out --compile.",
             )
+        if batch.device.type == "cpu":  # others compute on while this process reads the clock
+            times = _timed(self._compiled, batch)[1] / len(batch) / (seconds / len(some))
+            if times > _SLOWER:
+                warnings.warn(
+                    f"Compiled, the model takes {times:.0f} times as long: leave out --compile.", stacklevel=2
+                )
         return maps
+
+
+def _timed(model: Callable[[Tensor], Sequence[Tensor]], batch: Tensor) -> tuple[Sequence[Tensor], float]:
+    """The maps of a batch, and the seconds that they took."""
+    start = time.perf_counter()
+    maps = model(batch)
+    return maps, max(time.perf_counter() - start, 1e-9)
 
 
 def keep_kernels() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 import zoo
 from zoo.core.errors import InvalidInputError, UsageError
+from zoo.core.export import compiled_model
 from zoo.core.export import engine as engine_module
 from zoo.core.export.batches import compute_in_order
 from zoo.core.export.engine import FeatureEngine, count_nonfinite
@@ -205,6 +206,15 @@ def test_a_compiled_model_that_gives_other_numbers_is_refused(net, monkeypatch):
     engine = FeatureEngine(net, (3, 64, 64), compile_model=True)
     with pytest.raises(InvalidInputError, match=r"Compiled, the model differs by 1\.0e-03 .* more than 1e-05"):
         engine(noise(2, 3, 64, 64))
+
+
+def test_a_compiled_model_that_is_slower_says_so(net, monkeypatch):
+    ticks = iter([0.0, 2.0, 2.0, 22.0])  # 1 s for each of 2 images, then 5 s for each of 4
+    monkeypatch.setattr(compiled_model.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    engine = FeatureEngine(net, (3, 64, 64), compile_model=True)
+    with pytest.warns(UserWarning, match="Compiled, the model takes 5 times as long: leave out --compile"):
+        engine(noise(4, 3, 64, 64))
 
 
 # ------------------------------------------------------------ GPUs, as far as they can be played
