@@ -290,7 +290,7 @@ class _Reader:
             fd = open_regular(path)
         except ZooError as error:
             raise UnsoundError(
-                f"its weights are in {location[:80]!r}, which cannot be read: {error.message}",
+                f"its weights are in {location[:80]!r}, which cannot be read: {error.message.rstrip('.')}",
                 "Bring the file that belongs to the model beside it.",
             ) from None
         self._resources.callback(os.close, fd)
