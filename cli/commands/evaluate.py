@@ -187,10 +187,11 @@ def evaluate(
     names = None if classes is None else read_class_names(classes)
     if key and weights is None and not os.path.isfile(name):
         raise UsageError("--key is about a weight file.", hint="Name it: --weights FILE.")
-    num_classes = None
     if weights is None and os.path.isfile(name) and not registry.is_model(name):
+        from zoo.core.model.file_cfg import architecture_in
+
         weights = Path(name)
-        name, num_classes = _model_of_file(weights, key)
+        name = architecture_in(weights, key=key)
     cfg = pretrained_cfg(name)
     if weights is None:
         registry.require_weights(cfg)
@@ -208,7 +209,6 @@ def evaluate(
         source_size=parse_source_size(source_size),
         weights_key=key,
         in_chans=in_chans,
-        num_classes=num_classes,
         reading=ReadOptions(
             bands=tuple(filter(None, bands.split(","))),
             axes=axes,
@@ -285,29 +285,6 @@ def _table(source: _Source, label_column: str) -> dict[str, str] | None:
         raise NotFoundError(f"There is no table {source.table!r}.", path=source.table)
     with open(source.table, "rb") as file:
         return read_labels(file, source.table, column=source.column, label_column=label_column)
-
-
-def _model_of_file(path: Path, key: str) -> tuple[str, int | None]:
-    """The architecture of a weight file and its number of classes, as stated there, or as names and shapes tell.
-
-    Raises InvalidInputError for a file that is of none, or of several that compute differently.
-    """
-    from zoo.core.files.open_weights import open_weights
-    from zoo.core.identify.identify import identify
-    from zoo.core.metadata.stated import stated_configuration
-
-    with open_weights(path, key=key) as opened:
-        stated = stated_configuration(opened.metadata, "", str(path))
-        if stated.get("architecture"):
-            return str(stated["architecture"]), None
-        found = [one for one in identify(opened.tensors, guess=False) if one.match == "exact" and one.layout == "timm"]
-    hint = f"Name it: zoo evaluate NAME ... --weights {path}. `zoo identify {path}` lists what it may be."
-    if not found:
-        raise InvalidInputError(f"{path} does not tell which model it is of.", hint=hint, path=str(path))
-    if len(found[0].architectures) > 1:
-        names = ", ".join(found[0].architectures)
-        raise InvalidInputError(f"{path} may be of several models: {names}.", hint=hint, path=str(path))
-    return found[0].architectures[0], found[0].num_classes
 
 
 @contextmanager

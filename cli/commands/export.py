@@ -185,7 +185,8 @@ def export(
             require_weights(cfg)
 
     from zoo.core.graphs.job import export_graph
-    from zoo.core.graphs.source import GraphSource, architecture_in
+    from zoo.core.graphs.source import GraphSource
+    from zoo.core.model.file_cfg import architecture_in
 
     source = GraphSource(
         name or architecture_in(str(weights), key=key),

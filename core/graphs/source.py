@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.core.errors import InvalidInputError
 from zoo.core.files.open_weights import open_weights
-from zoo.core.identify.identify import identify
-from zoo.core.metadata.stated import stated_configuration, stated_image_size
+from zoo.core.metadata.stated import stated_configuration
 from zoo.core.model.named_model import named_cfg
 from zoo.weights_cache.download import fetch
 
@@ -33,33 +30,6 @@ class Origin(NamedTuple):
     name: str
     sha256: str
     bands: tuple[str, ...] = ()
-
-
-def architecture_in(path: str | os.PathLike[str], *, key: str = "") -> str:
-    """The architecture that a weight file states, or has the tensors of.
-
-    Raises InvalidInputError if there is none, or several that only differ in their mathematics; otherwise as
-    `open_weights`.
-    """
-    with open_weights(path, key=key) as opened:
-        stated = stated_configuration(opened.metadata, "", os.fspath(path))
-        if architecture := stated.get("architecture"):
-            return str(architecture)
-        found = identify(opened.tensors, guess=False, stated_size=stated_image_size(stated.get("model_args", {})))
-    names = found[0].architectures if found and found[0].layout == "timm" else ()
-    if len(names) == 1:
-        return names[0]
-    if names:
-        raise InvalidInputError(
-            f"{path} has the tensors of {' and of '.join(names[:3])}.",
-            hint=f"Name one of them, with --weights {path}.",
-            path=os.fspath(path),
-        )
-    raise InvalidInputError(
-        f"{path} does not tell which architecture it holds.",
-        hint=f"`zoo identify {path}` shows what is known. Name the model, with --weights {path}.",
-        path=os.fspath(path),
-    )
 
 
 def origin_of(source: GraphSource) -> Origin:
