@@ -19,7 +19,7 @@ LARGEST_DIFFERENCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 
 _IMAGES_COMPARED = 2
 
 _SLOWER = 2.0
-"""How many times as long a compiled model may take without a warning, e.g. with pytorch/pytorch#190757."""
+"""How many times as long a compiled model may take without a warning."""
 
 
 class CompiledModel:
@@ -27,9 +27,10 @@ class CompiledModel:
 
     A warning tells if it is slower than the model.
 
-    Weights become constants in a layout of their own (https://docs.pytorch.org/docs/stable/torch.compiler.html,
-    "freezing"), so the model must stay what it is. A batch that is smaller than others of its size is filled up, since
-    each size takes another compilation. Kernels are kept in zoo's folder, or in TORCHINDUCTOR_CACHE_DIR.
+    A batch that is smaller than others of its size is filled up: kernels for batches of any number are slower, and take
+    another compilation. Kernels are kept in zoo's folder, or in TORCHINDUCTOR_CACHE_DIR. Weights stay arguments: made
+    constants ("freezing"), they gained nothing in `bench/export.py --compile`, and pytorch/pytorch#190757 is about what
+    they can cost.
 
     Args:
         model: image batch (N, C, H, W) -> maps. It is called in inference mode.
@@ -42,7 +43,7 @@ class CompiledModel:
     def __init__(self, model: Callable[[Tensor], Sequence[Tensor]]) -> None:
         keep_kernels()
         self._model = model
-        self._compiled = torch.compile(model, options={"freezing": True})
+        self._compiled = torch.compile(model)
         self._largest_batches: dict[tuple[int, ...], int] = {}
 
     def __call__(self, batch: Tensor) -> Sequence[Tensor]:
