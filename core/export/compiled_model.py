@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.core.errors import InvalidInputError, UsageError, ZooError
@@ -41,7 +42,7 @@ class CompiledModel:
     """
 
     def __init__(self, model: Callable[[Tensor], Sequence[Tensor]]) -> None:
-        keep_kernels()
+        _keep_kernels()
         self._model = model
         self._compiled = torch.compile(model)
         self._largest_batches: dict[tuple[int, ...], int] = {}
@@ -54,8 +55,7 @@ class CompiledModel:
             self._largest_batches[size] = number
             return maps
         if number < largest:
-            filled = batch.new_zeros((largest, *size)).to(memory_format=memory_format_of(batch))
-            filled[:number] = batch
+            filled = F.pad(batch, [0] * 7 + [largest - number])
             return [m[:number] for m in self._compiled(filled)]
         return self._compiled(batch)
 
@@ -96,17 +96,11 @@ def _timed(model: Callable[[Tensor], Sequence[Tensor]], batch: Tensor) -> tuple[
     return maps, max(time.perf_counter() - start, 1e-9)
 
 
-def keep_kernels() -> None:
+def _keep_kernels() -> None:
     """Let torch.compile keep its kernels among zoo's files, where the next run finds them."""
     folder = existing(state_folder)
     if folder is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / COMPILED))
-
-
-def memory_format_of(batch: Tensor) -> torch.memory_format:
-    """Whether the channels of (N, C, H, W) lie innermost in memory."""
-    innermost = batch.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if innermost else torch.contiguous_format
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:

@@ -184,7 +184,7 @@ class _DataFlow(TorchFunctionMode):
         self, func: Callable[..., Any], _types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in _PASSES and result is args[0]:
+        if func in _PASSES and args and result is args[0]:
             return result
         if func is torch.Tensor.reshape_as:
             self.count(args[0])  # the other tensor only provides its shape
@@ -202,7 +202,7 @@ class _DataFlow(TorchFunctionMode):
         elif func in _PRODUCTS and len(args) == 2:
             for value, factor in (args, args[::-1]):
                 self._record_product(value, factor)
-        elif func in _RESHAPES or func in _TRANSPOSES:
+        elif args and (func in _RESHAPES or (func in _TRANSPOSES and not kwargs)):
             self._follow(func, args, result)
         return result
 
@@ -263,7 +263,9 @@ class _DataFlow(TorchFunctionMode):
         for output, factors in self.scaled:
             of_weight, scale = layers.get(id(output.weight), []), scales.get(id(factors[0]))
             once = self._used_once(*output.values, output.weight, output.bias, *factors)
-            if once and len(of_weight) == 1 and scale is not None and not _hooked(of_weight[0], scale.owner):
+            if not once or len(of_weight) != 1 or scale is None:
+                continue
+            if _has_bias(of_weight[0], output) and not _hooked(of_weight[0], scale.owner):
                 pairs.append((of_weight[0], scale))
         return pairs
 
@@ -296,7 +298,12 @@ def _by_weight(model: nn.Module, kind: Any, name: str = "weight") -> dict[int, l
 def _fits(layer: Layer, norm: _BatchNorm, output: _Output) -> bool:
     """Whether both modules are of known behaviour."""
     known = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d, InPlaceBatchNormAct2d)
-    return known and not _hooked(layer, norm) and layer.bias is output.bias and norm.running_var is not None
+    return known and not _hooked(layer, norm) and _has_bias(layer, output) and norm.running_var is not None
+
+
+def _has_bias(layer: _ScalableLayer, output: _Output) -> bool:
+    """Whether the layer's own bias was added, not one made of it or of another."""
+    return layer.bias is output.bias
 
 
 def _hooked(*modules: nn.Module) -> bool:

@@ -60,7 +60,8 @@ def test_a_batch_has_the_order_in_memory_that_was_asked_for(channels_innermost):
         assert (strides[3] == 4) != channels_innermost
 
 
-def test_a_lone_size_does_not_hold_up_the_others():
+@pytest.mark.parametrize("underway", [0, 2])
+def test_a_lone_size_does_not_hold_up_the_others(underway):
     """Results that wait for it would pile up with the length of the list."""
     taken = 0
 
@@ -69,8 +70,8 @@ def test_a_lone_size_does_not_hold_up_the_others():
         for taken, image in enumerate(numbered([(9, 9)] + [(4, 4)] * 999), start=1):  # noqa: B007
             yield image
 
-    for done, _ in enumerate(compute_in_order(images(), recorder([]), 4)):
-        assert taken - done <= WINDOW_BATCHES * 4 + 1
+    for done, _ in enumerate(compute_in_order(images(), recorder([]), 4, BatchMemory(underway=underway))):
+        assert taken - done <= (WINDOW_BATCHES + underway) * 4 + 1
     assert done == 999
 
 
@@ -127,17 +128,3 @@ def test_the_memory_of_a_batch_that_is_underway_is_left_alone(underway):
     found = list(compute_in_order(images, start, 4, BatchMemory(underway=underway)))
     assert found.pop(7) is images[7]
     assert found == [n for n in range(60) if n != 7]
-
-
-def test_images_that_are_underway_do_not_pile_up():
-    taken = 0
-
-    def images():
-        nonlocal taken
-        for taken, image in enumerate(numbered([(9, 9)] + [(4, 4)] * 999), start=1):  # noqa: B007
-            yield image
-
-    memory = BatchMemory(underway=2)
-    for done, _ in enumerate(compute_in_order(images(), recorder([]), 4, memory)):
-        assert taken - done <= (WINDOW_BATCHES + 2) * 4 + 1
-    assert done == 999

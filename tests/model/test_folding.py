@@ -176,6 +176,19 @@ def tokens(m, x):
     return m.token_norm(y.flatten(0, 1)).reshape_as(y)
 
 
+def by_keywords(m, x):
+    y = torch.transpose(m.conv(x), dim0=1, dim1=2).transpose(dim0=1, dim1=2).permute(dims=(0, 1, 2, 3))
+    return torch.flatten(input=F.dropout(input=m.norm(y), training=False), start_dim=2)
+
+
+def test_arguments_by_keyword_change_nothing():
+    model, images = with_statistics(Small(by_keywords)), noise(2, 3, 6, 6)
+    folding = fold_into_layers(model, images)
+    assert folding.note == ""
+    with torch.inference_mode():
+        assert difference(folding.model(images), model(images)) <= 1e-6
+
+
 @pytest.mark.parametrize(("run", "pairs"), [(plain, 1), (two_layers, 2), (tokens, 1)])
 def test_a_norm_behind_one_layer_is_folded(run, pairs):
     model = with_statistics(Small(run))
@@ -326,6 +339,10 @@ def changed_in_place(m, x):
     return m.scale_first(m.linear(x).relu_())
 
 
+def another_bias(m, x):
+    return m.scale_first(F.linear(x, m.linear.weight, m.linear.bias + 1))
+
+
 def one_layer_twice(m, x):
     return m.scale_first(m.linear(m.linear(x)))
 
@@ -333,7 +350,7 @@ def one_layer_twice(m, x):
 @pytest.mark.parametrize(
     "run",
     [of_another_axis, of_merged_channels, layer_read_beside, one_scale_for_two, scale_read_beside, of_a_sum,
-     one_layer_twice, changed_in_place],
+     one_layer_twice, another_bias, changed_in_place],
 )  # fmt: skip
 def test_a_scale_that_more_than_one_layer_depends_on_stays(run):
     model, images = Scaled(run).eval(), noise(2, 4, 4, 4)
